@@ -1,0 +1,70 @@
+//! What a config file says, checked whole: nothing that reads a plan checks it again.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::domain::{
+    client::Clients,
+    deployment::{Bounds, Instance, Model},
+    identity::Identity,
+};
+
+/// Everything the gateway is built from.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub listeners: Vec<Listener>,
+    /// Where metrics, health and status are served; `None`: nowhere.
+    pub admin: Option<SocketAddr>,
+    pub identities: Vec<Arc<Identity>>,
+    pub instances: Vec<Arc<Instance>>,
+    pub models: Vec<Model>,
+    pub clients: Clients,
+    pub bounds: Bounds,
+    pub server: Server,
+    pub drain: Drain,
+    pub log: Log,
+    /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
+    pub reveal: bool,
+}
+
+/// An address that clients connect to.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub tls: Option<TlsFiles>,
+}
+
+/// A listener's certificate chain and private key (PEM); both were readable and fit when the plan was made.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// `server:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Worker threads; one a core unless given.
+    pub threads: usize,
+    /// All of a request's header lines together, in bytes.
+    pub max_headers: usize,
+    /// For a request's head to arrive, once its connection is there.
+    pub header_timeout: Duration,
+    /// For a request's body to arrive.
+    pub body_timeout: Duration,
+}
+
+/// `drain:` what a termination signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long `/health` says 503 while requests are still taken.
+    pub notice: Duration,
+    /// How long running requests may then take to end.
+    pub deadline: Duration,
+}
+
+/// `log:`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The file of the access log; `None`: stderr.
+    pub access: Option<PathBuf>,
+}

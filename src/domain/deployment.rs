@@ -1,0 +1,247 @@
+//! Instances, and what is deployed on them: where a request may be sent.
+
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use http::uri::Authority;
+use thiserror::Error;
+
+use super::name::{DeploymentName, IdentityName, InstanceName, ModelName};
+
+/// Which dialect an instance speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Azure OpenAI: classic paths below `/openai/deployments/`, v1 below `/openai/v1/`.
+    AzureOpenai,
+    /// A model server of its own that speaks OpenAI's paths below the endpoint's path.
+    Openai,
+}
+
+/// Where an instance is: scheme, host, port and the path its API starts at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    tls: bool,
+    authority: Authority,
+    base_path: String,
+}
+
+/// Why a text is no endpoint. The message says what would be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum EndpointError {
+    #[error("this is not a URL; write it like https://NAME.openai.azure.com")]
+    NotAUrl,
+    #[error("an endpoint starts with https:// (or http://)")]
+    Scheme,
+    #[error("an endpoint names no user, query or fragment")]
+    TooMuch,
+}
+
+impl Endpoint {
+    /// Reads `https://host[:port][/path]`; a slash at the end means nothing.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let uri: http::Uri = text.parse().map_err(|_| EndpointError::NotAUrl)?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(EndpointError::Scheme),
+        };
+        let authority = uri.authority().ok_or(EndpointError::NotAUrl)?.clone();
+        if authority.host().is_empty() {
+            return Err(EndpointError::NotAUrl);
+        }
+        if authority.as_str().contains('@') || uri.query().is_some() || text.contains('#') {
+            return Err(EndpointError::TooMuch);
+        }
+        let base_path = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self {
+            tls,
+            authority,
+            base_path,
+        })
+    }
+
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host alone, as DNS and TLS want it: an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        self.authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+    }
+
+    pub fn port(&self) -> u16 {
+        self.authority
+            .port_u16()
+            .unwrap_or(if self.tls { 443 } else { 80 })
+    }
+
+    /// What the Host header says.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// The path before the API's own, without a slash at its end; mostly empty.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// Whether the host is this machine's own loopback, by number or as `localhost`.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.base_path)
+    }
+}
+
+/// An Azure OpenAI resource, or another model server: one entry of `instances:`.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    pub name: InstanceName,
+    pub endpoint: Endpoint,
+    pub kind: Kind,
+    pub identity: IdentityName,
+    /// The scope its Entra tokens are asked for.
+    pub scope: String,
+    pub geography: Option<String>,
+    /// Extra certificate authorities that may have signed its certificate (PEM).
+    pub ca: Option<PathBuf>,
+    /// A fixed address to connect to; the endpoint's name is verified all the same.
+    pub connect_to: Option<SocketAddr>,
+}
+
+/// The order in which a pool's deployments are asked: 1 first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(NonZeroU32);
+
+/// A deployment's share among those of its priority. Never zero: one that should get no traffic is left out instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight(NonZeroU32);
+
+impl Priority {
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
+    /// `None` for 0.
+    pub fn new(priority: u32) -> Option<Self> {
+        NonZeroU32::new(priority).map(Self)
+    }
+
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl Weight {
+    pub const ONE: Self = Self(NonZeroU32::MIN);
+
+    /// `None` for 0.
+    pub fn new(weight: u32) -> Option<Self> {
+        NonZeroU32::new(weight).map(Self)
+    }
+
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// How a deployment's capacity is paid for, by Azure's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    Standard,
+    /// PTU: paid for anyway.
+    Provisioned,
+}
+
+/// A model on an instance: one entry of a model's `deployments:`.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub instance: Arc<Instance>,
+    pub name: DeploymentName,
+    pub capacity: Capacity,
+    pub priority: Priority,
+    pub weight: Weight,
+}
+
+/// What clients ask for, and the deployments that serve it, in the order of the config.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub name: ModelName,
+    pub version: Option<String>,
+    pub deployments: Vec<Deployment>,
+}
+
+/// The bounds of one request's tries: `failover:` in the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// How many attempts may end in a fault. One ended by a 429 costs none.
+    pub attempts: u32,
+    /// From the request's arrival; no attempt starts after it, and none waits for its first byte beyond it.
+    pub deadline: Duration,
+    /// To a working connection, TLS included.
+    pub connect_timeout: Duration,
+    /// From the request sent to the first byte of its answer.
+    pub first_byte_timeout: Duration,
+    /// Between two bytes of an answer.
+    pub idle_timeout: Duration,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            attempts: 4,
+            deadline: Duration::from_secs(600),
+            connect_timeout: Duration::from_secs(2),
+            first_byte_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(300),
+            max_body: 32 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_read_into_what_connecting_needs() {
+        let e = Endpoint::parse("https://contoso.openai.azure.com/").unwrap();
+        assert_eq!(
+            (e.tls(), e.host(), e.port(), e.base_path()),
+            (true, "contoso.openai.azure.com", 443, "")
+        );
+        let e = Endpoint::parse("http://[::1]:8000/v1/").unwrap();
+        assert_eq!(
+            (e.tls(), e.host(), e.port(), e.base_path()),
+            (false, "::1", 8000, "/v1")
+        );
+        assert_eq!(e.to_string(), "http://[::1]:8000/v1");
+        assert!(e.is_loopback());
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_with_the_mend() {
+        for (text, error) in [
+            ("contoso", EndpointError::Scheme),
+            ("contoso.openai.azure.com/openai", EndpointError::NotAUrl),
+            ("ftp://contoso", EndpointError::Scheme),
+            ("https://", EndpointError::NotAUrl),
+            ("https://a b", EndpointError::NotAUrl),
+            ("https://user:pw@contoso", EndpointError::TooMuch),
+            ("https://contoso?x=1", EndpointError::TooMuch),
+        ] {
+            assert_eq!(Endpoint::parse(text), Err(error), "{text}");
+        }
+    }
+}

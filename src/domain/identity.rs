@@ -1,0 +1,42 @@
+//! How the gateway proves itself to an instance, as the operator wrote it down.
+
+use std::path::PathBuf;
+
+use super::{name::IdentityName, secret::Secret};
+
+/// The token scope of an Azure OpenAI resource unless its instance names another (AZURE.md 3).
+pub const DEFAULT_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+
+/// One entry of `identities:`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub name: IdentityName,
+    pub proof: Proof,
+}
+
+/// The kinds of proof, by their names in the config.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// The VM's own identity, or a user-assigned one named by its client id.
+    ManagedIdentity {
+        client_id: Option<String>,
+        /// Scheme, host and port that stand in for `http://169.254.169.254`.
+        endpoint: Option<String>,
+    },
+    /// A Kubernetes service account's federated token. What is `None` comes from the usual `AZURE_…` variables.
+    WorkloadIdentity {
+        tenant_id: Option<String>,
+        client_id: Option<String>,
+        token_file: Option<PathBuf>,
+        authority: Option<String>,
+    },
+    ClientSecret {
+        tenant_id: String,
+        client_id: String,
+        secret: Secret,
+        /// Scheme, host and port that stand in for `https://login.microsoftonline.com`.
+        authority: Option<String>,
+    },
+    /// The instance's own key, for what cannot do Entra.
+    ApiKey(Secret),
+}
