@@ -1,11 +1,18 @@
 //! The decisions, and the words they are made in: plain values worked out by plain functions.
 //!
 //! Nothing here opens a socket, reads a clock, awaits, or knows Pingora; time and chance come in as
-//! arguments. From outside only vocabulary is used: `http`, `bytes`, `serde_json`, and the pure
-//! functions of `sha2`, `subtle`, `zeroize`, `thiserror`, `memchr`, `percent-encoding`, `httpdate`.
+//! arguments. From outside only vocabulary is used (`http`, `bytes`, `serde_json`) and crates of pure
+//! functions and plain values.
 
+pub mod ask;
+pub mod breaker;
 pub mod client;
 pub mod deployment;
+pub mod failover;
 pub mod identity;
 pub mod name;
+pub mod outcome;
+pub mod pool;
+pub mod refusal;
+pub mod route;
 pub mod secret;

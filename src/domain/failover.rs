@@ -1,0 +1,176 @@
+//! After an outcome: deliver, try another, or give up. And when nothing is left: what the client is told.
+
+use std::time::{Duration, Instant};
+
+use super::{deployment::Bounds, outcome::Outcome, pool::Exhausted, refusal::Refusal};
+
+/// What a client is told to wait when no deployment said how long: a failure, unlike a limit, may be over at once.
+const UNSAID_WAIT: Duration = Duration::from_secs(1);
+
+/// How far a request has come.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    arrived: Instant,
+    faults: u32,
+    /// Places in the pool of the deployments asked; none is asked twice.
+    tried: Vec<usize>,
+}
+
+/// What to do after an attempt has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Deliver,
+    TryAnother,
+    GiveUp,
+}
+
+impl Progress {
+    pub fn new(arrived: Instant) -> Self {
+        Self {
+            arrived,
+            faults: 0,
+            tried: Vec::new(),
+        }
+    }
+
+    pub fn tried(&self) -> &[usize] {
+        &self.tried
+    }
+
+    pub fn start(&mut self, index: usize) {
+        self.tried.push(index);
+    }
+
+    /// When the request's time is up.
+    pub fn deadline(&self, bounds: &Bounds) -> Instant {
+        self.arrived + bounds.deadline
+    }
+
+    /// Until when an attempt that starts now may stay silent.
+    pub fn first_byte_by(&self, bounds: &Bounds, now: Instant) -> Instant {
+        (now + bounds.first_byte_timeout).min(self.deadline(bounds))
+    }
+
+    /// What follows from how an attempt ended. A 429 costs none of `attempts`.
+    pub fn after(&mut self, outcome: &Outcome, bounds: &Bounds, now: Instant) -> Step {
+        match outcome {
+            Outcome::Served | Outcome::CallerError => return Step::Deliver,
+            Outcome::ClientLeft => return Step::GiveUp,
+            Outcome::Throttled { .. } => {}
+            Outcome::Faulted { .. } | Outcome::IdentityRejected => self.faults += 1,
+        }
+        if self.faults >= bounds.attempts || now >= self.deadline(bounds) {
+            return Step::GiveUp;
+        }
+        Step::TryAnother
+    }
+
+    /// What the client is told when nothing is left to try.
+    pub fn refusal(&self, exhausted: &Exhausted, bounds: &Bounds, now: Instant) -> Refusal {
+        if now >= self.deadline(bounds) {
+            return Refusal::DeadlineExceeded;
+        }
+        let wait = exhausted
+            .back_at
+            .map_or(UNSAID_WAIT, |at| at.saturating_duration_since(now));
+        if exhausted.throttled && self.faults == 0 && exhausted.back_at.is_some() {
+            return Refusal::Throttled { wait };
+        }
+        // A deployment that failed may be well again before a throttled one may be asked.
+        Refusal::Unavailable {
+            wait: wait.min(UNSAID_WAIT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::outcome::Fault, *};
+
+    const FAULT: Outcome = Outcome::fault(Fault::Reset);
+    const THROTTLED: Outcome = Outcome::Throttled {
+        wait: Duration::from_secs(1),
+    };
+
+    #[test]
+    fn faults_are_bounded_by_attempts_and_throttles_cost_none() {
+        let (bounds, now) = (
+            Bounds {
+                attempts: 2,
+                ..Bounds::default()
+            },
+            Instant::now(),
+        );
+        let mut progress = Progress::new(now);
+        for _ in 0..10 {
+            assert_eq!(progress.after(&THROTTLED, &bounds, now), Step::TryAnother);
+        }
+        assert_eq!(progress.after(&FAULT, &bounds, now), Step::TryAnother);
+        assert_eq!(progress.after(&FAULT, &bounds, now), Step::GiveUp);
+    }
+
+    #[test]
+    fn no_attempt_starts_after_the_deadline() {
+        let (bounds, now) = (
+            Bounds {
+                deadline: Duration::from_secs(5),
+                ..Bounds::default()
+            },
+            Instant::now(),
+        );
+        let mut progress = Progress::new(now);
+        assert_eq!(
+            progress.first_byte_by(&bounds, now),
+            now + Duration::from_secs(5)
+        );
+        let late = now + Duration::from_secs(5);
+        assert_eq!(progress.after(&THROTTLED, &bounds, late), Step::GiveUp);
+        let exhausted = Exhausted {
+            throttled: true,
+            back_at: Some(late),
+        };
+        assert_eq!(
+            progress.refusal(&exhausted, &bounds, late),
+            Refusal::DeadlineExceeded
+        );
+    }
+
+    #[test]
+    fn the_last_word_is_429_only_if_throttling_alone_stood_in_the_way() {
+        let (bounds, now) = (Bounds::default(), Instant::now());
+        let (wait, mut progress) = (Duration::from_millis(2500), Progress::new(now));
+        let exhausted = Exhausted {
+            throttled: true,
+            back_at: Some(now + wait),
+        };
+        assert_eq!(
+            progress.refusal(&exhausted, &bounds, now),
+            Refusal::Throttled { wait }
+        );
+        progress.after(&FAULT, &bounds, now);
+        assert_eq!(
+            progress.refusal(&exhausted, &bounds, now),
+            Refusal::Unavailable { wait: UNSAID_WAIT }
+        );
+        let failed = Exhausted {
+            throttled: false,
+            back_at: None,
+        };
+        let refusal = Progress::new(now).refusal(&failed, &bounds, now);
+        assert_eq!(refusal, Refusal::Unavailable { wait: UNSAID_WAIT });
+    }
+
+    #[test]
+    fn what_is_the_callers_matter_is_delivered() {
+        let (bounds, now) = (Bounds::default(), Instant::now());
+        let mut progress = Progress::new(now);
+        assert_eq!(
+            progress.after(&Outcome::CallerError, &bounds, now),
+            Step::Deliver
+        );
+        assert_eq!(
+            progress.after(&Outcome::ClientLeft, &bounds, now),
+            Step::GiveUp
+        );
+    }
+}

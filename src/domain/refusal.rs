@@ -1,0 +1,281 @@
+//! Every reason the gateway itself says no to a client. Status, code, message, metric label and log field
+//! all come from the variant, so a new reason is one variant and the compiler lists what it still needs.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// The longest wait ever told to a client: the official Python client does not retry at all after a longer
+/// one (CLIENTS.md 3).
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// Our own no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    UnknownPath,
+    MethodNotAllowed,
+    NoCredential,
+    UnknownKey,
+    /// Two credentials that belong to two clients.
+    AmbiguousCredential,
+    /// Also what a client is told that may not use the model.
+    UnknownModel,
+    HeadersTooLarge,
+    BodyTooLarge {
+        max: usize,
+    },
+    /// The connection ended before the body did.
+    BodyUnfinished,
+    BodyTooSlow,
+    BodyNotJson,
+    BodyTooDeep,
+    BodyNotMultipart,
+    ModelMissing,
+    ModelNotText,
+    ModelTwice,
+    /// Every deployment that could serve this said to come back later.
+    Throttled {
+        wait: Duration,
+    },
+    /// Every deployment that could serve this failed, or can't be asked.
+    Unavailable {
+        wait: Duration,
+    },
+    DeadlineExceeded,
+    /// A fault of the gateway's own.
+    Internal,
+}
+
+/// What one reason turns into.
+struct Answer {
+    status: StatusCode,
+    /// In the body, where Azure has a code for the case Azure's own.
+    code: &'static str,
+    /// In metrics and logs.
+    reason: &'static str,
+    message: &'static str,
+}
+
+impl Refusal {
+    pub fn status(&self) -> StatusCode {
+        self.answer().status
+    }
+
+    /// The `code` of the body.
+    pub fn code(&self) -> &'static str {
+        self.answer().code
+    }
+
+    /// The label in metrics and the field in the log: a closed set.
+    pub fn reason(&self) -> &'static str {
+        self.answer().reason
+    }
+
+    /// When to come back; at least a millisecond, at most two minutes.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { wait } | Self::Unavailable { wait } => {
+                Some((*wait).clamp(Duration::from_millis(1), LONGEST_WAIT))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the client can do about it. It names no host, deployment or secret.
+    pub fn message(&self) -> String {
+        let message = self.answer().message;
+        match self {
+            Self::BodyTooLarge { max } => message.replace("{max}", &max.to_string()),
+            Self::Throttled { .. } | Self::Unavailable { .. } => {
+                message.replace("{wait}", &self.seconds().to_string())
+            }
+            _ => message.to_owned(),
+        }
+    }
+
+    /// The wait in whole seconds, rounded up, as `Retry-After` wants it; never 0, which some clients
+    /// take for no word at all (CLIENTS.md 3).
+    pub fn seconds(&self) -> u64 {
+        let wait = self.wait().unwrap_or_default();
+        wait.as_millis().div_ceil(1000).max(1) as u64
+    }
+
+    /// The error's `type`, by OpenAI's words.
+    pub fn kind(&self) -> &'static str {
+        match self.status().as_u16() {
+            401 => "authentication_error",
+            429 => "too_many_requests",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        let answer = |status, code, reason, message| Answer {
+            status,
+            code,
+            reason,
+            message,
+        };
+        match self {
+            Self::UnknownPath => answer(
+                StatusCode::NOT_FOUND,
+                "404",
+                "unknown_path",
+                "Resource not found. Paths are /openai/deployments/{model}/…, /openai/v1/… and /v1/….",
+            ),
+            Self::MethodNotAllowed => answer(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "method_not_allowed",
+                "This path does not take that method: requests to models are POST, lists are GET.",
+            ),
+            Self::NoCredential => answer(
+                StatusCode::UNAUTHORIZED,
+                "401",
+                "no_credential",
+                "Access denied: no key was sent. Send it as `api-key: KEY` or `Authorization: Bearer KEY`.",
+            ),
+            Self::UnknownKey => answer(
+                StatusCode::UNAUTHORIZED,
+                "401",
+                "unknown_key",
+                "Access denied due to an invalid key. Use a key that this gateway's operator gave you.",
+            ),
+            Self::AmbiguousCredential => answer(
+                StatusCode::UNAUTHORIZED,
+                "401",
+                "ambiguous_credential",
+                "Access denied: `api-key` and `Authorization` hold different keys. Send one of them.",
+            ),
+            Self::UnknownModel => answer(
+                StatusCode::NOT_FOUND,
+                "DeploymentNotFound",
+                "unknown_model",
+                "The API deployment for this resource does not exist: no model of this name is open to you. \
+                 GET /openai/v1/models lists those that are.",
+            ),
+            Self::HeadersTooLarge => answer(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "431",
+                "headers_too_large",
+                "The request's headers are too large. Send fewer or shorter ones.",
+            ),
+            Self::BodyTooLarge { .. } => answer(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "413",
+                "body_too_large",
+                "The request body is larger than the {max} bytes this gateway takes. Send less in one request.",
+            ),
+            Self::BodyUnfinished => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "body_unfinished",
+                "The request body ended early or was framed wrongly. Send all of it.",
+            ),
+            Self::BodyTooSlow => answer(
+                StatusCode::REQUEST_TIMEOUT,
+                "408",
+                "body_too_slow",
+                "The request body took too long to arrive. Send it again.",
+            ),
+            Self::BodyNotJson => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "body_not_json",
+                "The request body is not a JSON object, so the model it asks for can't be read. \
+                 Send valid JSON, uncompressed.",
+            ),
+            Self::BodyTooDeep => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "body_too_deep",
+                "The request body's JSON is nested more than 128 levels deep. Nest it less.",
+            ),
+            Self::BodyNotMultipart => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "body_not_multipart",
+                "The multipart body can't be read: its parts don't follow its boundary.",
+            ),
+            Self::ModelMissing => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "model_missing",
+                "The request names no model. Add `model` to the body.",
+            ),
+            Self::ModelNotText => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "model_not_text",
+                "`model` must be a string: the name of a model.",
+            ),
+            Self::ModelTwice => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "model_twice",
+                "The body names `model` more than once. Name it once.",
+            ),
+            Self::Throttled { .. } => answer(
+                StatusCode::TOO_MANY_REQUESTS,
+                "429",
+                "throttled",
+                "Every deployment of this model is at its limit. Please retry after {wait} seconds.",
+            ),
+            Self::Unavailable { .. } => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "unavailable",
+                "No deployment of this model can answer at the moment. Please retry after {wait} seconds.",
+            ),
+            Self::DeadlineExceeded => answer(
+                StatusCode::GATEWAY_TIMEOUT,
+                "Timeout",
+                "deadline_exceeded",
+                "No deployment answered within this gateway's deadline. Send the request again.",
+            ),
+            Self::Internal => answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                "internal",
+                "The gateway failed to handle this request. Its operator finds why under the request id.",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_rounded_up_and_never_zero() {
+        for (wait_ms, told_ms, told_s) in [
+            (0, 1, 1),
+            (1, 1, 1),
+            (1000, 1000, 1),
+            (1001, 1001, 2),
+            (86_400_000, 120_000, 120),
+        ] {
+            let refusal = Refusal::Throttled {
+                wait: Duration::from_millis(wait_ms),
+            };
+            assert_eq!(refusal.wait(), Some(Duration::from_millis(told_ms)));
+            assert_eq!(refusal.seconds(), told_s);
+            assert!(
+                refusal
+                    .message()
+                    .contains(&format!("after {told_s} seconds"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_is_named_in_its_message() {
+        assert!(
+            Refusal::BodyTooLarge { max: 1024 }
+                .message()
+                .contains("1024 bytes")
+        );
+    }
+}

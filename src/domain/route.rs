@@ -1,0 +1,382 @@
+//! Paths: what a client's path asks for, and the path that asks a deployment for the same.
+//!
+//! Nothing of a client's path goes out as it came: what goes out is built from the operation and the
+//! deployment's own name, so no trick in a path reaches an instance.
+
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{deployment::Kind, refusal::Refusal};
+
+/// The shape of path a client speaks; it decides the shape that goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/openai/deployments/{model}/…?api-version=…`, and `/openai/…` where the body names the model.
+    Classic,
+    /// `/openai/v1/…`
+    V1,
+    /// `/v1/…`, as clients of OpenAI itself send.
+    Plain,
+}
+
+/// What a model is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    ChatCompletions,
+    Completions,
+    Embeddings,
+    Responses,
+    ImageGenerations,
+    ImageEdits,
+    AudioTranscriptions,
+    AudioTranslations,
+    AudioSpeech,
+}
+
+impl Operation {
+    pub const ALL: [Self; 9] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+        Self::AudioTranscriptions,
+        Self::AudioTranslations,
+        Self::AudioSpeech,
+    ];
+
+    /// The end of its path in every dialect; also its label in metrics and logs.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat/completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Responses => "responses",
+            Self::ImageGenerations => "images/generations",
+            Self::ImageEdits => "images/edits",
+            Self::AudioTranscriptions => "audio/transcriptions",
+            Self::AudioTranslations => "audio/translations",
+            Self::AudioSpeech => "audio/speech",
+        }
+    }
+
+    fn at(path: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.path() == path)
+    }
+}
+
+/// What a path asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    Health,
+    ModelHealth(Cow<'a, str>),
+    Models,
+    Model(Cow<'a, str>),
+    Call(Call<'a>),
+}
+
+/// A request to a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    pub dialect: Dialect,
+    pub operation: Operation,
+    /// The model, where the path names it; else the body must.
+    pub model: Option<Cow<'a, str>>,
+}
+
+/// Reads a request's method and path.
+pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Refusal> {
+    let route = find(path).ok_or(Refusal::UnknownPath)?;
+    let allowed = match route {
+        Route::Health | Route::ModelHealth(_) => matches!(*method, Method::GET | Method::HEAD),
+        Route::Models | Route::Model(_) => *method == Method::GET,
+        Route::Call(_) => *method == Method::POST,
+    };
+    if allowed {
+        Ok(route)
+    } else {
+        Err(Refusal::MethodNotAllowed)
+    }
+}
+
+fn find(path: &str) -> Option<Route<'_>> {
+    if let Some(rest) = path.strip_prefix("/openai/deployments/") {
+        let (model, operation) = rest.split_once('/')?;
+        let operation =
+            Operation::at(operation).filter(|operation| *operation != Operation::Responses)?;
+        let model = Some(decode(model)?);
+        return Some(Route::Call(Call {
+            dialect: Dialect::Classic,
+            operation,
+            model,
+        }));
+    }
+    if let Some(rest) = path.strip_prefix("/openai/v1/") {
+        return named_by_body(Dialect::V1, rest);
+    }
+    if let Some(rest) = path.strip_prefix("/v1/") {
+        return named_by_body(Dialect::Plain, rest);
+    }
+    match path.strip_prefix("/openai/") {
+        // What the official SDKs send without a deployment in the path (CLIENTS.md 2).
+        Some("responses" | "images/edits") | Some("models") => {
+            return named_by_body(Dialect::Classic, &path["/openai/".len()..]);
+        }
+        Some(rest) => {
+            return rest
+                .strip_prefix("models/")
+                .and_then(decode)
+                .map(Route::Model);
+        }
+        None => {}
+    }
+    match path.strip_prefix("/health")? {
+        "" => Some(Route::Health),
+        rest => rest
+            .strip_prefix("/models/")
+            .and_then(decode)
+            .map(Route::ModelHealth),
+    }
+}
+
+fn named_by_body(dialect: Dialect, rest: &str) -> Option<Route<'_>> {
+    if rest == "models" {
+        return Some(Route::Models);
+    }
+    if let Some(model) = rest.strip_prefix("models/") {
+        return decode(model).map(Route::Model);
+    }
+    let operation = Operation::at(rest)?;
+    Some(Route::Call(Call {
+        dialect,
+        operation,
+        model: None,
+    }))
+}
+
+/// One path segment's text; `None` if it is empty, several segments, or no UTF-8.
+fn decode(segment: &str) -> Option<Cow<'_, str>> {
+    if segment.is_empty() || segment.contains('/') {
+        return None;
+    }
+    percent_decode_str(segment).decode_utf8().ok()
+}
+
+/// What stays as it is in a path segment (RFC 3986's unreserved characters).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Where a call goes on an instance: path and query.
+///
+/// `query` is the client's own without its credential; `api-version` means nothing to a plain OpenAI server.
+pub fn outgoing(
+    call: (Dialect, Operation),
+    kind: Kind,
+    base_path: &str,
+    deployment: &str,
+    query: &str,
+) -> String {
+    let (dialect, operation) = call;
+    let path = operation.path();
+    let mut out = match (kind, dialect) {
+        (Kind::Openai, _) => format!("{base_path}/{path}"),
+        (Kind::AzureOpenai, Dialect::Classic) if operation == Operation::Responses => {
+            format!("{base_path}/openai/{path}")
+        }
+        (Kind::AzureOpenai, Dialect::Classic) => {
+            let deployment = utf8_percent_encode(deployment, SEGMENT);
+            format!("{base_path}/openai/deployments/{deployment}/{path}")
+        }
+        (Kind::AzureOpenai, Dialect::V1 | Dialect::Plain) => {
+            format!("{base_path}/openai/v1/{path}")
+        }
+    };
+    let drop_version = kind == Kind::Openai;
+    let kept = query.split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !(pair.is_empty() || is_credential(name) || drop_version && name == "api-version")
+    });
+    for (i, pair) in kept.enumerate() {
+        out.push(if i == 0 { '?' } else { '&' });
+        out.push_str(pair);
+    }
+    out
+}
+
+/// Whether a query parameter carries a client's key, however it is escaped or spelled.
+fn is_credential(name: &str) -> bool {
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    name.eq_ignore_ascii_case("api-key") || name.eq_ignore_ascii_case("api_key")
+}
+
+/// Whether the body must name the deployment on its way out; else the path does, and the body stays as it is.
+pub fn body_names_deployment(call: (Dialect, Operation), kind: Kind) -> bool {
+    let (dialect, operation) = call;
+    kind == Kind::Openai || dialect != Dialect::Classic || operation == Operation::Responses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(dialect: Dialect, operation: Operation, model: Option<&str>) -> Option<Route<'_>> {
+        Some(Route::Call(Call {
+            dialect,
+            operation,
+            model: model.map(Cow::Borrowed),
+        }))
+    }
+
+    #[test]
+    fn each_path_shape_is_known() {
+        use Dialect::*;
+        use Operation::*;
+        for (path, found) in [
+            (
+                "/openai/deployments/gpt-4o/chat/completions",
+                call(Classic, ChatCompletions, Some("gpt-4o")),
+            ),
+            (
+                "/openai/deployments/my%20dep%2F%C3%A9/embeddings",
+                call(Classic, Embeddings, Some("my dep/é")),
+            ),
+            ("/openai/responses", call(Classic, Responses, None)),
+            ("/openai/images/edits", call(Classic, ImageEdits, None)),
+            ("/openai/v1/responses", call(V1, Responses, None)),
+            ("/v1/audio/speech", call(Plain, AudioSpeech, None)),
+            ("/openai/models", Some(Route::Models)),
+            ("/openai/v1/models", Some(Route::Models)),
+            ("/v1/models/gpt-4o", Some(Route::Model("gpt-4o".into()))),
+            ("/openai/models/gpt-4o", Some(Route::Model("gpt-4o".into()))),
+            ("/health", Some(Route::Health)),
+            (
+                "/health/models/gpt-4o",
+                Some(Route::ModelHealth("gpt-4o".into())),
+            ),
+        ] {
+            assert_eq!(find(path), found, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_other_path_is() {
+        for path in [
+            "/",
+            "",
+            "/openai",
+            "/openai/chat/completions",
+            "/openai/deployments/gpt-4o",
+            "/openai/deployments//chat/completions",
+            "/openai/deployments/gpt-4o/responses",
+            "/openai/deployments/a/b/chat/completions",
+            "/openai/deployments/%FF/chat/completions",
+            "/openai/v1/chat/completions/",
+            "/openai/v1//chat/completions",
+            "/openai/v1/../v1/chat/completions",
+            "/healthy",
+            "/health/models/",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_takes_its_method_only() {
+        assert_eq!(
+            route(&Method::GET, "/v1/embeddings"),
+            Err(Refusal::MethodNotAllowed)
+        );
+        assert_eq!(
+            route(&Method::POST, "/v1/models"),
+            Err(Refusal::MethodNotAllowed)
+        );
+        assert_eq!(route(&Method::HEAD, "/health"), Ok(Route::Health));
+        assert_eq!(route(&Method::POST, "/nowhere"), Err(Refusal::UnknownPath));
+    }
+
+    #[test]
+    fn the_clients_shape_decides_what_goes_out() {
+        use Dialect::*;
+        use Operation::*;
+        let v = "api-version=2024-10-21";
+        for (call, kind, base, query, out) in [
+            (
+                (Classic, ChatCompletions),
+                Kind::AzureOpenai,
+                "",
+                v,
+                "/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21",
+            ),
+            (
+                (Classic, Responses),
+                Kind::AzureOpenai,
+                "",
+                v,
+                "/openai/responses?api-version=2024-10-21",
+            ),
+            (
+                (V1, ChatCompletions),
+                Kind::AzureOpenai,
+                "",
+                "",
+                "/openai/v1/chat/completions",
+            ),
+            (
+                (Plain, Embeddings),
+                Kind::AzureOpenai,
+                "/x",
+                "a=1&b=2",
+                "/x/openai/v1/embeddings?a=1&b=2",
+            ),
+            (
+                (Classic, ChatCompletions),
+                Kind::Openai,
+                "/v1",
+                v,
+                "/v1/chat/completions",
+            ),
+            (
+                (V1, Responses),
+                Kind::Openai,
+                "/v1",
+                "api-version=preview&x=1",
+                "/v1/responses?x=1",
+            ),
+        ] {
+            assert_eq!(outgoing(call, kind, base, "my dep", query), out);
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_query_never_goes_out() {
+        for query in [
+            "api-key=K",
+            "API-KEY=K",
+            "api%2Dkey=K",
+            "x=1&api-key=K&y=2",
+            "api-key",
+            "&&api-key=K",
+            "api_key=K",
+        ] {
+            let out = outgoing(
+                (Dialect::V1, Operation::Responses),
+                Kind::AzureOpenai,
+                "",
+                "d",
+                query,
+            );
+            assert!(
+                !out.contains("K") && !out.to_lowercase().contains("key"),
+                "{out}"
+            );
+        }
+    }
+}
