@@ -1,0 +1,143 @@
+//! Who the gateway is to Azure: credentials kept ready, so that no request waits for one.
+//!
+//! There is one [`Credential`] for each identity and scope that some instance uses. A background task of its
+//! own ([`Credential::run`]) fetches its token, renews it well before it ends, and keeps using the old one
+//! until its true end when the renewal fails. The request path only clones a header that is ready.
+//!
+//! Nothing here knows the proxy, and no token or secret is ever in an error, a log line or a `Debug` output.
+
+mod credential;
+mod renewal;
+mod schedule;
+mod source;
+mod token;
+mod transport;
+
+#[cfg(test)]
+mod authority;
+
+use std::{collections::HashMap, sync::Arc};
+
+use thiserror::Error;
+
+use crate::domain::{
+    deployment::{Instance, Kind},
+    identity::{Identity, Proof},
+    name::{IdentityName, InstanceName},
+};
+
+pub use credential::{Credential, CredentialState};
+pub use source::{FetchError, SetupError};
+use transport::SharedClient;
+
+/// Why the identities can't be set up. Each is a mistake in the config or on this machine.
+#[derive(Debug, Error)]
+pub enum IdentitiesError {
+    #[error("instance {instance} names an identity that isn't there: {identity}")]
+    Unknown {
+        instance: InstanceName,
+        identity: IdentityName,
+    },
+    #[error("identity {identity} can't be set up: {source}")]
+    Setup {
+        identity: IdentityName,
+        source: SetupError,
+    },
+}
+
+/// The credentials of all instances.
+#[derive(Debug, Default)]
+pub struct Identities {
+    credentials: Vec<Arc<Credential>>,
+    by_instance: HashMap<InstanceName, Arc<Credential>>,
+}
+
+/// Instances that are equal in this share a credential.
+#[derive(PartialEq, Eq, Hash)]
+struct Sharing<'a> {
+    identity: &'a IdentityName,
+    /// Of an Entra token; an api-key has none.
+    scope: Option<&'a str>,
+    /// Whether an api-key goes out as a bearer token, as OpenAI's own API wants it.
+    bearer_key: bool,
+}
+
+impl Identities {
+    /// One credential for each identity and scope that some instance uses. No token is fetched before
+    /// [`Credential::run`].
+    pub fn new(
+        identities: &[Arc<Identity>],
+        instances: &[Arc<Instance>],
+    ) -> Result<Self, IdentitiesError> {
+        let mut all = Self::default();
+        let mut shared = HashMap::new();
+        let mut client = SharedClient::default();
+        for instance in instances {
+            let identity = named(identities, instance)?;
+            let sharing = Sharing::of(identity, instance);
+            let credential = match shared.get(&sharing) {
+                Some(credential) => Arc::clone(credential),
+                None => all.add(credential_of(identity, instance, &mut client)?),
+            };
+            shared.insert(sharing, Arc::clone(&credential));
+            all.by_instance.insert(instance.name.clone(), credential);
+        }
+        Ok(all)
+    }
+
+    /// The credential of an instance: to be asked for once and kept. `None` for an instance that was not
+    /// among those given to [`Identities::new`].
+    pub fn credential(&self, instance: &Instance) -> Option<Arc<Credential>> {
+        self.by_instance.get(&instance.name).cloned()
+    }
+
+    /// All credentials: each wants its [`Credential::run`] spawned, and has a state to show.
+    pub fn credentials(&self) -> &[Arc<Credential>] {
+        &self.credentials
+    }
+
+    /// What `/status` and the metrics say, in the order of the instances.
+    pub fn states(&self) -> Vec<CredentialState> {
+        self.credentials.iter().map(|c| c.state()).collect()
+    }
+
+    fn add(&mut self, credential: Credential) -> Arc<Credential> {
+        let credential = Arc::new(credential);
+        self.credentials.push(Arc::clone(&credential));
+        credential
+    }
+}
+
+impl<'a> Sharing<'a> {
+    fn of(identity: &'a Identity, instance: &'a Instance) -> Self {
+        let is_key = matches!(identity.proof, Proof::ApiKey(_));
+        Self {
+            identity: &identity.name,
+            scope: (!is_key).then_some(instance.scope.as_str()),
+            bearer_key: is_key && instance.kind == Kind::Openai,
+        }
+    }
+}
+
+fn named<'a>(
+    identities: &'a [Arc<Identity>],
+    instance: &Instance,
+) -> Result<&'a Identity, IdentitiesError> {
+    let unknown = || IdentitiesError::Unknown {
+        instance: instance.name.clone(),
+        identity: instance.identity.clone(),
+    };
+    let found = identities.iter().find(|i| i.name == instance.identity);
+    found.map(Arc::as_ref).ok_or_else(unknown)
+}
+
+fn credential_of(
+    identity: &Identity,
+    instance: &Instance,
+    client: &mut SharedClient,
+) -> Result<Credential, IdentitiesError> {
+    Credential::new(identity, instance, client).map_err(|source| IdentitiesError::Setup {
+        identity: identity.name.clone(),
+        source,
+    })
+}

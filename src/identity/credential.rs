@@ -1,0 +1,188 @@
+//! One identity's proof for one scope: the header that is ready, and how it stands.
+
+use std::{
+    fmt,
+    time::{Instant, SystemTime},
+};
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout_at,
+};
+
+use super::{
+    schedule,
+    source::{SetupError, Source},
+    token::Token,
+    transport::SharedClient,
+};
+use crate::domain::{
+    deployment::{Instance, Kind},
+    identity::{Identity, Proof},
+    name::IdentityName,
+};
+
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+
+/// How the gateway proves itself to the instances that share this. Its token is fetched and renewed by
+/// [`Credential::run`]; everything else only reads what is ready.
+pub struct Credential {
+    pub(super) identity: IdentityName,
+    kind: &'static str,
+    name: HeaderName,
+    pub(super) token: ArcSwapOption<Token>,
+    /// `None`: an api-key, which needs no fetching.
+    pub(super) source: Option<Source>,
+    pub(super) progress: watch::Sender<Progress>,
+    /// A fresh token is wanted before its time.
+    pub(super) wanted: Notify,
+    /// When it was wanted last, and how many token requests had ended then.
+    forced: Mutex<Option<(Instant, u64)>>,
+}
+
+/// What became of the token requests so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// Requests that ended, well or not.
+    pub(super) ended: u64,
+    pub(super) failures: u64,
+    /// Failures since the last success.
+    pub(super) in_a_row: u32,
+    pub(super) last_error: Option<String>,
+}
+
+/// How a credential stands, for `/status` and the metrics. Nothing in it is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialState {
+    pub identity: IdentityName,
+    /// `None` for an api-key.
+    pub scope: Option<String>,
+    /// As in the config: `managed_identity`, `workload_identity`, `client_secret`, `api_key`.
+    pub kind: &'static str,
+    /// When the token in use ends, or ended; `None`: it has no end, or there is no token yet.
+    pub expires_on: Option<SystemTime>,
+    /// Token requests that failed since the start.
+    pub failures: u64,
+    /// Why the last one failed; `None` once one has succeeded since.
+    pub last_error: Option<String>,
+}
+
+impl Credential {
+    /// Fails where the proof can't ever work: a value no header may hold, an authority that is no URL, a
+    /// token file or a variable that isn't there.
+    pub(super) fn new(
+        identity: &Identity,
+        instance: &Instance,
+        client: &mut SharedClient,
+    ) -> Result<Self, SetupError> {
+        let (name, token, source) = match &identity.proof {
+            Proof::ApiKey(key) if instance.kind == Kind::Openai => (
+                AUTHORIZATION,
+                Some(Token::bearer(key.expose(), None)?),
+                None,
+            ),
+            Proof::ApiKey(key) => (API_KEY, Some(Token::key(key.expose())?), None),
+            proof => (
+                AUTHORIZATION,
+                None,
+                Some(Source::new(proof, &instance.scope, client)?),
+            ),
+        };
+        Ok(Self {
+            identity: identity.name.clone(),
+            kind: kind(&identity.proof),
+            name,
+            token: ArcSwapOption::from_pointee(token),
+            source,
+            progress: watch::Sender::default(),
+            wanted: Notify::new(),
+            forced: Mutex::default(),
+        })
+    }
+
+    /// The header that proves us, marked sensitive; `None` when there is no token that still holds. Never waits.
+    pub fn header(&self, now: SystemTime) -> Option<(HeaderName, HeaderValue)> {
+        let token = self.token.load();
+        let token = token.as_ref().filter(|token| token.holds(now))?;
+        Some((self.name.clone(), token.header.clone()))
+    }
+
+    /// Waits for the first token: until it is there, or two tries for it have failed, or the deadline. Says whether
+    /// there is a header. Returns at once ever after.
+    pub async fn ready(&self, deadline: Instant) -> bool {
+        let mut progress = self.progress.subscribe();
+        let settled = progress.wait_for(|p| self.token.load().is_some() || p.in_a_row > 1);
+        let _ = timeout_at(deadline.into(), settled).await;
+        self.header(SystemTime::now()).is_some()
+    }
+
+    /// Gets a token other than the one an instance has just refused, with one token request however many
+    /// requests want it, and not more often than the schedule allows. Waits for it until the deadline. Says
+    /// whether the header is another one now; an api-key's never is.
+    pub async fn renew(&self, refused: &HeaderValue, deadline: Instant) -> bool {
+        if self.source.is_none() || self.differs_from(refused) {
+            return self.source.is_some();
+        }
+        let mut progress = self.progress.subscribe();
+        let before = self.force(Instant::now());
+        let ended = progress.wait_for(|p| p.ended > before);
+        let _ = timeout_at(deadline.into(), ended).await;
+        self.differs_from(refused)
+    }
+
+    /// Wakes the task that fetches, unless that was done just before. Gives the number of token requests that
+    /// had ended when it was woken last: the next one to end is the one to wait for.
+    fn force(&self, now: Instant) -> u64 {
+        let mut forced = self.forced.lock();
+        match *forced {
+            Some((at, ended)) if !schedule::may_force(at, now) => ended,
+            _ => {
+                let ended = self.progress.borrow().ended;
+                *forced = Some((now, ended));
+                self.wanted.notify_one();
+                ended
+            }
+        }
+    }
+
+    fn differs_from(&self, refused: &HeaderValue) -> bool {
+        let token = self.token.load();
+        token.as_ref().is_some_and(|token| token.header != refused)
+    }
+
+    /// How it stands.
+    pub fn state(&self) -> CredentialState {
+        let progress = self.progress.borrow();
+        CredentialState {
+            identity: self.identity.clone(),
+            scope: self.source.as_ref().map(|s| s.scope().to_owned()),
+            kind: self.kind,
+            expires_on: self.token.load().as_ref().and_then(|t| t.expires_on),
+            failures: progress.failures,
+            last_error: progress.last_error.clone(),
+        }
+    }
+}
+
+/// The kind's name in the config.
+fn kind(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::ManagedIdentity { .. } => "managed_identity",
+        Proof::WorkloadIdentity { .. } => "workload_identity",
+        Proof::ClientSecret { .. } => "client_secret",
+        Proof::ApiKey(_) => "api_key",
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("identity", &self.identity)
+            .field("kind", &self.kind)
+            .field("token", &self.token.load())
+            .finish_non_exhaustive()
+    }
+}

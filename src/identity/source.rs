@@ -1,0 +1,198 @@
+//! Where an identity's tokens come from: `azure_identity`, asked for one token at a time.
+//!
+//! Its credentials keep a token until five minutes before the end, and then forget it when the authority
+//! fails. So each fetch makes a credential of its own, and when to fetch and what to keep is decided here.
+
+use std::{sync::Arc, time::Duration, time::SystemTime};
+
+use azure_core::{
+    credentials::{AccessToken, Secret, TokenCredential},
+    http::{ClientOptions, RetryOptions, Transport},
+};
+use azure_identity::{
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+use http::header::InvalidHeaderValue;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::{
+    token::Token,
+    transport::{Authority, Call, SharedClient, Trust},
+};
+use crate::domain::identity::Proof;
+
+/// For a token request as a whole. IMDS and Entra answer in well under a second when they are well.
+const CALL: Duration = Duration::from_secs(10);
+
+/// Why an identity can't be set up.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    #[error("the key holds a character that no header may")]
+    Key(#[from] InvalidHeaderValue),
+    #[error("{0} is no authority; write it like https://login.microsoftonline.com")]
+    Authority(String),
+    #[error("{0} would send a secret unencrypted; use https:// (http:// only on loopback)")]
+    Insecure(String),
+    #[error("no HTTPS client: {0}")]
+    Client(#[from] reqwest::Error),
+    #[error("{0}")]
+    Azure(String),
+}
+
+/// Why a token request failed. No text in it comes from an answer's free text, which could repeat a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FetchError {
+    #[error("no answer within {} s", CALL.as_secs())]
+    TimedOut,
+    #[error("{host} can't be reached: {reason}")]
+    Unreachable { host: String, reason: String },
+    #[error("{host} answered {status}{codes}")]
+    Answered {
+        host: String,
+        status: u16,
+        /// The error codes and ids that the answer named, ready to print.
+        codes: String,
+        retry_after: Option<Duration>,
+    },
+    #[error("the answer holds no usable token")]
+    NoToken,
+    #[error("the token had ended before it came: is this machine's clock right?")]
+    Ended,
+    #[error("{0}")]
+    Setup(String),
+}
+
+impl FetchError {
+    /// Whether the authority understood and said no: asking again soon won't change that. IMDS's 404 and
+    /// 410 and anybody's 429 are no such answer (AZURE.md 12).
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Answered { status, .. }
+            if (400..500).contains(status) && ![404, 408, 410, 429].contains(status))
+    }
+
+    /// The wait that the authority asked for.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Answered { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// An identity's tokens for one scope.
+pub(super) struct Source {
+    proof: Proof,
+    scope: String,
+    authority: Authority,
+}
+
+impl Source {
+    /// Checks the proof by making a credential of it once.
+    pub(super) fn new(
+        proof: &Proof,
+        scope: &str,
+        client: &mut SharedClient,
+    ) -> Result<Self, SetupError> {
+        let source = Self {
+            proof: proof.clone(),
+            scope: scope.to_owned(),
+            authority: authority(proof, client)?,
+        };
+        match credential(&source.proof, &source.authority.call()) {
+            Ok(_) => Ok(source),
+            Err(error) => Err(SetupError::Azure(error.to_string())),
+        }
+    }
+
+    pub(super) fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// One request for one token.
+    pub(super) async fn fetch(&self) -> Result<Token, FetchError> {
+        let call = self.authority.call();
+        let credential =
+            credential(&self.proof, &call).map_err(|e| FetchError::Setup(e.to_string()))?;
+        let scopes = [self.scope.as_str()];
+        let answer = timeout(CALL, credential.get_token(&scopes, None))
+            .await
+            .map_err(|_| FetchError::TimedOut)?;
+        // What azure_identity says of an answer it can't read may quote the answer.
+        let token = answer.map_err(|_| call.failure().unwrap_or(FetchError::NoToken))?;
+        checked(token, SystemTime::now())
+    }
+}
+
+fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
+    let expires_on = SystemTime::from(token.expires_on);
+    let secret = token.token.secret();
+    if secret.is_empty() {
+        return Err(FetchError::NoToken);
+    }
+    let token = Token::bearer(secret, Some(expires_on)).map_err(|_| FetchError::NoToken)?;
+    match token.holds(now) {
+        true => Ok(token),
+        false => Err(FetchError::Ended),
+    }
+}
+
+/// Where the proof's tokens are asked for; an api-key needs nobody's.
+fn authority(proof: &Proof, client: &mut SharedClient) -> Result<Authority, SetupError> {
+    match proof {
+        Proof::ManagedIdentity { endpoint, .. } => {
+            Authority::new(endpoint.as_deref(), Trust::ThisMachine, client)
+        }
+        Proof::WorkloadIdentity { authority, .. } | Proof::ClientSecret { authority, .. } => {
+            Authority::new(authority.as_deref(), Trust::Encrypted, client)
+        }
+        Proof::ApiKey(_) => Authority::new(None, Trust::Encrypted, client),
+    }
+}
+
+/// A credential that has no token yet, makes its calls through `call`, and leaves trying again to us.
+fn credential(proof: &Proof, call: &Arc<Call>) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let client_options = ClientOptions {
+        transport: Some(Transport::new(Arc::<Call>::clone(call))),
+        retry: RetryOptions::none(),
+        ..Default::default()
+    };
+    Ok(match proof.clone() {
+        Proof::ManagedIdentity { client_id, .. } => {
+            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                user_assigned_id: client_id.map(UserAssignedId::ClientId),
+                client_options,
+            }))?
+        }
+        Proof::WorkloadIdentity {
+            tenant_id,
+            client_id,
+            token_file,
+            ..
+        } => WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+            credential_options: ClientAssertionCredentialOptions { client_options },
+            client_id,
+            tenant_id,
+            token_file_path: token_file,
+        }))?,
+        Proof::ClientSecret {
+            tenant_id,
+            client_id,
+            secret,
+            ..
+        } => ClientSecretCredential::new(
+            &tenant_id,
+            client_id,
+            Secret::new(secret.expose().to_owned()),
+            Some(ClientSecretCredentialOptions { client_options }),
+        )?,
+        Proof::ApiKey(_) => {
+            return Err(azure_core::Error::with_message(
+                azure_core::error::ErrorKind::Credential,
+                "an api-key is no source of tokens",
+            ));
+        }
+    })
+}

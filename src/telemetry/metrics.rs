@@ -1,0 +1,204 @@
+//! Every instrument of the gateway, in one registry, rendered for Prometheus.
+//!
+//! Label values are configured names and closed sets only, never what a client sent. Handles are resolved
+//! once and kept: per request there is no lock that all requests share, and no label is hashed for an attempt.
+//! A finished request is counted whole, from its [`Record`], by [`Metrics::account`] and nowhere else.
+
+mod deployment;
+mod handles;
+mod instruments;
+
+use std::{sync::Arc, time::SystemTime};
+
+use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder, core::Collector};
+
+use super::record::Record;
+use crate::domain::name::{ClientName, DeploymentName, IdentityName, InstanceName, ModelName};
+
+pub use deployment::DeploymentMetrics;
+use handles::Handles;
+use instruments::Instruments;
+
+/// What a request's counter goes by.
+type RequestKey = (
+    Option<ClientName>,
+    Option<ModelName>,
+    &'static str,
+    Option<u16>,
+);
+type DeploymentKey = (ModelName, InstanceName, DeploymentName);
+
+/// The gateway's metrics: made once, shared by all.
+pub struct Metrics {
+    registry: Registry,
+    instruments: Instruments,
+    requests: Handles<RequestKey, IntCounter>,
+    deployments: Handles<DeploymentKey, Arc<DeploymentMetrics>>,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let instruments = Instruments::new(&registry);
+        let version = env!("CARGO_PKG_VERSION");
+        instruments.build_info.with_label_values(&[version]).set(1);
+        Self {
+            registry,
+            instruments,
+            requests: Handles::default(),
+            deployments: Handles::default(),
+        }
+    }
+
+    /// The handles of one deployment in one model's pool. To be asked for once, when the pool is built.
+    pub fn deployment(
+        &self,
+        model: &ModelName,
+        instance: &InstanceName,
+        deployment: &DeploymentName,
+    ) -> Arc<DeploymentMetrics> {
+        let key = (model.clone(), instance.clone(), deployment.clone());
+        self.deployments.of(key, || {
+            let labels = [model.as_str(), instance.as_str(), deployment.as_str()];
+            Arc::new(DeploymentMetrics::new(&self.instruments, labels))
+        })
+    }
+
+    /// Counts one more request that is being served, until the guard is dropped.
+    pub fn enter(&self) -> InFlight {
+        InFlight::enter(&self.instruments.requests_inflight)
+    }
+
+    /// Counts one finished request: itself, its attempts and failovers, its refusal, its times.
+    pub fn account(&self, record: &Record) {
+        self.count_request(record);
+        self.count_attempts(record);
+        if let Some(reason) = record.refusal {
+            let labels = [record.client(), reason];
+            self.instruments.refusals.with_label_values(&labels).inc();
+        }
+        self.observe_times(record);
+    }
+
+    fn count_request(&self, record: &Record) {
+        let operation = record.operation();
+        let key = (
+            record.client.clone(),
+            record.model.clone(),
+            operation,
+            record.status,
+        );
+        let counter = self.requests.of(key, || {
+            let code = record.status.unwrap_or(CLIENT_LEFT).to_string();
+            let labels = [record.client(), record.model(), operation, &code];
+            self.instruments.requests.with_label_values(&labels)
+        });
+        counter.inc();
+    }
+
+    fn count_attempts(&self, record: &Record) {
+        let Some(model) = &record.model else { return };
+        let last = record.attempts.len().saturating_sub(1);
+        for (i, attempt) in record.attempts.iter().enumerate() {
+            let deployment = self.deployment(model, &attempt.instance, &attempt.deployment);
+            deployment.count_attempt(attempt.outcome);
+            if i < last {
+                deployment.count_failover(attempt.outcome);
+            }
+        }
+    }
+
+    /// Times belong to the deployment whose answer was delivered; what was refused has none.
+    fn observe_times(&self, record: &Record) {
+        let (Some(model), Some(attempt), None) =
+            (&record.model, record.attempts.last(), record.refusal)
+        else {
+            return;
+        };
+        let deployment = self.deployment(model, &attempt.instance, &attempt.deployment);
+        deployment.observe_duration(record.duration);
+        if let (true, Some(first)) = (record.stream, record.time_to_first_byte) {
+            deployment.observe_time_to_first_token(first);
+        }
+        if let Some(overhead) = record.overhead {
+            deployment.observe_overhead(overhead);
+        }
+    }
+
+    /// Says how an identity is: the soonest end of its tokens (`None`: it has no token), and how many token
+    /// requests failed since the start. Asked for before each scrape; never lets a counter go back.
+    pub fn identity(&self, identity: &IdentityName, expires_on: Option<SystemTime>, failures: u64) {
+        let since_epoch = |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let expiry = expires_on
+            .and_then(since_epoch)
+            .map_or(0.0, |d| d.as_secs_f64().floor());
+        let labels = [identity.as_str()];
+        let gauge = &self.instruments.identity_expiry;
+        gauge.with_label_values(&labels).set(expiry);
+        let counter = self
+            .instruments
+            .identity_failures
+            .with_label_values(&labels);
+        counter.inc_by(failures.saturating_sub(counter.get()));
+    }
+
+    /// Says which config is in force, by its hash.
+    pub fn config(&self, hash: &str) {
+        self.instruments.config_hash.reset();
+        self.instruments
+            .config_hash
+            .with_label_values(&[hash])
+            .set(1);
+    }
+
+    /// The counter of access-log lines that were dropped.
+    pub fn log_lines_dropped(&self) -> IntCounter {
+        self.instruments.log_lines_dropped.clone()
+    }
+
+    /// Adds an instrument that lives elsewhere. Fails where one of its names is taken.
+    pub fn register(&self, collector: Box<dyn Collector>) -> prometheus::Result<()> {
+        self.registry.register(collector)
+    }
+
+    /// The page for `/metrics`, in Prometheus' text format ([`Metrics::CONTENT_TYPE`]).
+    pub fn render(&self) -> Vec<u8> {
+        let mut page = Vec::with_capacity(16 << 10);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut page) {
+            tracing::warn!(%error, "a metric could not be rendered");
+        }
+        page
+    }
+
+    pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+}
+
+/// The code of a request whose client left before it got a status, as other proxies write it.
+const CLIENT_LEFT: u16 = 499;
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One more of something, for as long as this lives.
+#[must_use]
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl InFlight {
+    fn enter(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Instruments already resolved, by key: a look-up takes one of many short read locks, never a common one.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, RandomState},
+};
+
+use parking_lot::RwLock;
+
+const SHARDS: usize = 16;
+
+/// A map that only grows, to as many keys as the config allows.
+pub(super) struct Handles<K, H> {
+    hasher: RandomState,
+    shards: [RwLock<HashMap<K, H>>; SHARDS],
+}
+
+impl<K, H> Default for Handles<K, H> {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            shards: Default::default(),
+        }
+    }
+}
+
+impl<K: Eq + Hash, H: Clone> Handles<K, H> {
+    /// The handle of `key`, made on first use.
+    pub(super) fn of(&self, key: K, make: impl FnOnce() -> H) -> H {
+        let shard = &self.shards[self.hasher.hash_one(&key) as usize % SHARDS];
+        if let Some(handle) = shard.read().get(&key) {
+            return handle.clone();
+        }
+        shard.write().entry(key).or_insert_with(make).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_made_once() {
+        let handles = Handles::default();
+        assert_eq!(handles.of("a", || 1), 1);
+        assert_eq!(handles.of("a", || unreachable!()), 1);
+        assert_eq!(handles.of("b", || 2), 2);
+    }
+}

@@ -1,0 +1,182 @@
+//! The names, labels, buckets and help texts of all instruments: the contract with dashboards and alerts.
+
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector, process_collector::ProcessCollector,
+};
+
+const DEPLOYMENT: &[&str] = &["model", "instance", "deployment"];
+
+/// Model calls take from tens of milliseconds to ten minutes.
+const CALL_SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0,
+];
+
+/// Our own share should stay below a millisecond; what is above shows a gateway short of processor time.
+const OVERHEAD_SECONDS: &[f64] = &[
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.5, 1.0,
+];
+
+pub(super) struct Instruments {
+    pub(super) requests: IntCounterVec,
+    pub(super) requests_inflight: IntGauge,
+    pub(super) refusals: IntCounterVec,
+    pub(super) attempts: IntCounterVec,
+    pub(super) failovers: IntCounterVec,
+    pub(super) duration: HistogramVec,
+    pub(super) time_to_first_token: HistogramVec,
+    pub(super) overhead: HistogramVec,
+    pub(super) available: IntGaugeVec,
+    pub(super) pause: GaugeVec,
+    pub(super) inflight: IntGaugeVec,
+    pub(super) utilization: GaugeVec,
+    pub(super) remaining_tokens: GaugeVec,
+    pub(super) remaining_requests: GaugeVec,
+    pub(super) identity_expiry: GaugeVec,
+    pub(super) identity_failures: IntCounterVec,
+    pub(super) build_info: IntGaugeVec,
+    pub(super) config_hash: IntGaugeVec,
+    pub(super) log_lines_dropped: IntCounter,
+}
+
+impl Instruments {
+    /// Makes all of them and registers them, with those of the process itself.
+    pub(super) fn new(registry: &Registry) -> Self {
+        let r = Workshop(registry);
+        let process = ProcessCollector::for_self();
+        registry.register(Box::new(process)).expect(FIXED);
+        Self {
+            requests: r.counters(
+                "forebay_requests_total",
+                "Requests that ended, by what the client got (code 499: it left before it got a status).",
+                &["client", "model", "operation", "code"],
+            ),
+            requests_inflight: r.gauge("forebay_requests_inflight", "Requests being served now."),
+            refusals: r.counters(
+                "forebay_refusals_total",
+                "Requests the gateway itself answered with an error, by reason.",
+                &["client", "reason"],
+            ),
+            attempts: r.counters(
+                "forebay_attempts_total",
+                "Tries at a deployment, by outcome; counted when their request has ended.",
+                &["model", "instance", "deployment", "outcome"],
+            ),
+            failovers: r.counters(
+                "forebay_failovers_total",
+                "Requests that moved on from a deployment to another, by what made them.",
+                &["model", "instance", "deployment", "cause"],
+            ),
+            duration: r.histograms(
+                "forebay_request_duration_seconds",
+                "From a request's arrival to its answer's last byte, by the deployment that answered.",
+                DEPLOYMENT,
+                CALL_SECONDS,
+            ),
+            time_to_first_token: r.histograms(
+                "forebay_time_to_first_token_seconds",
+                "From a streamed request's arrival to the first byte of its answer's body.",
+                DEPLOYMENT,
+                CALL_SECONDS,
+            ),
+            overhead: r.histograms(
+                "forebay_overhead_seconds",
+                "The gateway's own share of a request's time, waiting for others excluded.",
+                &["model"],
+                OVERHEAD_SECONDS,
+            ),
+            available: r.int_gauges(
+                "forebay_deployment_available",
+                "1 where the deployment may be tried now, else 0.",
+                DEPLOYMENT,
+            ),
+            pause: r.gauges(
+                "forebay_deployment_pause_seconds",
+                "How long until the deployment may be tried again.",
+                DEPLOYMENT,
+            ),
+            inflight: r.int_gauges(
+                "forebay_deployment_inflight",
+                "Attempts under way at the deployment.",
+                DEPLOYMENT,
+            ),
+            utilization: r.gauges(
+                "forebay_deployment_utilization_ratio",
+                "How full a provisioned deployment last said it is; 1 is all of its capacity.",
+                DEPLOYMENT,
+            ),
+            remaining_tokens: r.gauges(
+                "forebay_deployment_remaining_tokens",
+                "Tokens the deployment last said it has left in its window.",
+                DEPLOYMENT,
+            ),
+            remaining_requests: r.gauges(
+                "forebay_deployment_remaining_requests",
+                "Requests the deployment last said it has left in its window.",
+                DEPLOYMENT,
+            ),
+            identity_expiry: r.gauges(
+                "forebay_identity_token_expiry_timestamp_seconds",
+                "When the identity's token ends, as Unix time; 0 where it has none.",
+                &["identity"],
+            ),
+            identity_failures: r.counters(
+                "forebay_identity_failures_total",
+                "Token requests that failed.",
+                &["identity"],
+            ),
+            build_info: r.int_gauges(
+                "forebay_build_info",
+                "Always 1; the label says which version runs.",
+                &["version"],
+            ),
+            config_hash: r.int_gauges(
+                "forebay_config_hash",
+                "Always 1; the label says which config is in force.",
+                &["hash"],
+            ),
+            log_lines_dropped: r.counter(
+                "forebay_log_lines_dropped_total",
+                "Access-log lines lost because the log could not be written fast enough, or at all.",
+            ),
+        }
+    }
+}
+
+/// Makes instruments into a registry. Names and labels are fixed above, so a mistake in one shows in every test.
+struct Workshop<'a>(&'a Registry);
+
+const FIXED: &str = "the instruments' names and labels are valid, and no two are the same";
+
+impl Workshop<'_> {
+    fn keep<C: Collector + Clone + 'static>(&self, instrument: C) -> C {
+        self.0.register(Box::new(instrument.clone())).expect(FIXED);
+        instrument
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.keep(IntCounter::new(name, help).expect(FIXED))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels).expect(FIXED))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.keep(IntGauge::new(name, help).expect(FIXED))
+    }
+
+    fn int_gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels).expect(FIXED))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.keep(GaugeVec::new(Opts::new(name, help), labels).expect(FIXED))
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.keep(HistogramVec::new(opts, labels).expect(FIXED))
+    }
+}

@@ -1,0 +1,161 @@
+//! The whole story of one request as plain values: what the log line and the counters are made from.
+//!
+//! Nothing secret has a place in it: no query (it may carry a key), no header, no body.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{Method, Version};
+
+use crate::domain::name::{ClientName, DeploymentName, InstanceName, ModelName};
+
+/// One request from its first line to its last byte.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When the request's head had arrived.
+    pub arrived: SystemTime,
+    /// What `x-request-id` said to the client.
+    pub request_id: Arc<str>,
+    /// `None`: nobody we know.
+    pub client: Option<ClientName>,
+    /// A configured model; `None`: none was asked for, or one that isn't there.
+    pub model: Option<ModelName>,
+    /// From a closed set ("chat", "embeddings", …); empty where the path names no operation: "other".
+    pub operation: &'static str,
+    /// Whether the client asked for a stream.
+    pub stream: bool,
+    pub method: Method,
+    /// Without its query.
+    pub path: String,
+    pub version: Version,
+    pub address: Option<IpAddr>,
+    /// In the order in which they were made.
+    pub attempts: Vec<AttemptRecord>,
+    /// The refusal's code where the answer was our own no.
+    pub refusal: Option<&'static str>,
+    /// What the client got; `None`: it left before it got any.
+    pub status: Option<u16>,
+    pub end: End,
+    /// Of the body as the client sent it.
+    pub request_bytes: u64,
+    /// Of the body as the client got it.
+    pub response_bytes: u64,
+    /// From arrival to the answer's first body byte towards the client.
+    pub time_to_first_byte: Option<Duration>,
+    /// From arrival to the answer's last byte.
+    pub duration: Duration,
+    /// Our own share of `duration`: waiting for deployments and for the client excluded.
+    pub overhead: Option<Duration>,
+}
+
+/// One try at one deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecord {
+    pub instance: InstanceName,
+    pub deployment: DeploymentName,
+    /// The outcome's label, from the closed set of the domain.
+    pub outcome: &'static str,
+    /// The deployment's status; `None`: it gave none.
+    pub status: Option<u16>,
+    /// From choosing it to knowing the outcome.
+    pub took: Duration,
+}
+
+/// How the answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// To its last byte.
+    Complete,
+    /// Cut short by us or by the deployment, after it had begun.
+    Broken,
+    /// The client went away first.
+    ClientLeft,
+}
+
+impl End {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Broken => "broken",
+            Self::ClientLeft => "client_left",
+        }
+    }
+}
+
+impl Record {
+    /// The operation's label: "other" where the path named none.
+    pub fn operation(&self) -> &'static str {
+        match self.operation {
+            "" => "other",
+            operation => operation,
+        }
+    }
+
+    /// The client's label: "none" where nobody was identified.
+    pub fn client(&self) -> &str {
+        self.client.as_ref().map_or("none", ClientName::as_str)
+    }
+
+    /// The model's label: "none" where no configured model was asked for.
+    pub fn model(&self) -> &str {
+        self.model.as_ref().map_or("none", ModelName::as_str)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A chat that a throttled deployment passed on to another.
+    pub(in crate::telemetry) fn record() -> Record {
+        let attempt = |instance: &str, outcome, status| AttemptRecord {
+            instance: instance.into(),
+            deployment: "gpt-4o".into(),
+            outcome,
+            status: Some(status),
+            took: Duration::from_millis(20),
+        };
+        Record {
+            arrived: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            request_id: "r-1".into(),
+            client: Some("app".into()),
+            model: Some("gpt-4o".into()),
+            operation: "chat",
+            stream: true,
+            method: Method::POST,
+            path: "/v1/chat/completions".into(),
+            version: Version::HTTP_11,
+            address: Some([127, 0, 0, 1].into()),
+            attempts: vec![
+                attempt("east", "throttled", 429),
+                attempt("west", "served", 200),
+            ],
+            refusal: None,
+            status: Some(200),
+            end: End::Complete,
+            request_bytes: 1024,
+            response_bytes: 2048,
+            time_to_first_byte: Some(Duration::from_micros(41_500)),
+            duration: Duration::from_millis(900),
+            overhead: Some(Duration::from_micros(120)),
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_has_a_label_of_its_own() {
+        let mut record = record();
+        assert_eq!(
+            (record.client(), record.model(), record.operation()),
+            ("app", "gpt-4o", "chat")
+        );
+        (record.client, record.model, record.operation) = (None, None, "");
+        assert_eq!(
+            (record.client(), record.model(), record.operation()),
+            ("none", "none", "other")
+        );
+    }
+}
