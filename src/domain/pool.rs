@@ -116,7 +116,8 @@ impl Pool {
         })
     }
 
-    fn exhausted(&self, tried: &[usize], now: Instant) -> Exhausted {
+    /// What stands in the way of the next attempt, those `tried` counted in.
+    pub fn exhausted(&self, tried: &[usize], now: Instant) -> Exhausted {
         let mut exhausted = Exhausted {
             throttled: true,
             back_at: None,
@@ -156,6 +157,10 @@ impl Member {
 
     pub fn state(&self) -> State {
         self.breaker.lock().state()
+    }
+
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.breaker.lock().is_ready(now)
     }
 
     pub fn inflight(&self) -> u32 {

@@ -1,0 +1,169 @@
+//! One request's whole story, from arrival to its record.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+
+use super::{served::Served, session::Relay};
+use crate::{
+    domain::{
+        ask::Ask,
+        client::Client,
+        failover::Progress,
+        outcome::Outcome,
+        pool::Attempt,
+        refusal::Refusal,
+        route::{Dialect, Operation},
+    },
+    telemetry::{
+        metrics::InFlight,
+        record::{AttemptRecord, End},
+    },
+};
+
+/// The state that Pingora carries from hook to hook.
+pub struct Exchange {
+    pub(super) arrived: Instant,
+    pub(super) arrived_at: SystemTime,
+    /// Made when first asked for.
+    pub(super) request_id: Arc<str>,
+    pub(super) client: Option<Arc<Client>>,
+    pub(super) operation: Option<Operation>,
+    pub(super) stage: Stage,
+    pub(super) attempts: Vec<AttemptRecord>,
+    pub(super) refusal: Option<Refusal>,
+    /// The gateway's own share of the time, up to when its clock was last stopped.
+    overhead: Duration,
+    /// Since when the time is the gateway's own; `None` while a client or a deployment is waited for.
+    clock: Option<Instant>,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) end: End,
+    pub(super) inflight: Option<InFlight>,
+}
+
+/// How far it has come. What exists only after admission lives only there.
+pub(super) enum Stage {
+    Arrived,
+    /// Answered by the gateway itself.
+    Answered,
+    Admitted(Box<Admitted>),
+}
+
+/// A request that may be sent to a deployment.
+pub(super) struct Admitted {
+    pub(super) served: Arc<Served>,
+    pub(super) call: (Dialect, Operation),
+    /// The client's query, its credential still in it: what goes out is filtered.
+    pub(super) query: String,
+    pub(super) ask: Ask,
+    pub(super) body: Bytes,
+    pub(super) progress: Progress,
+    pub(super) relay: Arc<Relay>,
+    /// The attempt under way, or the one whose answer is being delivered.
+    pub(super) current: Option<Current>,
+}
+
+/// One attempt under way.
+pub(super) struct Current {
+    pub(super) attempt: Attempt,
+    pub(super) started: Instant,
+    /// The status it answered with.
+    pub(super) status: Option<u16>,
+    /// How often its pooled connection turned out to be closed already.
+    pub(super) stale: u8,
+    pub(super) _inflight: InFlight,
+}
+
+impl Exchange {
+    pub(super) fn new() -> Self {
+        let arrived = Instant::now();
+        Self {
+            arrived,
+            arrived_at: SystemTime::now(),
+            request_id: request_id(fastrand::u128(..)),
+            client: None,
+            operation: None,
+            stage: Stage::Arrived,
+            attempts: Vec::new(),
+            refusal: None,
+            overhead: Duration::ZERO,
+            clock: Some(arrived),
+            request_bytes: 0,
+            response_bytes: 0,
+            first_byte: None,
+            end: End::Complete,
+            inflight: None,
+        }
+    }
+
+    pub(super) fn admitted(&mut self) -> Option<&mut Admitted> {
+        match &mut self.stage {
+            Stage::Admitted(admitted) => Some(admitted),
+            Stage::Arrived | Stage::Answered => None,
+        }
+    }
+
+    /// From here on a client or a deployment is waited for.
+    pub(super) fn stop_clock(&mut self) {
+        if let Some(since) = self.clock.take() {
+            self.overhead += since.elapsed();
+        }
+    }
+
+    /// From here on the time is the gateway's own again.
+    pub(super) fn start_clock(&mut self) {
+        self.clock = Some(Instant::now());
+    }
+
+    /// The gateway's own share of the time.
+    pub(super) fn overhead(&self) -> Duration {
+        self.overhead + self.clock.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// Writes down how the current attempt ended, and tells its pool. The attempt stays where it is.
+    pub(super) fn judge(&mut self, outcome: &Outcome, now: Instant) {
+        let Stage::Admitted(admitted) = &mut self.stage else { return };
+        let Some(current) = &mut admitted.current else { return };
+        let deployment = current.attempt.deployment();
+        self.attempts.push(AttemptRecord {
+            instance: deployment.instance.name.clone(),
+            deployment: deployment.name.clone(),
+            outcome: outcome.label(),
+            status: current.status,
+            took: now.saturating_duration_since(current.started),
+        });
+        if let Some(transition) = current.attempt.judge(outcome, now) {
+            admitted.served.announce(&current.attempt, transition, now);
+        }
+    }
+
+    /// Replaces what was written down of the last attempt: its answer began well and ended otherwise.
+    pub(super) fn rewrite_last(&mut self, outcome: &Outcome) {
+        if let Some(last) = self.attempts.last_mut() {
+            last.outcome = outcome.label();
+        }
+    }
+}
+
+/// A random UUID (version 4).
+fn request_id(random: u128) -> Arc<str> {
+    let id = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{id:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_a_random_uuid() {
+        assert_eq!(&*request_id(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(&*request_id(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+}

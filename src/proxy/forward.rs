@@ -1,0 +1,170 @@
+//! Deployment to peer; the outgoing path and headers.
+//!
+//! To a deployment goes an allow-list of request headers and nothing else a client sent: never its
+//! credential, its cookies, or what stands between it and us (DESIGN.md 6).
+
+use std::time::{Instant, SystemTime};
+
+use http::{HeaderName, HeaderValue, header};
+use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::HttpPeer};
+
+use super::{
+    body,
+    exchange::{Admitted, Current, Exchange, Stage},
+    served::Served,
+};
+use crate::domain::{
+    deployment::Kind,
+    failover::Step,
+    outcome::{Fault, Outcome},
+    refusal::Refusal,
+    route::{body_names_deployment, outgoing},
+};
+
+/// The client's headers that a deployment gets: what describes the body, ids to follow a request by, and
+/// Azure's own switches (AZURE.md 4 and 1).
+const PASSED_ON: [HeaderName; 10] = [
+    header::CONTENT_TYPE,
+    header::ACCEPT,
+    HeaderName::from_static("x-ms-client-request-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("aoai-evals"),
+    HeaderName::from_static("aoai-copy-ft-checkpoints"),
+    HeaderName::from_static("x-ms-spillover-deployment"),
+    HeaderName::from_static("x-ms-oai-image-generation-deployment"),
+];
+
+/// Takes the next deployment that can be asked, and says where it is.
+pub(super) async fn next_peer(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    if let Some(peer) = same_peer(exchange) {
+        return Ok(peer);
+    }
+    loop {
+        let chosen = choose(exchange).await;
+        let fault = match chosen {
+            Ok(peer) => return Ok(peer),
+            Err(NotAsked::Refused(refusal)) => return give_up(exchange, refusal),
+            Err(NotAsked::Failed(fault)) => fault,
+        };
+        if let Step::GiveUp = ended(exchange, &Outcome::fault(fault)) {
+            let refusal = last_word(exchange);
+            return give_up(exchange, refusal);
+        }
+    }
+}
+
+enum NotAsked {
+    /// Nothing is left to ask.
+    Refused(Refusal),
+    /// The chosen deployment could not even be tried.
+    Failed(Fault),
+}
+
+async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, NotAsked> {
+    let Stage::Admitted(admitted) = &mut exchange.stage else {
+        return Err(NotAsked::Refused(Refusal::Internal));
+    };
+    let now = Instant::now();
+    let Admitted { served, progress, .. } = &mut **admitted;
+    let attempt = served
+        .pool
+        .choose(progress.tried(), now, fastrand::u64(..))
+        .map_err(|exhausted| NotAsked::Refused(progress.refusal(&exhausted, &served.bounds, now)))?;
+    progress.start(attempt.index());
+    let deadline = progress.deadline(&served.bounds);
+    let target = &served.targets[attempt.index()];
+    let inflight = target.metrics.enter();
+    admitted.current = Some(Current { attempt, started: now, status: None, stale: 0, _inflight: inflight });
+    let credential = &target.reach.credential;
+    // Only before the first token ever came is one worth waiting for; later this returns at once.
+    if credential.header(SystemTime::now()).is_none() && !credential.ready(deadline).await {
+        return Err(NotAsked::Failed(Fault::Credential));
+    }
+    let address = target.reach.address().ok_or(NotAsked::Failed(Fault::Connect))?;
+    Ok(target.reach.peer(address, target.group, &served.bounds))
+}
+
+/// The same deployment again, over another connection: the pooled one had been closed from the other end
+/// before this request reached it, which says nothing of the deployment.
+fn same_peer(exchange: &mut Exchange) -> Option<Box<HttpPeer>> {
+    let admitted = exchange.admitted()?;
+    let current = admitted.current.as_ref().filter(|current| current.stale > 0)?;
+    let target = &admitted.served.targets[current.attempt.index()];
+    let address = target.reach.address()?;
+    Some(target.reach.peer(address, target.group, &admitted.served.bounds))
+}
+
+/// Writes down how the current attempt ended, lets go of it, and says what follows.
+pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
+    let now = Instant::now();
+    exchange.judge(outcome, now);
+    exchange.start_clock();
+    let Some(admitted) = exchange.admitted() else { return Step::GiveUp };
+    let step = admitted.progress.after(outcome, &admitted.served.bounds, now);
+    if step != Step::Deliver {
+        admitted.current = None;
+    }
+    step
+}
+
+/// What the client is told when no further attempt is made.
+pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
+    let now = Instant::now();
+    let Some(admitted) = exchange.admitted() else { return Refusal::Internal };
+    let Admitted { served, progress, .. } = admitted;
+    let exhausted = served.pool.exhausted(progress.tried(), now);
+    progress.refusal(&exhausted, &served.bounds, now)
+}
+
+fn give_up<T>(exchange: &mut Exchange, refusal: Refusal) -> Result<T> {
+    let status = refusal.status().as_u16();
+    exchange.refusal = Some(refusal);
+    Error::e_explain(ErrorType::HTTPStatus(status), "no deployment is left to ask")
+}
+
+/// Builds what the current deployment is sent in place of what the client sent.
+pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> Result<()> {
+    exchange.stop_clock();
+    let Stage::Admitted(admitted) = &mut exchange.stage else {
+        return Error::e_explain(ErrorType::InternalError, "not admitted");
+    };
+    let Some(current) = &admitted.current else {
+        return Error::e_explain(ErrorType::InternalError, "no attempt is under way");
+    };
+    let deployment = current.attempt.deployment();
+    let (instance, name) = (&deployment.instance, deployment.name.as_str());
+    let path = outgoing(admitted.call, instance.kind, instance.endpoint.base_path(), name, &admitted.query);
+    let pieces = outgoing_body(admitted, instance.kind, name);
+    let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
+
+    let mut out = RequestHeader::build(http::Method::POST, path.as_bytes(), Some(PASSED_ON.len() + 4))?;
+    out.set_version(request.version);
+    out.insert_header(header::HOST, instance.endpoint.authority())?;
+    for name in &PASSED_ON {
+        for value in request.headers.get_all(name) {
+            out.append_header(name.clone(), value.clone())?;
+        }
+    }
+    // So that what is used can be read from the answer as it passes.
+    out.insert_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
+    out.insert_header(header::CONTENT_LENGTH, length)?;
+    let target = &admitted.served.targets[current.attempt.index()];
+    let Some((credential, value)) = target.reach.credential.header(SystemTime::now()) else {
+        return Error::e_explain(ErrorType::InternalError, "the token ended while connecting");
+    };
+    out.insert_header(credential, value)?;
+    *request = out;
+
+    let due = admitted.progress.first_byte_by(&admitted.served.bounds, Instant::now());
+    admitted.relay.order(pieces, due);
+    Ok(())
+}
+
+/// The client's body, the model's name in it replaced where the body is what names the deployment.
+fn outgoing_body(admitted: &Admitted, kind: Kind, deployment: &str) -> Vec<bytes::Bytes> {
+    let names_it = body_names_deployment(admitted.call, kind);
+    let change = names_it.then(|| admitted.ask.naming(deployment)).flatten();
+    body::spliced(&admitted.body, change)
+}

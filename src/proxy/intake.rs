@@ -1,0 +1,209 @@
+//! Identify, read, authorize: what stands between a request's arrival and the choice of a deployment.
+//! Cheap refusals come first: who is unknown is turned away before its body is read.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderMap, header};
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+use serde_json::json;
+
+use super::{
+    Gateway, body,
+    exchange::{Admitted, Exchange},
+    reply::Reply,
+    served::Served,
+    session::Relay,
+};
+use crate::domain::{
+    ask::Ask,
+    client::{Client, Clients},
+    failover::Progress,
+    refusal::Refusal,
+    route::{Call, Route, route},
+};
+
+/// What becomes of a request at the door.
+pub(super) enum Verdict {
+    Forward(Box<Admitted>),
+    Answer(Reply),
+}
+
+pub(super) async fn admit(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> Result<Verdict, Refusal> {
+    let head = session.req_header();
+    if size(head) > gateway.server.max_headers {
+        return Err(Refusal::HeadersTooLarge);
+    }
+    let path = head.uri.path().to_owned();
+    let route = route(&head.method, &path)?;
+    match route {
+        Route::Health => return Ok(Verdict::Answer(health(!gateway.drain.is_draining()))),
+        Route::ModelHealth(model) => return model_health(gateway, &model),
+        Route::Models | Route::Model(_) | Route::Call(_) => {}
+    }
+    let client = identify(&gateway.clients, &head.headers)?;
+    exchange.client = Some(Arc::clone(&client));
+    match route {
+        Route::Call(call) => understand(gateway, session, exchange, &client, call).await,
+        Route::Model(model) => {
+            find(gateway, &client, &model)?;
+            Ok(Verdict::Answer(Reply::ok(described(gateway, &model))))
+        }
+        _ => Ok(Verdict::Answer(list(gateway, &client))),
+    }
+}
+
+/// Request line and header lines together.
+fn size(head: &RequestHeader) -> usize {
+    let lines = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() + head.raw_path().len()
+}
+
+/// Who calls, by the key in either header. Some clients send it in both (CLIENTS.md 2).
+fn identify(clients: &Clients, headers: &HeaderMap) -> Result<Arc<Client>, Refusal> {
+    if let Clients::Anyone(client) = clients {
+        return Ok(Arc::clone(client));
+    }
+    let keys = headers.get_all("api-key").iter().map(|value| value.as_bytes());
+    let tokens = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
+    let mut credentials = keys.chain(tokens).map(<[u8]>::trim_ascii);
+    let first = credentials.next().ok_or(Refusal::NoCredential)?;
+    if credentials.any(|other| other != first) {
+        return Err(Refusal::AmbiguousCredential);
+    }
+    clients.by_key(first).cloned().ok_or(Refusal::UnknownKey)
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+}
+
+/// Reads what is asked, of which model, and whether this client may.
+async fn understand(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    client: &Client,
+    call: Call<'_>,
+) -> Result<Verdict, Refusal> {
+    exchange.operation = Some(call.operation);
+    let by_path = call.model.as_deref().map(|model| find(gateway, client, model)).transpose()?;
+    exchange.stop_clock();
+    let read = body::read(session, gateway.bounds.max_body, gateway.server.body_timeout).await;
+    exchange.start_clock();
+    let body = read?;
+    exchange.request_bytes = body.len() as u64;
+    let head = session.req_header();
+    let ask = read_ask(head, &body, by_path.is_some())?;
+    let served = match by_path {
+        Some(served) => served,
+        None => find(gateway, client, ask.model.as_deref().ok_or(Refusal::ModelMissing)?)?,
+    };
+    Ok(Verdict::Forward(Box::new(Admitted {
+        served,
+        call: (call.dialect, call.operation),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        ask,
+        body,
+        progress: Progress::new(exchange.arrived),
+        relay: Arc::new(Relay::default()),
+        current: None,
+    })))
+}
+
+/// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.
+fn read_ask(head: &RequestHeader, body: &[u8], named_by_path: bool) -> Result<Ask, Refusal> {
+    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    match Ask::read(content_type, body) {
+        Err(refusal) if !named_by_path || refusal == Refusal::BodyTooDeep => Err(refusal),
+        Err(_) => Ok(Ask::unread()),
+        Ok(ask) => Ok(ask),
+    }
+}
+
+/// A model this client may use; one that it may not looks like one that isn't there.
+fn find(gateway: &Gateway, client: &Client, model: &str) -> Result<Arc<Served>, Refusal> {
+    let served = gateway.models.get(model).filter(|_| client.may_use(model));
+    served.cloned().ok_or(Refusal::UnknownModel)
+}
+
+fn health(is_well: bool) -> Reply {
+    if is_well {
+        return Reply { no_store: true, ..Reply::ok(json!({"status": "ok"})) };
+    }
+    let status = http::StatusCode::SERVICE_UNAVAILABLE;
+    Reply { status, body: json!({"status": "unavailable"}), retry_after: None, no_store: true }
+}
+
+fn model_health(gateway: &Gateway, model: &str) -> Result<Verdict, Refusal> {
+    let served = gateway.models.get(model).ok_or(Refusal::UnknownModel)?;
+    let is_well = !gateway.drain.is_draining() && served.is_ready(Instant::now());
+    Ok(Verdict::Answer(health(is_well)))
+}
+
+fn list(gateway: &Gateway, client: &Client) -> Reply {
+    let mut models: Vec<&str> = gateway.models.keys().map(|model| model.as_str()).collect();
+    models.retain(|model| client.may_use(model));
+    models.sort_unstable();
+    let data: Vec<_> = models.into_iter().map(|model| described(gateway, model)).collect();
+    Reply::ok(json!({"object": "list", "data": data}))
+}
+
+fn described(gateway: &Gateway, model: &str) -> serde_json::Value {
+    json!({"id": model, "object": "model", "created": gateway.started, "owned_by": "forebay"})
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::domain::client::{KeyHash, Models};
+
+    fn clients() -> Clients {
+        let app = Arc::new(Client { name: "app".into(), models: Models::All });
+        Clients::ByKey(HashMap::from([(KeyHash::of(b"K"), app)]))
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_key_is_taken_from_either_header_or_both() {
+        for pairs in [
+            &[("api-key", "K")][..],
+            &[("authorization", "Bearer K")],
+            &[("authorization", "bearer  K ")],
+            &[("api-key", "K"), ("authorization", "Bearer K")],
+            &[("api-key", "K"), ("authorization", "Basic eA==")],
+        ] {
+            assert!(identify(&clients(), &headers(pairs)).is_ok(), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn no_wrong_or_disagreeing_credentials_get_in() {
+        for (pairs, refusal) in [
+            (&[][..], Refusal::NoCredential),
+            (&[("authorization", "Basic K")], Refusal::NoCredential),
+            (&[("authorization", "Bearer")], Refusal::NoCredential),
+            (&[("authorization", "Bearer ")], Refusal::UnknownKey),
+            (&[("api-key", "")], Refusal::UnknownKey),
+            (&[("api-key", "k")], Refusal::UnknownKey),
+            (&[("api-key", "K"), ("authorization", "Bearer X")], Refusal::AmbiguousCredential),
+            (&[("api-key", "K"), ("api-key", "X")], Refusal::AmbiguousCredential),
+        ] {
+            assert_eq!(identify(&clients(), &headers(pairs)).err(), Some(refusal), "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Response or error to outcome; outcome to next step. Here the end of every attempt is judged, once.
+
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderName, header};
+use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
+
+use super::{
+    exchange::{Exchange, Stage},
+    forward::{ended, last_word},
+};
+use crate::{
+    domain::{
+        failover::Step,
+        outcome::{Fault, Outcome},
+    },
+    telemetry::{metrics::DeploymentMetrics, record::End},
+};
+
+/// How many closed connections one attempt may meet in a row before that counts as the deployment's fault.
+const STALE_CONNECTIONS: u8 = 3;
+
+/// Of a deployment's answer, what is its own affair or would mislead about the pool: cookies that bind to one
+/// instance, one member's limits, and which deployment it was.
+const KEPT_BACK: [HeaderName; 11] = [
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("alt-svc"),
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+    HeaderName::from_static("azure-openai-deployment-utilization"),
+    HeaderName::from_static("x-ms-deployment-name"),
+];
+
+/// Judges an answer by its head. `Err` takes it back before the client has seen any of it.
+pub(super) fn response(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
+    if head.status.is_informational() {
+        return Ok(());
+    }
+    let outcome = Outcome::of_response(head.status, &head.headers, SystemTime::now());
+    if let Some(admitted) = exchange.admitted()
+        && let Some(current) = &mut admitted.current
+    {
+        current.status = Some(head.status.as_u16());
+        read_gauges(&admitted.served.targets[current.attempt.index()].metrics, head);
+    }
+    match ended(exchange, &outcome) {
+        Step::Deliver => deliver(exchange, head, reveal),
+        step => Err(taken_back(exchange, step, head.status.as_u16())),
+    }
+}
+
+fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
+    for name in &KEPT_BACK {
+        head.remove_header(name);
+    }
+    let attempts = exchange.attempts.len();
+    let Some(admitted) = exchange.admitted() else { return Ok(()) };
+    // Nothing is sent again from here on.
+    admitted.body = Bytes::new();
+    if let (true, Some(current)) = (reveal, &admitted.current) {
+        let deployment = current.attempt.deployment();
+        let name = format!("{}/{}", deployment.instance.name, deployment.name);
+        head.insert_header("x-forebay-deployment", name)?;
+        head.insert_header("x-forebay-attempts", attempts)?;
+    }
+    Ok(())
+}
+
+fn taken_back(exchange: &mut Exchange, step: Step, status: u16) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::HTTPStatus(status), "the deployment's answer is not passed on");
+    error.as_up();
+    apply(exchange, step, error)
+}
+
+/// Makes Pingora do what the step says.
+fn apply(exchange: &mut Exchange, step: Step, mut error: Box<Error>) -> Box<Error> {
+    error.set_retry(step == Step::TryAnother);
+    if step == Step::GiveUp {
+        exchange.refusal = Some(last_word(exchange));
+    }
+    error
+}
+
+/// Judges an attempt that could not get a connection.
+pub(super) fn no_connection(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+    let step = ended(exchange, &Outcome::fault(Fault::Connect));
+    apply(exchange, step, error)
+}
+
+/// Judges an attempt that failed on its connection. `reused`: the connection came from the pool.
+pub(super) fn failure(exchange: &mut Exchange, mut error: Box<Error>, reused: bool, answered: bool) -> Box<Error> {
+    let Stage::Admitted(admitted) = &mut exchange.stage else { return error };
+    let Some(current) = &mut admitted.current else {
+        // Judged by its answer's head already.
+        return error;
+    };
+    let silent = admitted.relay.take_silence();
+    if answered {
+        error.set_retry(false);
+        let left = !silent && error.esource() == &ErrorSource::Downstream;
+        exchange.end = if left { End::ClientLeft } else { End::Broken };
+        exchange.rewrite_last(&if left { Outcome::ClientLeft } else { Outcome::fault(Fault::Broken) });
+        return error;
+    }
+    if reused && error.retry == RetryType::ReusedOnly && current.stale < STALE_CONNECTIONS {
+        current.stale += 1;
+        error.set_retry(true);
+        return error;
+    }
+    let outcome = match error.esource() {
+        _ if silent => Outcome::fault(Fault::Silence),
+        ErrorSource::Downstream => Outcome::ClientLeft,
+        _ if error.etype() == &ErrorType::ReadTimedout => Outcome::fault(Fault::Silence),
+        _ => Outcome::fault(Fault::Reset),
+    };
+    if outcome == Outcome::ClientLeft {
+        exchange.end = End::ClientLeft;
+        exchange.judge(&outcome, Instant::now());
+        error.set_retry(false);
+        return error;
+    }
+    error.as_up();
+    let step = ended(exchange, &outcome);
+    apply(exchange, step, error)
+}
+
+/// What a deployment says of itself in passing (AZURE.md 4).
+fn read_gauges(metrics: &DeploymentMetrics, head: &ResponseHeader) {
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(percent) = text("azure-openai-deployment-utilization")
+        && let Ok(percent) = percent.trim_end_matches('%').parse::<f64>()
+        && percent.is_finite()
+    {
+        metrics.say_utilization(percent / 100.0);
+    }
+    if let Some(tokens) = text("x-ratelimit-remaining-tokens").and_then(|tokens| tokens.parse().ok()) {
+        metrics.say_remaining_tokens(tokens);
+    }
+    if let Some(requests) = text("x-ratelimit-remaining-requests").and_then(|requests| requests.parse().ok()) {
+        metrics.say_remaining_requests(requests);
+    }
+}

@@ -1,0 +1,83 @@
+//! What the gateway answers by itself: a refusal in Azure's error shape, a list of models, its health.
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use pingora::{Result, http::ResponseHeader};
+use pingora_proxy::Session;
+use serde_json::{Value, json};
+
+use crate::domain::refusal::Refusal;
+
+/// An answer of the gateway's own.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+    pub(super) retry_after: Option<(u64, u128)>,
+    /// Whether a cache may keep it; an error never.
+    pub(super) no_store: bool,
+}
+
+impl Reply {
+    pub(super) fn ok(body: Value) -> Self {
+        Self { status: StatusCode::OK, body, retry_after: None, no_store: false }
+    }
+
+    pub(super) fn refusal(refusal: &Refusal) -> Self {
+        let body = json!({"error": {
+            "code": refusal.code(),
+            "message": refusal.message(),
+            "type": refusal.kind(),
+            "param": null,
+        }});
+        let retry_after = refusal.wait().map(|wait| (refusal.seconds(), wait.as_millis()));
+        Self { status: refusal.status(), body, retry_after, no_store: true }
+    }
+
+    fn head(&self, request_id: &str, length: usize) -> Result<Box<ResponseHeader>> {
+        let mut head = ResponseHeader::build(self.status, Some(8))?;
+        head.insert_header(header::CONTENT_TYPE, "application/json")?;
+        head.insert_header(header::CONTENT_LENGTH, length)?;
+        head.insert_header("x-request-id", request_id)?;
+        if self.no_store {
+            head.insert_header(header::CACHE_CONTROL, "no-store")?;
+        }
+        if let Some((seconds, milliseconds)) = self.retry_after {
+            head.insert_header(header::RETRY_AFTER, seconds)?;
+            head.insert_header("retry-after-ms", milliseconds.to_string())?;
+        }
+        Ok(Box::new(head))
+    }
+
+    /// Sends it. The connection stays usable wherever what is left of the request can be read past.
+    pub(super) async fn send(self, session: &mut Session, request_id: &str) -> Result<u64> {
+        let request = session.req_header();
+        let without_body = request.method == Method::HEAD;
+        let waits_to_send = request.headers.contains_key(header::EXPECT) && session.response_written().is_none();
+        if waits_to_send && !session.is_body_done() {
+            // Whether the body still comes is the client's choice; what follows on this connection can't be told apart.
+            session.set_keepalive(None);
+        }
+        let body = Bytes::from(self.body.to_string());
+        let length = body.len();
+        session.write_response_header(self.head(request_id, length)?, without_body).await?;
+        if without_body {
+            return Ok(0);
+        }
+        session.write_response_body(Some(body), true).await?;
+        Ok(length as u64)
+    }
+}
+
+/// The event that ends a stream whose deployment broke off, in the API's own shape. What stood before it may
+/// have ended inside an event, so it starts on a line of its own.
+pub(super) fn broken_stream(is_responses: bool) -> Bytes {
+    let message = "The deployment broke off its answer. Send the request again.";
+    let error = json!({"code": "server_error", "message": message, "type": "server_error", "param": null});
+    let event = if is_responses {
+        let error = json!({"type": "error", "code": "server_error", "message": message, "param": null});
+        format!("\n\nevent: error\ndata: {error}\n\n")
+    } else {
+        format!("\n\ndata: {}\n\n", json!({"error": error}))
+    };
+    event.into()
+}

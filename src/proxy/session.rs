@@ -1,0 +1,348 @@
+//! Stands in for Pingora's client session while a request is being served, so that every attempt can send
+//! the whole body, whatever its size, and so that a deployment's silence can end an attempt.
+//!
+//! It goes in once the body has been read and comes out before the request ends, because some of Pingora's
+//! calls (keep-alive above all) mean nothing on a session like this. The trait is Pingora's own extension
+//! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.
+
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use pingora::{
+    Error, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    protocols::{
+        Digest,
+        http::{
+            HttpTask, ServerSession,
+            custom::{CustomMessageWrite, server::Session as CustomSession},
+        },
+        l4::socket::SocketAddr,
+    },
+};
+use pingora_proxy::Session;
+
+/// A body up to this size is handed over whole: one write. A larger one goes in slices, so that an early
+/// answer is seen while the body is still on its way.
+const SLICE: usize = 64 << 10;
+
+/// What one attempt sends and how long it may stay silent; set before each attempt, read by the stand-in.
+#[derive(Debug, Default)]
+pub(crate) struct Relay {
+    orders: Mutex<Orders>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    body: Vec<Bytes>,
+    first_byte_by: Option<Instant>,
+    /// The attempt was ended because nothing came by then.
+    silent: bool,
+    /// Where the real session waits while the stand-in is taken out.
+    returned: Option<Box<ServerSession>>,
+}
+
+impl Relay {
+    /// What the next attempt sends, and when its first byte is due.
+    pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant) {
+        let mut orders = self.orders.lock();
+        orders.body = body;
+        orders.first_byte_by = Some(first_byte_by);
+    }
+
+    /// Whether the attempt just ended was ended for its silence. Asking clears it.
+    pub(crate) fn take_silence(&self) -> bool {
+        mem::take(&mut self.orders.lock().silent)
+    }
+}
+
+/// Puts the stand-in in place. The body must have been read by now.
+pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
+    let inner = mem::replace(&mut session.downstream_session, placeholder());
+    let stand_in = StandIn { inner: Some(inner), relay: Arc::clone(relay), body: Vec::new(), next: 0, due: None };
+    session.downstream_session = Box::new(ServerSession::new_custom(Box::new(stand_in)));
+}
+
+/// Takes the stand-in out again, if it is there.
+pub(crate) fn unwrap(session: &mut Session, relay: &Relay) {
+    if !session.downstream_session.is_custom() {
+        return;
+    }
+    drop(mem::replace(&mut session.downstream_session, placeholder()));
+    if let Some(inner) = relay.orders.lock().returned.take() {
+        session.downstream_session = inner;
+    }
+}
+
+fn placeholder() -> Box<ServerSession> {
+    Box::new(ServerSession::new_custom(Box::new(())))
+}
+
+struct StandIn {
+    /// `None` only while this is being dropped.
+    inner: Option<Box<ServerSession>>,
+    relay: Arc<Relay>,
+    /// This attempt's body, in pieces none of which is larger than a slice, or one whole.
+    body: Vec<Bytes>,
+    next: usize,
+    /// When the first byte of the answer is due; `None` once it is there.
+    due: Option<Instant>,
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.relay.orders.lock().returned = self.inner.take();
+    }
+}
+
+impl StandIn {
+    fn inner(&self) -> &ServerSession {
+        self.inner.as_deref().expect("the real session is there until the drop")
+    }
+
+    fn inner_mut(&mut self) -> &mut ServerSession {
+        self.inner.as_deref_mut().expect("the real session is there until the drop")
+    }
+
+    /// A body that fits one write is given through the retry buffer, in one piece.
+    fn whole(&self) -> Option<&Bytes> {
+        match self.body.as_slice() {
+            [whole] if whole.len() <= SLICE => Some(whole),
+            _ => None,
+        }
+    }
+
+    fn start_attempt(&mut self) {
+        let orders = self.relay.orders.lock();
+        self.body = slices(&orders.body);
+        self.due = orders.first_byte_by;
+        self.next = 0;
+    }
+
+    fn next_slice(&mut self) -> Option<Bytes> {
+        let slice = self.body.get(self.next).cloned()?;
+        self.next += 1;
+        Some(slice)
+    }
+
+    async fn idle(&mut self) -> Result<Option<Bytes>> {
+        let Some(due) = self.due else {
+            return self.inner_mut().read_body_or_idle(true).await;
+        };
+        tokio::select! {
+            biased;
+            idle = self.inner_mut().read_body_or_idle(true) => idle,
+            () = tokio::time::sleep_until(due.into()) => {
+                self.relay.orders.lock().silent = true;
+                Error::e_explain(ErrorType::ReadTimedout, "no first byte in time")
+            }
+        }
+    }
+}
+
+/// One piece if it is small, else pieces of at most a slice; no byte is copied but a small body's.
+fn slices(body: &[Bytes]) -> Vec<Bytes> {
+    let length: usize = body.iter().map(Bytes::len).sum();
+    match body {
+        [] => Vec::new(),
+        [whole] if length <= SLICE => vec![whole.clone()],
+        pieces if length <= SLICE => vec![pieces.concat().into()],
+        pieces => pieces.iter().flat_map(cut).collect(),
+    }
+}
+
+fn cut(piece: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    (0..piece.len()).step_by(SLICE).map(|start| piece.slice(start..(start + SLICE).min(piece.len())))
+}
+
+#[async_trait]
+impl CustomSession for StandIn {
+    fn req_header(&self) -> &RequestHeader {
+        self.inner().req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner_mut().req_header_mut()
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.next_slice())
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.inner_mut().write_response_header(head).await?;
+        if end { self.inner_mut().finish_body().await } else { Ok(()) }
+    }
+
+    async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_response_header(Box::new(head.clone()), end).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.inner_mut().write_response_body(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.inner_mut().write_response_trailers(trailers).await
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let is_final = |task: &HttpTask| matches!(task, HttpTask::Header(head, _) if !head.status.is_informational());
+        if self.due.is_some() && tasks.iter().any(is_final) {
+            self.due = None;
+        }
+        self.inner_mut().response_duplex_vec(tasks).await
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner_mut().set_read_timeout(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.inner().get_read_timeout()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner_mut().set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner().get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner_mut().set_total_drain_timeout(timeout);
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.inner().get_total_drain_timeout()
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner().request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner().response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _context: &str) {
+        self.inner_mut().shutdown().await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.whole().is_some() || self.next >= self.body.len()
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.inner_mut().finish_body().await
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        // Asked before the attempt starts too, when only the orders are known.
+        self.relay.orders.lock().body.iter().all(Bytes::is_empty)
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if no_body_expected || self.is_body_done() {
+            return self.idle().await;
+        }
+        // Between slices whoever reads the answer gets a turn: an early one stops the rest of the body.
+        tokio::task::yield_now().await;
+        Ok(self.next_slice())
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner().body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner().body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner().digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner_mut().digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner().client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner().server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner().to_h1_raw()
+    }
+
+    /// Called once an attempt, right before its body is sent.
+    fn enable_retry_buffering(&mut self) {
+        self.start_attempt();
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        false
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        self.whole().filter(|whole| !whole.is_empty()).cloned()
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _reader: Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_body_is_one_piece_and_a_large_one_slices_without_a_copy() {
+        let pieces = [Bytes::from_static(b"{\"model\":"), Bytes::from_static(b"\"d\""), Bytes::from_static(b"}")];
+        assert_eq!(slices(&pieces), [&b"{\"model\":\"d\"}"[..]]);
+        let large = Bytes::from(vec![7; 3 * SLICE + 1]);
+        let cut = slices(&[Bytes::from_static(b"x"), large.clone()]);
+        assert_eq!(cut.iter().map(Bytes::len).collect::<Vec<_>>(), [1, SLICE, SLICE, SLICE, 1]);
+        assert_eq!(cut[1].as_ptr(), large.as_ptr());
+        assert!(slices(&[]).is_empty());
+    }
+}
