@@ -1,5 +1,114 @@
 //! The configuration: YAML in; a [`Plan`] of domain values out, or every problem found, each with its place.
+//!
+//! Text becomes a tree that knows its places (`node`), the tree becomes sections as written (`raw`, through `read` and
+//! `value`), and those become domain values (`build`). One run reports every mistake; none repeats a value of the file.
 
+mod build;
+mod fill_in;
+mod hash_key;
+mod node;
+mod pem;
 mod plan;
+mod problem;
+mod raw;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod value;
 
+use std::{env, fs::File, io::Read as _, path::Path, str};
+
+pub use hash_key::{HashedKey, UnusableKey, hash_key};
 pub use plan::{Drain, Listener, Log, Plan, Server, TlsFiles};
+pub use problem::{Problem, Problems};
+pub use schema::schema;
+
+use problem::{Findings, Place, Placed};
+use read::{Read, Reader};
+
+/// The largest config, in bytes.
+const SIZE_LIMIT: u64 = 4 << 20;
+
+/// A sound config.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub plan: Plan,
+    /// What is allowed but deserves a look.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a config file, with this process's environment.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut text));
+    if let Err(error) = read {
+        return Err(alone(
+            path,
+            Place::START,
+            format!("the file can't be read: {error}"),
+        ));
+    }
+    parse(&text, path, &|name| env::var(name).ok())
+}
+
+/// Reads a config from its text. `origin` is its file's path: problems name it, and relative paths start at its folder.
+pub fn parse(
+    text: &[u8],
+    origin: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Problems> {
+    let text = utf8(text).map_err(|(place, message)| alone(origin, place, message))?;
+    let mut reader = Reader {
+        problems: Findings::default(),
+        warnings: Findings::default(),
+        environment,
+        folder: origin.parent().unwrap_or(Path::new("")).to_owned(),
+    };
+    let plan = plan(text, &mut reader);
+    let file = origin.display().to_string();
+    let problems = reader.problems.sorted(&file);
+    match plan {
+        Some(plan) if problems.is_empty() => Ok(Loaded {
+            plan,
+            warnings: reader.warnings.sorted(&file),
+        }),
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
+    let root = node::tree(text, &mut reader.problems)?;
+    let raw = Placed::<raw::Config>::read(&root, reader)?;
+    build::plan(raw, reader)
+}
+
+fn utf8(text: &[u8]) -> Result<&str, (Place, String)> {
+    if text.len() as u64 > SIZE_LIMIT {
+        return Err((
+            Place::START,
+            format!("a config is not larger than {} MiB", SIZE_LIMIT >> 20),
+        ));
+    }
+    let bad = |error: str::Utf8Error| {
+        let sound = String::from_utf8_lossy(&text[..error.valid_up_to()]);
+        let line = sound.rsplit('\n').next().unwrap_or_default();
+        let place = Place {
+            line: sound.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+        };
+        (
+            place,
+            "this byte is not UTF-8; save the file as UTF-8".to_owned(),
+        )
+    };
+    Ok(str::from_utf8(text)
+        .map_err(bad)?
+        .trim_start_matches('\u{feff}'))
+}
+
+fn alone(file: &Path, place: Place, message: String) -> Problems {
+    let mut findings = Findings::default();
+    findings.add(place, message);
+    Problems(findings.sorted(&file.display().to_string()))
+}

@@ -1,0 +1,40 @@
+//! From the config as written to the plan: every value checked by its domain constructor, every name looked up.
+//!
+//! A part that can't be built is left out and the rest is checked all the same: one run finds every mistake.
+
+mod clients;
+mod identities;
+mod instances;
+mod known;
+mod listeners;
+mod models;
+mod settings;
+
+use super::{plan::Plan, problem::Placed, raw, read::Reader};
+
+/// The plan; `None` only where a problem is noted.
+pub(super) fn plan(
+    Placed { place, value: raw }: Placed<raw::Config>,
+    reader: &mut Reader<'_>,
+) -> Option<Plan> {
+    let (listeners, admin) = listeners::listeners(raw.listeners, raw.admin, reader);
+    let identities = identities::identities(raw.identities, reader);
+    let instances = instances::instances(raw.instances, &identities, raw.geography, reader);
+    let models = models::models(raw.models, &instances, reader);
+    let clients = clients::clients(place, raw.clients, raw.anonymous, &models, reader);
+    identities.warn_of_unused("no instance uses this identity", reader);
+    instances.warn_of_unused("no model has a deployment on this instance", reader);
+    Some(Plan {
+        listeners,
+        admin,
+        identities: identities.into_values(),
+        instances: instances.into_values(),
+        models: models.into_values(),
+        clients: clients?,
+        bounds: settings::bounds(raw.failover, reader),
+        server: settings::server(raw.server, reader),
+        drain: settings::drain(raw.drain),
+        log: settings::log(raw.log),
+        reveal: raw.reveal.unwrap_or(false),
+    })
+}

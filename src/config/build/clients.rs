@@ -1,0 +1,129 @@
+//! `clients:` or `anonymous: true`: one of them, spelled out.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::known::Known;
+use crate::{
+    config::{
+        problem::{Place, Placed},
+        raw,
+        read::{Named, Reader, Required, Tried},
+        value::Hash,
+    },
+    domain::{
+        client::{Client, Clients, KeyHash, Models},
+        deployment::Model,
+    },
+};
+
+pub(super) fn clients(
+    top: Place,
+    raw: Option<Tried<Placed<Named<raw::Client>>>>,
+    anonymous: Option<Tried<Placed<bool>>>,
+    models: &Known<Model>,
+    reader: &mut Reader<'_>,
+) -> Option<Clients> {
+    let anonymous = match anonymous {
+        Some(Tried(anonymous)) => Some(anonymous?).filter(|anonymous| anonymous.value),
+        None => None,
+    };
+    match (raw, anonymous) {
+        (Some(Tried(raw)), None) => Some(by_key(raw?, models, reader)),
+        (None, Some(_)) => Some(Clients::anyone()),
+        (Some(_), Some(anonymous)) => {
+            let message = "with anonymous: true nobody would look at clients:; keep one of them";
+            reader.problem(anonymous.place, message);
+            None
+        }
+        (None, None) => {
+            let message =
+                "nobody could call: write clients:, or anonymous: true to let everyone in";
+            reader.problem(top, message);
+            None
+        }
+    }
+}
+
+fn by_key(
+    raw: Placed<Named<raw::Client>>,
+    models: &Known<Model>,
+    reader: &mut Reader<'_>,
+) -> Clients {
+    if raw.value.0.is_empty() {
+        reader.problem(
+            raw.place,
+            "without a client nobody can call; write one, or anonymous: true instead of clients:",
+        );
+    }
+    let (mut by_key, mut lines) = (HashMap::new(), HashMap::new());
+    let section = Required(Some(raw.value));
+    let built: Known<()> = Known::build("client", section, reader, |name, raw, reader| {
+        let hashes = keys(raw.keys.0?, &mut lines, reader);
+        let client = Client {
+            name: name.value.as_str().into(),
+            models: allowed(raw.models.0?, models, reader),
+        };
+        let client = Arc::new(client);
+        by_key.extend(hashes.into_iter().map(|hash| (hash, client.clone())));
+        Some(())
+    });
+    drop(built);
+    Clients::ByKey(by_key)
+}
+
+fn keys(
+    raw: Placed<Vec<Placed<Hash>>>,
+    lines: &mut HashMap<KeyHash, usize>,
+    reader: &mut Reader<'_>,
+) -> Vec<KeyHash> {
+    match raw.value.len() {
+        0 => reader.problem(
+            raw.place,
+            "a client needs a key: `forebay hash-key` prints what to write here",
+        ),
+        1 | 2 => {}
+        _ => reader.problem(
+            raw.place,
+            "a client has two keys at most, the old and the new one while it is rolled",
+        ),
+    }
+    let hash = |key: Placed<Hash>| {
+        let hash = key.value.0;
+        match lines.insert(hash, key.place.line) {
+            None => {}
+            Some(line) => reader.problem(
+                key.place,
+                format!("line {line} has this key already; each key is one client's, once"),
+            ),
+        }
+        hash
+    };
+    raw.value.into_iter().map(hash).collect()
+}
+
+fn allowed(
+    raw: Placed<Vec<Placed<String>>>,
+    models: &Known<Model>,
+    reader: &mut Reader<'_>,
+) -> Models {
+    if raw.value.is_empty() {
+        reader.problem(
+            raw.place,
+            "a client that may use no model can do nothing; name models, or \"*\" for all",
+        );
+    }
+    let (all, named): (Vec<_>, Vec<_>) =
+        raw.value.into_iter().partition(|model| model.value == "*");
+    let these: BTreeSet<_> = named
+        .iter()
+        .filter_map(|model| Some(models.find(model, reader)?.name.clone()))
+        .collect();
+    if all.is_empty() {
+        Models::These(these)
+    } else {
+        Models::All
+    }
+}

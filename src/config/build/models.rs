@@ -1,0 +1,142 @@
+//! `models:`: pools of deployments. One deployment serves one model, once.
+
+use std::{collections::HashMap, num::TryFromIntError, sync::Arc};
+
+use super::known::{self, Known};
+use crate::{
+    config::{
+        problem::{Place, Placed},
+        raw,
+        read::{Named, Reader, Required},
+    },
+    domain::deployment::{Capacity, Deployment, Instance, Model, Priority, Weight},
+};
+
+/// Which model has a deployment, and in which line, by instance and deployment name.
+type Taken = HashMap<(String, String), (String, usize)>;
+
+pub(super) fn models(
+    raw: Required<Placed<Named<raw::Model>>>,
+    instances: &Known<Arc<Instance>>,
+    reader: &mut Reader<'_>,
+) -> Known<Model> {
+    if let Some(raw) = raw.0.as_ref().filter(|raw| raw.value.0.is_empty()) {
+        reader.problem(
+            raw.place,
+            "without a model there is nothing to ask for; write one",
+        );
+    }
+    let mut taken = Taken::new();
+    Known::build(
+        "model",
+        Required(raw.0.map(|raw| raw.value)),
+        reader,
+        |name, raw, reader| {
+            let raw_deployments = raw.deployments.0?;
+            if raw_deployments.value.is_empty() {
+                reader.problem(
+                    raw_deployments.place,
+                    "a model needs at least one deployment; write `- instance: …`",
+                );
+            }
+            let deployments = raw_deployments.value.into_iter();
+            let deployments = deployments
+                .filter_map(|raw| deployment(raw, &name.value, instances, &mut taken, reader));
+            Some(Model {
+                name: name.value.as_str().into(),
+                version: raw.version.map(|version| version.0),
+                deployments: deployments.collect(),
+            })
+        },
+    )
+}
+
+fn deployment(
+    Placed { place, value: raw }: Placed<raw::Deployment>,
+    model: &str,
+    instances: &Known<Arc<Instance>>,
+    taken: &mut Taken,
+    reader: &mut Reader<'_>,
+) -> Option<Deployment> {
+    let priority = number(
+        raw.priority,
+        Priority::FIRST,
+        Priority::new,
+        "a priority is 1 or more; 1 is asked first",
+        reader,
+    );
+    let weight = number(
+        raw.weight,
+        Weight::ONE,
+        Weight::new,
+        "a weight is 1 or more; a deployment that should get nothing is left out",
+        reader,
+    );
+    let name = raw.deployment.unwrap_or_else(|| Placed {
+        place,
+        value: model.to_owned(),
+    });
+    if !known::is_name(&name.value) {
+        known::unfit(name.place, "a deployment", reader);
+    }
+    let instance = raw.instance.0?;
+    claim(
+        (instance.value.clone(), name.value.clone()),
+        model,
+        place,
+        taken,
+        reader,
+    );
+    let instance = instances.find(&instance, reader)?.clone();
+    let capacity = capacity(raw.r#type);
+    Some(Deployment {
+        instance,
+        name: name.value.as_str().into(),
+        capacity,
+        priority: priority?,
+        weight: weight?,
+    })
+}
+
+fn capacity(raw: Option<raw::Capacity>) -> Capacity {
+    match raw {
+        None | Some(raw::Capacity::Standard) => Capacity::Standard,
+        Some(raw::Capacity::Provisioned) => Capacity::Provisioned,
+    }
+}
+
+/// A number of 1 or more; its default where none is written, `None` where it is none, which is noted.
+fn number<T>(
+    raw: Option<Placed<i64>>,
+    default: T,
+    new: impl Fn(u32) -> Option<T>,
+    mend: &str,
+    reader: &mut Reader<'_>,
+) -> Option<T> {
+    let Some(raw) = raw else { return Some(default) };
+    let small: Result<u32, TryFromIntError> = raw.value.try_into();
+    reader.take(raw.place, small.ok().and_then(new).ok_or(mend))
+}
+
+fn claim(
+    deployment: (String, String),
+    model: &str,
+    place: Place,
+    taken: &mut Taken,
+    reader: &mut Reader<'_>,
+) {
+    match taken.get(&deployment) {
+        None => {
+            taken.insert(deployment, (model.into(), place.line));
+        }
+        Some((owner, line)) if owner == model => {
+            reader.problem(
+                place,
+                format!("line {line} has this deployment already; raise its weight instead"),
+            );
+        }
+        Some((owner, line)) => {
+            reader.problem(place, format!("model `{owner}` has this deployment already (line {line}); a deployment serves one model"));
+        }
+    }
+}

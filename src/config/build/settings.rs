@@ -1,0 +1,102 @@
+//! `server:`, `failover:`, `drain:`, `log:`: numbers with defaults.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    config::{
+        plan::{Drain, Log, Server},
+        problem::Placed,
+        raw,
+        read::Reader,
+        value::{Size, Span},
+    },
+    domain::deployment::Bounds,
+};
+
+pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Server {
+    let mut server = Server {
+        threads: thread::available_parallelism().map_or(1, usize::from),
+        max_headers: 32 << 10,
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(60),
+    };
+    if let Some(raw) = raw {
+        count(raw.threads, 1024, &mut server.threads, reader);
+        size(raw.max_headers, &mut server.max_headers, reader);
+        span(raw.header_timeout, &mut server.header_timeout, reader);
+        span(raw.body_timeout, &mut server.body_timeout, reader);
+    }
+    server
+}
+
+pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bounds {
+    let mut bounds = Bounds::default();
+    if let Some(raw) = raw {
+        count(raw.attempts, u32::MAX, &mut bounds.attempts, reader);
+        span(raw.deadline, &mut bounds.deadline, reader);
+        span(raw.connect_timeout, &mut bounds.connect_timeout, reader);
+        span(
+            raw.first_byte_timeout,
+            &mut bounds.first_byte_timeout,
+            reader,
+        );
+        span(raw.idle_timeout, &mut bounds.idle_timeout, reader);
+        size(raw.max_body, &mut bounds.max_body, reader);
+    }
+    bounds
+}
+
+pub(super) fn drain(raw: Option<raw::Drain>) -> Drain {
+    let (notice, deadline) = raw.map_or((None, None), |raw| (raw.notice, raw.deadline));
+    Drain {
+        notice: notice.map_or(Duration::from_secs(10), |span| span.0),
+        deadline: deadline.map_or(Duration::from_secs(600), |span| span.0),
+    }
+}
+
+pub(super) fn log(raw: Option<raw::Log>) -> Log {
+    Log {
+        access: raw.and_then(|raw| raw.access).map(|file| file.0),
+    }
+}
+
+fn count<T: TryFrom<u32>>(
+    raw: Option<Placed<i64>>,
+    most: u32,
+    setting: &mut T,
+    reader: &mut Reader<'_>,
+) {
+    let Some(raw) = raw else { return };
+    let number = u32::try_from(raw.value)
+        .ok()
+        .filter(|number| (1..=most).contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    if let Some(number) = reader.take(
+        raw.place,
+        number.ok_or_else(|| format!("this is a number from 1 to {most}")),
+    ) {
+        *setting = number;
+    }
+}
+
+fn span(raw: Option<Placed<Span>>, setting: &mut Duration, reader: &mut Reader<'_>) {
+    match raw {
+        Some(raw) if raw.value.0.is_zero() => reader.problem(
+            raw.place,
+            "with no time at all nothing would succeed; write more than 0s",
+        ),
+        Some(raw) => *setting = raw.value.0,
+        None => {}
+    }
+}
+
+fn size(raw: Option<Placed<Size>>, setting: &mut usize, reader: &mut Reader<'_>) {
+    match raw {
+        Some(raw) if raw.value.0 == 0 => reader.problem(
+            raw.place,
+            "with no room at all nothing would fit; write more than 0B",
+        ),
+        Some(raw) => *setting = raw.value.0,
+        None => {}
+    }
+}

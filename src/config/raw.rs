@@ -1,0 +1,279 @@
+//! The config as written: each section with its fields, and what editors say about them.
+//!
+//! These definitions are the only ones: reader and JSON Schema come from them. What a field means when left out is said
+//! here and decided in `build`.
+
+use super::{
+    problem::Placed,
+    read::{Named, Required, Tried, choice, section},
+    value::{Address, FilePath, Hash, Hidden, Size, Span, Target, Url, Word},
+};
+
+section! {
+    /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
+    struct Config {
+        /// Where clients connect.
+        listeners: Required<Placed<Vec<Listener>>>,
+        /// Where metrics, health and status are served. Nowhere unless given.
+        admin: Option<Admin>,
+        /// The gateway's own geography, like `eu`. Given, an instance of another geography is a mistake.
+        geography: Option<Placed<Word>>,
+        /// How the gateway proves itself to instances, by names of your choice.
+        identities: Required<Named<Placed<Identity>>>,
+        /// Azure OpenAI resources and other model servers, by names of your choice.
+        instances: Required<Named<Instance>>,
+        /// What clients may ask for, by the names they use: each a pool of deployments.
+        models: Required<Placed<Named<Model>>>,
+        /// Who may call, by names of your choice.
+        clients: Option<Tried<Placed<Named<Client>>>>,
+        /// Instead of `clients`: whoever reaches a listener may call every model.
+        anonymous: Option<Tried<Placed<bool>>>,
+        /// The HTTP server.
+        server: Option<Server>,
+        /// The bounds of one request's tries.
+        failover: Option<Failover>,
+        /// What a termination signal does.
+        drain: Option<Drain>,
+        /// Logs.
+        log: Option<Log>,
+        /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
+        #[schemars(extend("default" = false))]
+        reveal: Option<bool>,
+    }
+    later "breaker", "front_door", "issuers", "stream_keepalive", "limits", "probe"
+}
+
+section! {
+    /// An address that clients connect to.
+    struct Listener {
+        /// Each address may be there once.
+        address: Required<Placed<Address>>,
+        /// Given: TLS, with HTTP/1.1 and HTTP/2.
+        tls: Option<Tls>,
+    }
+}
+
+section! {
+    /// A listener's own certificate.
+    struct Tls {
+        /// PEM: the certificate, then those that lead to its authority.
+        certificate: Required<Placed<FilePath>>,
+        /// PEM: the certificate's private key.
+        key: Required<Placed<FilePath>>,
+    }
+}
+
+section! {
+    /// The operators' own address, never one that clients reach.
+    struct Admin {
+        /// Best on loopback, like `127.0.0.1:9090`.
+        address: Required<Placed<Address>>,
+    }
+}
+
+section! {
+    /// A proof of who the gateway is: exactly one of these.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    struct Identity {
+        /// The VM's own identity: `{}`, or a user-assigned one.
+        managed_identity: Option<Tried<ManagedIdentity>>,
+        /// A Kubernetes service account's federated token.
+        workload_identity: Option<Tried<WorkloadIdentity>>,
+        /// An app registration with a client secret.
+        client_secret: Option<Tried<ClientSecret>>,
+        /// The instance's own key, where Entra can't be used.
+        api_key: Option<Tried<Hidden>>,
+    }
+    later "client_certificate"
+}
+
+section! {
+    /// The identity that Azure gives a VM.
+    struct ManagedIdentity {
+        /// Of a user-assigned identity; the system-assigned one unless given.
+        client_id: Option<Word>,
+        /// What stands in for `http://169.254.169.254`.
+        endpoint: Option<Placed<Url>>,
+    }
+}
+
+section! {
+    /// Entra Workload ID; what is left out comes from the `AZURE_…` variables that its webhook sets.
+    struct WorkloadIdentity {
+        /// `AZURE_TENANT_ID` unless given.
+        tenant_id: Option<Word>,
+        /// `AZURE_CLIENT_ID` unless given.
+        client_id: Option<Word>,
+        /// `AZURE_FEDERATED_TOKEN_FILE` unless given.
+        token_file: Option<FilePath>,
+        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        authority: Option<Placed<Url>>,
+    }
+}
+
+section! {
+    /// An app registration that proves itself with a secret.
+    struct ClientSecret {
+        /// The directory (tenant) id.
+        tenant_id: Required<Word>,
+        /// The application (client) id.
+        client_id: Required<Word>,
+        /// The client secret's value.
+        secret: Required<Hidden>,
+        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        authority: Option<Placed<Url>>,
+    }
+}
+
+section! {
+    /// A resource that deployments live on.
+    struct Instance {
+        /// Where its API is, like `https://NAME.openai.azure.com`; with `kind: openai`, the base URL that ends in `/v1`.
+        endpoint: Required<Placed<Url>>,
+        /// How the gateway proves itself there: a name of `identities`.
+        identity: Required<Placed<String>>,
+        /// Which paths it speaks.
+        #[schemars(extend("default" = "azure_openai"))]
+        kind: Option<Kind>,
+        /// Where it processes data, like `eu`; needed where the gateway names its own.
+        geography: Option<Placed<Word>>,
+        /// What its Entra tokens are for. Ends in `/.default`.
+        #[schemars(extend("default" = crate::domain::identity::DEFAULT_SCOPE))]
+        scope: Option<Placed<String>>,
+        /// PEM: certificate authorities that may have signed its certificate, beside the system's.
+        ca: Option<Placed<FilePath>>,
+        /// A private address to connect to; the endpoint's name is verified all the same.
+        connect_to: Option<Target>,
+        /// Allows an `http://` endpoint elsewhere than on loopback: requests and credentials can be read on the way.
+        #[schemars(extend("default" = false))]
+        insecure_http: Option<bool>,
+    }
+    later "probe"
+}
+
+choice! {
+    /// Which paths an instance speaks.
+    enum Kind {
+        /// Azure OpenAI's.
+        AzureOpenai = "azure_openai",
+        /// OpenAI's, as vLLM and others have them.
+        Openai = "openai",
+    }
+}
+
+section! {
+    /// A model, and the pool of deployments that serve it.
+    struct Model {
+        /// Its version; every deployment of the pool must serve this one.
+        version: Option<Word>,
+        /// The pool: the lowest priority number is asked first, inside it shares follow the weights.
+        deployments: Required<Placed<Vec<Placed<Deployment>>>>,
+    }
+}
+
+section! {
+    /// A model on an instance.
+    struct Deployment {
+        /// A name of `instances`.
+        instance: Required<Placed<String>>,
+        /// The deployment's name there; the model's unless given.
+        deployment: Option<Placed<String>>,
+        /// How its capacity is paid for.
+        #[schemars(extend("default" = "standard"))]
+        r#type: Option<Capacity>,
+        /// 1 is asked first.
+        #[schemars(range(min = 1, max = 4_294_967_295u32), extend("default" = 1))]
+        priority: Option<Placed<i64>>,
+        /// Its share among those of its priority.
+        #[schemars(range(min = 1, max = 4_294_967_295u32), extend("default" = 1))]
+        weight: Option<Placed<i64>>,
+    }
+    later "limits", "probe"
+}
+
+choice! {
+    /// How a deployment's capacity is paid for.
+    enum Capacity {
+        /// By the token.
+        Standard = "standard",
+        /// Provisioned throughput (PTU): paid for anyway.
+        Provisioned = "provisioned",
+    }
+}
+
+section! {
+    /// Who may call, and for what.
+    struct Client {
+        /// Hashes of its keys, two at most, so that a key can be rolled.
+        #[schemars(length(min = 1, max = 2))]
+        keys: Required<Placed<Vec<Placed<Hash>>>>,
+        /// Names of `models` that it may use; `"*"`: all.
+        #[schemars(length(min = 1))]
+        models: Required<Placed<Vec<Placed<String>>>>,
+    }
+    later "limits", "priority", "entra"
+}
+
+section! {
+    /// The HTTP server that clients reach.
+    struct Server {
+        /// Worker threads; one a core unless given.
+        #[schemars(range(min = 1, max = 1024))]
+        threads: Option<Placed<i64>>,
+        /// All header lines of a request together.
+        #[schemars(extend("default" = "32KiB"))]
+        max_headers: Option<Placed<Size>>,
+        /// For a request's head to arrive.
+        #[schemars(extend("default" = "10s"))]
+        header_timeout: Option<Placed<Span>>,
+        /// For a request's body to arrive.
+        #[schemars(extend("default" = "60s"))]
+        body_timeout: Option<Placed<Span>>,
+    }
+    later "stream_keepalive"
+}
+
+section! {
+    /// The bounds of one request's tries.
+    struct Failover {
+        /// How many attempts may end in a fault; one that ends in a 429 costs none.
+        #[schemars(range(min = 1, max = 4_294_967_295u32), extend("default" = 4))]
+        attempts: Option<Placed<i64>>,
+        /// For the whole request, from its arrival to the first byte of its answer.
+        #[schemars(extend("default" = "10m"))]
+        deadline: Option<Placed<Span>>,
+        /// To a working connection, TLS included.
+        #[schemars(extend("default" = "2s"))]
+        connect_timeout: Option<Placed<Span>>,
+        /// From the request sent to the first byte of its answer.
+        #[schemars(extend("default" = "2m"))]
+        first_byte_timeout: Option<Placed<Span>>,
+        /// Between two bytes of an answer.
+        #[schemars(extend("default" = "5m"))]
+        idle_timeout: Option<Placed<Span>>,
+        /// The largest request body.
+        #[schemars(extend("default" = "32MiB"))]
+        max_body: Option<Placed<Size>>,
+    }
+    later "body_memory", "stream_keepalive"
+}
+
+section! {
+    /// What a termination signal does: health says 503 for `notice`, then running requests get `deadline` to end.
+    struct Drain {
+        /// How long health says 503 while requests are still taken; `0s`: not at all.
+        #[schemars(extend("default" = "10s"))]
+        notice: Option<Span>,
+        /// How long running requests may then take to end.
+        #[schemars(extend("default" = "10m"))]
+        deadline: Option<Span>,
+    }
+}
+
+section! {
+    /// Logs.
+    struct Log {
+        /// The file of the access log; stderr unless given.
+        access: Option<FilePath>,
+    }
+}

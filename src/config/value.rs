@@ -1,0 +1,93 @@
+//! Values written as strings: durations, sizes, addresses, paths, endpoints, hashes, secrets.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::read::Reader;
+use crate::domain::{client::KeyHash, deployment::Endpoint, secret::Secret};
+
+/// Defines values written as strings: what each is for, the pattern editors check, how it is read.
+macro_rules! written {
+    ($($(#[doc = $about:literal])+ $name:ident($type:ty): $pattern:literal, $parse:expr;)*) => {$(
+        $(#[doc = $about])+
+        pub(super) struct $name(pub(super) $type);
+
+        impl super::read::Read for $name {
+            fn read(node: &super::node::Node, reader: &mut Reader<'_>) -> Option<Self> {
+                let text = String::read(node, reader)?;
+                let parse: fn(&str, &Reader<'_>) -> Result<$type, String> = $parse;
+                let value = parse(&text, reader);
+                reader.take(node.place, value).map(Self)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                // A reference may stand for anything, so a string that holds one fits every pattern.
+                let pattern = format!("^(?:{})$|\\$\\{{", $pattern);
+                let about = concat!($($about),+).trim();
+                schemars::json_schema!({ "type": "string", "description": about, "pattern": pattern })
+            }
+        }
+    )*};
+}
+
+written! {
+    /// A duration, like `250ms`, `30s` or `1m 30s`.
+    Span(Duration): "([0-9]+ *[a-zA-Z]+ *)+|0", |text, _| {
+        humantime::parse_duration(text).map_err(|_| "a duration is written like 250ms, 30s or 10m".into())
+    };
+    /// A size, like `512B`, `32KiB`, `32MiB` or `1GiB`.
+    Size(usize): "[0-9]+ *(B|KiB|MiB|GiB)", |text, _| {
+        size(text).ok_or_else(|| "a size is written like 512B, 32KiB, 32MiB or 1GiB".into())
+    };
+    /// An IP address and a port, like `0.0.0.0:8080` or `[::1]:8080`.
+    Address(SocketAddr): r".+:[0-9]+", |text, _| {
+        text.parse().map_err(|_| "an address is an IP address and a port, like 0.0.0.0:8080 or [::1]:8080".into())
+    };
+    /// An IP address, with a port where it is not the endpoint's: `10.0.0.4` or `10.0.0.4:8443`.
+    Target((IpAddr, Option<u16>)): r"[0-9a-fA-F.:\[\]]+", |text, _| {
+        let with_port = text.parse::<SocketAddr>().map(|address| (address.ip(), Some(address.port())));
+        with_port.or_else(|_| text.parse().map(|ip| (ip, None)))
+            .map_err(|_| "this is an IP address, with or without a port, like 10.0.0.4 or 10.0.0.4:8443".into())
+    };
+    /// A file. A relative path starts at the config file's folder.
+    FilePath(PathBuf): ".+", |text, reader| match text {
+        "" => Err("this path is empty".into()),
+        path => Ok(reader.folder.join(path)),
+    };
+    /// A URL: scheme, host, port where it is not the scheme's, path.
+    Url(Endpoint): "https?://.+", |text, _| Endpoint::parse(text).map_err(|error| error.to_string());
+    /// The hash of a client's key: `sha256:` and 64 hexadecimal digits. `forebay hash-key` prints it.
+    Hash(KeyHash): "sha256:[0-9a-fA-F]{64}", |text, _| KeyHash::parse(text).map_err(|error| error.to_string());
+    /// A secret. Better a reference than the value: `${file:/run/credentials/…}` or `${env:NAME}`.
+    Hidden(Secret): ".+", |text, _| match text.bytes().all(|b| b.is_ascii_graphic()) && !text.is_empty() {
+        true => Ok(Secret::new(text.into())),
+        false => Err("a secret is not empty and has only visible ASCII characters, no space or line break".into()),
+    };
+    /// A text that is not empty.
+    Word(String): ".+", |text, _| match text {
+        "" => Err("this is empty; give it a value or leave it out".into()),
+        text => Ok(text.into()),
+    };
+}
+
+/// Bytes; `None`: no size, or more than fits.
+fn size(text: &str) -> Option<usize> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let shift = match unit.trim_start() {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(1 << shift)
+}
