@@ -1,1 +1,171 @@
-fn main() {}
+//! The command line: one short function a subcommand, exit code out.
+
+use std::{
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use forebay::{app, config, demo, simulator};
+use tracing_subscriber::EnvFilter;
+
+/// Memory that large bodies took goes back to the system, which the C library's allocator keeps.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A gateway in front of many Azure OpenAI deployments.
+#[derive(Parser)]
+#[command(version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve {
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Validate a config and what it names; print every mistake with its place and its mend
+    Check {
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the config's JSON Schema, for editors
+    Schema,
+    /// Run simulated Azure OpenAI instances
+    Simulate {
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run simulator and gateway together on an embedded config: no file, no cloud
+    Demo {
+        /// Where clients connect, on 127.0.0.1
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Where metrics, health and status are, on 127.0.0.1
+        #[arg(long, default_value_t = 9090)]
+        admin_port: u16,
+    },
+    /// Read a client key on stdin, print its hash for the config
+    HashKey,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // Two TLS providers could be compiled in; the process uses this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match cli.command {
+        Command::Serve { config } => serve(&config),
+        Command::Check { config } => check(&config),
+        Command::Schema => print(&format!("{:#}\n", config::schema())),
+        Command::Simulate { config } => simulate(&config),
+        Command::Demo { port, admin_port } => run_demo(port, admin_port),
+        Command::HashKey => hash_key(),
+    }
+}
+
+/// Help and version go out whole; a mistake is told in one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return print(&error.to_string());
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprintln!("error: a command is missing; `forebay --help` lists them");
+        return ExitCode::from(2);
+    }
+    let text = error.to_string();
+    let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let line: Vec<&str> = said.filter(|line| !line.is_empty()).collect();
+    eprintln!("{}; see `forebay --help`", line.join(" "));
+    ExitCode::from(2)
+}
+
+fn serve(file: &Path) -> ExitCode {
+    start_log();
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(problems) => return fail(&problems.to_string()),
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match app::serve(loaded.plan) {
+        Ok(never) => match never {},
+        Err(error) => fail(&format!("error: {error}\n")),
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match config::load(file) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("{warning}");
+            }
+            print(&format!("{}: no mistakes found\n", file.display()))
+        }
+        Err(problems) => fail(&problems.to_string()),
+    }
+}
+
+fn simulate(file: &Path) -> ExitCode {
+    start_log();
+    match simulator::simulate(file) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error}\n")),
+    }
+}
+
+fn run_demo(port: u16, admin_port: u16) -> ExitCode {
+    start_log();
+    match demo::run(port, admin_port) {
+        Ok(never) => match never {},
+        Err(error) => fail(&format!("error: {error}\n")),
+    }
+}
+
+fn hash_key() -> ExitCode {
+    let mut key = String::new();
+    if let Err(error) = io::stdin().lock().take(64 << 10).read_to_string(&mut key) {
+        return fail(&format!("error: the key can't be read: {error}\n"));
+    }
+    match config::hash_key(&key) {
+        Ok(hashed) => {
+            if let Some(warning) = hashed.warning {
+                eprintln!("warning: {warning}");
+            }
+            print(&format!("{}\n", hashed.hash))
+        }
+        Err(error) => fail(&format!("error: {error}\n")),
+    }
+}
+
+/// To stdout; a reader that went away is no failure of ours.
+fn print(text: &str) -> ExitCode {
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn fail(text: &str) -> ExitCode {
+    eprint!("{text}");
+    ExitCode::FAILURE
+}
+
+/// To stderr: text on a terminal, JSON elsewhere. `FOREBAY_LOG` chooses levels, as in `warn,forebay=debug`.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("FOREBAY_LOG");
+    // What Pingora says of single connections, the access log says of requests.
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if io::stderr().is_terminal() {
+        log.compact().with_target(false).init();
+    } else {
+        log.json().flatten_event(true).init();
+    }
+}

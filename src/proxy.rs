@@ -58,20 +58,30 @@ pub struct Gateway {
     pub(crate) server: config::Server,
     pub(crate) reveal: bool,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) access_log: AccessLog,
+    pub(crate) access_log: Arc<AccessLog>,
     pub(crate) drain: Arc<Drain>,
     /// Seconds since 1970, when the gateway started.
     pub(crate) started: u64,
 }
 
-/// Whether the gateway is going away, and who it still serves.
+/// How far the gateway's life has come, and whom it still serves.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
+    open: AtomicBool,
     draining: AtomicBool,
     inflight: AtomicU64,
 }
 
 impl Drain {
+    /// The listeners answer.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
     pub(crate) fn begin(&self) {
         self.draining.store(true, Ordering::Release);
     }
@@ -80,8 +90,23 @@ impl Drain {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Requests being served.
     pub(crate) fn inflight(&self) -> u64 {
         self.inflight.load(Ordering::Acquire)
+    }
+
+    fn enter(self: &Arc<Self>) -> Guest {
+        self.inflight.fetch_add(1, Ordering::AcqRel);
+        Guest(Arc::clone(self))
+    }
+}
+
+/// One request being served, for as long as this lives.
+pub(crate) struct Guest(Arc<Drain>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.inflight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -97,8 +122,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        self.drain.inflight.fetch_add(1, Ordering::AcqRel);
-        exchange.inflight = Some(self.metrics.enter());
+        exchange.guest = Some((self.drain.enter(), self.metrics.enter()));
         let downstream = &mut session.downstream_session;
         downstream.set_pipelining_enabled(true);
         downstream.set_total_drain_timeout(Some(DRAIN_BODY));
@@ -204,7 +228,6 @@ impl ProxyHttp for Gateway {
         let record = record(session, exchange);
         self.metrics.account(&record);
         self.access_log.write(record);
-        self.drain.inflight.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Every attempt is in the record; a line each would say it twice.

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{served::Served, session::Relay};
+use super::{Guest, served::Served, session::Relay};
 use crate::{
     domain::{
         ask::Ask,
@@ -43,7 +43,8 @@ pub struct Exchange {
     pub(super) response_bytes: u64,
     pub(super) first_byte: Option<Duration>,
     pub(super) end: End,
-    pub(super) inflight: Option<InFlight>,
+    /// What counts it as being served.
+    pub(super) guest: Option<(Guest, InFlight)>,
 }
 
 /// How far it has come. What exists only after admission lives only there.
@@ -97,7 +98,7 @@ impl Exchange {
             response_bytes: 0,
             first_byte: None,
             end: End::Complete,
-            inflight: None,
+            guest: None,
         }
     }
 

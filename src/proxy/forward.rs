@@ -11,7 +11,6 @@ use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::Ht
 use super::{
     body,
     exchange::{Admitted, Current, Exchange, Stage},
-    served::Served,
 };
 use crate::domain::{
     deployment::Kind,
@@ -67,7 +66,7 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         return Err(NotAsked::Refused(Refusal::Internal));
     };
     let now = Instant::now();
-    let Admitted { served, progress, .. } = &mut **admitted;
+    let Admitted { served, progress, current, .. } = &mut **admitted;
     let attempt = served
         .pool
         .choose(progress.tried(), now, fastrand::u64(..))
@@ -76,7 +75,7 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
     let deadline = progress.deadline(&served.bounds);
     let target = &served.targets[attempt.index()];
     let inflight = target.metrics.enter();
-    admitted.current = Some(Current { attempt, started: now, status: None, stale: 0, _inflight: inflight });
+    *current = Some(Current { attempt, started: now, status: None, stale: 0, _inflight: inflight });
     let credential = &target.reach.credential;
     // Only before the first token ever came is one worth waiting for; later this returns at once.
     if credential.header(SystemTime::now()).is_none() && !credential.ready(deadline).await {

@@ -13,10 +13,9 @@ use std::{
 use async_trait::async_trait;
 use pingora::{
     Error, ErrorType, OrErr, Result,
-    protocols::{ALPN, l4::socket},
+    protocols::{ALPN, l4::socket, tls::CaType},
     server::ShutdownWatch,
     services::background::BackgroundService,
-    tls::CaType,
     upstreams::peer::HttpPeer,
     utils::tls::WrappedX509,
 };
@@ -66,6 +65,11 @@ impl Reach {
         }
     }
 
+    /// Keeps the addresses fresh until the server ends.
+    pub(crate) async fn keep_fresh(&self, shutdown: ShutdownWatch) {
+        self.balancer.start(shutdown).await;
+    }
+
     /// An address to connect to: a live one; if none is known to live, any, since the check may be behind.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         let chosen = self.balancer.select(b"", 16);
@@ -110,6 +114,8 @@ fn authorities(file: &std::path::Path) -> io::Result<Arc<CaType>> {
     let certificates = CertificateDer::pem_file_iter(file).map_err(|error| invalid(error.to_string()))?;
     let wrapped = certificates.map(|certificate| {
         let der = certificate.map_err(|error| invalid(error.to_string()))?;
+        // Pingora panics on what is no certificate; rustls says so.
+        rustls::RootCertStore::empty().add(der.clone()).map_err(|error| invalid(error.to_string()))?;
         Ok(WrappedX509::new(der.to_vec(), pingora::utils::tls::parse_x509))
     });
     wrapped.collect::<io::Result<Vec<_>>>().map(Into::into)
@@ -137,19 +143,5 @@ impl ServiceDiscovery for Names {
         }
         let backends = addresses.iter().map(|address| Backend::new(&address.to_string()));
         Ok((backends.collect::<Result<_>>()?, HashMap::new()))
-    }
-}
-
-/// Keeps the addresses of every instance fresh, all in one service: Pingora gives each service threads of its own.
-pub(crate) struct Discovery(pub(crate) Vec<Arc<Reach>>);
-
-#[async_trait]
-impl BackgroundService for Discovery {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        let watches = self.0.iter().cloned().map(|reach| {
-            let shutdown = shutdown.clone();
-            tokio::spawn(async move { reach.balancer.start(shutdown).await })
-        });
-        futures_util::future::join_all(watches).await;
     }
 }

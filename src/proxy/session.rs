@@ -35,12 +35,12 @@ use pingora_proxy::Session;
 const SLICE: usize = 64 << 10;
 
 /// What one attempt sends and how long it may stay silent; set before each attempt, read by the stand-in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Relay {
     orders: Mutex<Orders>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Orders {
     body: Vec<Bytes>,
     first_byte_by: Option<Instant>,

@@ -1,0 +1,206 @@
+//! Metrics, health and status, on an address of their own. It reads what others decide, and decides nothing.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    domain::{
+        breaker::State,
+        deployment::Capacity,
+        name::IdentityName,
+        pool::{Member, Pool},
+    },
+    telemetry::metrics::Metrics,
+};
+
+/// What the admin page shows of a running gateway.
+pub struct Admin {
+    pub metrics: Arc<Metrics>,
+    pub pools: Vec<Arc<Pool>>,
+    pub identities: Box<dyn Fn() -> Vec<IdentityState> + Send + Sync>,
+    pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
+    pub started: Instant,
+}
+
+/// How far the gateway's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its listeners don't answer yet.
+    Starting,
+    Serving,
+    /// It was told to end: running requests are served, new ones should go elsewhere.
+    Draining,
+}
+
+/// How one identity stands. Nothing in it is secret.
+#[derive(Clone, Debug)]
+pub struct IdentityState {
+    pub identity: IdentityName,
+    pub kind: &'static str,
+    pub scope: Option<String>,
+    /// Whether requests can be signed with it now.
+    pub ready: bool,
+    pub expires_on: Option<SystemTime>,
+    pub failures: u64,
+    pub last_error: Option<String>,
+}
+
+/// An answer of the admin listener.
+#[derive(Debug)]
+pub struct Page {
+    pub status: StatusCode,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+}
+
+impl Admin {
+    pub fn page(&self, method: &Method, path: &str) -> Page {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "this address is read with GET");
+        }
+        match path {
+            "/metrics" => self.metrics_page(),
+            "/status" => self.status(),
+            "/health/live" => text(StatusCode::OK, "live"),
+            "/health/ready" => self.ready(),
+            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /status, /health/live and /health/ready"),
+        }
+    }
+
+    fn ready(&self) -> Page {
+        match (self.phase)() {
+            Phase::Serving => text(StatusCode::OK, "ready"),
+            Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        }
+    }
+
+    /// What changes without a request is brought up to date when it is looked at.
+    fn metrics_page(&self) -> Page {
+        let now = Instant::now();
+        for pool in &self.pools {
+            for member in pool.members() {
+                let deployment = member.deployment();
+                let metrics = self.metrics.deployment(pool.model(), &deployment.instance.name, &deployment.name);
+                metrics.say_state(member.is_ready(now), pause(member, now).unwrap_or_default());
+            }
+        }
+        for identity in (self.identities)() {
+            self.metrics.identity(&identity.identity, identity.expires_on, identity.failures);
+        }
+        Page { status: StatusCode::OK, content_type: Metrics::CONTENT_TYPE, body: self.metrics.render() }
+    }
+
+    fn status(&self) -> Page {
+        let now = Instant::now();
+        let phase = match (self.phase)() {
+            Phase::Starting => "starting",
+            Phase::Serving => "serving",
+            Phase::Draining => "draining",
+        };
+        let status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "phase": phase,
+            "uptime_seconds": now.saturating_duration_since(self.started).as_secs(),
+            "models": self.pools.iter().map(|pool| pool_status(pool, now)).collect::<Vec<_>>(),
+            "identities": (self.identities)().iter().map(identity_status).collect::<Vec<_>>(),
+        });
+        let mut body = format!("{status:#}").into_bytes();
+        body.push(b'\n');
+        Page { status: StatusCode::OK, content_type: "application/json", body }
+    }
+}
+
+fn text(status: StatusCode, text: &str) -> Page {
+    Page { status, content_type: "text/plain; charset=utf-8", body: format!("{text}\n").into_bytes() }
+}
+
+fn pool_status(pool: &Pool, now: Instant) -> Value {
+    json!({
+        "model": pool.model().as_str(),
+        "deployments": pool.members().iter().map(|member| deployment_status(member, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn deployment_status(member: &Member, now: Instant) -> Value {
+    let deployment = member.deployment();
+    let state = match member.state() {
+        State::Closed => "closed",
+        State::Open { .. } => "open",
+        State::Trial { .. } => "trial",
+    };
+    let last = member.last().map(|(outcome, at)| {
+        json!({"outcome": outcome.label(), "seconds_ago": now.saturating_duration_since(at).as_secs_f64()})
+    });
+    json!({
+        "instance": deployment.instance.name.as_str(),
+        "deployment": deployment.name.as_str(),
+        "type": match deployment.capacity { Capacity::Standard => "standard", Capacity::Provisioned => "provisioned" },
+        "priority": deployment.priority.get(),
+        "weight": deployment.weight.get(),
+        "state": state,
+        "available": member.is_ready(now),
+        "retry_in_seconds": pause(member, now).map(|pause| pause.as_secs_f64()),
+        "inflight": member.inflight(),
+        "last": last,
+    })
+}
+
+/// How long until it may be tried again; `None` where it may be now, or is being tried.
+fn pause(member: &Member, now: Instant) -> Option<Duration> {
+    match member.state() {
+        State::Open { until } => until.checked_duration_since(now).filter(|pause| !pause.is_zero()),
+        State::Closed | State::Trial { .. } => None,
+    }
+}
+
+fn identity_status(identity: &IdentityState) -> Value {
+    let ends_in = identity.expires_on.and_then(|at| at.duration_since(SystemTime::now()).ok());
+    json!({
+        "identity": identity.identity.as_str(),
+        "kind": identity.kind,
+        "scope": identity.scope,
+        "ready": identity.ready,
+        "expires_in_seconds": ends_in.map(|left| left.as_secs()),
+        "failures": identity.failures,
+        "last_error": identity.last_error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admin(phase: Phase) -> Admin {
+        Admin {
+            metrics: Arc::new(Metrics::new()),
+            pools: Vec::new(),
+            identities: Box::new(Vec::new),
+            phase: Box::new(move || phase),
+            started: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn readiness_follows_the_phase_and_liveness_does_not() {
+        for (phase, status) in [(Phase::Starting, 503), (Phase::Serving, 200), (Phase::Draining, 503)] {
+            let admin = admin(phase);
+            assert_eq!(admin.page(&Method::GET, "/health/ready").status, status);
+            assert_eq!(admin.page(&Method::HEAD, "/health/live").status, 200);
+        }
+    }
+
+    #[test]
+    fn it_is_read_only() {
+        let admin = admin(Phase::Serving);
+        assert_eq!(admin.page(&Method::POST, "/status").status, 405);
+        assert_eq!(admin.page(&Method::GET, "/").status, 404);
+        let page = admin.page(&Method::GET, "/metrics");
+        assert!(String::from_utf8(page.body).unwrap().contains("forebay_build_info"));
+    }
+}
