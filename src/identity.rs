@@ -141,3 +141,6 @@ fn credential_of(
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,8 @@ pub(super) struct Progress {
     pub(super) failures: u64,
     /// Failures since the last success.
     pub(super) in_a_row: u32,
+    /// The last one was a clear no.
+    pub(super) is_refused: bool,
     pub(super) last_error: Option<String>,
 }
 
@@ -110,11 +112,13 @@ impl Credential {
         Some((self.name.clone(), token.header.clone()))
     }
 
-    /// Waits for the first token: until it is there, or two tries for it have failed, or the deadline. Says whether
+    /// Waits for the first token: until it is there, or the authority said no, or two tries have failed, or
+    /// the deadline. Says whether
     /// there is a header. Returns at once ever after.
     pub async fn ready(&self, deadline: Instant) -> bool {
         let mut progress = self.progress.subscribe();
-        let settled = progress.wait_for(|p| self.token.load().is_some() || p.in_a_row > 1);
+        let is_settled = |p: &Progress| p.is_refused || p.in_a_row > 1;
+        let settled = progress.wait_for(|p| self.token.load().is_some() || is_settled(p));
         let _ = timeout_at(deadline.into(), settled).await;
         self.header(SystemTime::now()).is_some()
     }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -14,6 +17,9 @@ use super::{
     source::{FetchError, Source},
     token::Token,
 };
+
+/// The wall clock is looked at this often while nothing is to be done.
+const LOOK: Duration = Duration::from_secs(15);
 
 /// How the last token request left us; the log hears of it when it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,20 +54,33 @@ impl Credential {
             self.log(standing, now_standing);
             standing = now_standing;
             tokio::select! {
-                () = sleep(wait) => {}
+                () = self.pause(wait) => {}
                 () = self.wanted.notified() => {}
+            }
+        }
+    }
+
+    /// Sleeps for `wait`; less where a token ends meanwhile that held when this began: a machine that slept,
+    /// or whose clock was put right, counts the wait from the wrong end.
+    async fn pause(&self, wait: Duration) {
+        let due = Instant::now() + wait;
+        let had_token = self.header(SystemTime::now()).is_some();
+        while Instant::now() < due {
+            sleep_until(due.min(Instant::now() + LOOK)).await;
+            if had_token && self.header(SystemTime::now()).is_none() {
+                return;
             }
         }
     }
 
     /// Puts a fresh token into use. Gives the time until the next is to be asked for.
     fn keep(&self, token: Token) -> Duration {
-        let end = token.expires_on.unwrap_or(SystemTime::UNIX_EPOCH);
-        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = token.left(SystemTime::now());
         self.token.store(Some(Arc::new(token)));
         self.progress.send_modify(|p| {
             p.ended += 1;
             p.in_a_row = 0;
+            p.is_refused = false;
             p.last_error = None;
         });
         schedule::renew_after(left, fastrand::f64())
@@ -73,6 +92,7 @@ impl Credential {
             p.ended += 1;
             p.failures += 1;
             p.in_a_row += 1;
+            p.is_refused = error.is_refusal();
             p.last_error = Some(error.to_string());
         });
         let in_a_row = self.progress.borrow().in_a_row;

@@ -3,7 +3,10 @@
 //! Its credentials keep a token until five minutes before the end, and then forget it when the authority
 //! fails. So each fetch makes a credential of its own, and when to fetch and what to keep is decided here.
 
-use std::{sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use azure_core::{
     credentials::{AccessToken, Secret, TokenCredential},

@@ -1,6 +1,9 @@
 //! A token as the header it goes out in.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, header::InvalidHeaderValue};
@@ -44,6 +47,13 @@ impl Token {
     pub(super) fn holds(&self, now: SystemTime) -> bool {
         self.expires_on.is_none_or(|end| now < end)
     }
+
+    /// How long it still holds; for ever where it has no end.
+    pub(super) fn left(&self, now: SystemTime) -> Duration {
+        self.expires_on.map_or(Duration::MAX, |end| {
+            end.duration_since(now).unwrap_or_default()
+        })
+    }
 }
 
 impl fmt::Debug for Token {
@@ -57,8 +67,6 @@ impl fmt::Debug for Token {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
