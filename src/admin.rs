@@ -61,14 +61,20 @@ pub struct Page {
 impl Admin {
     pub fn page(&self, method: &Method, path: &str) -> Page {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "this address is read with GET");
+            return text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address is read with GET",
+            );
         }
         match path {
             "/metrics" => self.metrics_page(),
             "/status" => self.status(),
             "/health/live" => text(StatusCode::OK, "live"),
             "/health/ready" => self.ready(),
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /status, /health/live and /health/ready"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "here are /metrics, /status, /health/live and /health/ready",
+            ),
         }
     }
 
@@ -86,14 +92,23 @@ impl Admin {
         for pool in &self.pools {
             for member in pool.members() {
                 let deployment = member.deployment();
-                let metrics = self.metrics.deployment(pool.model(), &deployment.instance.name, &deployment.name);
+                let metrics = self.metrics.deployment(
+                    pool.model(),
+                    &deployment.instance.name,
+                    &deployment.name,
+                );
                 metrics.say_state(member.is_ready(now), pause(member, now).unwrap_or_default());
             }
         }
         for identity in (self.identities)() {
-            self.metrics.identity(&identity.identity, identity.expires_on, identity.failures);
+            self.metrics
+                .identity(&identity.identity, identity.expires_on, identity.failures);
         }
-        Page { status: StatusCode::OK, content_type: Metrics::CONTENT_TYPE, body: self.metrics.render() }
+        Page {
+            status: StatusCode::OK,
+            content_type: Metrics::CONTENT_TYPE,
+            body: self.metrics.render(),
+        }
     }
 
     fn status(&self) -> Page {
@@ -112,12 +127,20 @@ impl Admin {
         });
         let mut body = format!("{status:#}").into_bytes();
         body.push(b'\n');
-        Page { status: StatusCode::OK, content_type: "application/json", body }
+        Page {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body,
+        }
     }
 }
 
 fn text(status: StatusCode, text: &str) -> Page {
-    Page { status, content_type: "text/plain; charset=utf-8", body: format!("{text}\n").into_bytes() }
+    Page {
+        status,
+        content_type: "text/plain; charset=utf-8",
+        body: format!("{text}\n").into_bytes(),
+    }
 }
 
 fn pool_status(pool: &Pool, now: Instant) -> Value {
@@ -154,13 +177,17 @@ fn deployment_status(member: &Member, now: Instant) -> Value {
 /// How long until it may be tried again; `None` where it may be now, or is being tried.
 fn pause(member: &Member, now: Instant) -> Option<Duration> {
     match member.state() {
-        State::Open { until } => until.checked_duration_since(now).filter(|pause| !pause.is_zero()),
+        State::Open { until } => until
+            .checked_duration_since(now)
+            .filter(|pause| !pause.is_zero()),
         State::Closed | State::Trial { .. } => None,
     }
 }
 
 fn identity_status(identity: &IdentityState) -> Value {
-    let ends_in = identity.expires_on.and_then(|at| at.duration_since(SystemTime::now()).ok());
+    let ends_in = identity
+        .expires_on
+        .and_then(|at| at.duration_since(SystemTime::now()).ok());
     json!({
         "identity": identity.identity.as_str(),
         "kind": identity.kind,
@@ -188,7 +215,11 @@ mod tests {
 
     #[test]
     fn readiness_follows_the_phase_and_liveness_does_not() {
-        for (phase, status) in [(Phase::Starting, 503), (Phase::Serving, 200), (Phase::Draining, 503)] {
+        for (phase, status) in [
+            (Phase::Starting, 503),
+            (Phase::Serving, 200),
+            (Phase::Draining, 503),
+        ] {
             let admin = admin(phase);
             assert_eq!(admin.page(&Method::GET, "/health/ready").status, status);
             assert_eq!(admin.page(&Method::HEAD, "/health/live").status, 200);
@@ -201,6 +232,10 @@ mod tests {
         assert_eq!(admin.page(&Method::POST, "/status").status, 405);
         assert_eq!(admin.page(&Method::GET, "/").status, 404);
         let page = admin.page(&Method::GET, "/metrics");
-        assert!(String::from_utf8(page.body).unwrap().contains("forebay_build_info"));
+        assert!(
+            String::from_utf8(page.body)
+                .unwrap()
+                .contains("forebay_build_info")
+        );
     }
 }

@@ -12,8 +12,11 @@ use std::{
 use async_trait::async_trait;
 use http::{Response, header};
 use pingora::{
-    apps::{HttpServerOptions, http_app::{HttpServer, ServeHttp}},
-    listeners::{ListenerConfig, L4BufferSettings, tls::TlsSettings},
+    apps::{
+        HttpServerOptions,
+        http_app::{HttpServer, ServeHttp},
+    },
+    listeners::{L4BufferSettings, ListenerConfig, tls::TlsSettings},
     protocols::http::ServerSession,
     server::{RunArgs, Server, ShutdownWatch, configuration::ServerConf},
     services::{
@@ -45,7 +48,10 @@ const WRITE_BUFFER: usize = 16 << 10;
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("the address {address} can't be listened on: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error(transparent)]
     Identities(#[from] IdentitiesError),
     #[error("the access log {path} can't be opened: {source}")]
@@ -78,8 +84,15 @@ pub fn serve(plan: Plan) -> Result<std::convert::Infallible, StartError> {
 }
 
 /// The same, watched from inside the process.
-pub fn serve_watched(plan: Plan, watch: Option<Watch>) -> Result<std::convert::Infallible, StartError> {
-    let addresses = plan.listeners.iter().map(|listener| listener.address).chain(plan.admin);
+pub fn serve_watched(
+    plan: Plan,
+    watch: Option<Watch>,
+) -> Result<std::convert::Infallible, StartError> {
+    let addresses = plan
+        .listeners
+        .iter()
+        .map(|listener| listener.address)
+        .chain(plan.admin);
     addresses.into_iter().try_for_each(is_free)?;
     let parts = Parts::new(plan)?;
     discover(&parts.reaches)?;
@@ -87,7 +100,11 @@ pub fn serve_watched(plan: Plan, watch: Option<Watch>) -> Result<std::convert::I
     let conf = server_conf(&parts.plan);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut gateway = pingora_proxy::http_proxy_service_with_name(&server.configuration, parts.gateway(), "gateway");
+    let mut gateway = pingora_proxy::http_proxy_service_with_name(
+        &server.configuration,
+        parts.gateway(),
+        "gateway",
+    );
     for listener in &parts.plan.listeners {
         gateway.add_listener(endpoint(listener)?);
     }
@@ -103,22 +120,36 @@ pub fn serve_watched(plan: Plan, watch: Option<Watch>) -> Result<std::convert::I
     let mut upkeep = background_service("upkeep", parts.upkeep());
     upkeep.threads = Some(1);
     server.add_service(upkeep);
-    signals::exit_when_drained(server.watch_execution_phase(), &parts.drain, &parts.access_log, parts.plan.drain)?;
+    signals::exit_when_drained(
+        server.watch_execution_phase(),
+        &parts.drain,
+        &parts.access_log,
+        parts.plan.drain,
+    )?;
     if let Some(watch) = watch {
         watch(parts.pools(), Arc::clone(&parts.metrics));
     }
     let signals = signals::Signals::new(parts.drain, parts.access_log, parts.plan.drain);
-    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    server.run(RunArgs {
+        shutdown_signal: Box::new(signals),
+    });
     std::process::exit(0);
 }
 
 /// Says at once, and by name, that an address is taken.
 pub fn is_free(address: SocketAddr) -> Result<(), StartError> {
-    TcpListener::bind(address).map(drop).map_err(|source| StartError::Listen { address, source })
+    TcpListener::bind(address)
+        .map(drop)
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 fn server_conf(plan: &Plan) -> ServerConf {
-    let attempts: usize = plan.models.iter().map(|model| model.deployments.len()).max().unwrap_or(0);
+    let attempts: usize = plan
+        .models
+        .iter()
+        .map(|model| model.deployments.len())
+        .max()
+        .unwrap_or(0);
     let run = std::env::temp_dir().join(format!("forebay-{}", std::process::id()));
     ServerConf {
         threads: plan.server.threads,
@@ -138,20 +169,25 @@ fn server_conf(plan: &Plan) -> ServerConf {
 fn endpoint(listener: &Listener) -> Result<ListenerConfig, StartError> {
     let buffer = L4BufferSettings::default().write(WRITE_BUFFER);
     let endpoint = ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffer);
-    let Some(files) = &listener.tls else { return Ok(endpoint) };
+    let Some(files) = &listener.tls else {
+        return Ok(endpoint);
+    };
     let path = |file: &std::path::Path| file.display().to_string();
     let unfit = |error: Box<pingora::Error>| StartError::Certificate {
         path: path(&files.certificate),
         reason: error.to_string(),
     };
-    let mut tls = TlsSettings::intermediate(&path(&files.certificate), &path(&files.key)).map_err(unfit)?;
+    let mut tls =
+        TlsSettings::intermediate(&path(&files.certificate), &path(&files.key)).map_err(unfit)?;
     tls.enable_h2();
     Ok(endpoint.tls(tls))
 }
 
 /// Names are looked up before the first request can come.
 fn discover(reaches: &[Arc<Reach>]) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let all = futures_util::future::join_all(reaches.iter().map(|reach| reach.discover()));
         let _ = tokio::time::timeout(LOOK_UP_TIME, all).await;
@@ -165,20 +201,36 @@ impl Parts {
         let metrics = Arc::new(Metrics::new());
         let log = plan.log.access.as_deref();
         let access_log = AccessLog::open(log, metrics.log_lines_dropped()).map_err(|source| {
-            let path = log.map(|path| path.display().to_string()).unwrap_or_default();
+            let path = log
+                .map(|path| path.display().to_string())
+                .unwrap_or_default();
             StartError::AccessLog { path, source }
         })?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
         let reaches = reaches(&plan, &identities)?;
         let models = models(&plan, &reaches, &metrics);
         let (access_log, drain) = (Arc::new(access_log), Arc::default());
-        Ok(Self { plan, metrics, access_log, identities, reaches, models, drain })
+        Ok(Self {
+            plan,
+            metrics,
+            access_log,
+            identities,
+            reaches,
+            models,
+            drain,
+        })
     }
 
     fn gateway(&self) -> Gateway {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Gateway {
-            models: self.models.iter().map(|served| (served.pool.model().clone(), Arc::clone(served))).collect(),
+            models: self
+                .models
+                .iter()
+                .map(|served| (served.pool.model().clone(), Arc::clone(served)))
+                .collect(),
             clients: self.plan.clients.clone(),
             bounds: self.plan.bounds,
             server: self.plan.server,
@@ -195,7 +247,13 @@ impl Parts {
         Admin {
             metrics: Arc::clone(&self.metrics),
             pools: self.pools(),
-            identities: Box::new(move || identities.credentials().iter().map(|c| identity_state(c)).collect()),
+            identities: Box::new(move || {
+                identities
+                    .credentials()
+                    .iter()
+                    .map(|c| identity_state(c))
+                    .collect()
+            }),
             phase: Box::new(move || match (drain.is_draining(), drain.is_open()) {
                 (true, _) => Phase::Draining,
                 (false, true) => Phase::Serving,
@@ -206,14 +264,22 @@ impl Parts {
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {
-        self.models.iter().map(|served| Arc::clone(&served.pool)).collect()
+        self.models
+            .iter()
+            .map(|served| Arc::clone(&served.pool))
+            .collect()
     }
 
     fn upkeep(&self) -> Upkeep {
         Upkeep {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
-            listeners: self.plan.listeners.iter().map(|listener| listener.address).collect(),
+            listeners: self
+                .plan
+                .listeners
+                .iter()
+                .map(|listener| listener.address)
+                .collect(),
             drain: Arc::clone(&self.drain),
         }
     }
@@ -222,10 +288,17 @@ impl Parts {
 fn reaches(plan: &Plan, identities: &Identities) -> Result<Vec<Arc<Reach>>, StartError> {
     let reach = |instance: &Arc<_>| {
         let instance = Arc::clone(instance);
-        let credential = identities.credential(&instance).expect("every instance has been given its credential");
-        let failed = |source, name: String| StartError::Instance { instance: name, source };
+        let credential = identities
+            .credential(&instance)
+            .expect("every instance has been given its credential");
+        let failed = |source, name: String| StartError::Instance {
+            instance: name,
+            source,
+        };
         let name = instance.name.to_string();
-        Reach::new(instance, credential).map(Arc::new).map_err(|source| failed(source, name))
+        Reach::new(instance, credential)
+            .map(Arc::new)
+            .map_err(|source| failed(source, name))
     };
     plan.instances.iter().map(reach).collect()
 }
@@ -261,7 +334,10 @@ fn identity_state(credential: &Credential) -> IdentityState {
 }
 
 fn admin_service(parts: &Parts, address: SocketAddr) -> Service<HttpServer<AdminApp>> {
-    let mut service = Service::new("admin".to_owned(), HttpServer::new_app(AdminApp(parts.admin())));
+    let mut service = Service::new(
+        "admin".to_owned(),
+        HttpServer::new_app(AdminApp(parts.admin())),
+    );
     service.threads = Some(1);
     service.add_tcp(&address.to_string());
     service
@@ -276,13 +352,23 @@ impl ServeHttp for AdminApp {
         let head = session.req_header();
         let page = self.0.page(&head.method, head.uri.path());
         let length = page.body.len();
-        let body = if head.method == http::Method::HEAD { Vec::new() } else { page.body };
+        let body = if head.method == http::Method::HEAD {
+            Vec::new()
+        } else {
+            page.body
+        };
         let mut response = Response::new(body);
         *response.status_mut() = page.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(page.content_type));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static(page.content_type),
+        );
         headers.insert(header::CONTENT_LENGTH, length.into());
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        headers.insert(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-store"),
+        );
         response
     }
 }
@@ -317,7 +403,11 @@ impl BackgroundService for Upkeep {
 /// Until the listener takes connections.
 async fn wait_for(mut address: SocketAddr) {
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
     }
     while tokio::net::TcpStream::connect(address).await.is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;

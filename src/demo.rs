@@ -24,7 +24,11 @@ use crate::{
 const SIMULATOR: &str = include_str!("demo/simulator.yaml");
 /// The gateway's config, with `${env:…}` for the addresses that are known once the simulator runs.
 const GATEWAY: &str = include_str!("demo/forebay.yaml");
-const INSTANCES: [(&str, &str); 3] = [("swc-ptu", "SWC_PTU"), ("swc-std", "SWC_STD"), ("frc-std", "FRC_STD")];
+const INSTANCES: [(&str, &str); 3] = [
+    ("swc-ptu", "SWC_PTU"),
+    ("swc-std", "SWC_STD"),
+    ("frc-std", "FRC_STD"),
+];
 
 /// Why the demo can't start.
 #[derive(Debug, Error)]
@@ -53,11 +57,17 @@ pub fn run(port: u16, admin_port: u16) -> Result<std::convert::Infallible, DemoE
     for port in [port, admin_port] {
         app::is_free(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     }
-    let simulation = simulator::Config::parse(SIMULATOR).map_err(|error| wrong("simulator", &error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let simulation =
+        simulator::Config::parse(SIMULATOR).map_err(|error| wrong("simulator", &error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let simulator = runtime.block_on(simulator::start(simulation))?;
     let variables = variables(&simulator, port, admin_port);
-    let loaded = config::parse(GATEWAY.as_bytes(), Path::new("demo"), &|name| variables.get(name).cloned());
+    let loaded = config::parse(GATEWAY.as_bytes(), Path::new("demo"), &|name| {
+        variables.get(name).cloned()
+    });
     let plan = loaded.map_err(|problems| wrong("gateway", &problems))?.plan;
     println!("{}", welcome(port, admin_port, simulator.control()));
     let watch: Watch = Box::new(|pools, metrics| {
@@ -67,7 +77,10 @@ pub fn run(port: u16, admin_port: u16) -> Result<std::convert::Infallible, DemoE
 }
 
 fn wrong(part: &'static str, reason: &dyn std::fmt::Display) -> DemoError {
-    DemoError::Config { part, reason: reason.to_string() }
+    DemoError::Config {
+        part,
+        reason: reason.to_string(),
+    }
 }
 
 fn variables(simulator: &Simulator, port: u16, admin_port: u16) -> BTreeMap<String, String> {
@@ -75,14 +88,22 @@ fn variables(simulator: &Simulator, port: u16, admin_port: u16) -> BTreeMap<Stri
         ("PORT".to_owned(), port.to_string()),
         ("ADMIN_PORT".to_owned(), admin_port.to_string()),
     ]);
-    let addresses = INSTANCES.iter().filter_map(|(name, variable)| Some((*variable, simulator.address(name)?)));
-    variables.extend(addresses.map(|(variable, address)| (variable.to_owned(), address.to_string())));
-    variables.extend(simulator.tokens().map(|address| ("TOKENS".to_owned(), address.to_string())));
+    let addresses = INSTANCES
+        .iter()
+        .filter_map(|(name, variable)| Some((*variable, simulator.address(name)?)));
+    variables
+        .extend(addresses.map(|(variable, address)| (variable.to_owned(), address.to_string())));
+    variables.extend(
+        simulator
+            .tokens()
+            .map(|address| ("TOKENS".to_owned(), address.to_string())),
+    );
     variables
 }
 
 fn welcome(port: u16, admin_port: u16, control: SocketAddr) -> String {
-    let chat = r#"'{"model":"gpt-4o","messages":[{"role":"user","content":"Why do dams spill?"}]}'"#;
+    let chat =
+        r#"'{"model":"gpt-4o","messages":[{"role":"user","content":"Why do dams spill?"}]}'"#;
     let stream = chat.replace(r#"{"model""#, r#"{"stream":true,"model""#);
     format!(
         "Forebay demo: clients on http://127.0.0.1:{port}, admin on http://127.0.0.1:{admin_port} (/status, /metrics).\n\
@@ -112,16 +133,31 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics) {
                 (new > 0).then(|| format!("{new} {}", key.2))
             });
             let news: Vec<_> = news.collect();
-            let news = if news.is_empty() { "-".to_owned() } else { news.join(" ") };
-            let closed = if matches!(member.state(), State::Open { .. }) { " (closed)" } else { "" };
+            let news = if news.is_empty() {
+                "-".to_owned()
+            } else {
+                news.join(" ")
+            };
+            let closed = if matches!(member.state(), State::Open { .. }) {
+                " (closed)"
+            } else {
+                ""
+            };
             format!("{}{closed}: {news}", deployment.instance.name)
         });
         let line: Vec<_> = line.collect();
         let quiet = now == before;
         before = now;
-        let end = if quiet && in_place { "\x1b[K\r" } else { "\x1b[K\n" };
+        let end = if quiet && in_place {
+            "\x1b[K\r"
+        } else {
+            "\x1b[K\n"
+        };
         let end = if in_place { end } else { "\n" };
-        if write!(out, "{second:>5} s  {}{end}", line.join("   ")).and_then(|()| out.flush()).is_err() {
+        if write!(out, "{second:>5} s  {}{end}", line.join("   "))
+            .and_then(|()| out.flush())
+            .is_err()
+        {
             return;
         }
     }

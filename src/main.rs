@@ -81,7 +81,10 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::from(2);
     }
     let text = error.to_string();
-    let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"));
     let line: Vec<&str> = said.filter(|line| !line.is_empty()).collect();
     eprintln!("{}; see `forebay --help`", line.join(" "));
     ExitCode::from(2)
@@ -161,8 +164,12 @@ fn fail(text: &str) -> ExitCode {
 fn start_log() {
     let filter = EnvFilter::try_from_env("FOREBAY_LOG");
     // What Pingora says of single connections, the access log says of requests.
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filter = filter.unwrap_or_else(|_| {
+        EnvFilter::new("info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error")
+    });
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     if io::stderr().is_terminal() {
         log.compact().with_target(false).init();
     } else {

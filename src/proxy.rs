@@ -32,7 +32,9 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
     config,
-    domain::{client::Clients, deployment::Bounds, name::ModelName, refusal::Refusal, route::Operation},
+    domain::{
+        client::Clients, deployment::Bounds, name::ModelName, refusal::Refusal, route::Operation,
+    },
     telemetry::{
         access_log::AccessLog,
         metrics::Metrics,
@@ -121,7 +123,11 @@ impl ProxyHttp for Gateway {
     /// None: every module would be asked about every chunk.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
         exchange.guest = Some((self.drain.enter(), self.metrics.enter()));
         let downstream = &mut session.downstream_session;
         downstream.set_pipelining_enabled(true);
@@ -146,7 +152,11 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
         forward::next_peer(exchange).await
     }
 
@@ -187,7 +197,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         if let Some(piece) = body.as_ref().filter(|piece| !piece.is_empty()) {
             exchange.response_bytes += piece.len() as u64;
-            exchange.first_byte.get_or_insert_with(|| exchange.arrived.elapsed());
+            exchange
+                .first_byte
+                .get_or_insert_with(|| exchange.arrived.elapsed());
         }
         Ok(None)
     }
@@ -200,11 +212,18 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        let answered = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let answered = session
+            .response_written()
+            .is_some_and(|head| !head.status.is_informational());
         observe::failure(exchange, error, reused, answered)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
         self.unwrap(session, exchange);
         let code = match session.response_written().map(|head| head.status) {
             Some(status) if !status.is_informational() => {
@@ -217,7 +236,10 @@ impl ProxyHttp for Gateway {
             }
             _ => self.refuse_late(session, exchange, error).await,
         };
-        FailToProxy { error_code: code, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: code,
+            can_reuse_downstream: false,
+        }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
@@ -231,7 +253,13 @@ impl ProxyHttp for Gateway {
     }
 
     /// Every attempt is in the record; a line each would say it twice.
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Exchange,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
         true
     }
 
@@ -242,14 +270,24 @@ impl ProxyHttp for Gateway {
 
 impl Gateway {
     /// `Ok(true)`: it goes no further.
-    async fn answer(&self, session: &mut Session, exchange: &mut Exchange, reply: Reply) -> Result<bool> {
+    async fn answer(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        reply: Reply,
+    ) -> Result<bool> {
         exchange.stage = Stage::Answered;
         exchange.response_bytes = reply.send(session, &exchange.request_id).await?;
         Ok(true)
     }
 
     /// A refusal after attempts were made. The connection ends with it: Pingora keeps none past a failed attempt.
-    async fn refuse_late(&self, session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+    async fn refuse_late(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        error: &Error,
+    ) -> u16 {
         if exchange.refusal.is_none() {
             tracing::error!(request_id = %exchange.request_id, %error, "a request failed in the gateway");
         }
@@ -267,7 +305,10 @@ impl Gateway {
     /// success, and some read no error events (CLIENTS.md 4). Any other answer is cut off as it is.
     async fn end_broken_stream(&self, session: &mut Session, exchange: &Exchange) {
         let is_events = |head: &ResponseHeader| {
-            let kind = head.headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+            let kind = head
+                .headers
+                .get(header::CONTENT_TYPE)
+                .map(|kind| kind.as_bytes());
             kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"))
         };
         if exchange.end == End::Broken && session.response_written().is_some_and(is_events) {
@@ -286,8 +327,13 @@ impl Gateway {
 
 fn record(session: &Session, exchange: &mut Exchange) -> Record {
     let head = session.req_header();
-    let model = exchange.admitted().map(|admitted| (admitted.served.pool.model().clone(), admitted.ask.stream));
-    let status = session.response_written().map(|head| head.status.as_u16()).filter(|status| *status >= 200);
+    let model = exchange
+        .admitted()
+        .map(|admitted| (admitted.served.pool.model().clone(), admitted.ask.stream));
+    let status = session
+        .response_written()
+        .map(|head| head.status.as_u16())
+        .filter(|status| *status >= 200);
     Record {
         arrived: exchange.arrived_at,
         request_id: Arc::clone(&exchange.request_id),
@@ -298,11 +344,18 @@ fn record(session: &Session, exchange: &mut Exchange) -> Record {
         method: head.method.clone(),
         path: head.uri.path().to_owned(),
         version: head.version,
-        address: session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip()),
+        address: session
+            .client_addr()
+            .and_then(|address| address.as_inet())
+            .map(|address| address.ip()),
         attempts: std::mem::take(&mut exchange.attempts),
         refusal: exchange.refusal.as_ref().map(Refusal::reason),
         status,
-        end: if status.is_none() { End::ClientLeft } else { exchange.end },
+        end: if status.is_none() {
+            End::ClientLeft
+        } else {
+            exchange.end
+        },
         request_bytes: exchange.request_bytes,
         response_bytes: exchange.response_bytes,
         time_to_first_byte: exchange.first_byte,

@@ -28,16 +28,28 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new(drain: Arc<proxy::Drain>, access_log: Arc<AccessLog>, times: config::Drain) -> Self {
-        Self { drain, access_log, times }
+    pub(super) fn new(
+        drain: Arc<proxy::Drain>,
+        access_log: Arc<AccessLog>,
+        times: config::Drain,
+    ) -> Self {
+        Self {
+            drain,
+            access_log,
+            times,
+        }
     }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let listen = |kind| signal(kind).expect("signals can be listened for inside the server's runtime");
-        let (mut terminate, mut interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+        let listen =
+            |kind| signal(kind).expect("signals can be listened for inside the server's runtime");
+        let (mut terminate, mut interrupt) = (
+            listen(SignalKind::terminate()),
+            listen(SignalKind::interrupt()),
+        );
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {
@@ -72,7 +84,10 @@ pub(super) fn exit_when_drained(
             }
         }
     };
-    thread::Builder::new().name("drain".into()).spawn(wait).map(drop)
+    thread::Builder::new()
+        .name("drain".into())
+        .spawn(wait)
+        .map(drop)
 }
 
 /// Twice none in a row: the last answer's bytes leave just after its request has ended.

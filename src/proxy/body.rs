@@ -12,7 +12,11 @@ use crate::domain::{ask::Splice, refusal::Refusal};
 const FIRST_RESERVE: usize = 64 << 10;
 
 /// Reads the whole body; at most `max` bytes, within `time`.
-pub(super) async fn read(session: &mut Session, max: usize, time: Duration) -> Result<Bytes, Refusal> {
+pub(super) async fn read(
+    session: &mut Session,
+    max: usize,
+    time: Duration,
+) -> Result<Bytes, Refusal> {
     let length = declared_length(session);
     if length.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge { max });
@@ -31,10 +35,21 @@ pub(super) async fn read(session: &mut Session, max: usize, time: Duration) -> R
 }
 
 fn declared_length(session: &Session) -> Option<usize> {
-    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    session
+        .req_header()
+        .headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
-async fn collect(session: &mut Session, length: Option<usize>, max: usize) -> Result<Bytes, Refusal> {
+async fn collect(
+    session: &mut Session,
+    length: Option<usize>,
+    max: usize,
+) -> Result<Bytes, Refusal> {
     let mut body = BytesMut::new();
     while let Some(piece) = next(session).await? {
         if body.len() + piece.len() > max {
@@ -46,7 +61,11 @@ async fn collect(session: &mut Session, length: Option<usize>, max: usize) -> Re
         if body.capacity() - body.len() < piece.len() {
             // Once the client has shown that it means it, the rest is set aside at once.
             let rest = length.map_or(piece.len(), |length| length - body.len().min(length));
-            let reserve = if body.len() < FIRST_RESERVE { rest.min(FIRST_RESERVE) } else { rest };
+            let reserve = if body.len() < FIRST_RESERVE {
+                rest.min(FIRST_RESERVE)
+            } else {
+                rest
+            };
             body.reserve(reserve.max(piece.len()));
         }
         body.extend_from_slice(&piece);
@@ -55,11 +74,17 @@ async fn collect(session: &mut Session, length: Option<usize>, max: usize) -> Re
 }
 
 async fn next(session: &mut Session) -> Result<Option<Bytes>, Refusal> {
-    session.downstream_session.read_request_body().await.map_err(|_| Refusal::BodyUnfinished)
+    session
+        .downstream_session
+        .read_request_body()
+        .await
+        .map_err(|_| Refusal::BodyUnfinished)
 }
 
 /// The body in the pieces that make it up once the change is in it; nothing of it is copied.
 pub(super) fn spliced(body: &Bytes, change: Option<Splice>) -> Vec<Bytes> {
-    let Some(Splice { at, with }) = change else { return vec![body.clone()] };
+    let Some(Splice { at, with }) = change else {
+        return vec![body.clone()];
+    };
     vec![body.slice(..at.start), with, body.slice(at.end..)]
 }

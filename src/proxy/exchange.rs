@@ -128,8 +128,12 @@ impl Exchange {
 
     /// Writes down how the current attempt ended, and tells its pool. The attempt stays where it is.
     pub(super) fn judge(&mut self, outcome: &Outcome, now: Instant) {
-        let Stage::Admitted(admitted) = &mut self.stage else { return };
-        let Some(current) = &mut admitted.current else { return };
+        let Stage::Admitted(admitted) = &mut self.stage else {
+            return;
+        };
+        let Some(current) = &mut admitted.current else {
+            return;
+        };
         let deployment = current.attempt.deployment();
         self.attempts.push(AttemptRecord {
             instance: deployment.instance.name.clone(),
@@ -155,7 +159,15 @@ impl Exchange {
 fn request_id(random: u128) -> Arc<str> {
     let id = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{id:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]).into()
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -165,6 +177,9 @@ mod tests {
     #[test]
     fn a_request_id_is_a_random_uuid() {
         assert_eq!(&*request_id(0), "00000000-0000-4000-8000-000000000000");
-        assert_eq!(&*request_id(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(
+            &*request_id(u128::MAX),
+            "ffffffff-ffff-4fff-bfff-ffffffffffff"
+        );
     }
 }

@@ -66,22 +66,38 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         return Err(NotAsked::Refused(Refusal::Internal));
     };
     let now = Instant::now();
-    let Admitted { served, progress, current, .. } = &mut **admitted;
+    let Admitted {
+        served,
+        progress,
+        current,
+        ..
+    } = &mut **admitted;
     let attempt = served
         .pool
         .choose(progress.tried(), now, fastrand::u64(..))
-        .map_err(|exhausted| NotAsked::Refused(progress.refusal(&exhausted, &served.bounds, now)))?;
+        .map_err(|exhausted| {
+            NotAsked::Refused(progress.refusal(&exhausted, &served.bounds, now))
+        })?;
     progress.start(attempt.index());
     let deadline = progress.deadline(&served.bounds);
     let target = &served.targets[attempt.index()];
     let inflight = target.metrics.enter();
-    *current = Some(Current { attempt, started: now, status: None, stale: 0, _inflight: inflight });
+    *current = Some(Current {
+        attempt,
+        started: now,
+        status: None,
+        stale: 0,
+        _inflight: inflight,
+    });
     let credential = &target.reach.credential;
     // Only before the first token ever came is one worth waiting for; later this returns at once.
     if credential.header(SystemTime::now()).is_none() && !credential.ready(deadline).await {
         return Err(NotAsked::Failed(Fault::Credential));
     }
-    let address = target.reach.address().ok_or(NotAsked::Failed(Fault::Connect))?;
+    let address = target
+        .reach
+        .address()
+        .ok_or(NotAsked::Failed(Fault::Connect))?;
     Ok(target.reach.peer(address, target.group, &served.bounds))
 }
 
@@ -89,10 +105,17 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
 /// before this request reached it, which says nothing of the deployment.
 fn same_peer(exchange: &mut Exchange) -> Option<Box<HttpPeer>> {
     let admitted = exchange.admitted()?;
-    let current = admitted.current.as_ref().filter(|current| current.stale > 0)?;
+    let current = admitted
+        .current
+        .as_ref()
+        .filter(|current| current.stale > 0)?;
     let target = &admitted.served.targets[current.attempt.index()];
     let address = target.reach.address()?;
-    Some(target.reach.peer(address, target.group, &admitted.served.bounds))
+    Some(
+        target
+            .reach
+            .peer(address, target.group, &admitted.served.bounds),
+    )
 }
 
 /// Writes down how the current attempt ended, lets go of it, and says what follows.
@@ -100,8 +123,12 @@ pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     let now = Instant::now();
     exchange.judge(outcome, now);
     exchange.start_clock();
-    let Some(admitted) = exchange.admitted() else { return Step::GiveUp };
-    let step = admitted.progress.after(outcome, &admitted.served.bounds, now);
+    let Some(admitted) = exchange.admitted() else {
+        return Step::GiveUp;
+    };
+    let step = admitted
+        .progress
+        .after(outcome, &admitted.served.bounds, now);
     if step != Step::Deliver {
         admitted.current = None;
     }
@@ -111,8 +138,12 @@ pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
 /// What the client is told when no further attempt is made.
 pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
     let now = Instant::now();
-    let Some(admitted) = exchange.admitted() else { return Refusal::Internal };
-    let Admitted { served, progress, .. } = admitted;
+    let Some(admitted) = exchange.admitted() else {
+        return Refusal::Internal;
+    };
+    let Admitted {
+        served, progress, ..
+    } = admitted;
     let exhausted = served.pool.exhausted(progress.tried(), now);
     progress.refusal(&exhausted, &served.bounds, now)
 }
@@ -120,7 +151,10 @@ pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
 fn give_up<T>(exchange: &mut Exchange, refusal: Refusal) -> Result<T> {
     let status = refusal.status().as_u16();
     exchange.refusal = Some(refusal);
-    Error::e_explain(ErrorType::HTTPStatus(status), "no deployment is left to ask")
+    Error::e_explain(
+        ErrorType::HTTPStatus(status),
+        "no deployment is left to ask",
+    )
 }
 
 /// Builds what the current deployment is sent in place of what the client sent.
@@ -134,11 +168,21 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     };
     let deployment = current.attempt.deployment();
     let (instance, name) = (&deployment.instance, deployment.name.as_str());
-    let path = outgoing(admitted.call, instance.kind, instance.endpoint.base_path(), name, &admitted.query);
+    let path = outgoing(
+        admitted.call,
+        instance.kind,
+        instance.endpoint.base_path(),
+        name,
+        &admitted.query,
+    );
     let pieces = outgoing_body(admitted, instance.kind, name);
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
-    let mut out = RequestHeader::build(http::Method::POST, path.as_bytes(), Some(PASSED_ON.len() + 4))?;
+    let mut out = RequestHeader::build(
+        http::Method::POST,
+        path.as_bytes(),
+        Some(PASSED_ON.len() + 4),
+    )?;
     out.set_version(request.version);
     out.insert_header(header::HOST, instance.endpoint.authority())?;
     for name in &PASSED_ON {
@@ -147,7 +191,10 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         }
     }
     // So that what is used can be read from the answer as it passes.
-    out.insert_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
+    out.insert_header(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    )?;
     out.insert_header(header::CONTENT_LENGTH, length)?;
     let target = &admitted.served.targets[current.attempt.index()];
     let Some((credential, value)) = target.reach.credential.header(SystemTime::now()) else {
@@ -156,7 +203,9 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     out.insert_header(credential, value)?;
     *request = out;
 
-    let due = admitted.progress.first_byte_by(&admitted.served.bounds, Instant::now());
+    let due = admitted
+        .progress
+        .first_byte_by(&admitted.served.bounds, Instant::now());
     admitted.relay.order(pieces, due);
     Ok(())
 }

@@ -59,7 +59,10 @@ pub(super) async fn admit(
 
 /// Request line and header lines together.
 fn size(head: &RequestHeader) -> usize {
-    let lines = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let lines = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
     lines.sum::<usize>() + head.raw_path().len()
 }
 
@@ -68,8 +71,14 @@ fn identify(clients: &Clients, headers: &HeaderMap) -> Result<Arc<Client>, Refus
     if let Clients::Anyone(client) = clients {
         return Ok(Arc::clone(client));
     }
-    let keys = headers.get_all("api-key").iter().map(|value| value.as_bytes());
-    let tokens = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
+    let keys = headers
+        .get_all("api-key")
+        .iter()
+        .map(|value| value.as_bytes());
+    let tokens = headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .filter_map(|value| bearer(value.as_bytes()));
     let mut credentials = keys.chain(tokens).map(<[u8]>::trim_ascii);
     let first = credentials.next().ok_or(Refusal::NoCredential)?;
     if credentials.any(|other| other != first) {
@@ -92,9 +101,18 @@ async fn understand(
     call: Call<'_>,
 ) -> Result<Verdict, Refusal> {
     exchange.operation = Some(call.operation);
-    let by_path = call.model.as_deref().map(|model| find(gateway, client, model)).transpose()?;
+    let by_path = call
+        .model
+        .as_deref()
+        .map(|model| find(gateway, client, model))
+        .transpose()?;
     exchange.stop_clock();
-    let read = body::read(session, gateway.bounds.max_body, gateway.server.body_timeout).await;
+    let read = body::read(
+        session,
+        gateway.bounds.max_body,
+        gateway.server.body_timeout,
+    )
+    .await;
     exchange.start_clock();
     let body = read?;
     exchange.request_bytes = body.len() as u64;
@@ -102,7 +120,11 @@ async fn understand(
     let ask = read_ask(head, &body, by_path.is_some())?;
     let served = match by_path {
         Some(served) => served,
-        None => find(gateway, client, ask.model.as_deref().ok_or(Refusal::ModelMissing)?)?,
+        None => find(
+            gateway,
+            client,
+            ask.model.as_deref().ok_or(Refusal::ModelMissing)?,
+        )?,
     };
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
@@ -118,7 +140,10 @@ async fn understand(
 
 /// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.
 fn read_ask(head: &RequestHeader, body: &[u8], named_by_path: bool) -> Result<Ask, Refusal> {
-    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     match Ask::read(content_type, body) {
         Err(refusal) if !named_by_path || refusal == Refusal::BodyTooDeep => Err(refusal),
         Err(_) => Ok(Ask::unread()),
@@ -134,10 +159,18 @@ fn find(gateway: &Gateway, client: &Client, model: &str) -> Result<Arc<Served>, 
 
 fn health(is_well: bool) -> Reply {
     if is_well {
-        return Reply { no_store: true, ..Reply::ok(json!({"status": "ok"})) };
+        return Reply {
+            no_store: true,
+            ..Reply::ok(json!({"status": "ok"}))
+        };
     }
     let status = http::StatusCode::SERVICE_UNAVAILABLE;
-    Reply { status, body: json!({"status": "unavailable"}), retry_after: None, no_store: true }
+    Reply {
+        status,
+        body: json!({"status": "unavailable"}),
+        retry_after: None,
+        no_store: true,
+    }
 }
 
 fn model_health(gateway: &Gateway, model: &str) -> Result<Verdict, Refusal> {
@@ -150,7 +183,10 @@ fn list(gateway: &Gateway, client: &Client) -> Reply {
     let mut models: Vec<&str> = gateway.models.keys().map(|model| model.as_str()).collect();
     models.retain(|model| client.may_use(model));
     models.sort_unstable();
-    let data: Vec<_> = models.into_iter().map(|model| described(gateway, model)).collect();
+    let data: Vec<_> = models
+        .into_iter()
+        .map(|model| described(gateway, model))
+        .collect();
     Reply::ok(json!({"object": "list", "data": data}))
 }
 
@@ -166,7 +202,10 @@ mod tests {
     use crate::domain::client::{KeyHash, Models};
 
     fn clients() -> Clients {
-        let app = Arc::new(Client { name: "app".into(), models: Models::All });
+        let app = Arc::new(Client {
+            name: "app".into(),
+            models: Models::All,
+        });
         Clients::ByKey(HashMap::from([(KeyHash::of(b"K"), app)]))
     }
 
@@ -200,10 +239,20 @@ mod tests {
             (&[("authorization", "Bearer ")], Refusal::UnknownKey),
             (&[("api-key", "")], Refusal::UnknownKey),
             (&[("api-key", "k")], Refusal::UnknownKey),
-            (&[("api-key", "K"), ("authorization", "Bearer X")], Refusal::AmbiguousCredential),
-            (&[("api-key", "K"), ("api-key", "X")], Refusal::AmbiguousCredential),
+            (
+                &[("api-key", "K"), ("authorization", "Bearer X")],
+                Refusal::AmbiguousCredential,
+            ),
+            (
+                &[("api-key", "K"), ("api-key", "X")],
+                Refusal::AmbiguousCredential,
+            ),
         ] {
-            assert_eq!(identify(&clients(), &headers(pairs)).err(), Some(refusal), "{pairs:?}");
+            assert_eq!(
+                identify(&clients(), &headers(pairs)).err(),
+                Some(refusal),
+                "{pairs:?}"
+            );
         }
     }
 }

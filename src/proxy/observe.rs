@@ -38,7 +38,11 @@ const KEPT_BACK: [HeaderName; 11] = [
 ];
 
 /// Judges an answer by its head. `Err` takes it back before the client has seen any of it.
-pub(super) fn response(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
+pub(super) fn response(
+    exchange: &mut Exchange,
+    head: &mut ResponseHeader,
+    reveal: bool,
+) -> Result<()> {
     if head.status.is_informational() {
         return Ok(());
     }
@@ -47,7 +51,10 @@ pub(super) fn response(exchange: &mut Exchange, head: &mut ResponseHeader, revea
         && let Some(current) = &mut admitted.current
     {
         current.status = Some(head.status.as_u16());
-        read_gauges(&admitted.served.targets[current.attempt.index()].metrics, head);
+        read_gauges(
+            &admitted.served.targets[current.attempt.index()].metrics,
+            head,
+        );
     }
     match ended(exchange, &outcome) {
         Step::Deliver => deliver(exchange, head, reveal),
@@ -60,7 +67,9 @@ fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> 
         head.remove_header(name);
     }
     let attempts = exchange.attempts.len();
-    let Some(admitted) = exchange.admitted() else { return Ok(()) };
+    let Some(admitted) = exchange.admitted() else {
+        return Ok(());
+    };
     // Nothing is sent again from here on.
     admitted.body = Bytes::new();
     if let (true, Some(current)) = (reveal, &admitted.current) {
@@ -73,7 +82,10 @@ fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> 
 }
 
 fn taken_back(exchange: &mut Exchange, step: Step, status: u16) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::HTTPStatus(status), "the deployment's answer is not passed on");
+    let mut error = Error::explain(
+        ErrorType::HTTPStatus(status),
+        "the deployment's answer is not passed on",
+    );
     error.as_up();
     apply(exchange, step, error)
 }
@@ -94,8 +106,15 @@ pub(super) fn no_connection(exchange: &mut Exchange, error: Box<Error>) -> Box<E
 }
 
 /// Judges an attempt that failed on its connection. `reused`: the connection came from the pool.
-pub(super) fn failure(exchange: &mut Exchange, mut error: Box<Error>, reused: bool, answered: bool) -> Box<Error> {
-    let Stage::Admitted(admitted) = &mut exchange.stage else { return error };
+pub(super) fn failure(
+    exchange: &mut Exchange,
+    mut error: Box<Error>,
+    reused: bool,
+    answered: bool,
+) -> Box<Error> {
+    let Stage::Admitted(admitted) = &mut exchange.stage else {
+        return error;
+    };
     let Some(current) = &mut admitted.current else {
         // Judged by its answer's head already.
         return error;
@@ -105,7 +124,11 @@ pub(super) fn failure(exchange: &mut Exchange, mut error: Box<Error>, reused: bo
         error.set_retry(false);
         let left = !silent && error.esource() == &ErrorSource::Downstream;
         exchange.end = if left { End::ClientLeft } else { End::Broken };
-        exchange.rewrite_last(&if left { Outcome::ClientLeft } else { Outcome::fault(Fault::Broken) });
+        exchange.rewrite_last(&if left {
+            Outcome::ClientLeft
+        } else {
+            Outcome::fault(Fault::Broken)
+        });
         return error;
     }
     if reused && error.retry == RetryType::ReusedOnly && current.stale < STALE_CONNECTIONS {
@@ -132,17 +155,26 @@ pub(super) fn failure(exchange: &mut Exchange, mut error: Box<Error>, reused: bo
 
 /// What a deployment says of itself in passing (AZURE.md 4).
 fn read_gauges(metrics: &DeploymentMetrics, head: &ResponseHeader) {
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let text = |name: &str| {
+        head.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+    };
     if let Some(percent) = text("azure-openai-deployment-utilization")
         && let Ok(percent) = percent.trim_end_matches('%').parse::<f64>()
         && percent.is_finite()
     {
         metrics.say_utilization(percent / 100.0);
     }
-    if let Some(tokens) = text("x-ratelimit-remaining-tokens").and_then(|tokens| tokens.parse().ok()) {
+    if let Some(tokens) =
+        text("x-ratelimit-remaining-tokens").and_then(|tokens| tokens.parse().ok())
+    {
         metrics.say_remaining_tokens(tokens);
     }
-    if let Some(requests) = text("x-ratelimit-remaining-requests").and_then(|requests| requests.parse().ok()) {
+    if let Some(requests) =
+        text("x-ratelimit-remaining-requests").and_then(|requests| requests.parse().ok())
+    {
         metrics.say_remaining_requests(requests);
     }
 }

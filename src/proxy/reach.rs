@@ -50,12 +50,20 @@ impl Reach {
     /// Fails if the instance's CA file can't be read; the plan had found it readable.
     pub(crate) fn new(instance: Arc<Instance>, credential: Arc<Credential>) -> io::Result<Self> {
         let ca = instance.ca.as_deref().map(authorities).transpose()?;
-        let names = Names { fixed: fixed_address(&instance), instance: Arc::clone(&instance) };
+        let names = Names {
+            fixed: fixed_address(&instance),
+            instance: Arc::clone(&instance),
+        };
         let mut balancer = LoadBalancer::from_backends(Backends::new(Box::new(names)));
         balancer.set_health_check(TcpHealthCheck::new());
         balancer.health_check_frequency = Some(CHECK_EVERY);
         balancer.update_frequency = fixed_address(&instance).is_none().then_some(LOOK_UP_EVERY);
-        Ok(Self { instance, credential, balancer, ca })
+        Ok(Self {
+            instance,
+            credential,
+            balancer,
+            ca,
+        })
     }
 
     /// Looks the name up, once; the first requests should not be the first to ask.
@@ -110,13 +118,24 @@ fn fixed_address(instance: &Instance) -> Option<SocketAddr> {
 
 fn authorities(file: &std::path::Path) -> io::Result<Arc<CaType>> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", file.display()));
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| invalid(error.to_string()))?;
+    let invalid = |error| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: {error}", file.display()),
+        )
+    };
+    let certificates =
+        CertificateDer::pem_file_iter(file).map_err(|error| invalid(error.to_string()))?;
     let wrapped = certificates.map(|certificate| {
         let der = certificate.map_err(|error| invalid(error.to_string()))?;
         // Pingora panics on what is no certificate; rustls says so.
-        rustls::RootCertStore::empty().add(der.clone()).map_err(|error| invalid(error.to_string()))?;
-        Ok(WrappedX509::new(der.to_vec(), pingora::utils::tls::parse_x509))
+        rustls::RootCertStore::empty()
+            .add(der.clone())
+            .map_err(|error| invalid(error.to_string()))?;
+        Ok(WrappedX509::new(
+            der.to_vec(),
+            pingora::utils::tls::parse_x509,
+        ))
     });
     wrapped.collect::<io::Result<Vec<_>>>().map(Into::into)
 }
@@ -135,13 +154,17 @@ impl ServiceDiscovery for Names {
             Some(address) => vec![address],
             None => {
                 let found = tokio::net::lookup_host((endpoint.host(), endpoint.port())).await;
-                found.or_err(ErrorType::ConnectNoRoute, "looking up an instance's name")?.collect()
+                found
+                    .or_err(ErrorType::ConnectNoRoute, "looking up an instance's name")?
+                    .collect()
             }
         };
         if addresses.is_empty() {
             return Error::e_explain(ErrorType::ConnectNoRoute, "the name stands for no address");
         }
-        let backends = addresses.iter().map(|address| Backend::new(&address.to_string()));
+        let backends = addresses
+            .iter()
+            .map(|address| Backend::new(&address.to_string()));
         Ok((backends.collect::<Result<_>>()?, HashMap::new()))
     }
 }

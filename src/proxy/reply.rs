@@ -19,7 +19,12 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, body, retry_after: None, no_store: false }
+        Self {
+            status: StatusCode::OK,
+            body,
+            retry_after: None,
+            no_store: false,
+        }
     }
 
     pub(super) fn refusal(refusal: &Refusal) -> Self {
@@ -29,8 +34,15 @@ impl Reply {
             "type": refusal.kind(),
             "param": null,
         }});
-        let retry_after = refusal.wait().map(|wait| (refusal.seconds(), wait.as_millis()));
-        Self { status: refusal.status(), body, retry_after, no_store: true }
+        let retry_after = refusal
+            .wait()
+            .map(|wait| (refusal.seconds(), wait.as_millis()));
+        Self {
+            status: refusal.status(),
+            body,
+            retry_after,
+            no_store: true,
+        }
     }
 
     fn head(&self, request_id: &str, length: usize) -> Result<Box<ResponseHeader>> {
@@ -52,14 +64,17 @@ impl Reply {
     pub(super) async fn send(self, session: &mut Session, request_id: &str) -> Result<u64> {
         let request = session.req_header();
         let without_body = request.method == Method::HEAD;
-        let waits_to_send = request.headers.contains_key(header::EXPECT) && session.response_written().is_none();
+        let waits_to_send =
+            request.headers.contains_key(header::EXPECT) && session.response_written().is_none();
         if waits_to_send && !session.is_body_done() {
             // Whether the body still comes is the client's choice; what follows on this connection can't be told apart.
             session.set_keepalive(None);
         }
         let body = Bytes::from(self.body.to_string());
         let length = body.len();
-        session.write_response_header(self.head(request_id, length)?, without_body).await?;
+        session
+            .write_response_header(self.head(request_id, length)?, without_body)
+            .await?;
         if without_body {
             return Ok(0);
         }
@@ -72,9 +87,11 @@ impl Reply {
 /// have ended inside an event, so it starts on a line of its own.
 pub(super) fn broken_stream(is_responses: bool) -> Bytes {
     let message = "The deployment broke off its answer. Send the request again.";
-    let error = json!({"code": "server_error", "message": message, "type": "server_error", "param": null});
+    let error =
+        json!({"code": "server_error", "message": message, "type": "server_error", "param": null});
     let event = if is_responses {
-        let error = json!({"type": "error", "code": "server_error", "message": message, "param": null});
+        let error =
+            json!({"type": "error", "code": "server_error", "message": message, "param": null});
         format!("\n\nevent: error\ndata: {error}\n\n")
     } else {
         format!("\n\ndata: {}\n\n", json!({"error": error}))

@@ -31,15 +31,29 @@ pub(crate) struct Target {
 }
 
 impl Served {
-    pub(crate) fn new(pool: Pool, bounds: Bounds, target: impl FnMut(&Deployment) -> Target) -> Self {
-        let targets = pool.members().iter().map(|member| member.deployment()).map(target).collect();
-        Self { pool: Arc::new(pool), targets, bounds }
+    pub(crate) fn new(
+        pool: Pool,
+        bounds: Bounds,
+        target: impl FnMut(&Deployment) -> Target,
+    ) -> Self {
+        let targets = pool
+            .members()
+            .iter()
+            .map(|member| member.deployment())
+            .map(target)
+            .collect();
+        Self {
+            pool: Arc::new(pool),
+            targets,
+            bounds,
+        }
     }
 
     /// Whether a request could be sent somewhere now, with a credential.
     pub(crate) fn is_ready(&self, now: Instant) -> bool {
         let members = self.pool.members().iter().zip(&self.targets);
-        let mut able = members.filter(|(_, target)| target.reach.credential.header(SystemTime::now()).is_some());
+        let mut able = members
+            .filter(|(_, target)| target.reach.credential.header(SystemTime::now()).is_some());
         able.any(|(member, _)| member.is_ready(now))
     }
 

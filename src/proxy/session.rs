@@ -67,7 +67,13 @@ impl Relay {
 /// Puts the stand-in in place. The body must have been read by now.
 pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
     let inner = mem::replace(&mut session.downstream_session, placeholder());
-    let stand_in = StandIn { inner: Some(inner), relay: Arc::clone(relay), body: Vec::new(), next: 0, due: None };
+    let stand_in = StandIn {
+        inner: Some(inner),
+        relay: Arc::clone(relay),
+        body: Vec::new(),
+        next: 0,
+        due: None,
+    };
     session.downstream_session = Box::new(ServerSession::new_custom(Box::new(stand_in)));
 }
 
@@ -105,11 +111,15 @@ impl Drop for StandIn {
 
 impl StandIn {
     fn inner(&self) -> &ServerSession {
-        self.inner.as_deref().expect("the real session is there until the drop")
+        self.inner
+            .as_deref()
+            .expect("the real session is there until the drop")
     }
 
     fn inner_mut(&mut self) -> &mut ServerSession {
-        self.inner.as_deref_mut().expect("the real session is there until the drop")
+        self.inner
+            .as_deref_mut()
+            .expect("the real session is there until the drop")
     }
 
     /// A body that fits one write is given through the retry buffer, in one piece.
@@ -160,7 +170,9 @@ fn slices(body: &[Bytes]) -> Vec<Bytes> {
 }
 
 fn cut(piece: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
-    (0..piece.len()).step_by(SLICE).map(|start| piece.slice(start..(start + SLICE).min(piece.len())))
+    (0..piece.len())
+        .step_by(SLICE)
+        .map(|start| piece.slice(start..(start + SLICE).min(piece.len())))
 }
 
 #[async_trait]
@@ -183,11 +195,16 @@ impl CustomSession for StandIn {
 
     async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
         self.inner_mut().write_response_header(head).await?;
-        if end { self.inner_mut().finish_body().await } else { Ok(()) }
+        if end {
+            self.inner_mut().finish_body().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
-        self.write_response_header(Box::new(head.clone()), end).await
+        self.write_response_header(Box::new(head.clone()), end)
+            .await
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
@@ -326,7 +343,10 @@ impl CustomSession for StandIn {
         None
     }
 
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+    fn restore_custom_message_writer(
+        &mut self,
+        _writer: Box<dyn CustomMessageWrite>,
+    ) -> Result<()> {
         Ok(())
     }
 }
@@ -337,11 +357,18 @@ mod tests {
 
     #[test]
     fn a_small_body_is_one_piece_and_a_large_one_slices_without_a_copy() {
-        let pieces = [Bytes::from_static(b"{\"model\":"), Bytes::from_static(b"\"d\""), Bytes::from_static(b"}")];
+        let pieces = [
+            Bytes::from_static(b"{\"model\":"),
+            Bytes::from_static(b"\"d\""),
+            Bytes::from_static(b"}"),
+        ];
         assert_eq!(slices(&pieces), [&b"{\"model\":\"d\"}"[..]]);
         let large = Bytes::from(vec![7; 3 * SLICE + 1]);
         let cut = slices(&[Bytes::from_static(b"x"), large.clone()]);
-        assert_eq!(cut.iter().map(Bytes::len).collect::<Vec<_>>(), [1, SLICE, SLICE, SLICE, 1]);
+        assert_eq!(
+            cut.iter().map(Bytes::len).collect::<Vec<_>>(),
+            [1, SLICE, SLICE, SLICE, 1]
+        );
         assert_eq!(cut[1].as_ptr(), large.as_ptr());
         assert!(slices(&[]).is_empty());
     }

@@ -8,7 +8,7 @@ mod deployment;
 mod handles;
 mod instruments;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder, core::Collector};
 
@@ -62,6 +62,21 @@ impl Metrics {
             let labels = [model.as_str(), instance.as_str(), deployment.as_str()];
             Arc::new(DeploymentMetrics::new(&self.instruments, labels))
         })
+    }
+
+    /// How many attempts have ended so far, by instance, deployment and outcome.
+    pub fn attempts(&self) -> BTreeMap<(String, String, String), u64> {
+        let families = self.instruments.attempts.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        let counted = metrics.map(|metric| {
+            let label = |name: &str| {
+                let pair = metric.get_label().iter().find(|pair| pair.name() == name);
+                pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+            };
+            let key = (label("instance"), label("deployment"), label("outcome"));
+            (key, metric.get_counter().get_value() as u64)
+        });
+        counted.collect()
     }
 
     /// Counts one more request that is being served, until the guard is dropped.
