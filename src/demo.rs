@@ -138,12 +138,12 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics) {
             } else {
                 news.join(" ")
             };
-            let closed = if matches!(member.state(), State::Open { .. }) {
-                " (closed)"
+            let paused = if matches!(member.state(), State::Open { .. }) {
+                " (paused)"
             } else {
                 ""
             };
-            format!("{}{closed}: {news}", deployment.instance.name)
+            format!("{}{paused}: {news}", deployment.instance.name)
         });
         let line: Vec<_> = line.collect();
         let quiet = now == before;

@@ -64,7 +64,7 @@ impl Served {
         match transition {
             Transition::Opened { until } => {
                 let pause = until.saturating_duration_since(now);
-                tracing::warn!(model = %self.pool.model(), %instance, deployment = %name, ?pause, "deployment closed for a while");
+                tracing::warn!(model = %self.pool.model(), %instance, deployment = %name, ?pause, "deployment paused by its own word");
             }
             Transition::Closed => {
                 tracing::info!(model = %self.pool.model(), %instance, deployment = %name, "deployment serves again");
