@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -35,7 +36,7 @@ pub struct Credential {
     name: HeaderName,
     pub(super) token: ArcSwapOption<Token>,
     /// `None`: an api-key, which needs no fetching.
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<Arc<Source>>,
     pub(super) progress: watch::Sender<Progress>,
     /// A fresh token is wanted before its time.
     pub(super) wanted: Notify,
@@ -90,7 +91,7 @@ impl Credential {
             proof => (
                 AUTHORIZATION,
                 None,
-                Some(Source::new(proof, &instance.scope, client)?),
+                Some(Source::new(proof, &instance.scope, client)?.into()),
             ),
         };
         Ok(Self {
