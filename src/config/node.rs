@@ -16,7 +16,7 @@ const DEPTH_BUDGET: usize = 32;
 
 /// A value of the file.
 pub(super) struct Node {
-    /// Of a scalar, where it begins; of a list or mapping below a key, the key's.
+    /// Of a scalar, where it begins; of a list, a mapping or nothing below a key, the key's.
     pub(super) place: Place,
     pub(super) content: Content,
     /// Nodes in it, itself included, aliases unfolded.
@@ -80,7 +80,14 @@ pub(super) fn tree(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
         nodes: 0,
     };
     match composer.document() {
-        Ok(root) => root,
+        Ok(Some(root)) if !matches!(root.content, Content::Null) => Some(root),
+        Ok(_) => {
+            findings.add(
+                Place::START,
+                "the file is empty; conf/minimal.yaml shows what a config needs",
+            );
+            None
+        }
         Err(Stop(place, message)) => {
             findings.add(place, message);
             None
@@ -151,6 +158,8 @@ impl<'text> Composer<'text, '_> {
                 } else {
                     Content::Text(text.into())
                 };
+                let empty = matches!(content, Content::Null);
+                let place = key.filter(|_| empty).unwrap_or(place);
                 (place, anchor, content)
             }
             Event::SequenceStart(_, anchor, tag) => {

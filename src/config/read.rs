@@ -200,7 +200,7 @@ macro_rules! choice {
                     $($word => Some(Self::$variant),)*
                     other => {
                         let hint = $crate::config::problem::hint(other, [$($word),*]);
-                        reader.problem(word.place, format!("this word is not known here; {hint}"));
+                        reader.problem(word.place, format!("this is none of the words that can stand here; {hint}"));
                         None
                     }
                 }
