@@ -109,6 +109,9 @@ impl From<ScanError> for Stop {
             "while parsing node, found unknown anchor" => {
                 "no value before this carries the anchor that the alias names; a string that begins with * is quoted".into()
             }
+            kind if kind.contains("expected ',' or") => {
+                format!("this is not YAML: {kind}; between brackets a string with {{ or }} is quoted")
+            }
             kind => format!("this is not YAML: {kind}"),
         };
         Self(place_of(error.marker()), message)

@@ -71,6 +71,25 @@ impl<T: Read> Read for Tried<T> {
     }
 }
 
+/// A section of which exactly one field is written.
+pub(super) struct OnlyOne<T>(pub(super) T);
+
+impl<T: Read> Read for OnlyOne<T> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let written = match &node.content {
+            Content::Map(entries) => entries.len(),
+            _ => 1,
+        };
+        if written != 1 {
+            reader.problem(
+                node.place,
+                "exactly one of the fields that can stand here is needed",
+            );
+        }
+        T::read(node, reader).map(Self)
+    }
+}
+
 impl<T: Read> Field for Option<T> {
     fn from_value(value: Option<&Node>, _: &Fields<'_>, _: &str, reader: &mut Reader<'_>) -> Self {
         value.and_then(|value| T::read(value, reader))
@@ -213,6 +232,9 @@ pub(super) use choice;
 /// A mapping from names the operator chose; an entry that can't be read keeps its name, so that it still counts as known.
 pub(super) struct Named<T>(pub(super) Vec<(Placed<String>, Option<T>)>);
 
+/// A list; an item that can't be read keeps its place, so that it still counts.
+pub(super) struct List<T>(pub(super) Vec<Option<T>>);
+
 impl<T: Read> Read for Named<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let Content::Map(entries) = &node.content else {
@@ -224,17 +246,14 @@ impl<T: Read> Read for Named<T> {
     }
 }
 
-impl<T: Read> Read for Vec<T> {
+impl<T: Read> Read for List<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let Content::List(items) = &node.content else {
             return reader.misfit(node, "a list");
         };
-        Some(
-            items
-                .iter()
-                .filter_map(|item| T::read(item, reader))
-                .collect(),
-        )
+        Some(Self(
+            items.iter().map(|item| T::read(item, reader)).collect(),
+        ))
     }
 }
 
@@ -294,7 +313,7 @@ macro_rules! unseen {
         }
     )*};
 }
-unseen!(Placed Required Tried);
+unseen!(Placed Required Tried OnlyOne);
 
 impl<T: JsonSchema> JsonSchema for Named<T> {
     fn inline_schema() -> bool {
@@ -305,5 +324,17 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "object", "additionalProperties": generator.subschema_for::<T>() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for List<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("List{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": generator.subschema_for::<T>() })
     }
 }
