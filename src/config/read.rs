@@ -71,20 +71,23 @@ impl<T: Read> Read for Tried<T> {
     }
 }
 
+/// A mapping with fields of its own.
+pub(super) trait Section: Read {
+    fn fields() -> Vec<&'static str>;
+}
+
 /// A section of which exactly one field is written.
 pub(super) struct OnlyOne<T>(pub(super) T);
 
-impl<T: Read> Read for OnlyOne<T> {
+impl<T: Section> Read for OnlyOne<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let written = match &node.content {
             Content::Map(entries) => entries.len(),
             _ => 1,
         };
         if written != 1 {
-            reader.problem(
-                node.place,
-                "exactly one of the fields that can stand here is needed",
-            );
+            let fields = T::fields().join("`, `");
+            reader.problem(node.place, format!("write exactly one of `{fields}` here"));
         }
         T::read(node, reader).map(Self)
     }
@@ -182,12 +185,18 @@ macro_rules! section {
             $($(#[$about])* pub(in crate::config) $field: $type,)*
         }
 
+        impl $crate::config::read::Section for $name {
+            fn fields() -> Vec<&'static str> {
+                vec![$(stringify!($field).trim_start_matches("r#")),*]
+            }
+        }
+
         impl $crate::config::read::Read for $name {
             fn read(
                 node: &$crate::config::node::Node,
                 reader: &mut $crate::config::read::Reader<'_>,
             ) -> Option<Self> {
-                let known = [$(stringify!($field).trim_start_matches("r#")),*];
+                let known = <Self as $crate::config::read::Section>::fields();
                 let later = [$($($later),+)?];
                 let fields = $crate::config::read::Fields::of(node, &known, &later, reader)?;
                 let mut names = known.into_iter();

@@ -222,12 +222,17 @@ fn each_mistake_is_answered_at_its_place_with_the_mend() {
             "does not know `probe` yet",
         ),
         // Identities.
-        ("{ managed_identity: {} }", "{}", "4:3", "exactly one of"),
+        (
+            "{ managed_identity: {} }",
+            "{}",
+            "4:3",
+            "write exactly one of `managed_identity`, `workload_identity`",
+        ),
         (
             "{ managed_identity: {} }",
             "{ managed_identity: {}, api_key: x }",
             "4:3",
-            "exactly one of",
+            "write exactly one of `managed_identity`, `workload_identity`",
         ),
         (
             "{ managed_identity: {} }",
