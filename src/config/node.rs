@@ -19,7 +19,7 @@ pub(super) struct Node {
     /// Of a scalar, where it begins; of a list, a mapping or nothing below a key, the key's.
     pub(super) place: Place,
     pub(super) content: Content,
-    /// Nodes in it, itself included, aliases unfolded.
+    /// Nodes in it, itself included, aliases unfolded; a long text counts as several.
     size: usize,
 }
 
@@ -257,6 +257,7 @@ impl Node {
         let inside: usize = match &content {
             Content::List(items) => items.iter().map(|item| item.size).sum(),
             Content::Map(entries) => entries.iter().map(|(_, value)| value.size).sum(),
+            Content::Text(text) => text.len() / 64,
             _ => 0,
         };
         Self {

@@ -101,9 +101,11 @@ pub(super) fn nearest<'a>(
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let distance = |name: &str| strsim::damerau_levenshtein(wanted, name);
+    // What is longer than a name is none, and comparing it would take long.
+    let comparable = |name: &&str| wanted.len().max(name.len()) <= 128;
     let slip = |name: &&str| distance(name) <= 1.max(name.chars().count() / 3);
     known
         .into_iter()
-        .filter(slip)
+        .filter(|name| comparable(name) && slip(name))
         .min_by_key(|name| distance(name))
 }

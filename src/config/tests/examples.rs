@@ -266,6 +266,16 @@ fn what_is_allowed_but_odd_is_a_warning() {
             "",
             "f.yaml:8:3: no model has",
         ),
+        (
+            "https://contoso-frc",
+            "https://Contoso-swc",
+            "f.yaml:8:20: line 7 has this endpoint too",
+        ),
+        (
+            "swc.openai.azure.com",
+            "swc.openai.azure.com/openai/v1",
+            "f.yaml:7:20: Forebay adds",
+        ),
     ] {
         let warnings = read(with(part, other)).unwrap().warnings;
         assert_eq!(warnings.len(), 1);

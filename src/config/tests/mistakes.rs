@@ -280,6 +280,7 @@ fn each_mistake_is_answered_at_its_place_with_the_mend() {
             "16:23",
             "like 250ms, 30s or 10m",
         ),
+        ("deadline: 10m", "deadline: 8days", "16:23", "7days or less"),
         ("deadline: 10m", "deadline: 0s", "16:23", "more than 0s"),
         ("32MiB", "32MB", "16:38", "like 512B, 32KiB"),
         ("32MiB", "99999999999999GiB", "16:38", "like 512B, 32KiB"),
@@ -472,4 +473,20 @@ fn no_answer_repeats_a_secret_wherever_it_stands() {
             "{other}: {answer}"
         );
     }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_answered() {
+    let example = include_bytes!("../../../conf/forebay.yaml");
+    for end in 0..example.len() {
+        if let Err(problems) = read(&example[..end]) {
+            assert!(!problems.0.is_empty(), "cut at {end}");
+        }
+    }
+}
+
+#[test]
+fn aliases_of_a_long_text_are_stopped_by_the_budget_too() {
+    let long = format!("a: &a {}\nb: [{}]", "x".repeat(1 << 20), "*a,".repeat(1000));
+    assert!(answer(long).ends_with("write fewer aliases"));
 }
