@@ -71,6 +71,28 @@ impl<T: Read> Read for Tried<T> {
     }
 }
 
+/// A mapping with fields of its own.
+pub(super) trait Section: Read {
+    fn fields() -> Vec<&'static str>;
+}
+
+/// A section of which exactly one field is written.
+pub(super) struct OnlyOne<T>(pub(super) T);
+
+impl<T: Section> Read for OnlyOne<T> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let written = match &node.content {
+            Content::Map(entries) => entries.len(),
+            _ => 1,
+        };
+        if written != 1 {
+            let fields = T::fields().join("`, `");
+            reader.problem(node.place, format!("write exactly one of `{fields}` here"));
+        }
+        T::read(node, reader).map(Self)
+    }
+}
+
 impl<T: Read> Field for Option<T> {
     fn from_value(value: Option<&Node>, _: &Fields<'_>, _: &str, reader: &mut Reader<'_>) -> Self {
         value.and_then(|value| T::read(value, reader))
@@ -163,12 +185,18 @@ macro_rules! section {
             $($(#[$about])* pub(in crate::config) $field: $type,)*
         }
 
+        impl $crate::config::read::Section for $name {
+            fn fields() -> Vec<&'static str> {
+                vec![$(stringify!($field).trim_start_matches("r#")),*]
+            }
+        }
+
         impl $crate::config::read::Read for $name {
             fn read(
                 node: &$crate::config::node::Node,
                 reader: &mut $crate::config::read::Reader<'_>,
             ) -> Option<Self> {
-                let known = [$(stringify!($field).trim_start_matches("r#")),*];
+                let known = <Self as $crate::config::read::Section>::fields();
                 let later = [$($($later),+)?];
                 let fields = $crate::config::read::Fields::of(node, &known, &later, reader)?;
                 let mut names = known.into_iter();
@@ -200,7 +228,7 @@ macro_rules! choice {
                     $($word => Some(Self::$variant),)*
                     other => {
                         let hint = $crate::config::problem::hint(other, [$($word),*]);
-                        reader.problem(word.place, format!("this word is not known here; {hint}"));
+                        reader.problem(word.place, format!("this is none of the words that can stand here; {hint}"));
                         None
                     }
                 }
@@ -213,6 +241,9 @@ pub(super) use choice;
 /// A mapping from names the operator chose; an entry that can't be read keeps its name, so that it still counts as known.
 pub(super) struct Named<T>(pub(super) Vec<(Placed<String>, Option<T>)>);
 
+/// A list; an item that can't be read keeps its place, so that it still counts.
+pub(super) struct List<T>(pub(super) Vec<Option<T>>);
+
 impl<T: Read> Read for Named<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let Content::Map(entries) = &node.content else {
@@ -224,17 +255,14 @@ impl<T: Read> Read for Named<T> {
     }
 }
 
-impl<T: Read> Read for Vec<T> {
+impl<T: Read> Read for List<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let Content::List(items) = &node.content else {
             return reader.misfit(node, "a list");
         };
-        Some(
-            items
-                .iter()
-                .filter_map(|item| T::read(item, reader))
-                .collect(),
-        )
+        Some(Self(
+            items.iter().map(|item| T::read(item, reader)).collect(),
+        ))
     }
 }
 
@@ -294,7 +322,7 @@ macro_rules! unseen {
         }
     )*};
 }
-unseen!(Placed Required Tried);
+unseen!(Placed Required Tried OnlyOne);
 
 impl<T: JsonSchema> JsonSchema for Named<T> {
     fn inline_schema() -> bool {
@@ -305,5 +333,17 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "object", "additionalProperties": generator.subschema_for::<T>() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for List<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("List{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": generator.subschema_for::<T>() })
     }
 }
