@@ -13,6 +13,7 @@ mod problem;
 mod raw;
 mod read;
 mod schema;
+mod section;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -5,7 +5,8 @@
 
 use super::{
     problem::Placed,
-    read::{List, Named, OnlyOne, Required, Tried, choice, section},
+    read::{List, Named, Tried},
+    section::{OnlyOne, Required, choice, section},
     value::{Address, FilePath, Hash, Hidden, Size, Span, Target, Url, Word},
 };
 

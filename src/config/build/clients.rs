@@ -10,7 +10,8 @@ use crate::{
     config::{
         problem::{Place, Placed},
         raw,
-        read::{List, Named, Reader, Required, Tried},
+        read::{List, Named, Reader, Tried},
+        section::Required,
         value::Hash,
     },
     domain::{
