@@ -5,7 +5,8 @@
 
 use super::{
     problem::Placed,
-    read::{List, Named, OnlyOne, Required, Tried, choice, section},
+    read::{List, Named, Tried},
+    section::{OnlyOne, Required, choice, section},
     value::{Address, FilePath, Hash, Hidden, Size, Span, Target, Url, Word},
 };
 
@@ -47,7 +48,7 @@ section! {
 section! {
     /// An address that clients connect to.
     struct Listener {
-        /// Each address may be there once.
+        /// An IP address and a port that nothing else here has.
         address: Required<Placed<Address>>,
         /// Given: TLS, with HTTP/1.1 and HTTP/2.
         tls: Option<Tls>,

@@ -10,7 +10,8 @@ use crate::{
     config::{
         problem::{Place, Placed},
         raw,
-        read::{List, Named, Reader, Required, Tried},
+        read::{List, Named, Reader, Tried},
+        section::Required,
         value::Hash,
     },
     domain::{
@@ -60,7 +61,7 @@ fn by_key(
     }
     let (mut by_key, mut lines) = (HashMap::new(), HashMap::new());
     let section = Required(Some(raw.value));
-    let built: Known<()> = Known::build("client", section, reader, |name, raw, reader| {
+    Known::<()>::build("client", section, reader, |name, raw, reader| {
         let hashes = keys(raw.keys.0?, &mut lines, reader);
         let client = Client {
             name: name.value.as_str().into(),
@@ -70,7 +71,6 @@ fn by_key(
         by_key.extend(hashes.into_iter().map(|hash| (hash, client.clone())));
         Some(())
     });
-    drop(built);
     Clients::ByKey(by_key)
 }
 

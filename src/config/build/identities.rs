@@ -7,7 +7,8 @@ use crate::{
     config::{
         problem::Placed,
         raw,
-        read::{Named, OnlyOne, Reader, Required},
+        read::{Named, Reader},
+        section::{OnlyOne, Required},
         value::Url,
     },
     domain::identity::{Identity, Proof},

@@ -8,7 +8,8 @@ use crate::{
         pem,
         problem::{Place, Placed},
         raw,
-        read::{Named, Reader, Required},
+        read::{Named, Reader},
+        section::Required,
         value::{FilePath, Target, Url, Word},
     },
     domain::{

@@ -4,7 +4,8 @@ use std::{cell::RefCell, collections::HashSet};
 
 use crate::config::{
     problem::{Placed, hint},
-    read::{Named, Reader, Required},
+    read::{Named, Reader},
+    section::Required,
 };
 
 /// What a section defines. A thing that could not be built keeps its name, so that its users are not blamed.

@@ -7,7 +7,8 @@ use crate::config::{
     plan::{Listener, TlsFiles},
     problem::Placed,
     raw,
-    read::{List, Reader, Required},
+    read::{List, Reader},
+    section::Required,
     value::Address,
 };
 

@@ -7,7 +7,8 @@ use crate::{
     config::{
         problem::{Place, Placed},
         raw,
-        read::{Named, Reader, Required},
+        read::{Named, Reader},
+        section::Required,
     },
     domain::deployment::{Capacity, Deployment, Instance, Model, Priority, Weight},
 };
