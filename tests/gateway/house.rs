@@ -11,12 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use forebay::simulator::{
-    self, Config, Simulator,
-    books::Seen,
-    faults::{Fault, FaultKind},
-};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use forebay::simulator::{self, Config, Fault, FaultKind, Seen, Simulator};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub(crate) const KEY: &str = "a-key-of-the-tests";
@@ -47,11 +43,16 @@ impl House {
 
     /// The same, with more lines for the gateway's config.
     pub(crate) async fn open_with(instances: &[(&str, u32, u32)], more: &str) -> Self {
-        let simulator = simulator::start(Config::parse(&simulation(instances)).unwrap()).await.unwrap();
+        let simulator = simulator::start(Config::parse(&simulation(instances)).unwrap())
+            .await
+            .unwrap();
         let config = gateway_config(&simulator, instances, more);
         let gateway = Gateway::start(&config).await;
-        let http = Client::builder().no_proxy().build().unwrap();
-        Self { simulator, gateway, http }
+        Self {
+            simulator,
+            gateway,
+            http: client(),
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -75,14 +76,29 @@ impl House {
 
     /// Closes an instance's port, or opens it again.
     pub(crate) async fn switch(&self, instance: &str, to: &str) {
-        let url = format!("http://{}/instances/{instance}/{to}", self.simulator.control());
-        assert!(self.http.request(Method::POST, url).send().await.unwrap().status().is_success());
+        let url = format!(
+            "http://{}/instances/{instance}/{to}",
+            self.simulator.control()
+        );
+        assert!(
+            self.http
+                .request(Method::POST, url)
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .is_success()
+        );
     }
 
     /// How many requests an instance has been asked.
     pub(crate) fn asked(&self, instance: &str) -> u64 {
         let books = self.simulator.books();
-        books.instances[instance].deployments.values().map(|page| page.requests).sum()
+        books.instances[instance]
+            .deployments
+            .values()
+            .map(|page| page.requests)
+            .sum()
     }
 
     pub(crate) fn seen(&self, instance: &str) -> Vec<Seen> {
@@ -91,12 +107,26 @@ impl House {
 
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.gateway.admin);
-        self.http.get(url).send().await.unwrap().text().await.unwrap()
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn status(&self) -> Value {
         let url = format!("http://{}/status", self.gateway.admin);
-        self.http.get(url).send().await.unwrap().json().await.unwrap()
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 
     /// The access log once it has `lines` lines.
@@ -107,7 +137,9 @@ impl House {
         })
         .await;
         let text = fs::read_to_string(&file).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -139,13 +171,21 @@ pub(crate) fn throttle(seconds: f64) -> FaultKind {
 
 /// An answer of this status and these headers.
 pub(crate) fn status(status: u16, headers: &[(&str, &str)]) -> FaultKind {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    FaultKind::Status { status, headers: headers.collect::<BTreeMap<_, _>>(), body: None }
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    FaultKind::Status {
+        status,
+        headers: headers.collect::<BTreeMap<_, _>>(),
+        body: None,
+    }
 }
 
 /// Which instance served an answer, by the simulator's own header.
 pub(crate) fn served_by(response: &Response) -> String {
-    let header = response.headers()["x-simulator-deployment"].to_str().unwrap();
+    let header = response.headers()["x-simulator-deployment"]
+        .to_str()
+        .unwrap();
     header.split('/').next().unwrap().to_owned()
 }
 
@@ -154,7 +194,11 @@ pub(crate) async fn error_of(response: Response, status: u16, code: &str) -> Val
     assert!(response.headers().contains_key("x-request-id"));
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["error"]["code"], code, "{body}");
-    assert!(body["error"]["message"].as_str().is_some_and(|message| !message.is_empty()));
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .is_some_and(|message| !message.is_empty())
+    );
     body
 }
 
@@ -170,9 +214,17 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 fn simulation(instances: &[(&str, u32, u32)]) -> String {
     let mut yaml = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nseed: 7\nrecord: full\ninstances:\n".to_owned();
     for (name, _, _) in instances {
-        writeln!(yaml, "  {name}:\n    address: 127.0.0.1:0\n    keys: [{INSTANCE_KEY}]\n    deployments:").unwrap();
+        writeln!(
+            yaml,
+            "  {name}:\n    address: 127.0.0.1:0\n    keys: [{INSTANCE_KEY}]\n    deployments:"
+        )
+        .unwrap();
         for model in ["gpt-4o", "text-embedding-3-small", "gpt-image-1"] {
-            writeln!(yaml, "      {name}-{model}: {{ model: {model}, version: \"1\" }}").unwrap();
+            writeln!(
+                yaml,
+                "      {name}-{model}: {{ model: {model}, version: \"1\" }}"
+            )
+            .unwrap();
         }
     }
     yaml
@@ -180,23 +232,36 @@ fn simulation(instances: &[(&str, u32, u32)]) -> String {
 
 /// Every other instance is asked with an api-key, the rest with tokens.
 fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &str) -> String {
-    let (tokens, key) = (simulator.tokens().unwrap(), forebay::config::hash_key(KEY).unwrap().hash);
+    let (tokens, key) = (
+        simulator.tokens().unwrap(),
+        forebay::config::hash_key(KEY).unwrap().hash,
+    );
     let mut yaml = format!(
         "identities:\n  vm: {{ managed_identity: {{ endpoint: \"http://{tokens}\" }} }}\n  legacy: {{ api_key: {INSTANCE_KEY} }}\ninstances:\n"
     );
     for (i, (name, _, _)) in instances.iter().enumerate() {
         let (address, identity) = (simulator.address(name).unwrap(), ["vm", "legacy"][i % 2]);
-        writeln!(yaml, "  {name}: {{ endpoint: \"http://{address}\", identity: {identity} }}").unwrap();
+        writeln!(
+            yaml,
+            "  {name}: {{ endpoint: \"http://{address}\", identity: {identity} }}"
+        )
+        .unwrap();
     }
     yaml.push_str("models:\n");
     for model in ["gpt-4o", "text-embedding-3-small", "gpt-image-1"] {
         writeln!(yaml, "  {model}:\n    deployments:").unwrap();
         for (name, priority, weight) in instances {
-            let entry = format!("instance: {name}, deployment: {name}-{model}, priority: {priority}, weight: {weight}");
+            let entry = format!(
+                "instance: {name}, deployment: {name}-{model}, priority: {priority}, weight: {weight}"
+            );
             writeln!(yaml, "      - {{ {entry} }}").unwrap();
         }
     }
-    writeln!(yaml, "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"] }}\n{more}").unwrap();
+    writeln!(
+        yaml,
+        "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"] }}\n{more}"
+    )
+    .unwrap();
     yaml
 }
 
@@ -206,7 +271,9 @@ impl Gateway {
         let (address, admin) = (free_address(), free_address());
         let folder = folder();
         let log = folder.join("access.jsonl");
-        let listeners = format!("listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n");
+        let listeners = format!(
+            "listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n"
+        );
         let log = format!("log: {{ access: {} }}\n", log.display());
         let file = folder.join("forebay.yaml");
         fs::write(&file, format!("{listeners}{log}{config}")).unwrap();
@@ -217,21 +284,35 @@ impl Gateway {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut gateway = Self { child, address, admin, folder };
+        let mut gateway = Self {
+            child,
+            address,
+            admin,
+            folder,
+        };
         gateway.wait_until_ready().await;
         gateway
     }
 
     async fn wait_until_ready(&mut self) {
-        let http = Client::builder().no_proxy().build().unwrap();
+        let http = client();
         let url = format!("http://{}/health/ready", self.admin);
         let give_up = Instant::now() + PATIENCE;
         loop {
-            if http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if http
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
                 return;
             }
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < give_up, "{ended:?}: {}", self.stderr());
+            assert!(
+                ended.is_none() && Instant::now() < give_up,
+                "{ended:?}: {}",
+                self.stderr()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -261,19 +342,37 @@ impl Drop for Gateway {
     }
 }
 
+/// A client over HTTP/1.1.
+pub(crate) fn client() -> Client {
+    client_builder().build().unwrap()
+}
+
+pub(crate) fn client_builder() -> ClientBuilder {
+    // The second time it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy()
+}
+
 /// The binary under test.
 pub(crate) fn forebay() -> Command {
     Command::new(env!("CARGO_BIN_EXE_forebay"))
 }
 
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// A new folder of this test's own.
 pub(crate) fn folder() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("forebay-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "forebay-test-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     let folder = std::env::temp_dir().join(name);
     fs::create_dir_all(&folder).unwrap();
     folder
