@@ -55,7 +55,7 @@ enum Said {
 
 impl Said {
     fn call(call: &mut Call<'_>, Calling { name, arguments }: Calling) -> Self {
-        Self::Call { id: call.id("call_", 24), name, arguments: Reply::of(arguments, None, None) }
+        Self::Call { id: call.id("call_", 24), name, arguments: Reply::cut_up(arguments) }
     }
 
     fn reply(&self) -> &Reply {
