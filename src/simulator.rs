@@ -83,29 +83,56 @@ pub enum Unknown {
 
 /// Binds every port, and answers from now on, in the runtime this is called in.
 pub async fn start(config: Config) -> io::Result<Simulator> {
-    let lifetime = config.tokens.as_ref().map_or(std::time::Duration::ZERO, |tokens| tokens.lifetime);
+    let lifetime = config
+        .tokens
+        .as_ref()
+        .map_or(std::time::Duration::ZERO, |tokens| tokens.lifetime);
     let mint = Arc::new(Mint::new(lifetime, config.seed));
     let ring = Arc::new(Ring::default());
     let mut instances = BTreeMap::new();
     for (name, setup) in &config.instances {
         let remembered = (config.record == Record::Full).then(|| ring.clone());
-        let instance = Arc::new(Instance::new(name, setup, config.seed, mint.clone(), remembered));
+        let instance = Arc::new(Instance::new(
+            name,
+            setup,
+            config.seed,
+            mint.clone(),
+            remembered,
+        ));
         let door = Door::open(setup.address, setup.tls.as_ref(), instance.clone()).await?;
         instances.insert(name.clone(), (instance, door));
     }
     let tokens = match &config.tokens {
-        Some(setup) => Some(Door::open(setup.address, setup.tls.as_ref(), Arc::new(TokenEndpoint(mint.clone()))).await?),
+        Some(setup) => Some(
+            Door::open(
+                setup.address,
+                setup.tls.as_ref(),
+                Arc::new(TokenEndpoint(mint.clone())),
+            )
+            .await?,
+        ),
         None => None,
     };
-    let house = Arc::new(House { instances, mint, ring });
+    let house = Arc::new(House {
+        instances,
+        mint,
+        ring,
+    });
     let control = Door::open(config.control, None, Arc::new(Control(house.clone()))).await?;
-    Ok(Simulator { house, control, tokens })
+    Ok(Simulator {
+        house,
+        control,
+        tokens,
+    })
 }
 
 impl Simulator {
     /// Where an instance listens.
     pub fn address(&self, instance: &str) -> Option<SocketAddr> {
-        self.house.instances.get(instance).map(|(_, door)| door.address())
+        self.house
+            .instances
+            .get(instance)
+            .map(|(_, door)| door.address())
     }
 
     pub fn control(&self) -> SocketAddr {
@@ -138,7 +165,12 @@ impl Simulator {
     }
 
     /// Sets or clears a fault; without a deployment, on the whole instance.
-    pub fn set_fault(&self, instance: &str, deployment: Option<&str>, fault: Option<Fault>) -> Result<(), Unknown> {
+    pub fn set_fault(
+        &self,
+        instance: &str,
+        deployment: Option<&str>,
+        fault: Option<Fault>,
+    ) -> Result<(), Unknown> {
         self.house.set_fault(instance, deployment, fault)
     }
 
@@ -165,13 +197,27 @@ impl Simulator {
 
 impl House {
     fn named(&self, instance: &str) -> Result<&(Arc<Instance>, Door<Instance>), Unknown> {
-        self.instances.get(instance).ok_or_else(|| Unknown::Instance { name: instance.to_owned(), known: listed(self.instances.keys()) })
+        self.instances
+            .get(instance)
+            .ok_or_else(|| Unknown::Instance {
+                name: instance.to_owned(),
+                known: listed(self.instances.keys()),
+            })
     }
 
-    pub(crate) fn board(&self, instance: &str, deployment: Option<&str>) -> Result<&Board, Unknown> {
+    pub(crate) fn board(
+        &self,
+        instance: &str,
+        deployment: Option<&str>,
+    ) -> Result<&Board, Unknown> {
         let (instance, _) = self.named(instance)?;
-        let Some(name) = deployment else { return Ok(&instance.faults) };
-        let unknown = || Unknown::Deployment { name: name.to_owned(), known: listed(instance.deployments.keys()) };
+        let Some(name) = deployment else {
+            return Ok(&instance.faults);
+        };
+        let unknown = || Unknown::Deployment {
+            name: name.to_owned(),
+            known: listed(instance.deployments.keys()),
+        };
         Ok(&instance.deployments.get(name).ok_or_else(unknown)?.faults)
     }
 
@@ -185,12 +231,20 @@ impl House {
     }
 
     pub(crate) fn books(&self) -> Books {
-        let instances = self.instances.iter().map(|(name, (instance, _))| (name.clone(), instance.book()));
-        Books { instances: instances.collect(), tokens: self.mint.book() }
+        let instances = self
+            .instances
+            .iter()
+            .map(|(name, (instance, _))| (name.clone(), instance.book()));
+        Books {
+            instances: instances.collect(),
+            tokens: self.mint.book(),
+        }
     }
 
     pub(crate) fn clear_books(&self) {
-        self.instances.values().for_each(|(instance, _)| instance.clear_book());
+        self.instances
+            .values()
+            .for_each(|(instance, _)| instance.clear_book());
         self.mint.clear_book();
     }
 
@@ -223,27 +277,51 @@ pub enum SimulateError {
 /// Runs the simulation that a file describes, until SIGTERM or SIGINT.
 pub fn simulate(path: &Path) -> Result<(), SimulateError> {
     let name = || path.display().to_string();
-    let yaml = std::fs::read_to_string(path).map_err(|source| SimulateError::Unreadable { path: name(), source })?;
-    let config = Config::parse(&yaml).map_err(|source| SimulateError::Wrong { path: name(), source })?;
+    let yaml = std::fs::read_to_string(path).map_err(|source| SimulateError::Unreadable {
+        path: name(),
+        source,
+    })?;
+    let config = Config::parse(&yaml).map_err(|source| SimulateError::Wrong {
+        path: name(),
+        source,
+    })?;
     // One thread without the machinery of many is the cheaper simulator.
     let mut runtime = match config.threads {
         0 | 1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    let runtime = runtime.worker_threads(config.threads.max(1)).enable_all().build()?;
+    let runtime = runtime
+        .worker_threads(config.threads.max(1))
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(run(config))?)
 }
 
 /// Runs until SIGTERM or SIGINT; says on stdout where everything listens.
 pub async fn run(config: Config) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let secure: Vec<String> = config.instances.iter().filter(|(_, setup)| setup.tls.is_some()).map(|(name, _)| name.clone()).collect();
-    let secure_tokens = config.tokens.as_ref().is_some_and(|tokens| tokens.tls.is_some());
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let secure: Vec<String> = config
+        .instances
+        .iter()
+        .filter(|(_, setup)| setup.tls.is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    let secure_tokens = config
+        .tokens
+        .as_ref()
+        .is_some_and(|tokens| tokens.tls.is_some());
     let simulator = start(config).await?;
     let scheme = |secure: bool| if secure { "https" } else { "http" };
     for (name, (_, door)) in &simulator.house.instances {
-        println!("{name} {}://{}", scheme(secure.contains(name)), door.address());
+        println!(
+            "{name} {}://{}",
+            scheme(secure.contains(name)),
+            door.address()
+        );
     }
     println!("control http://{}", simulator.control());
     if let Some(address) = simulator.tokens() {

@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{body::Narration, books::Spent, deployment::Deployment, encode, refusal::Refusal, tokens::unix_seconds};
+use super::{
+    body::Narration, books::Spent, deployment::Deployment, encode, refusal::Refusal,
+    tokens::unix_seconds,
+};
 
 /// What Azure assumes of the output where a request sets no maximum.
 const ASSUMED_OUTPUT: u64 = 16;
@@ -32,19 +35,31 @@ pub(crate) struct Answer {
 }
 
 pub(crate) enum Form {
-    Whole { content_type: &'static str, bytes: Vec<u8> },
+    Whole {
+        content_type: &'static str,
+        bytes: Vec<u8>,
+    },
     Stream(Box<dyn Narration>),
 }
 
 impl Form {
     pub(crate) fn json(value: &impl Serialize) -> Self {
-        Self::Whole { content_type: "application/json", bytes: json(value) }
+        Self::Whole {
+            content_type: "application/json",
+            bytes: json(value),
+        }
     }
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(deployment: &'a Deployment, body: &'a [u8], azure: bool) -> Self {
-        Self { deployment, body, azure, created: unix_seconds(), rng: deployment.chance() }
+        Self {
+            deployment,
+            body,
+            azure,
+            created: unix_seconds(),
+            rng: deployment.chance(),
+        }
     }
 
     pub(crate) fn id(&mut self, prefix: &str, letters: usize) -> String {
@@ -53,15 +68,27 @@ impl<'a> Call<'a> {
 
     /// The prompt's side of the account; refuses what is too long.
     pub(crate) fn prompt(&self, tokens: u64) -> Result<Spent, Refusal> {
-        if let Some(limit) = self.deployment.context_length.filter(|limit| tokens > *limit) {
+        if let Some(limit) = self
+            .deployment
+            .context_length
+            .filter(|limit| tokens > *limit)
+        {
             return Err(Refusal::context_length(limit, tokens));
         }
         let cached_tokens = self.deployment.cached_tokens(tokens, self.body);
-        Ok(Spent { prompt_tokens: tokens, cached_tokens, completion_tokens: 0 })
+        Ok(Spent {
+            prompt_tokens: tokens,
+            cached_tokens,
+            completion_tokens: 0,
+        })
     }
 
     pub(crate) fn thought(&self, most: Option<u64>) -> u64 {
-        if self.deployment.reasons() { THOUGHT.min(most.map_or(THOUGHT, |most| most.saturating_sub(1))) } else { 0 }
+        if self.deployment.reasons() {
+            THOUGHT.min(most.map_or(THOUGHT, |most| most.saturating_sub(1)))
+        } else {
+            0
+        }
     }
 
     pub(crate) fn filter(&self) -> Option<&'static RawValue> {
@@ -79,11 +106,15 @@ pub(crate) fn estimate(prompt: Spent, most: Option<u64>, choices: u64) -> u64 {
 }
 
 pub(crate) static SAFE: LazyLock<Box<RawValue>> = LazyLock::new(|| {
-    raw(r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"filtered":false,"detected":false},"protected_material_text":{"filtered":false,"detected":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#)
+    raw(
+        r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"filtered":false,"detected":false},"protected_material_text":{"filtered":false,"detected":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#,
+    )
 });
 
 static SAFE_PROMPT: LazyLock<Box<RawValue>> = LazyLock::new(|| {
-    raw(r#"[{"prompt_index":0,"content_filter_results":{"hate":{"filtered":false,"severity":"safe"},"jailbreak":{"filtered":false,"detected":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}}]"#)
+    raw(
+        r#"[{"prompt_index":0,"content_filter_results":{"hate":{"filtered":false,"severity":"safe"},"jailbreak":{"filtered":false,"detected":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}}]"#,
+    )
 });
 
 pub(crate) static EMPTY: LazyLock<Box<RawValue>> = LazyLock::new(|| raw("{}"));
@@ -132,7 +163,10 @@ impl Usage {
                 rejected_prediction_tokens: 0,
             },
             prompt_tokens: spent.prompt_tokens,
-            prompt_tokens_details: PromptDetails { audio_tokens: 0, cached_tokens: spent.cached_tokens },
+            prompt_tokens_details: PromptDetails {
+                audio_tokens: 0,
+                cached_tokens: spent.cached_tokens,
+            },
             total_tokens: spent.prompt_tokens + spent.completion_tokens,
         }
     }
@@ -145,7 +179,8 @@ pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
 }
 
 pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
-    serde_json::to_writer(out, value).expect("our own answers have string keys and a Vec never fails");
+    serde_json::to_writer(out, value)
+        .expect("our own answers have string keys and a Vec never fails");
 }
 
 /// `data: {…}` and a blank line.

@@ -16,7 +16,9 @@ pub(crate) const FILTER_MARKER: &str = "trigger_content_filter";
 /// Reads a body, or answers as Azure does to what isn't JSON or isn't right.
 pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Refusal::invalid(&format!("Invalid request body: {error}"), None, None),
+        serde_json::error::Category::Data => {
+            Refusal::invalid(&format!("Invalid request body: {error}"), None, None)
+        }
         _ => Refusal::not_json(),
     })
 }
@@ -31,7 +33,9 @@ pub(crate) fn model(body: &[u8], content_type: Option<&str>) -> Result<String, R
         Some(_) => field(body, "model").map(|value| String::from_utf8_lossy(value).into_owned()),
         None => read::<Named>(body)?.model,
     };
-    model.filter(|name| !name.is_empty()).ok_or_else(|| Refusal::invalid("you must provide a model parameter", Some("model"), None))
+    model
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| Refusal::invalid("you must provide a model parameter", Some("model"), None))
 }
 
 /// A multipart field's value, by the field's name.
@@ -138,25 +142,48 @@ pub(crate) struct Calling {
 }
 
 /// Whether to call a function: when one is forced, or when the last user message is about the weather.
-pub(crate) fn calling(tools: &[Tool<'_>], choice: Option<&RawValue>, asked: &str) -> Option<Calling> {
-    let choice = choice.and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default();
-    let forced = choice.pointer("/function/name").or_else(|| choice.get("name")).and_then(|name| name.as_str());
+pub(crate) fn calling(
+    tools: &[Tool<'_>],
+    choice: Option<&RawValue>,
+    asked: &str,
+) -> Option<Calling> {
+    let choice = choice
+        .and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok())
+        .unwrap_or_default();
+    let forced = choice
+        .pointer("/function/name")
+        .or_else(|| choice.get("name"))
+        .and_then(|name| name.as_str());
     let wanted = match choice.as_str() {
         Some("none") => false,
         Some("required") => true,
         _ => forced.is_some() || asked.to_lowercase().contains("weather"),
     };
     let mut known = tools.iter().filter_map(Tool::named);
-    let (name, parameters) = known.find(|(name, _)| wanted && forced.is_none_or(|forced| forced == *name))?;
+    let (name, parameters) =
+        known.find(|(name, _)| wanted && forced.is_none_or(|forced| forced == *name))?;
     let schema = parameters.and_then(|raw| serde_json::from_str(raw.get()).ok());
-    Some(Calling { name: name.to_owned(), arguments: super::text::arguments(schema.as_ref()) })
+    Some(Calling {
+        name: name.to_owned(),
+        arguments: super::text::arguments(schema.as_ref()),
+    })
 }
 
 /// What the last user message says, and how many characters and messages there are.
 pub(crate) fn survey<'m>(messages: &'m [Message<'_>]) -> (&'m str, u64, u64) {
-    let last = messages.iter().rev().find(|message| message.role.as_deref().is_none_or(|role| role == "user"));
-    let characters = messages.iter().map(|message| message.content.characters).sum();
-    (last.map_or("", |message| &message.content.text), characters, messages.len() as u64)
+    let last = messages
+        .iter()
+        .rev()
+        .find(|message| message.role.as_deref().is_none_or(|role| role == "user"));
+    let characters = messages
+        .iter()
+        .map(|message| message.content.characters)
+        .sum();
+    (
+        last.map_or("", |message| &message.content.text),
+        characters,
+        messages.len() as u64,
+    )
 }
 
 /// A text, or the last text of a list of parts; all characters counted.
@@ -169,7 +196,10 @@ pub(crate) struct Text<'a> {
 impl<'a> Text<'a> {
     fn of(text: Cow<'a, str>) -> Self {
         // Bytes, not letters: close enough for an estimate, and free.
-        Self { characters: text.len() as u64, text }
+        Self {
+            characters: text.len() as u64,
+            text,
+        }
     }
 }
 
@@ -201,7 +231,10 @@ impl<'de> Visitor<'de> for ReadText {
     }
 
     fn visit_u64<E: de::Error>(self, _token: u64) -> Result<Text<'de>, E> {
-        Ok(Text { characters: 4, ..Text::default() })
+        Ok(Text {
+            characters: 4,
+            ..Text::default()
+        })
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Text<'de>, A::Error> {
@@ -277,9 +310,20 @@ mod tests {
 
     #[test]
     fn the_model_is_found_in_json_and_in_multipart() {
-        assert_eq!(model(br#"{"input":"x","model":"gpt-4o"}"#, Some("application/json")).unwrap(), "gpt-4o");
-        let form = b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--b--\r\n";
-        assert_eq!(model(form, Some("multipart/form-data; boundary=b")).unwrap(), "whisper");
+        assert_eq!(
+            model(
+                br#"{"input":"x","model":"gpt-4o"}"#,
+                Some("application/json")
+            )
+            .unwrap(),
+            "gpt-4o"
+        );
+        let form =
+            b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--b--\r\n";
+        assert_eq!(
+            model(form, Some("multipart/form-data; boundary=b")).unwrap(),
+            "whisper"
+        );
         assert!(model(br#"{"model":null}"#, None).is_err());
     }
 
@@ -287,17 +331,39 @@ mod tests {
     fn weather_calls_a_function_and_none_forbids_it() {
         let tools: Vec<Tool<'_>> = serde_json::from_str(r#"[{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}]"#).unwrap();
         let call = calling(&tools, None, "How is the Weather?").unwrap();
-        assert_eq!((call.name.as_str(), call.arguments.as_str()), ("get_weather", r#"{"city":"Paris"}"#));
+        assert_eq!(
+            (call.name.as_str(), call.arguments.as_str()),
+            ("get_weather", r#"{"city":"Paris"}"#)
+        );
         assert_eq!(calling(&tools, None, "Hello"), None);
         let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
         assert_eq!(calling(&tools, Some(&raw("\"none\"")), "weather"), None);
         assert!(calling(&tools, Some(&raw("\"required\"")), "Hello").is_some());
-        assert!(calling(&tools, Some(&raw(r#"{"type":"function","function":{"name":"get_weather"}}"#)), "Hello").is_some());
+        assert!(
+            calling(
+                &tools,
+                Some(&raw(
+                    r#"{"type":"function","function":{"name":"get_weather"}}"#
+                )),
+                "Hello"
+            )
+            .is_some()
+        );
     }
 
     #[test]
     fn what_is_no_json_and_what_has_a_wrong_type_are_told_apart() {
-        assert!(read::<Chat<'_>>(b"{").unwrap_err().body.contains("could not parse"));
-        assert!(read::<Chat<'_>>(br#"{"messages":7}"#).unwrap_err().body.contains("Invalid request body"));
+        assert!(
+            read::<Chat<'_>>(b"{")
+                .unwrap_err()
+                .body
+                .contains("could not parse")
+        );
+        assert!(
+            read::<Chat<'_>>(br#"{"messages":7}"#)
+                .unwrap_err()
+                .body
+                .contains("Invalid request body")
+        );
     }
 }

@@ -80,12 +80,18 @@ pub(crate) enum Body {
 
 impl Body {
     pub(crate) fn whole(bytes: impl Into<Bytes>, visit: Visit) -> Self {
-        Self::Whole { bytes: bytes.into(), visit: Some(visit) }
+        Self::Whole {
+            bytes: bytes.into(),
+            visit: Some(visit),
+        }
     }
 
     /// A body that nobody counts.
     pub(crate) fn uncounted(bytes: impl Into<Bytes>) -> Self {
-        Self::Whole { bytes: bytes.into(), visit: None }
+        Self::Whole {
+            bytes: bytes.into(),
+            visit: None,
+        }
     }
 
     pub(crate) fn told(told: Told) -> Self {
@@ -95,12 +101,29 @@ impl Body {
     /// A plain answer that comes slowly or not to its end.
     pub(crate) fn dribbled(bytes: Vec<u8>, visit: Visit, twist: Twist, fate: Fate) -> Self {
         let length = Some(bytes.len());
-        let breaks = twist.breaks.map(|b| Break { after_events: (bytes.len() / DRIBBLE / 2).max(1), ..b });
+        let breaks = twist.breaks.map(|b| Break {
+            after_events: (bytes.len() / DRIBBLE / 2).max(1),
+            ..b
+        });
         let twist = Twist { breaks, ..twist };
         // A short answer must break before its end, too.
-        let cut = if twist.breaks.is_some() { DRIBBLE.min(bytes.len().div_ceil(2)).max(1) } else { DRIBBLE };
+        let cut = if twist.breaks.is_some() {
+            DRIBBLE.min(bytes.len().div_ceil(2)).max(1)
+        } else {
+            DRIBBLE
+        };
         let narration = Box::new(Dribble { bytes, cut });
-        Self::told(Told { length, ..Told::new(narration, Rhythm::of(&super::config::Latency::default()), fastrand::Rng::with_seed(0), visit, twist, fate) })
+        Self::told(Told {
+            length,
+            ..Told::new(
+                narration,
+                Rhythm::of(&super::config::Latency::default()),
+                fastrand::Rng::with_seed(0),
+                visit,
+                twist,
+                fate,
+            )
+        })
     }
 }
 
@@ -108,7 +131,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BrokenOff;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Whole { bytes, visit } => {
                 if let Some(mut visit) = visit.take() {
@@ -117,7 +143,9 @@ impl HttpBody for Body {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Told(told) => told.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
+            Self::Told(told) => told
+                .poll_next(cx)
+                .map(|next| next.map(|bytes| bytes.map(Frame::data))),
         }
     }
 
@@ -128,7 +156,9 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
-            Self::Told(told) => told.length.map_or_else(SizeHint::default, |length| SizeHint::with_exact(length as u64)),
+            Self::Told(told) => told.length.map_or_else(SizeHint::default, |length| {
+                SizeHint::with_exact(length as u64)
+            }),
         }
     }
 }
@@ -160,14 +190,37 @@ enum Stage {
 
 impl std::fmt::Debug for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Told").field("at", &self.at).field("stage", &self.stage).finish_non_exhaustive()
+        f.debug_struct("Told")
+            .field("at", &self.at)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
     }
 }
 
 impl Told {
-    pub(crate) fn new(narration: Box<dyn Narration>, rhythm: Rhythm, rng: fastrand::Rng, visit: Visit, twist: Twist, fate: Fate) -> Self {
+    pub(crate) fn new(
+        narration: Box<dyn Narration>,
+        rhythm: Rhythm,
+        rng: fastrand::Rng,
+        visit: Visit,
+        twist: Twist,
+        fate: Fate,
+    ) -> Self {
         let (length, at, outputs, next, sleep) = (None, 0, 0, None, None);
-        Self { narration, rhythm, rng, visit, twist, fate, length, at, outputs, next, sleep, stage: Stage::Telling }
+        Self {
+            narration,
+            rhythm,
+            rng,
+            visit,
+            twist,
+            fate,
+            length,
+            at,
+            outputs,
+            next,
+            sleep,
+            stage: Stage::Telling,
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
@@ -197,7 +250,9 @@ impl Told {
     /// Writes the next event and sets the wait before it; false if there is none.
     fn prepare(&mut self) -> bool {
         let mut out = Vec::with_capacity(512);
-        let Some(beat) = self.narration.event(self.at, &mut out) else { return false };
+        let Some(beat) = self.narration.event(self.at, &mut out) else {
+            return false;
+        };
         self.at += 1;
         let (mut wait, mut tokens) = (self.twist.delay.unwrap_or_default(), 0);
         if let Beat::Output(counted) = beat {
@@ -215,7 +270,13 @@ impl Told {
     /// Counts what goes out; looks ahead, since the last event finishes the visit.
     fn hand_over(&mut self, bytes: Bytes, tokens: u64) -> Bytes {
         self.visit.spent.completion_tokens += tokens;
-        if self.twist.breaks.as_ref().is_none_or(|b| b.after_events != self.at) && !self.prepare() {
+        if self
+            .twist
+            .breaks
+            .as_ref()
+            .is_none_or(|b| b.after_events != self.at)
+            && !self.prepare()
+        {
             self.stage = Stage::Over;
             self.visit.finish();
         }
@@ -224,8 +285,16 @@ impl Told {
 
     /// At the place of the break: an error event to send, or the way to breaking off.
     fn meet_break(&mut self) -> Option<Bytes> {
-        let here = self.twist.breaks.as_ref().is_some_and(|b| b.after_events == self.at);
-        let found = if here { self.twist.breaks.take()? } else { return None };
+        let here = self
+            .twist
+            .breaks
+            .as_ref()
+            .is_some_and(|b| b.after_events == self.at);
+        let found = if here {
+            self.twist.breaks.take()?
+        } else {
+            return None;
+        };
         match found.how {
             How::Error(event) => {
                 self.stage = Stage::Over;

@@ -66,12 +66,18 @@ pub struct Page {
 impl Page {
     /// How many requests were answered with this status.
     pub fn status(&self, status: u16) -> u64 {
-        self.by_status.get(&Ending::Status(status)).copied().unwrap_or(0)
+        self.by_status
+            .get(&Ending::Status(status))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// How many requests met this fault and got no status.
     pub fn fault(&self, name: &str) -> u64 {
-        self.by_status.iter().find(|(ending, _)| matches!(ending, Ending::Fault(n) if *n == name)).map_or(0, |(_, n)| *n)
+        self.by_status
+            .iter()
+            .find(|(ending, _)| matches!(ending, Ending::Fault(n) if *n == name))
+            .map_or(0, |(_, n)| *n)
     }
 
     pub(crate) fn arrive(&mut self) {
@@ -95,7 +101,11 @@ impl Page {
     /// Starts over; what is in flight stays in flight.
     pub(crate) fn clear(&mut self) {
         let concurrent = self.concurrent;
-        *self = Self { concurrent, concurrent_peak: concurrent, ..Self::default() };
+        *self = Self {
+            concurrent,
+            concurrent_peak: concurrent,
+            ..Self::default()
+        };
     }
 }
 
@@ -127,7 +137,11 @@ pub struct TokenBook {
 impl Books {
     /// One deployment's page; an empty one for a name that isn't simulated.
     pub fn deployment(&self, instance: &str, deployment: &str) -> Page {
-        self.instances.get(instance).and_then(|book| book.deployments.get(deployment)).cloned().unwrap_or_default()
+        self.instances
+            .get(instance)
+            .and_then(|book| book.deployments.get(deployment))
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -176,7 +190,8 @@ impl Ring {
     pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<Seen> {
         let kept = self.0.lock();
         let all = kept.iter().map(|memory| memory.lock().clone());
-        all.filter(|seen| instance.is_none_or(|name| seen.instance == name)).collect()
+        all.filter(|seen| instance.is_none_or(|name| seen.instance == name))
+            .collect()
     }
 
     pub(crate) fn clear(&self) {
@@ -192,7 +207,10 @@ mod tests {
     fn the_ring_keeps_the_last_requests_only() {
         let ring = Ring::default();
         for arrived_ms in 0..5_010 {
-            ring.remember(Seen { arrived_ms, ..Seen::default() });
+            ring.remember(Seen {
+                arrived_ms,
+                ..Seen::default()
+            });
         }
         let kept = ring.requests(None);
         assert_eq!((kept.len(), kept[0].arrived_ms), (5_000, 10));
@@ -213,7 +231,10 @@ mod tests {
         let mut page = Page::default();
         page.note(Ending::Status(200));
         page.note(Ending::Fault("hang"));
-        assert_eq!(serde_json::to_value(&page).unwrap()["by_status"], serde_json::json!({"200": 1, "hang": 1}));
+        assert_eq!(
+            serde_json::to_value(&page).unwrap()["by_status"],
+            serde_json::json!({"200": 1, "hang": 1})
+        );
         assert_eq!((page.status(200), page.fault("hang")), (1, 1));
     }
 }

@@ -17,50 +17,97 @@ const MOST_CHOICES: u64 = 128;
 
 pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     let asked: Chat<'_> = ask::read(call.body)?;
-    let messages = asked.messages.as_deref().ok_or_else(|| Refusal::missing("messages"))?;
+    let messages = asked
+        .messages
+        .as_deref()
+        .ok_or_else(|| Refusal::missing("messages"))?;
     if messages.is_empty() {
-        return Err(Refusal::invalid("[] is too short - 'messages'", Some("messages"), Some("empty_array")));
+        return Err(Refusal::invalid(
+            "[] is too short - 'messages'",
+            Some("messages"),
+            Some("empty_array"),
+        ));
     }
     let choices = asked.n.unwrap_or(1);
     if !(1..=MOST_CHOICES).contains(&choices) {
-        return Err(Refusal::invalid("'n' must be between 1 and 128", Some("n"), Some("integer_out_of_range")));
+        return Err(Refusal::invalid(
+            "'n' must be between 1 and 128",
+            Some("n"),
+            Some("integer_out_of_range"),
+        ));
     }
     let (last, characters, count) = ask::survey(messages);
     let prompt = call.prompt(prompt_tokens(characters, count))?;
     let most = asked.max_completion_tokens.or(asked.max_tokens);
     let thought = call.thought(most);
-    let said = match ask::calling(asked.tools.as_deref().unwrap_or_default(), asked.tool_choice, last) {
+    let said = match ask::calling(
+        asked.tools.as_deref().unwrap_or_default(),
+        asked.tool_choice,
+        last,
+    ) {
         Some(calling) => Said::call(&mut call, calling),
         None => {
             let wanted = call.deployment.output_tokens(&mut call.rng);
-            Said::Text(Reply::compose(last, wanted, most.map(|most| most - thought.min(most))))
+            Said::Text(Reply::compose(
+                last,
+                wanted,
+                most.map(|most| most - thought.min(most)),
+            ))
         }
     };
-    let spent = Spent { completion_tokens: (said.tokens() + thought) * choices, ..prompt };
+    let spent = Spent {
+        completion_tokens: (said.tokens() + thought) * choices,
+        ..prompt
+    };
     let estimate = estimate(prompt, most, choices);
     let told = Telling::new(&mut call, said, choices, spent, thought * choices);
     if asked.stream.unwrap_or(false) {
-        let include_usage = asked.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
-        return Ok(Answer { estimate, spent: prompt, form: Form::Stream(Box::new(Events { told, include_usage })) });
+        let include_usage = asked
+            .stream_options
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false);
+        return Ok(Answer {
+            estimate,
+            spent: prompt,
+            form: Form::Stream(Box::new(Events {
+                told,
+                include_usage,
+            })),
+        });
     }
-    Ok(Answer { estimate, spent, form: told.whole() })
+    Ok(Answer {
+        estimate,
+        spent,
+        form: told.whole(),
+    })
 }
 
 /// What each choice says.
 enum Said {
     Text(Reply),
     /// The arguments, cut as they stream.
-    Call { id: String, name: String, arguments: Reply },
+    Call {
+        id: String,
+        name: String,
+        arguments: Reply,
+    },
 }
 
 impl Said {
     fn call(call: &mut Call<'_>, Calling { name, arguments }: Calling) -> Self {
-        Self::Call { id: call.id("call_", 24), name, arguments: Reply::cut_up(arguments) }
+        Self::Call {
+            id: call.id("call_", 24),
+            name,
+            arguments: Reply::cut_up(arguments),
+        }
     }
 
     fn reply(&self) -> &Reply {
         match self {
-            Self::Text(reply) | Self::Call { arguments: reply, .. } => reply,
+            Self::Text(reply)
+            | Self::Call {
+                arguments: reply, ..
+            } => reply,
         }
     }
 
@@ -130,12 +177,33 @@ impl Telling {
     fn message(&self) -> Message<'_> {
         let (content, tool_calls) = match &self.said {
             Said::Text(reply) => (Some(reply.text()), None),
-            Said::Call { id, name, arguments } => {
-                let function = FunctionPart { name: Some(name), arguments: arguments.text() };
-                (None, Some([ToolCall { index: None, id: Some(id), kind: Some("function"), function }]))
+            Said::Call {
+                id,
+                name,
+                arguments,
+            } => {
+                let function = FunctionPart {
+                    name: Some(name),
+                    arguments: arguments.text(),
+                };
+                (
+                    None,
+                    Some([ToolCall {
+                        index: None,
+                        id: Some(id),
+                        kind: Some("function"),
+                        function,
+                    }]),
+                )
             }
         };
-        Message { annotations: [], content, refusal: (), role: "assistant", tool_calls }
+        Message {
+            annotations: [],
+            content,
+            refusal: (),
+            role: "assistant",
+            tool_calls,
+        }
     }
 
     /// One choice's part of the stream.
@@ -144,49 +212,87 @@ impl Telling {
     }
 
     fn write(&self, out: &mut Vec<u8>, usage: Option<Option<Usage>>, choices: &[ChunkChoice<'_>]) {
-        data(out, &Chunk {
-            choices,
-            created: self.created,
-            id: &self.id,
-            model: &self.model,
-            object: "chat.completion.chunk",
-            prompt_filter_results: None,
-            system_fingerprint: Some(&self.system_fingerprint),
-            usage,
-        });
+        data(
+            out,
+            &Chunk {
+                choices,
+                created: self.created,
+                id: &self.id,
+                model: &self.model,
+                object: "chat.completion.chunk",
+                prompt_filter_results: None,
+                system_fingerprint: Some(&self.system_fingerprint),
+                usage,
+            },
+        );
     }
 
     /// Comes first, with nothing of the model in it (AZURE 10).
     fn filter_chunk(&self, out: &mut Vec<u8>, include_usage: bool) {
-        data(out, &Chunk {
-            choices: &[],
-            created: 0,
-            id: "",
-            model: "",
-            object: "",
-            prompt_filter_results: self.prompt_filter,
-            system_fingerprint: None,
-            usage: include_usage.then_some(None),
-        });
+        data(
+            out,
+            &Chunk {
+                choices: &[],
+                created: 0,
+                id: "",
+                model: "",
+                object: "",
+                prompt_filter_results: self.prompt_filter,
+                system_fingerprint: None,
+                usage: include_usage.then_some(None),
+            },
+        );
     }
 
     fn opening(&self) -> Delta<'_> {
         match &self.said {
-            Said::Text(_) => Delta { role: Some("assistant"), content: Some(Some("")), refusal: Some(()), tool_calls: None },
+            Said::Text(_) => Delta {
+                role: Some("assistant"),
+                content: Some(Some("")),
+                refusal: Some(()),
+                tool_calls: None,
+            },
             Said::Call { id, name, .. } => {
-                let function = FunctionPart { name: Some(name), arguments: "" };
-                let call = ToolCall { index: Some(0), id: Some(id), kind: Some("function"), function };
-                Delta { role: Some("assistant"), content: Some(None), refusal: Some(()), tool_calls: Some([call]) }
+                let function = FunctionPart {
+                    name: Some(name),
+                    arguments: "",
+                };
+                let call = ToolCall {
+                    index: Some(0),
+                    id: Some(id),
+                    kind: Some("function"),
+                    function,
+                };
+                Delta {
+                    role: Some("assistant"),
+                    content: Some(None),
+                    refusal: Some(()),
+                    tool_calls: Some([call]),
+                }
             }
         }
     }
 
     fn piece<'a>(&self, piece: &'a str) -> Delta<'a> {
         match &self.said {
-            Said::Text(_) => Delta { content: Some(Some(piece)), ..Delta::default() },
+            Said::Text(_) => Delta {
+                content: Some(Some(piece)),
+                ..Delta::default()
+            },
             Said::Call { .. } => {
-                let function = FunctionPart { name: None, arguments: piece };
-                Delta { tool_calls: Some([ToolCall { index: Some(0), id: None, kind: None, function }]), ..Delta::default() }
+                let function = FunctionPart {
+                    name: None,
+                    arguments: piece,
+                };
+                Delta {
+                    tool_calls: Some([ToolCall {
+                        index: Some(0),
+                        id: None,
+                        kind: None,
+                        function,
+                    }]),
+                    ..Delta::default()
+                }
             }
         }
     }
@@ -222,7 +328,11 @@ impl Narration for Events {
         if at < choices {
             told.chunk(out, usage, choice(at, told.opening(), None, none));
             // The thought comes before the first word, and is counted there.
-            return Some(if at == 0 { Beat::Output(told.thought) } else { Beat::Frame });
+            return Some(if at == 0 {
+                Beat::Output(told.thought)
+            } else {
+                Beat::Frame
+            });
         }
         at -= choices;
         if at < contents {
@@ -232,7 +342,11 @@ impl Narration for Events {
         }
         at -= contents;
         if at < choices {
-            told.chunk(out, usage, choice(at, Delta::default(), Some(told.said.finish_reason()), none));
+            told.chunk(
+                out,
+                usage,
+                choice(at, Delta::default(), Some(told.said.finish_reason()), none),
+            );
             return Some(Beat::Frame);
         }
         match (at - choices, usage) {

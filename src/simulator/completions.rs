@@ -18,10 +18,16 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     let asked: Completion<'_> = ask::read(call.body)?;
     let text = asked.prompt.ok_or_else(|| Refusal::missing("prompt"))?;
     let prompt = call.prompt(prompt_tokens(text.characters, 0))?;
-    let (most, choices) = (asked.max_tokens.unwrap_or(USUAL_MAXIMUM), asked.n.unwrap_or(1).clamp(1, 128));
+    let (most, choices) = (
+        asked.max_tokens.unwrap_or(USUAL_MAXIMUM),
+        asked.n.unwrap_or(1).clamp(1, 128),
+    );
     let wanted = call.deployment.output_tokens(&mut call.rng);
     let reply = Reply::compose(&text.text, wanted, Some(most));
-    let spent = Spent { completion_tokens: reply.tokens() * choices, ..prompt };
+    let spent = Spent {
+        completion_tokens: reply.tokens() * choices,
+        ..prompt
+    };
     let estimate = estimate(prompt, Some(most), choices);
     let head = json!({
         "id": call.id("cmpl-", 29), "object": "text_completion", "created": call.created, "model": call.deployment.model,
@@ -29,12 +35,34 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     });
     let filter = call.filter().map(|raw| json!(raw));
     let prompt_filter = call.prompt_filter().map(|raw| json!(raw));
-    let events = Events { head, reply, usage: json!(Usage::of(spent, 0)), choices, filter, prompt_filter, include_usage: false };
+    let events = Events {
+        head,
+        reply,
+        usage: json!(Usage::of(spent, 0)),
+        choices,
+        filter,
+        prompt_filter,
+        include_usage: false,
+    };
     if asked.stream.unwrap_or(false) {
-        let include_usage = asked.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
-        return Ok(Answer { estimate, spent: prompt, form: Form::Stream(Box::new(Events { include_usage, ..events })) });
+        let include_usage = asked
+            .stream_options
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false);
+        return Ok(Answer {
+            estimate,
+            spent: prompt,
+            form: Form::Stream(Box::new(Events {
+                include_usage,
+                ..events
+            })),
+        });
     }
-    Ok(Answer { estimate, spent, form: Form::json(&events.whole()) })
+    Ok(Answer {
+        estimate,
+        spent,
+        form: Form::json(&events.whole()),
+    })
 }
 
 struct Events {
@@ -49,7 +77,8 @@ struct Events {
 
 impl Events {
     fn whole(&self) -> Value {
-        let choices = (0..self.choices).map(|index| self.choice(index, self.reply.text(), Some(self.finish_reason())));
+        let choices = (0..self.choices)
+            .map(|index| self.choice(index, self.reply.text(), Some(self.finish_reason())));
         let mut whole = self.head.clone();
         whole["choices"] = choices.collect();
         whole["usage"] = self.usage.clone();
@@ -83,15 +112,26 @@ impl Events {
 
 impl Narration for Events {
     fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat> {
-        let (choices, contents) = (self.choices as usize, self.reply.pieces() * self.choices as usize);
+        let (choices, contents) = (
+            self.choices as usize,
+            self.reply.pieces() * self.choices as usize,
+        );
         if at < contents {
             let piece = self.reply.piece(at / choices).unwrap_or_default();
-            self.chunk(out, json!([self.choice((at % choices) as u64, piece, None)]), Value::Null);
+            self.chunk(
+                out,
+                json!([self.choice((at % choices) as u64, piece, None)]),
+                Value::Null,
+            );
             return Some(Beat::Output(1));
         }
         let at = at - contents;
         if at < choices {
-            self.chunk(out, json!([self.choice(at as u64, "", Some(self.finish_reason()))]), Value::Null);
+            self.chunk(
+                out,
+                json!([self.choice(at as u64, "", Some(self.finish_reason()))]),
+                Value::Null,
+            );
             return Some(Beat::Frame);
         }
         match (at - choices, self.include_usage) {

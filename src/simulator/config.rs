@@ -118,7 +118,10 @@ pub enum Capacity {
     #[default]
     Unlimited,
     /// Pay as you go: two counters.
-    Standard { tokens_per_minute: u64, requests_per_minute: u64 },
+    Standard {
+        tokens_per_minute: u64,
+        requests_per_minute: u64,
+    },
     /// Provisioned throughput: a leaky bucket.
     Ptu { tokens_per_minute: u64 },
 }
@@ -160,7 +163,8 @@ pub struct ConfigError(String);
 impl Config {
     /// Reads a config; an error names the line and the column.
     pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
-        let config: Self = serde_yaml::from_str(yaml).map_err(|error| ConfigError(placed(&error)))?;
+        let config: Self =
+            serde_yaml::from_str(yaml).map_err(|error| ConfigError(placed(&error)))?;
         config.checked()
     }
 
@@ -168,11 +172,19 @@ impl Config {
         for (name, instance) in &self.instances {
             for (text, what) in [(name.as_str(), "name"), (&instance.region, "region")] {
                 if text.is_empty() || !text.bytes().all(|b| (32..127).contains(&b)) {
-                    return Err(ConfigError(format!("instance {name:?}: its {what} must be plain text")));
+                    return Err(ConfigError(format!(
+                        "instance {name:?}: its {what} must be plain text"
+                    )));
                 }
             }
-            if let Some(odd) = instance.deployments.keys().find(|d| d.is_empty() || d.bytes().any(|b| !(33..127).contains(&b))) {
-                return Err(ConfigError(format!("instance {name:?}: deployment {odd:?} is no deployment name")));
+            if let Some(odd) = instance
+                .deployments
+                .keys()
+                .find(|d| d.is_empty() || d.bytes().any(|b| !(33..127).contains(&b)))
+            {
+                return Err(ConfigError(format!(
+                    "instance {name:?}: deployment {odd:?} is no deployment name"
+                )));
             }
         }
         Ok(self)
@@ -182,7 +194,9 @@ impl Config {
 fn placed(error: &serde_yaml::Error) -> String {
     let text = error.to_string();
     match error.location() {
-        Some(place) if !text.contains("line ") => format!("line {} column {}: {text}", place.line(), place.column()),
+        Some(place) if !text.contains("line ") => {
+            format!("line {} column {}: {text}", place.line(), place.column())
+        }
         _ => text,
     }
 }
@@ -195,7 +209,13 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
             f.write_str("a duration such as 20ms, 1s or 0")
         }
         fn visit_u64<E: de::Error>(self, number: u64) -> Result<Duration, E> {
-            if number == 0 { Ok(Duration::ZERO) } else { Err(E::custom(format!("{number} of what? Say {number}ms or {number}s"))) }
+            if number == 0 {
+                Ok(Duration::ZERO)
+            } else {
+                Err(E::custom(format!(
+                    "{number} of what? Say {number}ms or {number}s"
+                )))
+            }
         }
         fn visit_i64<E: de::Error>(self, number: i64) -> Result<Duration, E> {
             self.visit_u64(number.unsigned_abs())
@@ -204,7 +224,11 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
             if text == "0" {
                 return Ok(Duration::ZERO);
             }
-            humantime::parse_duration(text).map_err(|error| E::custom(format!("{text:?} is no duration such as 20ms or 1s: {error}")))
+            humantime::parse_duration(text).map_err(|error| {
+                E::custom(format!(
+                    "{text:?} is no duration such as 20ms or 1s: {error}"
+                ))
+            })
         }
     }
     deserializer.deserialize_any(Read)
@@ -236,8 +260,14 @@ mod tests {
 
     #[test]
     fn the_smallest_config_names_an_instance_a_key_and_a_model() {
-        let config = Config::parse("instances: { east: { keys: [k], deployments: { d: { model: gpt-4o } } } }").unwrap();
-        assert_eq!(config.instances["east"].deployments["d"].capacity, Capacity::Unlimited);
+        let config = Config::parse(
+            "instances: { east: { keys: [k], deployments: { d: { model: gpt-4o } } } }",
+        )
+        .unwrap();
+        assert_eq!(
+            config.instances["east"].deployments["d"].capacity,
+            Capacity::Unlimited
+        );
         assert_eq!(config.instances["east"].address.port(), 0);
     }
 
@@ -248,15 +278,28 @@ mod tests {
         )
         .unwrap();
         let deployment = &config.instances["e"].deployments["d"];
-        assert_eq!(deployment.capacity, Capacity::Ptu { tokens_per_minute: 30000 });
+        assert_eq!(
+            deployment.capacity,
+            Capacity::Ptu {
+                tokens_per_minute: 30000
+            }
+        );
         let first = deployment.latency.first_token.unwrap();
         assert_eq!(first.p99.unwrap().0, Duration::from_secs(1));
-        assert_eq!(deployment.latency.between_tokens.unwrap().median.0, Duration::ZERO);
+        assert_eq!(
+            deployment.latency.between_tokens.unwrap().median.0,
+            Duration::ZERO
+        );
     }
 
     #[test]
     fn a_mistake_is_told_with_its_line_and_column() {
-        let error = Config::parse("seed: 1\ninstances:\n  e:\n    adress: 127.0.0.1:1\n").unwrap_err().to_string();
-        assert!(error.contains("adress") && error.contains("line 4"), "{error}");
+        let error = Config::parse("seed: 1\ninstances:\n  e:\n    adress: 127.0.0.1:1\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("adress") && error.contains("line 4"),
+            "{error}"
+        );
     }
 }

@@ -35,43 +35,76 @@ enum Reply {
 }
 
 impl Service for Control {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, _fate: Fate) -> Result<Response<Body>, BrokenOff> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        _fate: Fate,
+    ) -> Result<Response<Body>, BrokenOff> {
         let (parts, incoming) = request.into_parts();
-        let body = Limited::new(incoming, MOST_BODY).collect().await.map_err(|_| BrokenOff)?.to_bytes();
-        let (status, bytes) = match self.call(&parts.method, parts.uri.path(), parts.uri.query(), body).await {
+        let body = Limited::new(incoming, MOST_BODY)
+            .collect()
+            .await
+            .map_err(|_| BrokenOff)?
+            .to_bytes();
+        let (status, bytes) = match self
+            .call(&parts.method, parts.uri.path(), parts.uri.query(), body)
+            .await
+        {
             Reply::Said(json) => (StatusCode::OK, json),
             Reply::Done => (StatusCode::NO_CONTENT, Vec::new()),
-            Reply::Wrong(status, message) => (status, json!({ "error": message }).to_string().into_bytes()),
+            Reply::Wrong(status, message) => {
+                (status, json!({ "error": message }).to_string().into_bytes())
+            }
         };
         let mut response = Response::new(Body::uncounted(bytes));
         *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
         Ok(response)
     }
 }
 
 impl Control {
     async fn call(&self, method: &Method, path: &str, query: Option<&str>, body: Bytes) -> Reply {
-        let decoded: Vec<String> =
-            path.split('/').skip(1).map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
+        let decoded: Vec<String> = path
+            .split('/')
+            .skip(1)
+            .map(|part| {
+                percent_encoding::percent_decode_str(part)
+                    .decode_utf8_lossy()
+                    .into_owned()
+            })
+            .collect();
         let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
         match (method.as_str(), parts.as_slice()) {
             ("GET", ["books"]) => said(&self.0.books()),
             ("DELETE", ["books"]) => done(self.0.clear_books()),
             ("GET", ["requests"]) => {
-                let instance = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("instance=")));
+                let instance = query.and_then(|query| {
+                    query
+                        .split('&')
+                        .find_map(|pair| pair.strip_prefix("instance="))
+                });
                 said(&self.0.requests(instance))
             }
             ("DELETE", ["requests"]) => done(self.0.clear_requests()),
-            ("PUT", ["instances", instance, "deployments", deployment, "fault"]) => match Fault::parse(&body) {
-                Ok(fault) => self.set(instance, deployment, Some(fault)),
-                Err(error) => wrong(error),
-            },
-            ("DELETE", ["instances", instance, "deployments", deployment, "fault"]) => self.set(instance, deployment, None),
-            ("GET", ["instances", instance, "deployments", deployment, "fault"]) => match self.0.fault(instance, named(deployment)) {
-                Ok(fault) => said(&fault),
-                Err(error) => wrong(error.to_string()),
-            },
+            ("PUT", ["instances", instance, "deployments", deployment, "fault"]) => {
+                match Fault::parse(&body) {
+                    Ok(fault) => self.set(instance, deployment, Some(fault)),
+                    Err(error) => wrong(error),
+                }
+            }
+            ("DELETE", ["instances", instance, "deployments", deployment, "fault"]) => {
+                self.set(instance, deployment, None)
+            }
+            ("GET", ["instances", instance, "deployments", deployment, "fault"]) => {
+                match self.0.fault(instance, named(deployment)) {
+                    Ok(fault) => said(&fault),
+                    Err(error) => wrong(error.to_string()),
+                }
+            }
             ("POST", ["instances", instance, "down"]) => settled(self.0.down(instance).await),
             ("POST", ["instances", instance, "up"]) => settled(self.0.up(instance).await),
             ("POST", ["tokens", "fault"]) => match serde_json::from_slice::<TokenFault>(&body) {
@@ -80,7 +113,10 @@ impl Control {
             },
             ("DELETE", ["tokens", "fault"]) => done(self.0.mint.set_fault(None)),
             ("POST", ["tokens", "revoke"]) => done(self.0.mint.revoke()),
-            _ => Reply::Wrong(StatusCode::BAD_REQUEST, format!("{method} {path} is no call of this endpoint; there are: {CALLS}")),
+            _ => Reply::Wrong(
+                StatusCode::BAD_REQUEST,
+                format!("{method} {path} is no call of this endpoint; there are: {CALLS}"),
+            ),
         }
     }
 
@@ -91,8 +127,19 @@ impl Control {
 
 impl House {
     /// Sets or clears a fault; `None` for a deployment means all of them.
-    pub(crate) fn set_fault(&self, instance: &str, deployment: Option<&str>, fault: Option<Fault>) -> Result<(), super::Unknown> {
-        let on_connect = matches!(fault, Some(Fault { kind: FaultKind::ResetOnConnect {}, .. }));
+    pub(crate) fn set_fault(
+        &self,
+        instance: &str,
+        deployment: Option<&str>,
+        fault: Option<Fault>,
+    ) -> Result<(), super::Unknown> {
+        let on_connect = matches!(
+            fault,
+            Some(Fault {
+                kind: FaultKind::ResetOnConnect {},
+                ..
+            })
+        );
         if on_connect && deployment.is_some() {
             return Err(super::Unknown::NotForOne);
         }
@@ -100,7 +147,11 @@ impl House {
         Ok(())
     }
 
-    pub(crate) fn fault(&self, instance: &str, deployment: Option<&str>) -> Result<Option<Fault>, super::Unknown> {
+    pub(crate) fn fault(
+        &self,
+        instance: &str,
+        deployment: Option<&str>,
+    ) -> Result<Option<Fault>, super::Unknown> {
         Ok(self.board(instance, deployment)?.current())
     }
 }

@@ -1,10 +1,6 @@
 //! A simulated deployment at run time: its capacity, its rhythm, its chance, its page in the books.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
@@ -63,13 +59,15 @@ impl Deployment {
 
     /// How long the next answer is, in tokens, if that was configured.
     pub(crate) fn output_tokens(&self, rng: &mut fastrand::Rng) -> Option<u64> {
-        self.output.map(|output| output.draw(rng).round().max(1.0) as u64)
+        self.output
+            .map(|output| output.draw(rng).round().max(1.0) as u64)
     }
 
     /// Models that think before they answer spend tokens on it that nobody sees.
     pub(crate) fn reasons(&self) -> bool {
         let model = self.base_model.as_bytes();
-        self.base_model.starts_with("gpt-5") || (model.first() == Some(&b'o') && model.get(1).is_some_and(u8::is_ascii_digit))
+        self.base_model.starts_with("gpt-5")
+            || (model.first() == Some(&b'o') && model.get(1).is_some_and(u8::is_ascii_digit))
     }
 
     /// How much of a prompt was cached: its opening, if an earlier request began in the same way.
@@ -92,7 +90,9 @@ impl Deployment {
 
 /// FNV-1a, 64 bits.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -100,21 +100,36 @@ mod tests {
     use super::*;
 
     fn deployment(model: &str) -> Deployment {
-        let yaml = format!("instances: {{ i: {{ deployments: {{ d: {{ model: {model}, version: '1' }} }} }} }}");
+        let yaml = format!(
+            "instances: {{ i: {{ deployments: {{ d: {{ model: {model}, version: '1' }} }} }} }}"
+        );
         let config = config::Config::parse(&yaml).unwrap();
-        Deployment::new("d", &config.instances["i"].deployments["d"], 7, Instant::now())
+        Deployment::new(
+            "d",
+            &config.instances["i"].deployments["d"],
+            7,
+            Instant::now(),
+        )
     }
 
     #[test]
     fn a_long_prompt_is_cached_from_its_second_time_on() {
         let (deployment, body) = (deployment("gpt-4o"), vec![b'x'; 8_000]);
-        assert_eq!([0; 3].map(|_| deployment.cached_tokens(2_000, &body)), [0, 1_024, 1_024]);
+        assert_eq!(
+            [0; 3].map(|_| deployment.cached_tokens(2_000, &body)),
+            [0, 1_024, 1_024]
+        );
         assert_eq!(deployment.cached_tokens(900, &body), 0);
     }
 
     #[test]
     fn reasoning_models_are_known_by_name() {
-        for (model, reasons) in [("o3-mini", true), ("gpt-5", true), ("gpt-4o", false), ("oasis", false)] {
+        for (model, reasons) in [
+            ("o3-mini", true),
+            ("gpt-5", true),
+            ("gpt-4o", false),
+            ("oasis", false),
+        ] {
             assert_eq!(deployment(model).reasons(), reasons, "{model}");
         }
     }

@@ -36,27 +36,52 @@ pub(crate) fn answer(call: Call<'_>) -> Result<Answer, Refusal> {
     let asked: Ask = ask::read(call.body)?;
     let inputs = inputs(asked.input.ok_or_else(|| Refusal::missing("input"))?);
     if inputs.is_empty() || inputs.len() > MOST_INPUTS {
-        return Err(Refusal::invalid("'$.input' is invalid. Use 1 to 2048 inputs.", Some("input"), None));
+        return Err(Refusal::invalid(
+            "'$.input' is invalid. Use 1 to 2048 inputs.",
+            Some("input"),
+            None,
+        ));
     }
-    let usual = if call.deployment.base_model.contains("3-large") { 3072 } else { 1536 };
+    let usual = if call.deployment.base_model.contains("3-large") {
+        3072
+    } else {
+        1536
+    };
     let dimensions = asked.dimensions.unwrap_or(usual);
     if !(1..=MOST_DIMENSIONS).contains(&dimensions) {
-        return Err(Refusal::invalid("Invalid value for 'dimensions'.", Some("dimensions"), None));
+        return Err(Refusal::invalid(
+            "Invalid value for 'dimensions'.",
+            Some("dimensions"),
+            None,
+        ));
     }
     let base64 = asked.encoding_format.as_deref() == Some("base64");
     let prompt = call.prompt(inputs.iter().map(|(_, tokens)| tokens).sum())?;
     let data: Vec<Value> = inputs.iter().enumerate().map(|(index, (seed, _))| {
         json!({ "object": "embedding", "index": index, "embedding": written(&vector(*seed, dimensions), base64) })
     }).collect();
-    let usage = json!({ "prompt_tokens": prompt.prompt_tokens, "total_tokens": prompt.prompt_tokens });
-    let form = Form::json(&json!({ "object": "list", "data": data, "model": call.deployment.model, "usage": usage }));
-    Ok(Answer { estimate: estimate(prompt, Some(0), 1), spent: prompt, form })
+    let usage =
+        json!({ "prompt_tokens": prompt.prompt_tokens, "total_tokens": prompt.prompt_tokens });
+    let form = Form::json(
+        &json!({ "object": "list", "data": data, "model": call.deployment.model, "usage": usage }),
+    );
+    Ok(Answer {
+        estimate: estimate(prompt, Some(0), 1),
+        spent: prompt,
+        form,
+    })
 }
 
 /// Each input's seed and its tokens.
 fn inputs(input: Input) -> Vec<(u64, u64)> {
     let text = |text: &String| (fnv(text.as_bytes()), (text.len() as u64).div_ceil(4).max(1));
-    let tokens = |list: &Vec<u64>| (list.iter().fold(0, |seed, token| fnv(&(seed ^ token).to_le_bytes())), list.len() as u64);
+    let tokens = |list: &Vec<u64>| {
+        (
+            list.iter()
+                .fold(0, |seed, token| fnv(&(seed ^ token).to_le_bytes())),
+            list.len() as u64,
+        )
+    };
     match input {
         Input::Text(one) => vec![text(&one)],
         Input::Texts(many) => many.iter().map(text).collect(),
@@ -69,7 +94,12 @@ fn inputs(input: Input) -> Vec<(u64, u64)> {
 fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut vector: Vec<f32> = (0..dimensions).map(|_| rng.f32() * 2.0 - 1.0).collect();
-    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    let length = vector
+        .iter()
+        .map(|x| x * x)
+        .sum::<f32>()
+        .sqrt()
+        .max(f32::MIN_POSITIVE);
     vector.iter_mut().for_each(|x| *x /= length);
     vector
 }
@@ -96,7 +126,12 @@ mod tests {
 
     #[test]
     fn every_form_of_input_is_counted() {
-        let count = |json: &str| inputs(serde_json::from_str(json).unwrap()).iter().map(|(_, tokens)| *tokens).collect::<Vec<_>>();
+        let count = |json: &str| {
+            inputs(serde_json::from_str(json).unwrap())
+                .iter()
+                .map(|(_, tokens)| *tokens)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(count("\"eight by\""), [2]);
         assert_eq!(count("[\"a\",\"b\"]"), [1, 1]);
         assert_eq!(count("[1,2,3]"), [3]);

@@ -6,7 +6,10 @@ const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n)]);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
 }
 
 /// Base64 with padding, as in `encoding_format: base64`.
@@ -24,8 +27,12 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
 fn sextets(bytes: &[u8], alphabet: &[u8; 64]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let packed = (0..3).fold(0u32, |packed, i| packed << 8 | u32::from(group.get(i).copied().unwrap_or(0)));
-        text.extend((0..=group.len()).map(|i| char::from(alphabet[(packed >> (18 - 6 * i) & 63) as usize])));
+        let packed = (0..3).fold(0u32, |packed, i| {
+            packed << 8 | u32::from(group.get(i).copied().unwrap_or(0))
+        });
+        text.extend(
+            (0..=group.len()).map(|i| char::from(alphabet[(packed >> (18 - 6 * i) & 63) as usize])),
+        );
     }
     text
 }
@@ -41,7 +48,14 @@ pub(crate) fn id(prefix: &str, letters: usize, rng: &mut fastrand::Rng) -> Strin
 /// A random UUID.
 pub(crate) fn uuid(rng: &mut fastrand::Rng) -> String {
     let digits = hex(&rng.u128(..).to_be_bytes());
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+    [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..],
+    ]
+    .join("-")
 }
 
 #[cfg(test)]

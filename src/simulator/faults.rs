@@ -93,16 +93,26 @@ impl FaultKind {
 
     fn check(&self) -> Result<(), String> {
         match self {
-            Self::Status { status, headers, .. } | Self::EarlyStatus { status, headers, .. } => {
+            Self::Status {
+                status, headers, ..
+            }
+            | Self::EarlyStatus {
+                status, headers, ..
+            } => {
                 if !(200..=599).contains(status) {
                     return Err(format!("status {status}: use 200 to 599"));
                 }
                 let odd = headers.iter().find(|(name, value)| {
-                    http::HeaderName::try_from(name.as_str()).is_err() || http::HeaderValue::try_from(value.as_str()).is_err()
+                    http::HeaderName::try_from(name.as_str()).is_err()
+                        || http::HeaderValue::try_from(value.as_str()).is_err()
                 });
-                odd.map_or(Ok(()), |(name, _)| Err(format!("header {name:?} can't be sent")))
+                odd.map_or(Ok(()), |(name, _)| {
+                    Err(format!("header {name:?} can't be sent"))
+                })
             }
-            Self::Throttle { seconds } if !(0.0..=86_400.0).contains(seconds) => Err(format!("seconds {seconds}: use 0 to 86400")),
+            Self::Throttle { seconds } if !(0.0..=86_400.0).contains(seconds) => {
+                Err(format!("seconds {seconds}: use 0 to 86400"))
+            }
             _ => Ok(()),
         }
     }
@@ -123,7 +133,11 @@ pub struct Fault {
 
 impl From<FaultKind> for Fault {
     fn from(kind: FaultKind) -> Self {
-        Self { kind, times: None, probability: None }
+        Self {
+            kind,
+            times: None,
+            probability: None,
+        }
     }
 }
 
@@ -135,17 +149,28 @@ impl Fault {
 
     /// An answer of this status, in Azure's shape.
     pub fn status(status: u16) -> Self {
-        FaultKind::Status { status, headers: BTreeMap::new(), body: None }.into()
+        FaultKind::Status {
+            status,
+            headers: BTreeMap::new(),
+            body: None,
+        }
+        .into()
     }
 
     /// The same fault, for so many requests only.
     pub fn times(self, times: u64) -> Self {
-        Self { times: Some(times), ..self }
+        Self {
+            times: Some(times),
+            ..self
+        }
     }
 
     /// The same fault, for this share of requests only.
     pub fn probability(self, probability: f64) -> Self {
-        Self { probability: Some(probability), ..self }
+        Self {
+            probability: Some(probability),
+            ..self
+        }
     }
 }
 
@@ -155,7 +180,10 @@ impl<'de> Deserialize<'de> for Fault {
         let mut fields = Map::<String, Value>::deserialize(deserializer)?;
         let mut number = |name: &str| match fields.remove(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => value.as_f64().map(Some).ok_or_else(|| de::Error::custom(format!("{name}: {value} is no number"))),
+            Some(value) => value
+                .as_f64()
+                .map(Some)
+                .ok_or_else(|| de::Error::custom(format!("{name}: {value} is no number"))),
         };
         let (times, probability) = (number("times")?, number("probability")?);
         if probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
@@ -164,9 +192,14 @@ impl<'de> Deserialize<'de> for Fault {
         if times.is_some_and(|n| n < 1.0 || n.fract() != 0.0) {
             return Err(de::Error::custom("times: use a whole number from 1"));
         }
-        let kind: FaultKind = serde_json::from_value(Value::Object(fields)).map_err(de::Error::custom)?;
+        let kind: FaultKind =
+            serde_json::from_value(Value::Object(fields)).map_err(de::Error::custom)?;
         kind.check().map_err(de::Error::custom)?;
-        Ok(Self { kind, times: times.map(|n| n as u64), probability })
+        Ok(Self {
+            kind,
+            times: times.map(|n| n as u64),
+            probability,
+        })
     }
 }
 
@@ -196,7 +229,12 @@ impl Board {
     }
 
     /// What happens to a request that comes now, of the faults that `concern` its stage.
-    pub(crate) fn draw(&self, now: Instant, rng: &mut fastrand::Rng, concern: impl Fn(&FaultKind) -> bool) -> Option<FaultKind> {
+    pub(crate) fn draw(
+        &self,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+        concern: impl Fn(&FaultKind) -> bool,
+    ) -> Option<FaultKind> {
         let mut slot = self.0.lock();
         let armed = slot.as_mut()?;
         if !concern(&armed.fault.kind) {
@@ -204,7 +242,8 @@ impl Board {
         }
         let mut kind = armed.fault.kind.clone();
         if let FaultKind::Throttle { seconds } = &mut kind {
-            let left = Duration::from_secs_f64(*seconds).saturating_sub(now.saturating_duration_since(armed.since));
+            let left = Duration::from_secs_f64(*seconds)
+                .saturating_sub(now.saturating_duration_since(armed.since));
             if left.is_zero() {
                 *slot = None;
                 return None;
@@ -244,7 +283,10 @@ mod tests {
     fn a_throttle_counts_down_and_ends_by_itself() {
         let (now, board) = (Instant::now(), Board::default());
         board.set(Some(FaultKind::Throttle { seconds: 5.0 }.into()), now);
-        assert_eq!(draw(&board, now + Duration::from_secs(2)), Some(FaultKind::Throttle { seconds: 3.0 }));
+        assert_eq!(
+            draw(&board, now + Duration::from_secs(2)),
+            Some(FaultKind::Throttle { seconds: 3.0 })
+        );
         assert_eq!(draw(&board, now + Duration::from_secs(5)), None);
         assert_eq!(board.current(), None);
     }
@@ -254,7 +296,9 @@ mod tests {
         let (now, board) = (Instant::now(), Board::default());
         board.set(Some(Fault::status(500).probability(0.2)), now);
         let mut rng = fastrand::Rng::with_seed(7);
-        let struck = (0..10_000).filter(|_| board.draw(now, &mut rng, |_| true).is_some()).count();
+        let struck = (0..10_000)
+            .filter(|_| board.draw(now, &mut rng, |_| true).is_some())
+            .count();
         assert!((1_850..2_150).contains(&struck), "{struck}");
     }
 
@@ -262,7 +306,10 @@ mod tests {
     fn a_fault_of_another_stage_is_neither_drawn_nor_counted() {
         let (now, board) = (Instant::now(), Board::default());
         board.set(Some(Fault::status(500).times(1)), now);
-        assert_eq!(board.draw(now, &mut fastrand::Rng::with_seed(1), FaultKind::is_early), None);
+        assert_eq!(
+            board.draw(now, &mut fastrand::Rng::with_seed(1), FaultKind::is_early),
+            None
+        );
         assert!(draw(&board, now).is_some());
     }
 
@@ -280,6 +327,9 @@ mod tests {
     fn a_fault_reads_back_as_it_was_written() {
         let json = r#"{"kind":"stream_error","after_events":2,"event":"data: {}","times":3}"#;
         let fault = Fault::parse(json.as_bytes()).unwrap();
-        assert_eq!(Fault::parse(&serde_json::to_vec(&fault).unwrap()).unwrap(), fault);
+        assert_eq!(
+            Fault::parse(&serde_json::to_vec(&fault).unwrap()).unwrap(),
+            fault
+        );
     }
 }

@@ -17,7 +17,10 @@ const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-reque
 pub(crate) fn azure(region: &HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(24);
     let fixed = [
-        ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
+        (
+            "strict-transport-security",
+            "max-age=31536000; includeSubDomains; preload",
+        ),
         ("x-content-type-options", "nosniff"),
         ("x-accel-buffering", "no"),
         ("x-ms-rai-invoked", "true"),
@@ -25,21 +28,35 @@ pub(crate) fn azure(region: &HeaderValue) -> HeaderMap {
         ("x-envoy-upstream-service-time", "1"),
     ];
     for (name, value) in fixed {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     headers.insert(HeaderName::from_static("x-ms-region"), region.clone());
     headers
 }
 
 /// What differs from request to request: ids for support, the caller's own echoed, and an affinity cookie.
-pub(crate) fn identify(headers: &mut HeaderMap, request: &HeaderMap, azure: bool, rng: &mut fastrand::Rng) {
+pub(crate) fn identify(
+    headers: &mut HeaderMap,
+    request: &HeaderMap,
+    azure: bool,
+    rng: &mut fastrand::Rng,
+) {
     let id = text(&encode::uuid(rng));
     if azure {
         headers.insert(HeaderName::from_static("apim-request-id"), id.clone());
         headers.insert(HeaderName::from_static("x-ms-request-id"), id.clone());
-        let echo = request.get(CLIENT_REQUEST_ID).cloned().unwrap_or(HeaderValue::from_static("Not-Set"));
+        let echo = request
+            .get(CLIENT_REQUEST_ID)
+            .cloned()
+            .unwrap_or(HeaderValue::from_static("Not-Set"));
         headers.insert(CLIENT_REQUEST_ID, echo);
-        let affinity = format!("ARRAffinity={:016x}; Path=/; HttpOnly; Secure; SameSite=None", rng.u64(..));
+        let affinity = format!(
+            "ARRAffinity={:016x}; Path=/; HttpOnly; Secure; SameSite=None",
+            rng.u64(..)
+        );
         headers.insert(header::SET_COOKIE, text(&affinity));
     }
     headers.insert(HeaderName::from_static("x-request-id"), id);
@@ -52,7 +69,14 @@ pub(crate) fn tell_standing(headers: &mut HeaderMap, standing: &Standing) {
         Standing::Ptu { utilization } => {
             headers.insert(UTILIZATION, text(&format!("{utilization:.1}%")));
         }
-        Standing::Standard { limit_requests, limit_tokens, remaining_requests, remaining_tokens, reset_requests, reset_tokens } => {
+        Standing::Standard {
+            limit_requests,
+            limit_tokens,
+            remaining_requests,
+            remaining_tokens,
+            reset_requests,
+            reset_tokens,
+        } => {
             headers.insert(LIMIT_REQUESTS, limit_requests.into());
             headers.insert(LIMIT_TOKENS, limit_tokens.into());
             headers.insert(REMAINING_REQUESTS, remaining_requests.into());

@@ -17,11 +17,21 @@ pub(crate) struct LogNormal {
 }
 
 impl LogNormal {
-    pub(crate) const ZERO: Self = Self { median: 0.0, sigma: 0.0 };
+    pub(crate) const ZERO: Self = Self {
+        median: 0.0,
+        sigma: 0.0,
+    };
 
     pub(crate) fn new(median: f64, p99: f64) -> Self {
-        let sigma = if median > 0.0 && p99 > median { (p99 / median).ln() / Z99 } else { 0.0 };
-        Self { median: median.max(0.0), sigma }
+        let sigma = if median > 0.0 && p99 > median {
+            (p99 / median).ln() / Z99
+        } else {
+            0.0
+        };
+        Self {
+            median: median.max(0.0),
+            sigma,
+        }
     }
 
     pub(crate) fn is_zero(self) -> bool {
@@ -62,12 +72,19 @@ pub(crate) struct Rhythm {
 impl Rhythm {
     pub(crate) fn of(latency: &config::Latency) -> Self {
         let read = |spread: Option<Spread<Pause>>| spread.map_or(LogNormal::ZERO, LogNormal::from);
-        Self { first: read(latency.first_token), between: read(latency.between_tokens) }
+        Self {
+            first: read(latency.first_token),
+            between: read(latency.between_tokens),
+        }
     }
 
     /// The wait before the token of that number, counted from 0.
     pub(crate) fn before(self, token: u64, rng: &mut fastrand::Rng) -> Duration {
-        seconds(if token == 0 { self.first.draw(rng) } else { self.between.draw(rng) })
+        seconds(if token == 0 {
+            self.first.draw(rng)
+        } else {
+            self.between.draw(rng)
+        })
     }
 
     /// The wait for a whole answer of so many tokens.
@@ -94,14 +111,21 @@ mod tests {
         let (spread, mut rng) = (LogNormal::new(0.3, 1.0), fastrand::Rng::with_seed(7));
         let mut draws: Vec<f64> = (0..20_000).map(|_| spread.draw(&mut rng)).collect();
         draws.sort_by(f64::total_cmp);
-        assert!((draws[10_000] - 0.3).abs() < 0.01, "median {}", draws[10_000]);
+        assert!(
+            (draws[10_000] - 0.3).abs() < 0.01,
+            "median {}",
+            draws[10_000]
+        );
         assert!((draws[19_800] - 1.0).abs() < 0.08, "p99 {}", draws[19_800]);
     }
 
     #[test]
     fn no_latency_is_no_wait_at_all() {
         let rhythm = Rhythm::of(&config::Latency::default());
-        assert_eq!(rhythm.whole(500, &mut fastrand::Rng::with_seed(1)), Duration::ZERO);
+        assert_eq!(
+            rhythm.whole(500, &mut fastrand::Rng::with_seed(1)),
+            Duration::ZERO
+        );
     }
 
     #[test]

@@ -23,9 +23,18 @@ pub(crate) enum Limit {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Standing {
     Unlimited,
-    Standard { limit_requests: u64, limit_tokens: u64, remaining_requests: u64, remaining_tokens: u64, reset_requests: Duration, reset_tokens: Duration },
+    Standard {
+        limit_requests: u64,
+        limit_tokens: u64,
+        remaining_requests: u64,
+        remaining_tokens: u64,
+        reset_requests: Duration,
+        reset_tokens: Duration,
+    },
     /// Percent of the provisioned capacity in use.
-    Ptu { utilization: f64 },
+    Ptu {
+        utilization: f64,
+    },
 }
 
 /// A no, with the wait after which a yes is possible.
@@ -48,10 +57,15 @@ impl Limiter {
     pub(crate) fn new(capacity: Capacity, now: Instant) -> Self {
         match capacity {
             Capacity::Unlimited => Self::Unlimited,
-            Capacity::Standard { tokens_per_minute, requests_per_minute } => {
-                Self::Standard(Counters::new(tokens_per_minute, requests_per_minute, now))
-            }
-            Capacity::Ptu { tokens_per_minute } => Self::Ptu(Bucket { per_minute: tokens_per_minute, level: 0.0, at: now }),
+            Capacity::Standard {
+                tokens_per_minute,
+                requests_per_minute,
+            } => Self::Standard(Counters::new(tokens_per_minute, requests_per_minute, now)),
+            Capacity::Ptu { tokens_per_minute } => Self::Ptu(Bucket {
+                per_minute: tokens_per_minute,
+                level: 0.0,
+                at: now,
+            }),
         }
     }
 
@@ -104,8 +118,17 @@ impl Window {
 
 impl Counters {
     fn new(tokens_per_minute: u64, requests_per_minute: u64, now: Instant) -> Self {
-        let window = |length| Window { length, since: now, used: 0 };
-        Self { tokens_per_minute, requests_per_minute, tokens: window(MINUTE), requests: window(REQUEST_WINDOW) }
+        let window = |length| Window {
+            length,
+            since: now,
+            used: 0,
+        };
+        Self {
+            tokens_per_minute,
+            requests_per_minute,
+            tokens: window(MINUTE),
+            requests: window(REQUEST_WINDOW),
+        }
     }
 
     /// The share of requests per minute that falls to one window, at least one.
@@ -117,10 +140,18 @@ impl Counters {
         self.tokens.roll(now);
         self.requests.roll(now);
         if self.requests.used >= self.requests_per_window() {
-            return Err(Throttled { limit: Limit::Calls, wait: self.requests.ends_in(now), standing: self.standing(now) });
+            return Err(Throttled {
+                limit: Limit::Calls,
+                wait: self.requests.ends_in(now),
+                standing: self.standing(now),
+            });
         }
         if self.tokens.used + estimate > self.tokens_per_minute {
-            return Err(Throttled { limit: Limit::Tokens, wait: self.tokens.ends_in(now), standing: self.standing(now) });
+            return Err(Throttled {
+                limit: Limit::Tokens,
+                wait: self.tokens.ends_in(now),
+                standing: self.standing(now),
+            });
         }
         self.tokens.used += estimate;
         self.requests.used += 1;
@@ -131,7 +162,9 @@ impl Counters {
         Standing::Standard {
             limit_requests: self.requests_per_minute,
             limit_tokens: self.tokens_per_minute,
-            remaining_requests: self.requests_per_window().saturating_sub(self.requests.used),
+            remaining_requests: self
+                .requests_per_window()
+                .saturating_sub(self.requests.used),
             remaining_tokens: self.tokens_per_minute.saturating_sub(self.tokens.used),
             reset_requests: self.requests.ends_in(now),
             reset_tokens: self.tokens.ends_in(now),
@@ -168,11 +201,21 @@ impl Bucket {
         let over = self.level - self.per_minute as f64;
         if over >= 0.0 {
             // A moment more than the exact time, so that coming back then is never too early.
-            let wait = Duration::from_secs_f64((over / self.per_second().max(f64::MIN_POSITIVE)).min(86_400.0)) + Duration::from_millis(1);
-            return Err(Throttled { limit: Limit::Tokens, wait, standing: Standing::Ptu { utilization: self.utilization() } });
+            let wait = Duration::from_secs_f64(
+                (over / self.per_second().max(f64::MIN_POSITIVE)).min(86_400.0),
+            ) + Duration::from_millis(1);
+            return Err(Throttled {
+                limit: Limit::Tokens,
+                wait,
+                standing: Standing::Ptu {
+                    utilization: self.utilization(),
+                },
+            });
         }
         self.level += estimate as f64;
-        Ok(Standing::Ptu { utilization: self.utilization() })
+        Ok(Standing::Ptu {
+            utilization: self.utilization(),
+        })
     }
 }
 
@@ -181,7 +224,13 @@ mod tests {
     use super::*;
 
     fn standard(tokens_per_minute: u64, requests_per_minute: u64, now: Instant) -> Limiter {
-        Limiter::new(Capacity::Standard { tokens_per_minute, requests_per_minute }, now)
+        Limiter::new(
+            Capacity::Standard {
+                tokens_per_minute,
+                requests_per_minute,
+            },
+            now,
+        )
     }
 
     fn ptu(tokens_per_minute: u64, now: Instant) -> Limiter {
@@ -218,7 +267,13 @@ mod tests {
         let t = Instant::now();
         let mut limiter = standard(100, 600, t);
         assert!(limiter.admit(101, t).is_err());
-        assert!(matches!(limiter.admit(100, t), Ok(Standing::Standard { remaining_tokens: 0, .. })));
+        assert!(matches!(
+            limiter.admit(100, t),
+            Ok(Standing::Standard {
+                remaining_tokens: 0,
+                ..
+            })
+        ));
     }
 
     #[test]
@@ -234,7 +289,10 @@ mod tests {
     fn a_full_ptu_refuses_until_enough_has_leaked() {
         let t = Instant::now();
         let mut limiter = ptu(600, t); // leaks 10 a second
-        assert!(limiter.admit(650, t).is_ok(), "the call that crosses 100 % still gets in");
+        assert!(
+            limiter.admit(650, t).is_ok(),
+            "the call that crosses 100 % still gets in"
+        );
         let no = limiter.admit(1, t).unwrap_err();
         assert_eq!(no.wait, secs(5) + Duration::from_millis(1));
         assert!(limiter.admit(1, t + secs(4)).is_err());
@@ -248,7 +306,10 @@ mod tests {
         limiter.admit(600, t).unwrap();
         assert!(limiter.admit(1, t).is_err());
         limiter.settle(600, 60, t);
-        assert_eq!(limiter.admit(60, t).unwrap(), Standing::Ptu { utilization: 20.0 });
+        assert_eq!(
+            limiter.admit(60, t).unwrap(),
+            Standing::Ptu { utilization: 20.0 }
+        );
     }
 
     #[test]
@@ -256,6 +317,9 @@ mod tests {
         let t = Instant::now();
         let mut limiter = ptu(600, t);
         limiter.admit(300, t).unwrap();
-        assert_eq!(limiter.admit(0, t + secs(15)).unwrap(), Standing::Ptu { utilization: 25.0 });
+        assert_eq!(
+            limiter.admit(0, t + secs(15)).unwrap(),
+            Standing::Ptu { utilization: 25.0 }
+        );
     }
 }

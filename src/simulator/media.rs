@@ -41,7 +41,11 @@ pub(crate) fn edit(call: Call<'_>) -> Result<Answer, Refusal> {
 }
 
 fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<Answer, Refusal> {
-    let spent = Spent { prompt_tokens: (prompt as u64).div_ceil(4), cached_tokens: 0, completion_tokens: 272 * count.clamp(1, 10) };
+    let spent = Spent {
+        prompt_tokens: (prompt as u64).div_ceil(4),
+        cached_tokens: 0,
+        completion_tokens: 272 * count.clamp(1, 10),
+    };
     let image = json!({ "b64_json": encode::base64(PIXEL) });
     let form = Form::json(&json!({
         "created": call.created, "data": vec![image; count.clamp(1, 10) as usize],
@@ -50,7 +54,11 @@ fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<Answer, Refusal>
             "output_tokens": spent.completion_tokens, "total_tokens": spent.prompt_tokens + spent.completion_tokens,
         },
     }));
-    Ok(Answer { estimate: estimate(spent, Some(0), 1), spent, form })
+    Ok(Answer {
+        estimate: estimate(spent, Some(0), 1),
+        spent,
+        form,
+    })
 }
 
 /// Speech from text: an audio file.
@@ -62,7 +70,14 @@ pub(crate) fn speak(call: Call<'_>) -> Result<Answer, Refusal> {
     let asked: Ask = ask::read(call.body)?;
     let input = asked.input.ok_or_else(|| Refusal::missing("input"))?;
     let spent = call.prompt((input.len() as u64).div_ceil(4))?;
-    Ok(Answer { estimate: estimate(spent, Some(0), 1), spent, form: Form::Whole { content_type: "audio/mpeg", bytes: SILENCE.to_vec() } })
+    Ok(Answer {
+        estimate: estimate(spent, Some(0), 1),
+        spent,
+        form: Form::Whole {
+            content_type: "audio/mpeg",
+            bytes: SILENCE.to_vec(),
+        },
+    })
 }
 
 /// Text from an audio file in a form, transcribed or translated.
@@ -71,12 +86,22 @@ pub(crate) fn hear(call: Call<'_>) -> Result<Answer, Refusal> {
         return Err(Refusal::missing("file"));
     }
     let format = ask::field(call.body, "response_format").map(String::from_utf8_lossy);
-    let spent = Spent { completion_tokens: 5, ..Spent::default() };
+    let spent = Spent {
+        completion_tokens: 5,
+        ..Spent::default()
+    };
     let verbose = |text: &str| json!({ "task": "transcribe", "language": "english", "duration": 1.0, "text": text, "segments": [] });
     let form = match format.as_deref() {
-        Some("text" | "srt" | "vtt") => Form::Whole { content_type: "text/plain; charset=utf-8", bytes: format!("{HEARD}\n").into_bytes() },
+        Some("text" | "srt" | "vtt") => Form::Whole {
+            content_type: "text/plain; charset=utf-8",
+            bytes: format!("{HEARD}\n").into_bytes(),
+        },
         Some("verbose_json") => Form::json(&verbose(HEARD)),
         _ => Form::json(&json!({ "text": HEARD })),
     };
-    Ok(Answer { estimate: estimate(Spent::default(), Some(0), 1), spent, form })
+    Ok(Answer {
+        estimate: estimate(Spent::default(), Some(0), 1),
+        spent,
+        form,
+    })
 }

@@ -10,14 +10,27 @@ use super::{deployment::Deployment, refusal::Refusal};
 const CREATED: u64 = 1_732_060_800;
 
 /// All models, or the one of that id; ids are those of base models, not of deployments (AZURE 17).
-pub(crate) fn list<'a>(deployments: impl Iterator<Item = &'a Arc<Deployment>>, id: Option<&str>, classic: bool) -> Result<Vec<u8>, Refusal> {
-    let mut names: Vec<&str> = deployments.map(|deployment| deployment.model.as_str()).collect();
+pub(crate) fn list<'a>(
+    deployments: impl Iterator<Item = &'a Arc<Deployment>>,
+    id: Option<&str>,
+    classic: bool,
+) -> Result<Vec<u8>, Refusal> {
+    let mut names: Vec<&str> = deployments
+        .map(|deployment| deployment.model.as_str())
+        .collect();
     names.sort_unstable();
     names.dedup();
     let model = if classic { classic_model } else { plain_model };
     let answer = match id {
-        None => json!({ "object": "list", "data": names.into_iter().map(model).collect::<Vec<_>>() }),
-        Some(id) => model(names.into_iter().find(|name| *name == id).ok_or_else(Refusal::no_resource)?),
+        None => {
+            json!({ "object": "list", "data": names.into_iter().map(model).collect::<Vec<_>>() })
+        }
+        Some(id) => model(
+            names
+                .into_iter()
+                .find(|name| *name == id)
+                .ok_or_else(Refusal::no_resource)?,
+        ),
     };
     Ok(answer.to_string().into_bytes())
 }

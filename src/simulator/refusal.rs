@@ -17,7 +17,11 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, error: Value) -> Self {
-        Self { status, body: json!({ "error": error }).to_string(), headers: Vec::new() }
+        Self {
+            status,
+            body: json!({ "error": error }).to_string(),
+            headers: Vec::new(),
+        }
     }
 
     fn coded(status: StatusCode, code: &str, message: &str) -> Self {
@@ -31,7 +35,11 @@ impl Refusal {
     }
 
     pub(crate) fn missing(param: &str) -> Self {
-        Self::invalid(&format!("Missing required parameter: '{param}'."), Some(param), Some("missing_required_parameter"))
+        Self::invalid(
+            &format!("Missing required parameter: '{param}'."),
+            Some(param),
+            Some("missing_required_parameter"),
+        )
     }
 
     pub(crate) fn not_json() -> Self {
@@ -85,7 +93,11 @@ impl Refusal {
     }
 
     pub(crate) fn too_large() -> Self {
-        Self::coded(StatusCode::PAYLOAD_TOO_LARGE, "413", "The request body is larger than this resource accepts.")
+        Self::coded(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "413",
+            "The request body is larger than this resource accepts.",
+        )
     }
 
     /// A 429 with both retry headers, as a deployment's own limit gives it.
@@ -97,15 +109,25 @@ impl Refusal {
         Self::too_many(limit, no.wait, operation, api_version)
     }
 
-    pub(crate) fn too_many(limit: &str, wait: Duration, operation: &str, api_version: &str) -> Self {
+    pub(crate) fn too_many(
+        limit: &str,
+        wait: Duration,
+        operation: &str,
+        api_version: &str,
+    ) -> Self {
         let seconds = whole_seconds(wait);
         let message = format!(
             "Requests to the {operation} Operation under Azure OpenAI API version {api_version} have exceeded {limit} rate limit of your current OpenAI S0 pricing tier. Please retry after {seconds} seconds. Please go here: https://aka.ms/oai/quotaincrease if you would like to further increase the default rate limit. For Free Account customers, upgrade to Pay as you Go here: https://aka.ms/429TrialUpgrade."
         );
         let mut refusal = Self::coded(StatusCode::TOO_MANY_REQUESTS, "429", &message);
         let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-        refusal.headers.push((HeaderName::from_static("retry-after-ms"), HeaderValue::from(millis)));
-        refusal.headers.push((http::header::RETRY_AFTER, HeaderValue::from(seconds)));
+        refusal.headers.push((
+            HeaderName::from_static("retry-after-ms"),
+            HeaderValue::from(millis),
+        ));
+        refusal
+            .headers
+            .push((http::header::RETRY_AFTER, HeaderValue::from(seconds)));
         refusal
     }
 
@@ -114,13 +136,29 @@ impl Refusal {
         match status.as_u16() {
             400 => Self::invalid("The request is invalid.", None, None),
             401 => Self::bad_key(),
-            403 => Self::coded(status, "403", "Access denied due to Virtual Network/Firewall rules."),
+            403 => Self::coded(
+                status,
+                "403",
+                "Access denied due to Virtual Network/Firewall rules.",
+            ),
             404 => Self::no_resource(),
             408 => Self::coded(status, "Timeout", "The operation was timeout."),
             429 => Self::coded(status, "429", "Rate limit is exceeded. Try again later."),
-            500 => Self::coded(status, "InternalServerError", "The server had an error while processing your request. Sorry about that!"),
-            503 => Self::coded(status, "ServiceUnavailable", "The service is temporarily unable to process your request. Please try again later."),
-            other => Self::coded(status, &other.to_string(), status.canonical_reason().unwrap_or("Error")),
+            500 => Self::coded(
+                status,
+                "InternalServerError",
+                "The server had an error while processing your request. Sorry about that!",
+            ),
+            503 => Self::coded(
+                status,
+                "ServiceUnavailable",
+                "The service is temporarily unable to process your request. Please try again later.",
+            ),
+            other => Self::coded(
+                status,
+                &other.to_string(),
+                status.canonical_reason().unwrap_or("Error"),
+            ),
         }
     }
 }
@@ -136,10 +174,31 @@ mod tests {
 
     #[test]
     fn a_429_says_its_wait_three_times_over() {
-        let refusal = Refusal::too_many("token", Duration::from_millis(5_400), "ChatCompletions_Create", "2024-10-21");
-        let header = |name: &str| refusal.headers.iter().find(|(n, _)| n == name).unwrap().1.to_str().unwrap().to_owned();
-        assert_eq!((header("retry-after-ms"), header("retry-after")), ("5400".into(), "6".into()));
-        assert!(refusal.body.contains("exceeded token rate limit") && refusal.body.contains("retry after 6 seconds"));
+        let refusal = Refusal::too_many(
+            "token",
+            Duration::from_millis(5_400),
+            "ChatCompletions_Create",
+            "2024-10-21",
+        );
+        let header = |name: &str| {
+            refusal
+                .headers
+                .iter()
+                .find(|(n, _)| n == name)
+                .unwrap()
+                .1
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(
+            (header("retry-after-ms"), header("retry-after")),
+            ("5400".into(), "6".into())
+        );
+        assert!(
+            refusal.body.contains("exceeded token rate limit")
+                && refusal.body.contains("retry after 6 seconds")
+        );
     }
 
     #[test]

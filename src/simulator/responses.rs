@@ -15,7 +15,11 @@ use super::{
 
 pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     let asked: Respond<'_> = ask::read(call.body)?;
-    let (last, characters, count) = match asked.input.as_ref().ok_or_else(|| Refusal::missing("input"))? {
+    let (last, characters, count) = match asked
+        .input
+        .as_ref()
+        .ok_or_else(|| Refusal::missing("input"))?
+    {
         Input::Text(text) => (&*text.text, text.characters, 1),
         Input::Items(items) => ask::survey(items),
     };
@@ -23,23 +27,48 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     let prompt = call.prompt(prompt_tokens(characters + instructions, count))?;
     let most = asked.max_output_tokens;
     let thought = call.thought(most);
-    let tools: Vec<Tool<'_>> = asked.tools.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let tools: Vec<Tool<'_>> = asked
+        .tools
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default();
     let item = match ask::calling(&tools, asked.tool_choice, last) {
         Some(calling) => Item::call(&mut call, calling),
         None => {
             let wanted = call.deployment.output_tokens(&mut call.rng);
             let reply = Reply::compose(last, wanted, most.map(|most| most - thought.min(most)));
-            Item { id: call.id("msg_", 48), reply, call: None }
+            Item {
+                id: call.id("msg_", 48),
+                reply,
+                call: None,
+            }
         }
     };
-    let spent = Spent { completion_tokens: item.reply.tokens() + thought, ..prompt };
+    let spent = Spent {
+        completion_tokens: item.reply.tokens() + thought,
+        ..prompt
+    };
     let whole = whole(&mut call, &asked, &item, spent, thought);
     let estimate = estimate(prompt, most, 1);
     if asked.stream.unwrap_or(false) {
-        let form = Form::Stream(Box::new(Events { whole, item, thought }));
-        return Ok(Answer { estimate, spent: prompt, form });
+        let form = Form::Stream(Box::new(Events {
+            whole,
+            item,
+            thought,
+        }));
+        return Ok(Answer {
+            estimate,
+            spent: prompt,
+            form,
+        });
     }
-    Ok(Answer { estimate, spent, form: Form::Whole { content_type: "application/json", bytes: bytes(&whole) } })
+    Ok(Answer {
+        estimate,
+        spent,
+        form: Form::Whole {
+            content_type: "application/json",
+            bytes: bytes(&whole),
+        },
+    })
 }
 
 /// The one thing an answer consists of: a message, or a function call.
@@ -57,8 +86,15 @@ struct Called {
 
 impl Item {
     fn call(call: &mut Call<'_>, Calling { name, arguments }: Calling) -> Self {
-        let called = Called { id: call.id("call_", 24), name };
-        Self { id: call.id("fc_", 48), reply: Reply::cut_up(arguments), call: Some(called) }
+        let called = Called {
+            id: call.id("call_", 24),
+            name,
+        };
+        Self {
+            id: call.id("fc_", 48),
+            reply: Reply::cut_up(arguments),
+            call: Some(called),
+        }
     }
 
     /// At its beginning an item is there, but empty.
@@ -69,14 +105,22 @@ impl Item {
                 json!({ "type": "function_call", "id": self.id, "status": status, "call_id": id, "name": name, "arguments": text })
             }
             None => {
-                let content = if begun { json!([]) } else { json!([part(text)]) };
+                let content = if begun {
+                    json!([])
+                } else {
+                    json!([part(text)])
+                };
                 json!({ "type": "message", "id": self.id, "status": status, "role": "assistant", "content": content })
             }
         }
     }
 
     fn status(&self) -> &'static str {
-        if self.reply.cut { "incomplete" } else { "completed" }
+        if self.reply.cut {
+            "incomplete"
+        } else {
+            "completed"
+        }
     }
 }
 
@@ -84,8 +128,18 @@ fn part(text: &str) -> Value {
     json!({ "type": "output_text", "annotations": [], "logprobs": [], "text": text })
 }
 
-fn whole(call: &mut Call<'_>, asked: &Respond<'_>, item: &Item, spent: Spent, thought: u64) -> Value {
-    let given = |raw: Option<&RawValue>, usual: Value| raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).filter(|v: &Value| !v.is_null()).unwrap_or(usual);
+fn whole(
+    call: &mut Call<'_>,
+    asked: &Respond<'_>,
+    item: &Item,
+    spent: Spent,
+    thought: u64,
+) -> Value {
+    let given = |raw: Option<&RawValue>, usual: Value| {
+        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .filter(|v: &Value| !v.is_null())
+            .unwrap_or(usual)
+    };
     let mut whole = json!({
         "id": call.id("resp_", 48), "object": "response", "created_at": call.created, "status": item.status(),
         "background": false, "error": null,
@@ -131,7 +185,10 @@ impl Events {
     fn delta(&self, at: usize) -> (&'static str, Value) {
         let (piece, id) = (self.item.reply.piece(at).unwrap_or_default(), &self.item.id);
         match self.item.call {
-            Some(_) => ("response.function_call_arguments.delta", json!({ "item_id": id, "output_index": 0, "delta": piece })),
+            Some(_) => (
+                "response.function_call_arguments.delta",
+                json!({ "item_id": id, "output_index": 0, "delta": piece }),
+            ),
             None => {
                 let delta = json!({ "item_id": id, "output_index": 0, "content_index": 0, "delta": piece, "logprobs": [] });
                 ("response.output_text.delta", delta)
@@ -141,17 +198,39 @@ impl Events {
 
     /// The events before the first delta.
     fn opening(&self) -> Vec<&'static str> {
-        let mut names = vec!["response.created", "response.in_progress", "response.output_item.added"];
-        names.extend(self.item.call.is_none().then_some("response.content_part.added"));
+        let mut names = vec![
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+        ];
+        names.extend(
+            self.item
+                .call
+                .is_none()
+                .then_some("response.content_part.added"),
+        );
         names
     }
 
     /// The events after the last delta.
     fn closing(&self) -> Vec<&'static str> {
-        let end = if self.item.reply.cut { "response.incomplete" } else { "response.completed" };
+        let end = if self.item.reply.cut {
+            "response.incomplete"
+        } else {
+            "response.completed"
+        };
         match self.item.call {
-            Some(_) => vec!["response.function_call_arguments.done", "response.output_item.done", end],
-            None => vec!["response.output_text.done", "response.content_part.done", "response.output_item.done", end],
+            Some(_) => vec![
+                "response.function_call_arguments.done",
+                "response.output_item.done",
+                end,
+            ],
+            None => vec![
+                "response.output_text.done",
+                "response.content_part.done",
+                "response.output_item.done",
+                end,
+            ],
         }
     }
 
@@ -159,14 +238,24 @@ impl Events {
         let (item, text) = (&self.item, self.item.reply.text());
         match name {
             "response.created" | "response.in_progress" => json!({ "response": self.unfinished() }),
-            "response.output_item.added" => json!({ "output_index": 0, "item": item.json("in_progress", true) }),
-            "response.content_part.added" => json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "part": part("") }),
-            "response.output_text.done" => json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "text": text, "logprobs": [] }),
-            "response.content_part.done" => json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "part": part(text) }),
+            "response.output_item.added" => {
+                json!({ "output_index": 0, "item": item.json("in_progress", true) })
+            }
+            "response.content_part.added" => {
+                json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "part": part("") })
+            }
+            "response.output_text.done" => {
+                json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "text": text, "logprobs": [] })
+            }
+            "response.content_part.done" => {
+                json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "part": part(text) })
+            }
             "response.function_call_arguments.done" => {
                 json!({ "item_id": item.id, "output_index": 0, "name": item.call.as_ref().map(|call| &call.name), "arguments": text })
             }
-            "response.output_item.done" => json!({ "output_index": 0, "item": item.json(item.status(), false) }),
+            "response.output_item.done" => {
+                json!({ "output_index": 0, "item": item.json(item.status(), false) })
+            }
             _ => json!({ "response": self.whole }),
         }
     }
@@ -177,7 +266,11 @@ impl Narration for Events {
         let (opening, deltas) = (self.opening(), self.item.reply.pieces());
         let (name, mut fields, beat) = if let Some(name) = opening.get(at) {
             // The item's beginning is where thinking ends.
-            let beat = if *name == "response.output_item.added" { Beat::Output(self.thought) } else { Beat::Frame };
+            let beat = if *name == "response.output_item.added" {
+                Beat::Output(self.thought)
+            } else {
+                Beat::Frame
+            };
             (*name, self.frame(name), beat)
         } else if at - opening.len() < deltas {
             let (name, fields) = self.delta(at - opening.len());
@@ -198,7 +291,8 @@ impl Narration for Events {
     fn error_event(&self) -> String {
         let mut response = self.unfinished();
         response["status"] = json!("failed");
-        let failed = json!({ "type": "response.failed", "sequence_number": 0, "response": response });
+        let failed =
+            json!({ "type": "response.failed", "sequence_number": 0, "response": response });
         let error = json!({ "type": "error", "sequence_number": 1, "error": {
             "type": "too_many_requests", "code": "rate_limit_exceeded", "param": null,
             "message": "Rate limit is exceeded. Try again in 5 seconds." } });

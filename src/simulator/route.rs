@@ -56,7 +56,10 @@ impl Operation {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// A model's work; without a deployment the body names it.
-    Call { operation: Operation, deployment: Option<String> },
+    Call {
+        operation: Operation,
+        deployment: Option<String>,
+    },
     /// The list of models, or one of them; `classic` has Azure's older shape.
     Models { id: Option<String>, classic: bool },
 }
@@ -74,9 +77,15 @@ pub(crate) struct Address {
 impl Address {
     pub(crate) fn of(method: &Method, uri: &Uri, kind: Kind, base_path: &str) -> Option<Self> {
         let (path, version) = (uri.path(), api_version(uri.query()));
-        let open = |route, version: Option<&str>| Self { route, api_version: version.unwrap_or("v1").to_owned(), key_as_bearer: true };
+        let open = |route, version: Option<&str>| Self {
+            route,
+            api_version: version.unwrap_or("v1").to_owned(),
+            key_as_bearer: true,
+        };
         if kind == Kind::Openai {
-            let rest = path.strip_prefix(base_path.trim_end_matches('/'))?.strip_prefix('/')?;
+            let rest = path
+                .strip_prefix(base_path.trim_end_matches('/'))?
+                .strip_prefix('/')?;
             return Some(open(in_body(method, rest, false)?, None));
         }
         let path = path.strip_prefix("/openai/")?;
@@ -89,15 +98,26 @@ impl Address {
             Some(rest) => in_path(method, rest)?,
             None => in_body(method, path, true)?,
         };
-        Some(Self { route, api_version, key_as_bearer: false })
+        Some(Self {
+            route,
+            api_version,
+            key_as_bearer: false,
+        })
     }
 }
 
 fn in_path(method: &Method, rest: &str) -> Option<Route> {
     let (name, operation) = rest.split_once('/')?;
-    let deployment = percent_encoding::percent_decode_str(name).decode_utf8().ok()?.into_owned();
-    let operation = Operation::of(operation).filter(|operation| *operation != Operation::Responses)?;
-    (method == Method::POST).then_some(Route::Call { operation, deployment: Some(deployment) })
+    let deployment = percent_encoding::percent_decode_str(name)
+        .decode_utf8()
+        .ok()?
+        .into_owned();
+    let operation =
+        Operation::of(operation).filter(|operation| *operation != Operation::Responses)?;
+    (method == Method::POST).then_some(Route::Call {
+        operation,
+        deployment: Some(deployment),
+    })
 }
 
 fn in_body(method: &Method, rest: &str, classic: bool) -> Option<Route> {
@@ -111,11 +131,17 @@ fn in_body(method: &Method, rest: &str, classic: bool) -> Option<Route> {
     let operation = Operation::of(rest)?;
     // Node's client sends image edits without a deployment (CLIENTS 2); everything else dated names one in the path.
     let known = !classic || matches!(operation, Operation::Responses | Operation::ImageEdits);
-    (method == Method::POST && known).then_some(Route::Call { operation, deployment: None })
+    (method == Method::POST && known).then_some(Route::Call {
+        operation,
+        deployment: None,
+    })
 }
 
 fn api_version(query: Option<&str>) -> Option<&str> {
-    query?.split('&').find_map(|pair| pair.strip_prefix("api-version=")).filter(|version| !version.is_empty())
+    query?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("api-version="))
+        .filter(|version| !version.is_empty())
 }
 
 #[cfg(test)]
@@ -127,25 +153,39 @@ mod tests {
     }
 
     fn call(operation: Operation, deployment: Option<&str>) -> Route {
-        Route::Call { operation, deployment: deployment.map(str::to_owned) }
+        Route::Call {
+            operation,
+            deployment: deployment.map(str::to_owned),
+        }
     }
 
     #[test]
     fn a_classic_path_names_its_deployment() {
-        let address = azure(Method::POST, "/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21").unwrap();
+        let address = azure(
+            Method::POST,
+            "/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21",
+        )
+        .unwrap();
         assert_eq!(address.route, call(Operation::Chat, Some("my dep")));
         assert_eq!(address.api_version, "2024-10-21");
     }
 
     #[test]
     fn a_classic_path_without_a_version_is_unknown() {
-        assert_eq!(azure(Method::POST, "/openai/deployments/d/chat/completions"), None);
+        assert_eq!(
+            azure(Method::POST, "/openai/deployments/d/chat/completions"),
+            None
+        );
         assert_eq!(azure(Method::POST, "/openai/responses?api-version="), None);
     }
 
     #[test]
     fn v1_paths_leave_the_deployment_to_the_body() {
-        for (path, operation) in [("chat/completions", Operation::Chat), ("responses", Operation::Responses), ("audio/speech", Operation::Speech)] {
+        for (path, operation) in [
+            ("chat/completions", Operation::Chat),
+            ("responses", Operation::Responses),
+            ("audio/speech", Operation::Speech),
+        ] {
             let address = azure(Method::POST, &format!("/openai/v1/{path}")).unwrap();
             assert_eq!(address.route, call(operation, None));
         }
@@ -153,7 +193,13 @@ mod tests {
 
     #[test]
     fn nothing_else_is_known() {
-        for path in ["/", "/openai", "/openai/v1/nothing", "/v1/chat/completions", "/openai/chat/completions?api-version=x"] {
+        for path in [
+            "/",
+            "/openai",
+            "/openai/v1/nothing",
+            "/v1/chat/completions",
+            "/openai/chat/completions?api-version=x",
+        ] {
             assert_eq!(azure(Method::POST, path), None, "{path}");
         }
         assert_eq!(azure(Method::GET, "/openai/v1/chat/completions"), None);
@@ -161,15 +207,30 @@ mod tests {
 
     #[test]
     fn models_are_listed_in_two_shapes() {
-        assert_eq!(azure(Method::GET, "/openai/v1/models").unwrap().route, Route::Models { id: None, classic: false });
+        assert_eq!(
+            azure(Method::GET, "/openai/v1/models").unwrap().route,
+            Route::Models {
+                id: None,
+                classic: false
+            }
+        );
         let one = azure(Method::GET, "/openai/models/m?api-version=2024-10-21").unwrap();
-        assert_eq!(one.route, Route::Models { id: Some("m".into()), classic: true });
+        assert_eq!(
+            one.route,
+            Route::Models {
+                id: Some("m".into()),
+                classic: true
+            }
+        );
     }
 
     #[test]
     fn a_plain_openai_server_lives_below_its_base_path() {
         let at = |uri: &str| Address::of(&Method::POST, &uri.parse().unwrap(), Kind::Openai, "/v1");
-        assert_eq!(at("/v1/embeddings").unwrap().route, call(Operation::Embeddings, None));
+        assert_eq!(
+            at("/v1/embeddings").unwrap().route,
+            call(Operation::Embeddings, None)
+        );
         assert_eq!(at("/openai/v1/embeddings"), None);
     }
 }

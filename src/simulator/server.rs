@@ -3,11 +3,7 @@
 //! A [`Door`] is one port. Closed, it refuses connections and has dropped all it had; opened again, it is the same
 //! port. What a request is answered with is the [`Service`]'s matter.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
@@ -36,7 +32,11 @@ pub(crate) trait Service: Send + Sync + 'static {
     }
 
     /// An answer, or an end without one.
-    fn answer(self: Arc<Self>, request: Request<Incoming>, fate: Fate) -> impl Future<Output = Result<Response<Body>, BrokenOff>> + Send;
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        fate: Fate,
+    ) -> impl Future<Output = Result<Response<Body>, BrokenOff>> + Send;
 }
 
 /// One port and what goes through it.
@@ -55,10 +55,19 @@ struct Open {
 
 impl<S: Service> Door<S> {
     /// Binds the port, any one for port 0, and lets callers in.
-    pub(crate) async fn open(address: SocketAddr, tls: Option<&Tls>, service: Arc<S>) -> io::Result<Self> {
+    pub(crate) async fn open(
+        address: SocketAddr,
+        tls: Option<&Tls>,
+        service: Arc<S>,
+    ) -> io::Result<Self> {
         let acceptor = tls.map(acceptor).transpose()?;
         let listener = bind(address).await?;
-        let door = Self { address: listener.local_addr()?, acceptor, service, open: Mutex::new(None) };
+        let door = Self {
+            address: listener.local_addr()?,
+            acceptor,
+            service,
+            open: Mutex::new(None),
+        };
         *door.open.lock().await = Some(door.accept(listener));
         Ok(door)
     }
@@ -87,16 +96,28 @@ impl<S: Service> Door<S> {
 
     fn accept(&self, listener: TcpListener) -> Open {
         let (close, closed) = oneshot::channel();
-        let accepting = tokio::spawn(accept(listener, self.acceptor.clone(), self.service.clone(), closed));
+        let accepting = tokio::spawn(accept(
+            listener,
+            self.acceptor.clone(),
+            self.service.clone(),
+            closed,
+        ));
         Open { close, accepting }
     }
 }
 
 async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
+    TcpListener::bind(address).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("can't listen on {address}: {error}"))
+    })
 }
 
-async fn accept<S: Service>(listener: TcpListener, acceptor: Option<TlsAcceptor>, service: Arc<S>, mut closed: oneshot::Receiver<()>) {
+async fn accept<S: Service>(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    service: Arc<S>,
+    mut closed: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -132,17 +153,22 @@ async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, ser
 }
 
 fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
-    let unreadable = |path: &std::path::Path, error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+    let unreadable = |path: &std::path::Path, error: &dyn std::fmt::Display| {
+        io::Error::other(format!("{}: {error}", path.display()))
+    };
     let chain = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(Iterator::collect)
         .map_err(|error| unreadable(&tls.certificate, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unreadable(&tls.key, &error))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| unreadable(&tls.certificate, &error))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unreadable(&tls.key, &error))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .map_err(io::Error::other)?
+    .with_no_client_auth()
+    .with_single_cert(chain, key)
+    .map_err(|error| unreadable(&tls.certificate, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 /// How much of the last user message an answer repeats.
 const ECHO: usize = 60;
 const FILLER: [&str; 24] = [
-    "water", "gathers", "above", "the", "dam", "and", "waits", "until", "a", "turbine", "is", "free", "while", "what", "can't",
-    "be", "taken", "spills", "over", "into", "the", "next", "channel", "slowly",
+    "water", "gathers", "above", "the", "dam", "and", "waits", "until", "a", "turbine", "is",
+    "free", "while", "what", "can't", "be", "taken", "spills", "over", "into", "the", "next",
+    "channel", "slowly",
 ];
 
 /// An answer's text, cut into tokens.
@@ -35,7 +36,11 @@ impl Reply {
         // The echo is never shortened for the distribution's sake: tests look for it.
         let wanted = wanted.map_or(0, size).max(ends.len());
         let length = wanted.min(most.map_or(usize::MAX, size).max(1));
-        for word in FILLER.iter().cycle().take(length.saturating_sub(ends.len())) {
+        for word in FILLER
+            .iter()
+            .cycle()
+            .take(length.saturating_sub(ends.len()))
+        {
             text.push(' ');
             text.push_str(word);
             ends.push(text.len());
@@ -48,9 +53,18 @@ impl Reply {
 
     /// This text in pieces of a few letters, as arguments stream.
     pub(crate) fn cut_up(text: String) -> Self {
-        let ends = text.char_indices().map(|(at, _)| at).skip(1).step_by(5).filter(|at| *at > 1);
+        let ends = text
+            .char_indices()
+            .map(|(at, _)| at)
+            .skip(1)
+            .step_by(5)
+            .filter(|at| *at > 1);
         let ends = ends.chain(std::iter::once(text.len())).collect();
-        Self { text, ends, cut: false }
+        Self {
+            text,
+            ends,
+            cut: false,
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -72,7 +86,10 @@ impl Reply {
 }
 
 fn ends(text: &str) -> Vec<usize> {
-    let spaces = text.char_indices().filter(|(at, c)| *c == ' ' && *at > 0).map(|(at, _)| at);
+    let spaces = text
+        .char_indices()
+        .filter(|(at, c)| *c == ' ' && *at > 0)
+        .map(|(at, _)| at);
     spaces.chain(std::iter::once(text.len())).collect()
 }
 
@@ -83,7 +100,8 @@ pub(crate) fn prompt_tokens(characters: u64, messages: u64) -> u64 {
 
 /// Valid JSON arguments for a function, by its JSON Schema.
 pub(crate) fn arguments(schema: Option<&serde_json::Value>) -> String {
-    sample(schema.unwrap_or(&serde_json::Value::Null), 0).map_or_else(|| "{}".into(), |value| value.to_string())
+    sample(schema.unwrap_or(&serde_json::Value::Null), 0)
+        .map_or_else(|| "{}".into(), |value| value.to_string())
 }
 
 fn sample(schema: &serde_json::Value, depth: usize) -> Option<serde_json::Value> {
@@ -100,11 +118,21 @@ fn sample(schema: &serde_json::Value, depth: usize) -> Option<serde_json::Value>
         Some("string") => json!("Paris"),
         Some("integer" | "number") => json!(1),
         Some("boolean") => json!(true),
-        Some("array") => Value::Array(schema.get("items").filter(|_| depth < 8).and_then(|items| sample(items, depth + 1)).into_iter().collect()),
+        Some("array") => Value::Array(
+            schema
+                .get("items")
+                .filter(|_| depth < 8)
+                .and_then(|items| sample(items, depth + 1))
+                .into_iter()
+                .collect(),
+        ),
         Some("null") => Value::Null,
         Some("object") | None if depth < 8 => {
             let properties = schema.get("properties").and_then(Value::as_object);
-            let fields = properties.into_iter().flatten().filter_map(|(name, schema)| Some((name.clone(), sample(schema, depth + 1)?)));
+            let fields = properties
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, schema)| Some((name.clone(), sample(schema, depth + 1)?)));
             Value::Object(fields.collect::<Map<_, _>>())
         }
         _ => return None,
@@ -125,7 +153,9 @@ mod tests {
     #[test]
     fn the_pieces_put_together_are_the_text() {
         let reply = Reply::compose("äöü  two spaces", Some(20), None);
-        let together: String = (0..reply.pieces()).filter_map(|at| reply.piece(at)).collect();
+        let together: String = (0..reply.pieces())
+            .filter_map(|at| reply.piece(at))
+            .collect();
         assert_eq!((together.as_str(), reply.tokens()), (reply.text(), 20));
     }
 
@@ -135,13 +165,18 @@ mod tests {
         assert_eq!((reply.tokens(), reply.cut), (10, true));
         let whole = Reply::compose("hello there", None, Some(10));
         assert_eq!((whole.tokens(), whole.cut), (4, false));
-        assert_eq!(Reply::compose("hello there", None, Some(2)).text(), "You said:");
+        assert_eq!(
+            Reply::compose("hello there", None, Some(2)).text(),
+            "You said:"
+        );
     }
 
     #[test]
     fn arguments_come_in_several_pieces() {
         let reply = Reply::cut_up(r#"{"city":"Malmö"}"#.into());
-        let together: String = (0..reply.pieces()).filter_map(|at| reply.piece(at)).collect();
+        let together: String = (0..reply.pieces())
+            .filter_map(|at| reply.piece(at))
+            .collect();
         assert!(reply.pieces() > 2 && together == reply.text());
     }
 
@@ -151,7 +186,10 @@ mod tests {
             "city": {"type": "string"}, "days": {"type": "integer"}, "unit": {"type": "string", "enum": ["celsius"]},
             "tags": {"type": "array", "items": {"type": "string"}}}});
         let arguments: serde_json::Value = serde_json::from_str(&arguments(Some(&schema))).unwrap();
-        assert_eq!(arguments, serde_json::json!({"city": "Paris", "days": 1, "unit": "celsius", "tags": ["Paris"]}));
+        assert_eq!(
+            arguments,
+            serde_json::json!({"city": "Paris", "days": 1, "unit": "celsius", "tags": ["Paris"]})
+        );
     }
 
     #[test]

@@ -50,8 +50,16 @@ struct Issued {
 
 impl Mint {
     pub(crate) fn new(lifetime: Duration, seed: u64) -> Self {
-        let state = State { rng: fastrand::Rng::with_seed(seed), out: HashMap::new(), book: TokenBook::default(), fault: None };
-        Self { lifetime, state: Mutex::new(state) }
+        let state = State {
+            rng: fastrand::Rng::with_seed(seed),
+            out: HashMap::new(),
+            book: TokenBook::default(),
+            fault: None,
+        };
+        Self {
+            lifetime,
+            state: Mutex::new(state),
+        }
     }
 
     pub(crate) fn lifetime(&self) -> Duration {
@@ -63,14 +71,24 @@ impl Mint {
         let mut state = self.state.lock();
         let token = token(audience, self.lifetime, &mut state.rng);
         state.out.retain(|_, issued| issued.until > now);
-        state.out.insert(token.clone(), Issued { until: now + self.lifetime, fits: fits(audience) });
+        state.out.insert(
+            token.clone(),
+            Issued {
+                until: now + self.lifetime,
+                fits: fits(audience),
+            },
+        );
         state.book.issued += 1;
         token
     }
 
     /// Whether this token opens an instance now.
     pub(crate) fn accepts(&self, token: &str, now: Instant) -> bool {
-        self.state.lock().out.get(token).is_some_and(|issued| issued.fits && issued.until > now)
+        self.state
+            .lock()
+            .out
+            .get(token)
+            .is_some_and(|issued| issued.fits && issued.until > now)
     }
 
     /// From now on none of the tokens issued so far is good.
@@ -105,7 +123,10 @@ impl Mint {
 
 /// `https://cognitiveservices.azure.com/`, with or without scheme, slash and `.default`.
 fn fits(audience: &str) -> bool {
-    let host = audience.trim_start_matches("https://").trim_end_matches(".default").trim_end_matches('/');
+    let host = audience
+        .trim_start_matches("https://")
+        .trim_end_matches(".default")
+        .trim_end_matches('/');
     AUDIENCES.contains(&host)
 }
 
@@ -119,11 +140,18 @@ fn token(audience: &str, lifetime: Duration, rng: &mut fastrand::Rng) -> String 
     let mut signature = [0; 64];
     rng.fill(&mut signature);
     let head = encode::base64url(br#"{"typ":"JWT","alg":"RS256","kid":"simulator"}"#);
-    [head, encode::base64url(claims.to_string().as_bytes()), encode::base64url(&signature)].join(".")
+    [
+        head,
+        encode::base64url(claims.to_string().as_bytes()),
+        encode::base64url(&signature),
+    ]
+    .join(".")
 }
 
 pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -150,7 +178,10 @@ mod tests {
         let (mint, t) = (mint(), Instant::now());
         let token = mint.issue("https://management.azure.com/", t);
         assert!(!mint.accepts(&token, t));
-        for audience in ["https://ai.azure.com/.default", "https://cognitiveservices.azure.com/"] {
+        for audience in [
+            "https://ai.azure.com/.default",
+            "https://cognitiveservices.azure.com/",
+        ] {
             assert!(mint.accepts(&mint.issue(audience, t), t), "{audience}");
         }
     }

@@ -33,7 +33,15 @@ struct Held {
 
 impl Visit {
     pub(crate) fn new(other: Arc<Mutex<Page>>, memory: Option<Memory>) -> Self {
-        Self { other, page: None, memory, held: None, spent: Spent::default(), ended: false, done: false }
+        Self {
+            other,
+            page: None,
+            memory,
+            held: None,
+            spent: Spent::default(),
+            ended: false,
+            done: false,
+        }
     }
 
     pub(crate) fn memory(&self) -> Option<&Memory> {
@@ -57,7 +65,10 @@ impl Visit {
 
     /// The limiter let this request in, at this estimate.
     pub(crate) fn hold(&mut self, deployment: Arc<Deployment>, estimate: u64) {
-        self.held = Some(Held { deployment, estimate });
+        self.held = Some(Held {
+            deployment,
+            estimate,
+        });
     }
 
     /// What came of it. The first word stands: a stream that breaks later was still answered with 200.
@@ -81,8 +92,12 @@ impl Visit {
             return;
         }
         if let Some(held) = self.held.take() {
-            let used = (self.spent.prompt_tokens - self.spent.cached_tokens) + self.spent.completion_tokens;
-            held.deployment.limiter.lock().settle(held.estimate, used, Instant::now());
+            let used = (self.spent.prompt_tokens - self.spent.cached_tokens)
+                + self.spent.completion_tokens;
+            held.deployment
+                .limiter
+                .lock()
+                .settle(held.estimate, used, Instant::now());
         }
         let spent = self.spent;
         self.page().lock().leave(spent, cancelled);
@@ -126,6 +141,14 @@ mod tests {
         visit.finish();
         drop(visit);
         let page = other.lock();
-        assert_eq!((page.requests, page.cancelled, page.status(200), page.by_status.len()), (1, 0, 1, 1));
+        assert_eq!(
+            (
+                page.requests,
+                page.cancelled,
+                page.status(200),
+                page.by_status.len()
+            ),
+            (1, 0, 1, 1)
+        );
     }
 }
