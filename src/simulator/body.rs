@@ -1,0 +1,270 @@
+//! An answer's body: whole, dribbled, or told event by event; and the ways in which it can break off.
+//!
+//! Owns the [`Visit`] while the answer is on its way: the visit is finished just before the last byte is handed
+//! over, so that whoever has read the whole answer finds it in the books.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::{latency::Rhythm, visit::Visit, wire::Fate};
+
+/// What was sent must have arrived before a reset, which would overtake it.
+const BEFORE_BREAKING: Duration = Duration::from_millis(20);
+/// How a dribbled answer is cut.
+const DRIBBLE: usize = 64;
+
+/// One event of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Part of the frame around the output: sent without waiting.
+    Frame,
+    /// Output: waits its turn, and counts as so many tokens.
+    Output(u64),
+}
+
+/// A stream's events, each worked out when its turn comes.
+pub(crate) trait Narration: Send {
+    /// Writes the event of that number, closing blank line included; `None` after the last.
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat>;
+    /// The API's own form of an error in mid-stream, without its closing blank line.
+    fn error_event(&self) -> String;
+}
+
+/// How an answer departs from the straight way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Twist {
+    pub(crate) delay: Option<Duration>,
+    pub(crate) breaks: Option<Break>,
+}
+
+/// Where a stream breaks, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Break {
+    pub(crate) after_events: usize,
+    pub(crate) how: How,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum How {
+    Reset,
+    Close,
+    /// `None`: the narration's own error event.
+    Error(Option<String>),
+}
+
+/// The transfer ends here without its end; hyper passes this on as a broken connection or stream.
+#[derive(Debug, thiserror::Error)]
+#[error("broken off on purpose")]
+pub(crate) struct BrokenOff;
+
+impl From<Infallible> for BrokenOff {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    Whole { bytes: Bytes, visit: Option<Visit> },
+    Told(Box<Told>),
+}
+
+impl Body {
+    pub(crate) fn whole(bytes: impl Into<Bytes>, visit: Visit) -> Self {
+        Self::Whole { bytes: bytes.into(), visit: Some(visit) }
+    }
+
+    /// A body that nobody counts.
+    pub(crate) fn uncounted(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole { bytes: bytes.into(), visit: None }
+    }
+
+    pub(crate) fn told(told: Told) -> Self {
+        Self::Told(Box::new(told))
+    }
+
+    /// A plain answer that comes slowly or not to its end.
+    pub(crate) fn dribbled(bytes: Vec<u8>, visit: Visit, twist: Twist, fate: Fate) -> Self {
+        let length = Some(bytes.len());
+        let breaks = twist.breaks.map(|b| Break { after_events: (bytes.len() / DRIBBLE / 2).max(1), ..b });
+        let twist = Twist { breaks, ..twist };
+        // A short answer must break before its end, too.
+        let cut = if twist.breaks.is_some() { DRIBBLE.min(bytes.len().div_ceil(2)).max(1) } else { DRIBBLE };
+        let narration = Box::new(Dribble { bytes, cut });
+        Self::told(Told { length, ..Told::new(narration, Rhythm::of(&super::config::Latency::default()), fastrand::Rng::with_seed(0), visit, twist, fate) })
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Whole { bytes, visit } => {
+                if let Some(mut visit) = visit.take() {
+                    visit.finish();
+                }
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Told(told) => told.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole { bytes, visit: None } if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
+            Self::Told(told) => told.length.map_or_else(SizeHint::default, |length| SizeHint::with_exact(length as u64)),
+        }
+    }
+}
+
+/// An answer on its way, event by event.
+pub(crate) struct Told {
+    narration: Box<dyn Narration>,
+    rhythm: Rhythm,
+    rng: fastrand::Rng,
+    visit: Visit,
+    twist: Twist,
+    fate: Fate,
+    /// Known for plain answers only.
+    length: Option<usize>,
+    at: usize,
+    outputs: u64,
+    /// Written, and waiting for its time.
+    next: Option<(Bytes, u64)>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    stage: Stage,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Telling,
+    Breaking,
+    Over,
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Told").field("at", &self.at).field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl Told {
+    pub(crate) fn new(narration: Box<dyn Narration>, rhythm: Rhythm, rng: fastrand::Rng, visit: Visit, twist: Twist, fate: Fate) -> Self {
+        let (length, at, outputs, next, sleep) = (None, 0, 0, None, None);
+        Self { narration, rhythm, rng, visit, twist, fate, length, at, outputs, next, sleep, stage: Stage::Telling }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        loop {
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(cx));
+                self.sleep = None;
+            }
+            match self.stage {
+                Stage::Over => return Poll::Ready(None),
+                Stage::Breaking => return Poll::Ready(Some(Err(self.break_off()))),
+                Stage::Telling => {}
+            }
+            if let Some((bytes, tokens)) = self.next.take() {
+                return Poll::Ready(Some(Ok(self.hand_over(bytes, tokens))));
+            }
+            if let Some(error) = self.meet_break() {
+                return Poll::Ready(Some(Ok(error)));
+            }
+            if self.stage == Stage::Telling && !self.prepare() {
+                self.stage = Stage::Over;
+                self.visit.finish();
+            }
+        }
+    }
+
+    /// Writes the next event and sets the wait before it; false if there is none.
+    fn prepare(&mut self) -> bool {
+        let mut out = Vec::with_capacity(512);
+        let Some(beat) = self.narration.event(self.at, &mut out) else { return false };
+        self.at += 1;
+        let (mut wait, mut tokens) = (self.twist.delay.unwrap_or_default(), 0);
+        if let Beat::Output(counted) = beat {
+            wait += self.rhythm.before(self.outputs, &mut self.rng);
+            self.outputs += 1;
+            tokens = counted;
+        }
+        self.next = Some((out.into(), tokens));
+        if !wait.is_zero() {
+            self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        true
+    }
+
+    /// Counts what goes out; looks ahead, since the last event finishes the visit.
+    fn hand_over(&mut self, bytes: Bytes, tokens: u64) -> Bytes {
+        self.visit.spent.completion_tokens += tokens;
+        if self.twist.breaks.as_ref().is_none_or(|b| b.after_events != self.at) && !self.prepare() {
+            self.stage = Stage::Over;
+            self.visit.finish();
+        }
+        bytes
+    }
+
+    /// At the place of the break: an error event to send, or the way to breaking off.
+    fn meet_break(&mut self) -> Option<Bytes> {
+        let here = self.twist.breaks.as_ref().is_some_and(|b| b.after_events == self.at);
+        let found = if here { self.twist.breaks.take()? } else { return None };
+        match found.how {
+            How::Error(event) => {
+                self.stage = Stage::Over;
+                self.visit.finish();
+                let event = event.unwrap_or_else(|| self.narration.error_event());
+                Some(format!("{event}\n\n").into())
+            }
+            how => {
+                if matches!(how, How::Reset) {
+                    self.fate.reset_at_end();
+                }
+                self.stage = Stage::Breaking;
+                self.sleep = Some(Box::pin(tokio::time::sleep(BEFORE_BREAKING)));
+                None
+            }
+        }
+    }
+
+    fn break_off(&mut self) -> BrokenOff {
+        self.stage = Stage::Over;
+        self.visit.finish();
+        BrokenOff
+    }
+}
+
+/// A plain answer in small pieces.
+struct Dribble {
+    bytes: Vec<u8>,
+    cut: usize,
+}
+
+impl Narration for Dribble {
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat> {
+        let piece = self.bytes.chunks(self.cut).nth(at)?;
+        out.extend_from_slice(piece);
+        Some(Beat::Frame)
+    }
+
+    fn error_event(&self) -> String {
+        String::new()
+    }
+}

@@ -1,0 +1,219 @@
+//! What was asked and what came of it: counted per deployment, and in `record: full` remembered per request.
+//!
+//! A [`Page`] counts one deployment; a [`Ring`] keeps the last requests. Both are read by the control endpoint
+//! and by tests in the same process. Invariant: `requests` = the sum of `by_status` + what has no outcome yet
+//! + those `cancelled` before they had one.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use serde::{Serialize, Serializer};
+
+/// How many requests the ring keeps.
+const KEPT: usize = 5_000;
+
+/// What came of a request: the status it was answered with, or the fault that left it without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ending {
+    Status(u16),
+    Fault(&'static str),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => status.fmt(f),
+            Self::Fault(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Serialize for Ending {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Tokens of a request or of many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// Cached ones included.
+    pub prompt_tokens: u64,
+    pub cached_tokens: u64,
+    /// As far as they were sent: a broken stream counts what went out.
+    pub completion_tokens: u64,
+}
+
+/// What one deployment saw.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Page {
+    pub requests: u64,
+    pub by_status: BTreeMap<Ending, u64>,
+    #[serde(flatten)]
+    pub spent: Spent,
+    /// Requests whose client left before the answer ended.
+    pub cancelled: u64,
+    /// Requests in flight now.
+    pub concurrent: u64,
+    /// The most there ever were at once.
+    pub concurrent_peak: u64,
+}
+
+impl Page {
+    /// How many requests were answered with this status.
+    pub fn status(&self, status: u16) -> u64 {
+        self.by_status.get(&Ending::Status(status)).copied().unwrap_or(0)
+    }
+
+    /// How many requests met this fault and got no status.
+    pub fn fault(&self, name: &str) -> u64 {
+        self.by_status.iter().find(|(ending, _)| matches!(ending, Ending::Fault(n) if *n == name)).map_or(0, |(_, n)| *n)
+    }
+
+    pub(crate) fn arrive(&mut self) {
+        self.requests += 1;
+        self.concurrent += 1;
+        self.concurrent_peak = self.concurrent_peak.max(self.concurrent);
+    }
+
+    pub(crate) fn note(&mut self, ending: Ending) {
+        *self.by_status.entry(ending).or_default() += 1;
+    }
+
+    pub(crate) fn leave(&mut self, spent: Spent, cancelled: bool) {
+        self.concurrent = self.concurrent.saturating_sub(1);
+        self.cancelled += u64::from(cancelled);
+        self.spent.prompt_tokens += spent.prompt_tokens;
+        self.spent.cached_tokens += spent.cached_tokens;
+        self.spent.completion_tokens += spent.completion_tokens;
+    }
+
+    /// Starts over; what is in flight stays in flight.
+    pub(crate) fn clear(&mut self) {
+        let concurrent = self.concurrent;
+        *self = Self { concurrent, concurrent_peak: concurrent, ..Self::default() };
+    }
+}
+
+/// Everything that was counted, at one moment.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Books {
+    pub instances: BTreeMap<String, InstanceBook>,
+    pub tokens: TokenBook,
+}
+
+/// One instance's pages.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct InstanceBook {
+    pub deployments: BTreeMap<String, Page>,
+    /// Requests that reached no deployment: lists, unknown paths and deployments, refused credentials.
+    pub other: Page,
+    /// Connections accepted so far.
+    pub connections: u64,
+}
+
+/// What the token endpoints did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TokenBook {
+    pub issued: u64,
+    /// Calls that got no token.
+    pub refused: u64,
+}
+
+impl Books {
+    /// One deployment's page; an empty one for a name that isn't simulated.
+    pub fn deployment(&self, instance: &str, deployment: &str) -> Page {
+        self.instances.get(instance).and_then(|book| book.deployments.get(deployment)).cloned().unwrap_or_default()
+    }
+}
+
+/// One request as it was seen.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Seen {
+    /// Milliseconds since the simulator started.
+    pub arrived_ms: u64,
+    pub instance: String,
+    /// Once it is known: in v1 paths the body tells.
+    pub deployment: Option<String>,
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    pub http_version: String,
+    /// In the order and the number they came.
+    pub headers: Vec<(String, String)>,
+    pub body_length: usize,
+    /// Hex; absent until the body was read.
+    pub body_sha256: Option<String>,
+    pub model: Option<String>,
+    /// The status answered, or the fault's name.
+    pub ending: Option<Ending>,
+    pub cancelled: bool,
+}
+
+/// One remembered request, filled in as it goes on.
+pub(crate) type Memory = Arc<Mutex<Seen>>;
+
+/// The last requests.
+#[derive(Debug, Default)]
+pub(crate) struct Ring(Mutex<VecDeque<Memory>>);
+
+impl Ring {
+    pub(crate) fn remember(&self, seen: Seen) -> Memory {
+        let memory = Arc::new(Mutex::new(seen));
+        let mut kept = self.0.lock();
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(memory.clone());
+        memory
+    }
+
+    /// Oldest first; of one instance, or of all.
+    pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<Seen> {
+        let kept = self.0.lock();
+        let all = kept.iter().map(|memory| memory.lock().clone());
+        all.filter(|seen| instance.is_none_or(|name| seen.instance == name)).collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_keeps_the_last_requests_only() {
+        let ring = Ring::default();
+        for arrived_ms in 0..5_010 {
+            ring.remember(Seen { arrived_ms, ..Seen::default() });
+        }
+        let kept = ring.requests(None);
+        assert_eq!((kept.len(), kept[0].arrived_ms), (5_000, 10));
+    }
+
+    #[test]
+    fn clearing_a_page_keeps_what_is_in_flight() {
+        let mut page = Page::default();
+        page.arrive();
+        page.clear();
+        assert_eq!((page.requests, page.concurrent), (0, 1));
+        page.leave(Spent::default(), true);
+        assert_eq!((page.concurrent, page.cancelled), (0, 1));
+    }
+
+    #[test]
+    fn statuses_and_faults_are_keys_of_one_table() {
+        let mut page = Page::default();
+        page.note(Ending::Status(200));
+        page.note(Ending::Fault("hang"));
+        assert_eq!(serde_json::to_value(&page).unwrap()["by_status"], serde_json::json!({"200": 1, "hang": 1}));
+        assert_eq!((page.status(200), page.fault("hang")), (1, 1));
+    }
+}

@@ -1,0 +1,338 @@
+//! Chat completions, plain and streamed, in Azure's shape (AZURE 10).
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    answer::{Answer, Call, DONE, EMPTY, Form, STREAM_ERROR, Usage, data, estimate, fingerprint},
+    ask::{self, Calling, Chat},
+    body::{Beat, Narration},
+    books::Spent,
+    refusal::Refusal,
+    text::{Reply, prompt_tokens},
+};
+
+/// More choices than this are refused, as Azure does.
+const MOST_CHOICES: u64 = 128;
+
+pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
+    let asked: Chat<'_> = ask::read(call.body)?;
+    let messages = asked.messages.as_deref().ok_or_else(|| Refusal::missing("messages"))?;
+    if messages.is_empty() {
+        return Err(Refusal::invalid("[] is too short - 'messages'", Some("messages"), Some("empty_array")));
+    }
+    let choices = asked.n.unwrap_or(1);
+    if !(1..=MOST_CHOICES).contains(&choices) {
+        return Err(Refusal::invalid("'n' must be between 1 and 128", Some("n"), Some("integer_out_of_range")));
+    }
+    let (last, characters, count) = ask::survey(messages);
+    let prompt = call.prompt(prompt_tokens(characters, count))?;
+    let most = asked.max_completion_tokens.or(asked.max_tokens);
+    let thought = call.thought(most);
+    let said = match ask::calling(asked.tools.as_deref().unwrap_or_default(), asked.tool_choice, last) {
+        Some(calling) => Said::call(&mut call, calling),
+        None => {
+            let wanted = call.deployment.output_tokens(&mut call.rng);
+            Said::Text(Reply::compose(last, wanted, most.map(|most| most - thought.min(most))))
+        }
+    };
+    let spent = Spent { completion_tokens: (said.tokens() + thought) * choices, ..prompt };
+    let estimate = estimate(prompt, most, choices);
+    let told = Telling::new(&mut call, said, choices, spent, thought * choices);
+    if asked.stream.unwrap_or(false) {
+        let include_usage = asked.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
+        return Ok(Answer { estimate, spent: prompt, form: Form::Stream(Box::new(Events { told, include_usage })) });
+    }
+    Ok(Answer { estimate, spent, form: told.whole() })
+}
+
+/// What each choice says.
+enum Said {
+    Text(Reply),
+    /// The arguments, cut as they stream.
+    Call { id: String, name: String, arguments: Reply },
+}
+
+impl Said {
+    fn call(call: &mut Call<'_>, Calling { name, arguments }: Calling) -> Self {
+        Self::Call { id: call.id("call_", 24), name, arguments: Reply::of(arguments, None, None) }
+    }
+
+    fn reply(&self) -> &Reply {
+        match self {
+            Self::Text(reply) | Self::Call { arguments: reply, .. } => reply,
+        }
+    }
+
+    fn tokens(&self) -> u64 {
+        self.reply().tokens()
+    }
+
+    fn finish_reason(&self) -> &'static str {
+        match self {
+            Self::Text(reply) if reply.cut => "length",
+            Self::Text(_) => "stop",
+            Self::Call { .. } => "tool_calls",
+        }
+    }
+}
+
+/// An answer's content, whichever way it is told.
+struct Telling {
+    id: String,
+    created: u64,
+    model: String,
+    system_fingerprint: String,
+    said: Said,
+    choices: u64,
+    usage: Usage,
+    thought: u64,
+    filter: Option<&'static RawValue>,
+    prompt_filter: Option<&'static RawValue>,
+}
+
+impl Telling {
+    fn new(call: &mut Call<'_>, said: Said, choices: u64, spent: Spent, thought: u64) -> Self {
+        Self {
+            id: call.id("chatcmpl-", 29),
+            created: call.created,
+            model: call.deployment.model.clone(),
+            system_fingerprint: fingerprint(&call.deployment.model),
+            usage: Usage::of(spent, thought),
+            filter: call.filter(),
+            prompt_filter: call.prompt_filter(),
+            said,
+            choices,
+            thought,
+        }
+    }
+
+    fn whole(&self) -> Form {
+        let choice = |index| Choice {
+            content_filter_results: self.filter,
+            finish_reason: self.said.finish_reason(),
+            index,
+            logprobs: (),
+            message: self.message(),
+        };
+        Form::json(&Completion {
+            choices: (0..self.choices).map(choice).collect(),
+            created: self.created,
+            id: &self.id,
+            model: &self.model,
+            object: "chat.completion",
+            prompt_filter_results: self.prompt_filter,
+            system_fingerprint: &self.system_fingerprint,
+            usage: self.usage,
+        })
+    }
+
+    fn message(&self) -> Message<'_> {
+        let (content, tool_calls) = match &self.said {
+            Said::Text(reply) => (Some(reply.text()), None),
+            Said::Call { id, name, arguments } => {
+                let function = FunctionPart { name: Some(name), arguments: arguments.text() };
+                (None, Some([ToolCall { index: None, id: Some(id), kind: Some("function"), function }]))
+            }
+        };
+        Message { annotations: [], content, refusal: (), role: "assistant", tool_calls }
+    }
+
+    /// One choice's part of the stream.
+    fn chunk(&self, out: &mut Vec<u8>, include_usage: bool, choice: ChunkChoice<'_>) {
+        self.write(out, include_usage.then_some(None), &[choice]);
+    }
+
+    fn write(&self, out: &mut Vec<u8>, usage: Option<Option<Usage>>, choices: &[ChunkChoice<'_>]) {
+        data(out, &Chunk {
+            choices,
+            created: self.created,
+            id: &self.id,
+            model: &self.model,
+            object: "chat.completion.chunk",
+            prompt_filter_results: None,
+            system_fingerprint: Some(&self.system_fingerprint),
+            usage,
+        });
+    }
+
+    /// Comes first, with nothing of the model in it (AZURE 10).
+    fn filter_chunk(&self, out: &mut Vec<u8>, include_usage: bool) {
+        data(out, &Chunk {
+            choices: &[],
+            created: 0,
+            id: "",
+            model: "",
+            object: "",
+            prompt_filter_results: self.prompt_filter,
+            system_fingerprint: None,
+            usage: include_usage.then_some(None),
+        });
+    }
+
+    fn opening(&self) -> Delta<'_> {
+        match &self.said {
+            Said::Text(_) => Delta { role: Some("assistant"), content: Some(Some("")), refusal: Some(()), tool_calls: None },
+            Said::Call { id, name, .. } => {
+                let function = FunctionPart { name: Some(name), arguments: "" };
+                let call = ToolCall { index: Some(0), id: Some(id), kind: Some("function"), function };
+                Delta { role: Some("assistant"), content: Some(None), refusal: Some(()), tool_calls: Some([call]) }
+            }
+        }
+    }
+
+    fn piece<'a>(&self, piece: &'a str) -> Delta<'a> {
+        match &self.said {
+            Said::Text(_) => Delta { content: Some(Some(piece)), ..Delta::default() },
+            Said::Call { .. } => {
+                let function = FunctionPart { name: None, arguments: piece };
+                Delta { tool_calls: Some([ToolCall { index: Some(0), id: None, kind: None, function }]), ..Delta::default() }
+            }
+        }
+    }
+}
+
+/// The stream's order: filter, roles, content, finishes, usage, `[DONE]`.
+struct Events {
+    told: Telling,
+    include_usage: bool,
+}
+
+impl Narration for Events {
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat> {
+        let (told, usage) = (&self.told, self.include_usage);
+        let choices = told.choices as usize;
+        let contents = told.said.reply().pieces() * choices;
+        let mut at = at;
+        if told.prompt_filter.is_some() {
+            let Some(later) = at.checked_sub(1) else {
+                told.filter_chunk(out, usage);
+                return Some(Beat::Frame);
+            };
+            at = later;
+        }
+        let choice = |at: usize, delta, finish_reason, filter| ChunkChoice {
+            content_filter_results: filter,
+            delta,
+            finish_reason,
+            index: (at % choices) as u64,
+            logprobs: (),
+        };
+        let none = told.filter.map(|_| &**EMPTY);
+        if at < choices {
+            told.chunk(out, usage, choice(at, told.opening(), None, none));
+            // The thought comes before the first word, and is counted there.
+            return Some(if at == 0 { Beat::Output(told.thought) } else { Beat::Frame });
+        }
+        at -= choices;
+        if at < contents {
+            let piece = told.said.reply().piece(at / choices).unwrap_or_default();
+            told.chunk(out, usage, choice(at, told.piece(piece), None, told.filter));
+            return Some(Beat::Output(1));
+        }
+        at -= contents;
+        if at < choices {
+            told.chunk(out, usage, choice(at, Delta::default(), Some(told.said.finish_reason()), none));
+            return Some(Beat::Frame);
+        }
+        match (at - choices, usage) {
+            (0, true) => told.write(out, Some(Some(told.usage)), &[]),
+            (0, false) | (1, true) => out.extend_from_slice(DONE),
+            _ => return None,
+        }
+        Some(Beat::Frame)
+    }
+
+    fn error_event(&self) -> String {
+        STREAM_ERROR.to_owned()
+    }
+}
+
+#[derive(Serialize)]
+struct Completion<'a> {
+    choices: Vec<Choice<'a>>,
+    created: u64,
+    id: &'a str,
+    model: &'a str,
+    object: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_filter_results: Option<&'a RawValue>,
+    system_fingerprint: &'a str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_filter_results: Option<&'a RawValue>,
+    finish_reason: &'static str,
+    index: u64,
+    logprobs: (),
+    message: Message<'a>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    annotations: [(); 0],
+    content: Option<&'a str>,
+    refusal: (),
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[ToolCall<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+struct ToolCall<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    function: FunctionPart<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionPart<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    choices: &'a [ChunkChoice<'a>],
+    created: u64,
+    id: &'a str,
+    model: &'a str,
+    object: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_filter_results: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_fingerprint: Option<&'a str>,
+    /// Absent, `null`, or filled: three things (AZURE 10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Usage>>,
+}
+
+#[derive(Serialize)]
+struct ChunkChoice<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_filter_results: Option<&'a RawValue>,
+    delta: Delta<'a>,
+    finish_reason: Option<&'static str>,
+    index: u64,
+    logprobs: (),
+}
+
+#[derive(Default, Serialize)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<()>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[ToolCall<'a>; 1]>,
+}

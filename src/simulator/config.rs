@@ -1,0 +1,262 @@
+//! What a simulation is made of: instances, what is deployed on them, how fast they answer, what they allow.
+//!
+//! Owns the YAML shapes and nothing else; the rooms beside it read these values. Every field that is absent
+//! means "no limit" or "no delay", so the smallest useful file names an address, a key and a model.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::faults::Fault;
+
+/// A whole simulation, as written in YAML.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where faults are switched and the books are read.
+    #[serde(default = "any_port")]
+    pub control: SocketAddr,
+    /// The token endpoints; without them no bearer token is ever good.
+    pub tokens: Option<Tokens>,
+    /// All chance comes from here: the same seed and the same calls in the same order give the same answers.
+    #[serde(default)]
+    pub seed: u64,
+    /// Threads of `forebay simulate`; inside another runtime this says nothing.
+    #[serde(default = "one")]
+    pub threads: usize,
+    #[serde(default)]
+    pub record: Record,
+    pub instances: BTreeMap<String, Instance>,
+}
+
+/// How much is remembered of each request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// Headers and the body's hash, for tests.
+    #[default]
+    Full,
+    /// Only the books, for benchmarks.
+    Counts,
+}
+
+/// The token endpoints, shaped like IMDS and like Entra, on one address.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    #[serde(default = "any_port")]
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
+    /// How long a token is good for.
+    #[serde(default = "one_hour", deserialize_with = "duration")]
+    pub lifetime: Duration,
+}
+
+/// A certificate chain and its private key, both PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// One Azure OpenAI resource, or one plain OpenAI server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    #[serde(default = "any_port")]
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
+    /// The `api-key`s it accepts, beside every bearer token of the simulation's own endpoints.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    #[serde(default)]
+    pub kind: Kind,
+    /// For `kind: openai`: what its paths begin with.
+    #[serde(default = "v1")]
+    pub base_path: String,
+    /// Display text, sent as `x-ms-region`.
+    #[serde(default = "east_us")]
+    pub region: String,
+    pub deployments: BTreeMap<String, Deployment>,
+    /// A fault of every deployment, from the start.
+    pub fault: Option<Fault>,
+}
+
+/// Whose paths an instance speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    #[default]
+    AzureOpenai,
+    Openai,
+}
+
+/// A model deployed on an instance.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    pub model: String,
+    #[serde(default)]
+    pub version: String,
+    #[serde(default)]
+    pub capacity: Capacity,
+    #[serde(default)]
+    pub latency: Latency,
+    /// How many tokens an answer has, the request's own maximum permitting. Absent: a short echo.
+    pub output_tokens: Option<Spread<f64>>,
+    /// Prompts longer than this many tokens are refused with `context_length_exceeded`.
+    pub context_length: Option<u64>,
+    /// A fault from the start.
+    pub fault: Option<Fault>,
+}
+
+/// What a deployment allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Capacity {
+    #[default]
+    Unlimited,
+    /// Pay as you go: two counters.
+    Standard { tokens_per_minute: u64, requests_per_minute: u64 },
+    /// Provisioned throughput: a leaky bucket.
+    Ptu { tokens_per_minute: u64 },
+}
+
+/// How long answers take.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Latency {
+    #[serde(default)]
+    pub first_token: Option<Spread<Pause>>,
+    #[serde(default)]
+    pub between_tokens: Option<Spread<Pause>>,
+}
+
+/// A log-normal distribution by its median and its 99th percentile.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread<T> {
+    pub median: T,
+    /// The median itself, if absent: then nothing varies.
+    pub p99: Option<T>,
+}
+
+/// A duration in YAML: `20ms`, `1s`, or a bare `0`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause(pub Duration);
+
+impl<'de> Deserialize<'de> for Pause {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        duration(deserializer).map(Self)
+    }
+}
+
+/// Why a config can't be used; says where.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads a config; an error names the line and the column.
+    pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
+        let config: Self = serde_yaml::from_str(yaml).map_err(|error| ConfigError(placed(&error)))?;
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        for (name, instance) in &self.instances {
+            for (text, what) in [(name.as_str(), "name"), (&instance.region, "region")] {
+                if text.is_empty() || !text.bytes().all(|b| (32..127).contains(&b)) {
+                    return Err(ConfigError(format!("instance {name:?}: its {what} must be plain text")));
+                }
+            }
+            if let Some(odd) = instance.deployments.keys().find(|d| d.is_empty() || d.bytes().any(|b| !(33..127).contains(&b))) {
+                return Err(ConfigError(format!("instance {name:?}: deployment {odd:?} is no deployment name")));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn placed(error: &serde_yaml::Error) -> String {
+    let text = error.to_string();
+    match error.location() {
+        Some(place) if !text.contains("line ") => format!("line {} column {}: {text}", place.line(), place.column()),
+        _ => text,
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct Read;
+    impl de::Visitor<'_> for Read {
+        type Value = Duration;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a duration such as 20ms, 1s or 0")
+        }
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Duration, E> {
+            if number == 0 { Ok(Duration::ZERO) } else { Err(E::custom(format!("{number} of what? Say {number}ms or {number}s"))) }
+        }
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Duration, E> {
+            self.visit_u64(number.unsigned_abs())
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+            if text == "0" {
+                return Ok(Duration::ZERO);
+            }
+            humantime::parse_duration(text).map_err(|error| E::custom(format!("{text:?} is no duration such as 20ms or 1s: {error}")))
+        }
+    }
+    deserializer.deserialize_any(Read)
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn one() -> usize {
+    1
+}
+
+fn one_hour() -> Duration {
+    Duration::from_secs(3600)
+}
+
+fn v1() -> String {
+    "/v1".into()
+}
+
+fn east_us() -> String {
+    "East US".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_config_names_an_instance_a_key_and_a_model() {
+        let config = Config::parse("instances: { east: { keys: [k], deployments: { d: { model: gpt-4o } } } }").unwrap();
+        assert_eq!(config.instances["east"].deployments["d"].capacity, Capacity::Unlimited);
+        assert_eq!(config.instances["east"].address.port(), 0);
+    }
+
+    #[test]
+    fn capacity_and_latency_are_read_as_written() {
+        let config = Config::parse(
+            "instances:\n  e:\n    deployments:\n      d:\n        model: m\n        capacity: { ptu: { tokens_per_minute: 30000 } }\n        latency: { first_token: { median: 300ms, p99: 1s }, between_tokens: { median: 0 } }\n",
+        )
+        .unwrap();
+        let deployment = &config.instances["e"].deployments["d"];
+        assert_eq!(deployment.capacity, Capacity::Ptu { tokens_per_minute: 30000 });
+        let first = deployment.latency.first_token.unwrap();
+        assert_eq!(first.p99.unwrap().0, Duration::from_secs(1));
+        assert_eq!(deployment.latency.between_tokens.unwrap().median.0, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_column() {
+        let error = Config::parse("seed: 1\ninstances:\n  e:\n    adress: 127.0.0.1:1\n").unwrap_err().to_string();
+        assert!(error.contains("adress") && error.contains("line 4"), "{error}");
+    }
+}

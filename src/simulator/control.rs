@@ -1,0 +1,127 @@
+//! The simulation's switchboard: faults, ports, books and remembered requests over plain HTTP and JSON.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    House,
+    body::{Body, BrokenOff},
+    faults::{Fault, FaultKind},
+    server::Service,
+    tokens::TokenFault,
+    wire::Fate,
+};
+
+/// Far more than any fault needs.
+const MOST_BODY: usize = 1 << 20;
+
+const CALLS: &str = "PUT|GET|DELETE /instances/{instance}/deployments/{deployment or *}/fault, POST /instances/{instance}/down|up, \
+    GET|DELETE /books, GET|DELETE /requests?instance=…, POST|DELETE /tokens/fault, POST /tokens/revoke";
+
+/// The control endpoint.
+pub(crate) struct Control(pub(crate) Arc<House>);
+
+/// What a call comes to: JSON, or a complaint.
+enum Reply {
+    Said(Vec<u8>),
+    Done,
+    Wrong(StatusCode, String),
+}
+
+impl Service for Control {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, _fate: Fate) -> Result<Response<Body>, BrokenOff> {
+        let (parts, incoming) = request.into_parts();
+        let body = Limited::new(incoming, MOST_BODY).collect().await.map_err(|_| BrokenOff)?.to_bytes();
+        let (status, bytes) = match self.call(&parts.method, parts.uri.path(), parts.uri.query(), body).await {
+            Reply::Said(json) => (StatusCode::OK, json),
+            Reply::Done => (StatusCode::NO_CONTENT, Vec::new()),
+            Reply::Wrong(status, message) => (status, json!({ "error": message }).to_string().into_bytes()),
+        };
+        let mut response = Response::new(Body::uncounted(bytes));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        Ok(response)
+    }
+}
+
+impl Control {
+    async fn call(&self, method: &Method, path: &str, query: Option<&str>, body: Bytes) -> Reply {
+        let decoded: Vec<String> =
+            path.split('/').skip(1).map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
+        let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+        match (method.as_str(), parts.as_slice()) {
+            ("GET", ["books"]) => said(&self.0.books()),
+            ("DELETE", ["books"]) => done(self.0.clear_books()),
+            ("GET", ["requests"]) => {
+                let instance = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("instance=")));
+                said(&self.0.requests(instance))
+            }
+            ("DELETE", ["requests"]) => done(self.0.clear_requests()),
+            ("PUT", ["instances", instance, "deployments", deployment, "fault"]) => match Fault::parse(&body) {
+                Ok(fault) => self.set(instance, deployment, Some(fault)),
+                Err(error) => wrong(error),
+            },
+            ("DELETE", ["instances", instance, "deployments", deployment, "fault"]) => self.set(instance, deployment, None),
+            ("GET", ["instances", instance, "deployments", deployment, "fault"]) => match self.0.fault(instance, named(deployment)) {
+                Ok(fault) => said(&fault),
+                Err(error) => wrong(error.to_string()),
+            },
+            ("POST", ["instances", instance, "down"]) => settled(self.0.down(instance).await),
+            ("POST", ["instances", instance, "up"]) => settled(self.0.up(instance).await),
+            ("POST", ["tokens", "fault"]) => match serde_json::from_slice::<TokenFault>(&body) {
+                Ok(fault) => done(self.0.mint.set_fault(Some(fault))),
+                Err(error) => wrong(error.to_string()),
+            },
+            ("DELETE", ["tokens", "fault"]) => done(self.0.mint.set_fault(None)),
+            ("POST", ["tokens", "revoke"]) => done(self.0.mint.revoke()),
+            _ => Reply::Wrong(StatusCode::BAD_REQUEST, format!("{method} {path} is no call of this endpoint; there are: {CALLS}")),
+        }
+    }
+
+    fn set(&self, instance: &str, deployment: &str, fault: Option<Fault>) -> Reply {
+        settled(self.0.set_fault(instance, named(deployment), fault))
+    }
+}
+
+impl House {
+    /// Sets or clears a fault; `None` for a deployment means all of them.
+    pub(crate) fn set_fault(&self, instance: &str, deployment: Option<&str>, fault: Option<Fault>) -> Result<(), super::Unknown> {
+        let on_connect = matches!(fault, Some(Fault { kind: FaultKind::ResetOnConnect {}, .. }));
+        if on_connect && deployment.is_some() {
+            return Err(super::Unknown::NotForOne);
+        }
+        self.board(instance, deployment)?.set(fault, Instant::now());
+        Ok(())
+    }
+
+    pub(crate) fn fault(&self, instance: &str, deployment: Option<&str>) -> Result<Option<Fault>, super::Unknown> {
+        Ok(self.board(instance, deployment)?.current())
+    }
+}
+
+/// `*` is every deployment.
+fn named(deployment: &str) -> Option<&str> {
+    Some(deployment).filter(|name| *name != "*")
+}
+
+fn said(value: &impl Serialize) -> Reply {
+    Reply::Said(super::answer::json(value))
+}
+
+fn done((): ()) -> Reply {
+    Reply::Done
+}
+
+fn settled<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
+    result.map_or_else(|error| wrong(error.to_string()), done)
+}
+
+fn wrong(message: impl Into<String>) -> Reply {
+    Reply::Wrong(StatusCode::BAD_REQUEST, message.into())
+}

@@ -1,0 +1,285 @@
+//! What can go wrong on purpose, and whether it does for this request.
+//!
+//! A [`Fault`] is set on a deployment or on a whole instance; a [`Board`] holds the one that is set and
+//! decides, with the time and the chance given to it. Carrying a fault out is `instance.rs`'s and `body.rs`'s matter.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{Map, Value};
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FaultKind {
+    /// This status after the request was read; Azure's own body for it, unless one is given.
+    Status {
+        status: u16,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        #[serde(default)]
+        body: Option<String>,
+    },
+    /// The same, before the body was read.
+    EarlyStatus {
+        status: u16,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        #[serde(default)]
+        body: Option<String>,
+    },
+    /// Reads the request, then resets the connection before any byte of an answer.
+    Reset {},
+    /// Resets connections as they open, and open ones at their next request. For whole instances only.
+    ResetOnConnect {},
+    /// Reads the request, then closes the connection without an answer.
+    Close {},
+    /// Resets after so many events of a stream, or in the middle of a plain answer.
+    ResetMidStream {
+        #[serde(default = "three")]
+        after_events: usize,
+    },
+    /// Closes there instead, without the transfer's end.
+    CloseMidStream {
+        #[serde(default = "three")]
+        after_events: usize,
+    },
+    /// Reads the request and never answers.
+    Hang {},
+    /// Waits so many milliseconds before each event, or each 64 bytes of a plain answer.
+    SlowBody { delay_ms: u64 },
+    /// 429 with both retry headers counting down; over by itself after so many seconds.
+    Throttle { seconds: f64 },
+    /// An error event inside a stream that began with 200; a plain answer stays as it is.
+    StreamError {
+        #[serde(default)]
+        after_events: usize,
+        /// The event as it goes on the wire, without its closing blank line; absent: the API's own shape of `too_many_requests`.
+        #[serde(default)]
+        event: Option<String>,
+    },
+}
+
+fn three() -> usize {
+    3
+}
+
+impl FaultKind {
+    /// Whether it strikes before a request's body is read.
+    pub(crate) fn is_early(&self) -> bool {
+        matches!(self, Self::EarlyStatus { .. } | Self::ResetOnConnect {})
+    }
+
+    /// The name under which the books count it, where it has no status.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "status",
+            Self::EarlyStatus { .. } => "early_status",
+            Self::Reset {} => "reset",
+            Self::ResetOnConnect {} => "reset_on_connect",
+            Self::Close {} => "close",
+            Self::ResetMidStream { .. } => "reset_mid_stream",
+            Self::CloseMidStream { .. } => "close_mid_stream",
+            Self::Hang {} => "hang",
+            Self::SlowBody { .. } => "slow_body",
+            Self::Throttle { .. } => "throttle",
+            Self::StreamError { .. } => "stream_error",
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Status { status, headers, .. } | Self::EarlyStatus { status, headers, .. } => {
+                if !(200..=599).contains(status) {
+                    return Err(format!("status {status}: use 200 to 599"));
+                }
+                let odd = headers.iter().find(|(name, value)| {
+                    http::HeaderName::try_from(name.as_str()).is_err() || http::HeaderValue::try_from(value.as_str()).is_err()
+                });
+                odd.map_or(Ok(()), |(name, _)| Err(format!("header {name:?} can't be sent")))
+            }
+            Self::Throttle { seconds } if !(0.0..=86_400.0).contains(seconds) => Err(format!("seconds {seconds}: use 0 to 86400")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What happens, how often, and how likely.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fault {
+    #[serde(flatten)]
+    pub kind: FaultKind,
+    /// Clears itself after so many requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
+    /// 0 to 1; absent: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+}
+
+impl From<FaultKind> for Fault {
+    fn from(kind: FaultKind) -> Self {
+        Self { kind, times: None, probability: None }
+    }
+}
+
+impl Fault {
+    /// A fault from the control endpoint's JSON; the error says what is allowed.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(json).map_err(|error| error.to_string())
+    }
+
+    /// An answer of this status, in Azure's shape.
+    pub fn status(status: u16) -> Self {
+        FaultKind::Status { status, headers: BTreeMap::new(), body: None }.into()
+    }
+
+    /// The same fault, for so many requests only.
+    pub fn times(self, times: u64) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// The same fault, for this share of requests only.
+    pub fn probability(self, probability: f64) -> Self {
+        Self { probability: Some(probability), ..self }
+    }
+}
+
+/// By hand, since serde can't refuse unknown fields beside flattened ones.
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::<String, Value>::deserialize(deserializer)?;
+        let mut number = |name: &str| match fields.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_f64().map(Some).ok_or_else(|| de::Error::custom(format!("{name}: {value} is no number"))),
+        };
+        let (times, probability) = (number("times")?, number("probability")?);
+        if probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
+            return Err(de::Error::custom("probability: use 0 to 1"));
+        }
+        if times.is_some_and(|n| n < 1.0 || n.fract() != 0.0) {
+            return Err(de::Error::custom("times: use a whole number from 1"));
+        }
+        let kind: FaultKind = serde_json::from_value(Value::Object(fields)).map_err(de::Error::custom)?;
+        kind.check().map_err(de::Error::custom)?;
+        Ok(Self { kind, times: times.map(|n| n as u64), probability })
+    }
+}
+
+/// The fault that is set on one deployment, or on one instance.
+#[derive(Debug, Default)]
+pub(crate) struct Board(Mutex<Option<Armed>>);
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    since: Instant,
+}
+
+impl Board {
+    pub(crate) fn new(fault: Option<Fault>, now: Instant) -> Self {
+        let board = Self::default();
+        board.set(fault, now);
+        board
+    }
+
+    pub(crate) fn set(&self, fault: Option<Fault>, now: Instant) {
+        *self.0.lock() = fault.map(|fault| Armed { fault, since: now });
+    }
+
+    pub(crate) fn current(&self) -> Option<Fault> {
+        self.0.lock().as_ref().map(|armed| armed.fault.clone())
+    }
+
+    /// What happens to a request that comes now, of the faults that `concern` its stage.
+    pub(crate) fn draw(&self, now: Instant, rng: &mut fastrand::Rng, concern: impl Fn(&FaultKind) -> bool) -> Option<FaultKind> {
+        let mut slot = self.0.lock();
+        let armed = slot.as_mut()?;
+        if !concern(&armed.fault.kind) {
+            return None;
+        }
+        let mut kind = armed.fault.kind.clone();
+        if let FaultKind::Throttle { seconds } = &mut kind {
+            let left = Duration::from_secs_f64(*seconds).saturating_sub(now.saturating_duration_since(armed.since));
+            if left.is_zero() {
+                *slot = None;
+                return None;
+            }
+            *seconds = left.as_secs_f64();
+        }
+        if armed.fault.probability.is_some_and(|p| rng.f64() >= p) {
+            return None;
+        }
+        if let Some(times) = &mut armed.fault.times {
+            *times -= 1;
+            if *times == 0 {
+                *slot = None;
+            }
+        }
+        Some(kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(board: &Board, now: Instant) -> Option<FaultKind> {
+        board.draw(now, &mut fastrand::Rng::with_seed(1), |_| true)
+    }
+
+    #[test]
+    fn a_fault_with_times_clears_itself() {
+        let (now, board) = (Instant::now(), Board::default());
+        board.set(Some(Fault::status(503).times(2)), now);
+        assert!(draw(&board, now).is_some() && draw(&board, now).is_some());
+        assert_eq!(draw(&board, now), None);
+    }
+
+    #[test]
+    fn a_throttle_counts_down_and_ends_by_itself() {
+        let (now, board) = (Instant::now(), Board::default());
+        board.set(Some(FaultKind::Throttle { seconds: 5.0 }.into()), now);
+        assert_eq!(draw(&board, now + Duration::from_secs(2)), Some(FaultKind::Throttle { seconds: 3.0 }));
+        assert_eq!(draw(&board, now + Duration::from_secs(5)), None);
+        assert_eq!(board.current(), None);
+    }
+
+    #[test]
+    fn a_probability_strikes_its_share_of_requests() {
+        let (now, board) = (Instant::now(), Board::default());
+        board.set(Some(Fault::status(500).probability(0.2)), now);
+        let mut rng = fastrand::Rng::with_seed(7);
+        let struck = (0..10_000).filter(|_| board.draw(now, &mut rng, |_| true).is_some()).count();
+        assert!((1_850..2_150).contains(&struck), "{struck}");
+    }
+
+    #[test]
+    fn a_fault_of_another_stage_is_neither_drawn_nor_counted() {
+        let (now, board) = (Instant::now(), Board::default());
+        board.set(Some(Fault::status(500).times(1)), now);
+        assert_eq!(board.draw(now, &mut fastrand::Rng::with_seed(1), FaultKind::is_early), None);
+        assert!(draw(&board, now).is_some());
+    }
+
+    #[test]
+    fn a_wrong_fault_is_told_what_would_be_right() {
+        let error = |json: &str| Fault::parse(json.as_bytes()).unwrap_err();
+        assert!(error(r#"{"kind":"explode"}"#).contains("reset_mid_stream"));
+        assert!(error(r#"{"kind":"status","status":503,"retry":1}"#).contains("`headers`"));
+        assert!(error(r#"{"kind":"reset","after":1}"#).contains("after"));
+        assert!(error(r#"{"kind":"hang","probability":2}"#).contains("0 to 1"));
+        assert!(error(r#"{"kind":"status","status":99}"#).contains("200 to 599"));
+    }
+
+    #[test]
+    fn a_fault_reads_back_as_it_was_written() {
+        let json = r#"{"kind":"stream_error","after_events":2,"event":"data: {}","times":3}"#;
+        let fault = Fault::parse(json.as_bytes()).unwrap();
+        assert_eq!(Fault::parse(&serde_json::to_vec(&fault).unwrap()).unwrap(), fault);
+    }
+}

@@ -1,0 +1,261 @@
+//! What a deployment allows: Azure's two kinds of capacity, as decisions of the time they are asked at.
+//!
+//! A standard deployment counts tokens over a minute, by an estimate made at arrival that is never
+//! corrected, and requests over ten seconds (AZURE 7). A provisioned one is a leaky bucket that is corrected when
+//! the call ends. The clock comes in as an argument.
+
+use std::time::{Duration, Instant};
+
+use super::config::Capacity;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Azure checks requests per minute in windows of 1 or 10 s; the longer one is kinder to bursts.
+const REQUEST_WINDOW: Duration = Duration::from_secs(10);
+
+/// Which of the limits said no; the 429's text names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Tokens,
+    Calls,
+}
+
+/// What a deployment says of a request, and what its headers tell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Standing {
+    Unlimited,
+    Standard { limit_requests: u64, limit_tokens: u64, remaining_requests: u64, remaining_tokens: u64, reset_requests: Duration, reset_tokens: Duration },
+    /// Percent of the provisioned capacity in use.
+    Ptu { utilization: f64 },
+}
+
+/// A no, with the wait after which a yes is possible.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Throttled {
+    pub(crate) limit: Limit,
+    pub(crate) wait: Duration,
+    pub(crate) standing: Standing,
+}
+
+/// One deployment's capacity and what is used of it.
+#[derive(Debug)]
+pub(crate) enum Limiter {
+    Unlimited,
+    Standard(Counters),
+    Ptu(Bucket),
+}
+
+impl Limiter {
+    pub(crate) fn new(capacity: Capacity, now: Instant) -> Self {
+        match capacity {
+            Capacity::Unlimited => Self::Unlimited,
+            Capacity::Standard { tokens_per_minute, requests_per_minute } => {
+                Self::Standard(Counters::new(tokens_per_minute, requests_per_minute, now))
+            }
+            Capacity::Ptu { tokens_per_minute } => Self::Ptu(Bucket { per_minute: tokens_per_minute, level: 0.0, at: now }),
+        }
+    }
+
+    /// Whether a request of so many estimated tokens may come in now.
+    pub(crate) fn admit(&mut self, estimate: u64, now: Instant) -> Result<Standing, Throttled> {
+        match self {
+            Self::Unlimited => Ok(Standing::Unlimited),
+            Self::Standard(counters) => counters.admit(estimate, now),
+            Self::Ptu(bucket) => bucket.admit(estimate, now),
+        }
+    }
+
+    /// Corrects an admitted request's estimate by what it really took. Standard counters keep the estimate.
+    pub(crate) fn settle(&mut self, estimate: u64, used: u64, now: Instant) {
+        if let Self::Ptu(bucket) = self {
+            bucket.leak(now);
+            bucket.level = (bucket.level - estimate as f64 + used as f64).max(0.0);
+        }
+    }
+}
+
+/// A standard deployment's two counters.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    tokens_per_minute: u64,
+    requests_per_minute: u64,
+    tokens: Window,
+    requests: Window,
+}
+
+/// What was used since `since`; starts over when its length has passed.
+#[derive(Debug)]
+struct Window {
+    length: Duration,
+    since: Instant,
+    used: u64,
+}
+
+impl Window {
+    fn roll(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.since) >= self.length {
+            (self.since, self.used) = (now, 0);
+        }
+    }
+
+    fn ends_in(&self, now: Instant) -> Duration {
+        (self.since + self.length).saturating_duration_since(now)
+    }
+}
+
+impl Counters {
+    fn new(tokens_per_minute: u64, requests_per_minute: u64, now: Instant) -> Self {
+        let window = |length| Window { length, since: now, used: 0 };
+        Self { tokens_per_minute, requests_per_minute, tokens: window(MINUTE), requests: window(REQUEST_WINDOW) }
+    }
+
+    /// The share of requests per minute that falls to one window, at least one.
+    fn requests_per_window(&self) -> u64 {
+        (self.requests_per_minute * REQUEST_WINDOW.as_secs() / MINUTE.as_secs()).max(1)
+    }
+
+    fn admit(&mut self, estimate: u64, now: Instant) -> Result<Standing, Throttled> {
+        self.tokens.roll(now);
+        self.requests.roll(now);
+        if self.requests.used >= self.requests_per_window() {
+            return Err(Throttled { limit: Limit::Calls, wait: self.requests.ends_in(now), standing: self.standing(now) });
+        }
+        if self.tokens.used + estimate > self.tokens_per_minute {
+            return Err(Throttled { limit: Limit::Tokens, wait: self.tokens.ends_in(now), standing: self.standing(now) });
+        }
+        self.tokens.used += estimate;
+        self.requests.used += 1;
+        Ok(self.standing(now))
+    }
+
+    fn standing(&self, now: Instant) -> Standing {
+        Standing::Standard {
+            limit_requests: self.requests_per_minute,
+            limit_tokens: self.tokens_per_minute,
+            remaining_requests: self.requests_per_window().saturating_sub(self.requests.used),
+            remaining_tokens: self.tokens_per_minute.saturating_sub(self.tokens.used),
+            reset_requests: self.requests.ends_in(now),
+            reset_tokens: self.tokens.ends_in(now),
+        }
+    }
+}
+
+/// A provisioned deployment's bucket: full, which is 100 %, at one minute's tokens.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    per_minute: u64,
+    level: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn leak(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.level = (self.level - passed * self.per_second()).max(0.0);
+        self.at = self.at.max(now);
+    }
+
+    fn per_second(&self) -> f64 {
+        self.per_minute as f64 / MINUTE.as_secs_f64()
+    }
+
+    fn utilization(&self) -> f64 {
+        self.level / self.per_minute.max(1) as f64 * 100.0
+    }
+
+    /// Azure lets calls in until 100 % is reached, so that the last one may go over.
+    fn admit(&mut self, estimate: u64, now: Instant) -> Result<Standing, Throttled> {
+        self.leak(now);
+        let over = self.level - self.per_minute as f64;
+        if over >= 0.0 {
+            // A moment more than the exact time, so that coming back then is never too early.
+            let wait = Duration::from_secs_f64((over / self.per_second().max(f64::MIN_POSITIVE)).min(86_400.0)) + Duration::from_millis(1);
+            return Err(Throttled { limit: Limit::Tokens, wait, standing: Standing::Ptu { utilization: self.utilization() } });
+        }
+        self.level += estimate as f64;
+        Ok(Standing::Ptu { utilization: self.utilization() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standard(tokens_per_minute: u64, requests_per_minute: u64, now: Instant) -> Limiter {
+        Limiter::new(Capacity::Standard { tokens_per_minute, requests_per_minute }, now)
+    }
+
+    fn ptu(tokens_per_minute: u64, now: Instant) -> Limiter {
+        Limiter::new(Capacity::Ptu { tokens_per_minute }, now)
+    }
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_minutes_tokens_are_given_once_a_minute() {
+        let t = Instant::now();
+        let mut limiter = standard(100, 600, t);
+        assert!(limiter.admit(60, t).is_ok());
+        let no = limiter.admit(60, t + secs(20)).unwrap_err();
+        assert_eq!((no.limit, no.wait), (Limit::Tokens, secs(40)));
+        assert!(limiter.admit(60, t + secs(60)).is_ok());
+    }
+
+    #[test]
+    fn requests_are_counted_in_windows_of_ten_seconds() {
+        let t = Instant::now();
+        let mut limiter = standard(1_000_000, 12, t);
+        assert!(limiter.admit(1, t).is_ok());
+        assert!(limiter.admit(1, t + secs(1)).is_ok());
+        let no = limiter.admit(1, t + secs(4)).unwrap_err();
+        assert_eq!((no.limit, no.wait), (Limit::Calls, secs(6)));
+        assert!(limiter.admit(1, t + secs(10)).is_ok());
+    }
+
+    #[test]
+    fn a_refused_request_costs_nothing() {
+        let t = Instant::now();
+        let mut limiter = standard(100, 600, t);
+        assert!(limiter.admit(101, t).is_err());
+        assert!(matches!(limiter.admit(100, t), Ok(Standing::Standard { remaining_tokens: 0, .. })));
+    }
+
+    #[test]
+    fn a_standard_deployment_never_gives_an_estimate_back() {
+        let t = Instant::now();
+        let mut limiter = standard(100, 600, t);
+        limiter.admit(100, t).unwrap();
+        limiter.settle(100, 5, t);
+        assert!(limiter.admit(1, t).is_err());
+    }
+
+    #[test]
+    fn a_full_ptu_refuses_until_enough_has_leaked() {
+        let t = Instant::now();
+        let mut limiter = ptu(600, t); // leaks 10 a second
+        assert!(limiter.admit(650, t).is_ok(), "the call that crosses 100 % still gets in");
+        let no = limiter.admit(1, t).unwrap_err();
+        assert_eq!(no.wait, secs(5) + Duration::from_millis(1));
+        assert!(limiter.admit(1, t + secs(4)).is_err());
+        assert!(limiter.admit(1, t + no.wait).is_ok());
+    }
+
+    #[test]
+    fn a_ptu_is_corrected_when_the_call_ends() {
+        let t = Instant::now();
+        let mut limiter = ptu(600, t);
+        limiter.admit(600, t).unwrap();
+        assert!(limiter.admit(1, t).is_err());
+        limiter.settle(600, 60, t);
+        assert_eq!(limiter.admit(60, t).unwrap(), Standing::Ptu { utilization: 20.0 });
+    }
+
+    #[test]
+    fn leaking_is_continuous() {
+        let t = Instant::now();
+        let mut limiter = ptu(600, t);
+        limiter.admit(300, t).unwrap();
+        assert_eq!(limiter.admit(0, t + secs(15)).unwrap(), Standing::Ptu { utilization: 25.0 });
+    }
+}

@@ -1,0 +1,150 @@
+//! Every no a simulated instance says, in Azure's own words (AZURE 6).
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use super::limits::{Limit, Throttled};
+
+/// An error answer: status, body, and the headers that belong to this error only.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) body: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, error: Value) -> Self {
+        Self { status, body: json!({ "error": error }).to_string(), headers: Vec::new() }
+    }
+
+    fn coded(status: StatusCode, code: &str, message: &str) -> Self {
+        Self::new(status, json!({ "code": code, "message": message }))
+    }
+
+    /// A 400 of the model's own checks.
+    pub(crate) fn invalid(message: &str, param: Option<&str>, code: Option<&str>) -> Self {
+        let error = json!({ "message": message, "type": "invalid_request_error", "param": param, "code": code });
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    pub(crate) fn missing(param: &str) -> Self {
+        Self::invalid(&format!("Missing required parameter: '{param}'."), Some(param), Some("missing_required_parameter"))
+    }
+
+    pub(crate) fn not_json() -> Self {
+        let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
+        Self::invalid(message, None, None)
+    }
+
+    pub(crate) fn context_length(limit: u64, prompt: u64) -> Self {
+        let message = format!(
+            "This model's maximum context length is {limit} tokens. However, your messages resulted in {prompt} tokens. Please reduce the length of the messages."
+        );
+        Self::invalid(&message, Some("messages"), Some("context_length_exceeded"))
+    }
+
+    pub(crate) fn content_filter() -> Self {
+        let safe = json!({ "filtered": false, "severity": "safe" });
+        let error = json!({
+            "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. Please modify your prompt and retry. To learn more about our content filtering policies please read our documentation: https://go.microsoft.com/fwlink/?linkid=2198766",
+            "type": null, "param": "prompt", "code": "content_filter", "status": 400,
+            "innererror": {
+                "code": "ResponsibleAIPolicyViolation",
+                "content_filter_result": {
+                    "hate": safe, "self_harm": safe, "sexual": safe,
+                    "jailbreak": { "filtered": false, "detected": false },
+                    "violence": { "filtered": true, "severity": "high" },
+                },
+            },
+        });
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// No key, or a wrong one.
+    pub(crate) fn bad_key() -> Self {
+        let message = "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an active subscription and use a correct regional API endpoint for your resource.";
+        Self::coded(StatusCode::UNAUTHORIZED, "401", message)
+    }
+
+    /// A bearer token that is unknown, expired, revoked, or for another audience.
+    pub(crate) fn bad_token() -> Self {
+        let message = "Unauthorized. Access token is missing, invalid, audience is incorrect (https://cognitiveservices.azure.com), or have expired.";
+        Self::coded(StatusCode::UNAUTHORIZED, "401", message)
+    }
+
+    pub(crate) fn no_deployment() -> Self {
+        let message = "The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, please wait a moment and try again.";
+        Self::coded(StatusCode::NOT_FOUND, "DeploymentNotFound", message)
+    }
+
+    pub(crate) fn no_resource() -> Self {
+        Self::coded(StatusCode::NOT_FOUND, "404", "Resource not found")
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::coded(StatusCode::PAYLOAD_TOO_LARGE, "413", "The request body is larger than this resource accepts.")
+    }
+
+    /// A 429 with both retry headers, as a deployment's own limit gives it.
+    pub(crate) fn throttled(no: &Throttled, operation: &str, api_version: &str) -> Self {
+        let limit = match no.limit {
+            Limit::Tokens => "token",
+            Limit::Calls => "call",
+        };
+        Self::too_many(limit, no.wait, operation, api_version)
+    }
+
+    pub(crate) fn too_many(limit: &str, wait: Duration, operation: &str, api_version: &str) -> Self {
+        let seconds = whole_seconds(wait);
+        let message = format!(
+            "Requests to the {operation} Operation under Azure OpenAI API version {api_version} have exceeded {limit} rate limit of your current OpenAI S0 pricing tier. Please retry after {seconds} seconds. Please go here: https://aka.ms/oai/quotaincrease if you would like to further increase the default rate limit. For Free Account customers, upgrade to Pay as you Go here: https://aka.ms/429TrialUpgrade."
+        );
+        let mut refusal = Self::coded(StatusCode::TOO_MANY_REQUESTS, "429", &message);
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        refusal.headers.push((HeaderName::from_static("retry-after-ms"), HeaderValue::from(millis)));
+        refusal.headers.push((http::header::RETRY_AFTER, HeaderValue::from(seconds)));
+        refusal
+    }
+
+    /// The usual body of a status, for faults that give none.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            400 => Self::invalid("The request is invalid.", None, None),
+            401 => Self::bad_key(),
+            403 => Self::coded(status, "403", "Access denied due to Virtual Network/Firewall rules."),
+            404 => Self::no_resource(),
+            408 => Self::coded(status, "Timeout", "The operation was timeout."),
+            429 => Self::coded(status, "429", "Rate limit is exceeded. Try again later."),
+            500 => Self::coded(status, "InternalServerError", "The server had an error while processing your request. Sorry about that!"),
+            503 => Self::coded(status, "ServiceUnavailable", "The service is temporarily unable to process your request. Please try again later."),
+            other => Self::coded(status, &other.to_string(), status.canonical_reason().unwrap_or("Error")),
+        }
+    }
+}
+
+/// Rounded up, and never 0: clients take a zero for no header at all (CLIENTS 3).
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_429_says_its_wait_three_times_over() {
+        let refusal = Refusal::too_many("token", Duration::from_millis(5_400), "ChatCompletions_Create", "2024-10-21");
+        let header = |name: &str| refusal.headers.iter().find(|(n, _)| n == name).unwrap().1.to_str().unwrap().to_owned();
+        assert_eq!((header("retry-after-ms"), header("retry-after")), ("5400".into(), "6".into()));
+        assert!(refusal.body.contains("exceeded token rate limit") && refusal.body.contains("retry after 6 seconds"));
+    }
+
+    #[test]
+    fn a_wait_is_never_zero_seconds() {
+        assert_eq!(whole_seconds(Duration::ZERO), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+    }
+}

@@ -1,0 +1,175 @@
+//! What a path asks for: the operation, the deployment where the path names it, the API version.
+//!
+//! Pure: method, path and query in; a [`Route`] out, or nothing where Azure answers "Resource not found".
+
+use http::{Method, Uri};
+
+use super::config::Kind;
+
+/// What a caller wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Chat,
+    Completions,
+    Embeddings,
+    Responses,
+    ImageGenerations,
+    ImageEdits,
+    Speech,
+    Transcriptions,
+    Translations,
+}
+
+impl Operation {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "chat/completions" => Self::Chat,
+            "completions" => Self::Completions,
+            "embeddings" => Self::Embeddings,
+            "responses" => Self::Responses,
+            "images/generations" => Self::ImageGenerations,
+            "images/edits" => Self::ImageEdits,
+            "audio/speech" => Self::Speech,
+            "audio/transcriptions" => Self::Transcriptions,
+            "audio/translations" => Self::Translations,
+            _ => return None,
+        })
+    }
+
+    /// Azure's name for it, as its 429s say it.
+    pub(crate) fn azure_name(self) -> &'static str {
+        match self {
+            Self::Chat => "ChatCompletions_Create",
+            Self::Completions => "Completions_Create",
+            Self::Embeddings => "Embeddings_Create",
+            Self::Responses => "Responses_Create",
+            Self::ImageGenerations => "ImageGenerations_Create",
+            Self::ImageEdits => "ImageEdits_Create",
+            Self::Speech => "Speech_Create",
+            Self::Transcriptions => "Transcriptions_Create",
+            Self::Translations => "Translations_Create",
+        }
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// A model's work; without a deployment the body names it.
+    Call { operation: Operation, deployment: Option<String> },
+    /// The list of models, or one of them; `classic` has Azure's older shape.
+    Models { id: Option<String>, classic: bool },
+}
+
+/// A request's address, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) route: Route,
+    /// As the 429s name it.
+    pub(crate) api_version: String,
+    /// Whether a key may come as a bearer token (AZURE 3).
+    pub(crate) key_as_bearer: bool,
+}
+
+impl Address {
+    pub(crate) fn of(method: &Method, uri: &Uri, kind: Kind, base_path: &str) -> Option<Self> {
+        let (path, version) = (uri.path(), api_version(uri.query()));
+        let open = |route, version: Option<&str>| Self { route, api_version: version.unwrap_or("v1").to_owned(), key_as_bearer: true };
+        if kind == Kind::Openai {
+            let rest = path.strip_prefix(base_path.trim_end_matches('/'))?.strip_prefix('/')?;
+            return Some(open(in_body(method, rest, false)?, None));
+        }
+        let path = path.strip_prefix("/openai/")?;
+        if let Some(rest) = path.strip_prefix("v1/") {
+            return Some(open(in_body(method, rest, false)?, version));
+        }
+        // Classic paths are dated; without a date Azure knows none of them.
+        let api_version = version?.to_owned();
+        let route = match path.strip_prefix("deployments/") {
+            Some(rest) => in_path(method, rest)?,
+            None => in_body(method, path, true)?,
+        };
+        Some(Self { route, api_version, key_as_bearer: false })
+    }
+}
+
+fn in_path(method: &Method, rest: &str) -> Option<Route> {
+    let (name, operation) = rest.split_once('/')?;
+    let deployment = percent_encoding::percent_decode_str(name).decode_utf8().ok()?.into_owned();
+    let operation = Operation::of(operation).filter(|operation| *operation != Operation::Responses)?;
+    (method == Method::POST).then_some(Route::Call { operation, deployment: Some(deployment) })
+}
+
+fn in_body(method: &Method, rest: &str, classic: bool) -> Option<Route> {
+    if method == Method::GET {
+        let id = match rest.strip_prefix("models")? {
+            "" => None,
+            id => Some(id.strip_prefix('/')?.to_owned()),
+        };
+        return Some(Route::Models { id, classic });
+    }
+    let operation = Operation::of(rest)?;
+    // Node's client sends image edits without a deployment (CLIENTS 2); everything else dated names one in the path.
+    let known = !classic || matches!(operation, Operation::Responses | Operation::ImageEdits);
+    (method == Method::POST && known).then_some(Route::Call { operation, deployment: None })
+}
+
+fn api_version(query: Option<&str>) -> Option<&str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix("api-version=")).filter(|version| !version.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn azure(method: Method, uri: &str) -> Option<Address> {
+        Address::of(&method, &uri.parse().unwrap(), Kind::AzureOpenai, "")
+    }
+
+    fn call(operation: Operation, deployment: Option<&str>) -> Route {
+        Route::Call { operation, deployment: deployment.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_classic_path_names_its_deployment() {
+        let address = azure(Method::POST, "/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21").unwrap();
+        assert_eq!(address.route, call(Operation::Chat, Some("my dep")));
+        assert_eq!(address.api_version, "2024-10-21");
+    }
+
+    #[test]
+    fn a_classic_path_without_a_version_is_unknown() {
+        assert_eq!(azure(Method::POST, "/openai/deployments/d/chat/completions"), None);
+        assert_eq!(azure(Method::POST, "/openai/responses?api-version="), None);
+    }
+
+    #[test]
+    fn v1_paths_leave_the_deployment_to_the_body() {
+        for (path, operation) in [("chat/completions", Operation::Chat), ("responses", Operation::Responses), ("audio/speech", Operation::Speech)] {
+            let address = azure(Method::POST, &format!("/openai/v1/{path}")).unwrap();
+            assert_eq!(address.route, call(operation, None));
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_known() {
+        for path in ["/", "/openai", "/openai/v1/nothing", "/v1/chat/completions", "/openai/chat/completions?api-version=x"] {
+            assert_eq!(azure(Method::POST, path), None, "{path}");
+        }
+        assert_eq!(azure(Method::GET, "/openai/v1/chat/completions"), None);
+    }
+
+    #[test]
+    fn models_are_listed_in_two_shapes() {
+        assert_eq!(azure(Method::GET, "/openai/v1/models").unwrap().route, Route::Models { id: None, classic: false });
+        let one = azure(Method::GET, "/openai/models/m?api-version=2024-10-21").unwrap();
+        assert_eq!(one.route, Route::Models { id: Some("m".into()), classic: true });
+    }
+
+    #[test]
+    fn a_plain_openai_server_lives_below_its_base_path() {
+        let at = |uri: &str| Address::of(&Method::POST, &uri.parse().unwrap(), Kind::Openai, "/v1");
+        assert_eq!(at("/v1/embeddings").unwrap().route, call(Operation::Embeddings, None));
+        assert_eq!(at("/openai/v1/embeddings"), None);
+    }
+}

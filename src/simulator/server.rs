@@ -1,0 +1,148 @@
+//! Listening: ports that open and close, connections, TLS, and HTTP/1.1 or HTTP/2 on either.
+//!
+//! A [`Door`] is one port. Closed, it refuses connections and has dropped all it had; opened again, it is the same
+//! port. What a request is answered with is the [`Service`]'s matter.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, oneshot},
+    task::{JoinHandle, JoinSet},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    body::{Body, BrokenOff},
+    config::Tls,
+    wire::{self, Fate, Stream, Wire},
+};
+
+/// What stands behind a port.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Whether a connection is let in; a refused one is reset.
+    fn welcome(&self) -> bool {
+        true
+    }
+
+    /// An answer, or an end without one.
+    fn answer(self: Arc<Self>, request: Request<Incoming>, fate: Fate) -> impl Future<Output = Result<Response<Body>, BrokenOff>> + Send;
+}
+
+/// One port and what goes through it.
+pub(crate) struct Door<S> {
+    address: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
+    service: Arc<S>,
+    open: Mutex<Option<Open>>,
+}
+
+/// A listening port: dropping `close` ends it, and everything that came through it.
+struct Open {
+    close: oneshot::Sender<()>,
+    accepting: JoinHandle<()>,
+}
+
+impl<S: Service> Door<S> {
+    /// Binds the port, any one for port 0, and lets callers in.
+    pub(crate) async fn open(address: SocketAddr, tls: Option<&Tls>, service: Arc<S>) -> io::Result<Self> {
+        let acceptor = tls.map(acceptor).transpose()?;
+        let listener = bind(address).await?;
+        let door = Self { address: listener.local_addr()?, acceptor, service, open: Mutex::new(None) };
+        *door.open.lock().await = Some(door.accept(listener));
+        Ok(door)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the port and every connection; nothing is left when this returns.
+    pub(crate) async fn down(&self) {
+        if let Some(open) = self.open.lock().await.take() {
+            drop(open.close);
+            // An error would mean that it has ended already.
+            let _ = open.accepting.await;
+        }
+    }
+
+    /// Opens the same port again.
+    pub(crate) async fn up(&self) -> io::Result<()> {
+        let mut open = self.open.lock().await;
+        if open.is_none() {
+            *open = Some(self.accept(bind(self.address).await?));
+        }
+        Ok(())
+    }
+
+    fn accept(&self, listener: TcpListener) -> Open {
+        let (close, closed) = oneshot::channel();
+        let accepting = tokio::spawn(accept(listener, self.acceptor.clone(), self.service.clone(), closed));
+        Open { close, accepting }
+    }
+}
+
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
+}
+
+async fn accept<S: Service>(listener: TcpListener, acceptor: Option<TlsAcceptor>, service: Arc<S>, mut closed: oneshot::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut closed => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if !service.welcome() => wire::reset_on_close(&stream),
+                Ok((stream, _)) => { connections.spawn(serve(stream, acceptor.clone(), service.clone())); }
+                // Out of file descriptors, most likely: a pause lets some come back.
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            },
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, service: Arc<S>) {
+    let _ = stream.set_nodelay(true);
+    let stream = match acceptor {
+        None => Stream::Plain(stream),
+        Some(acceptor) => match acceptor.accept(stream).await {
+            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Err(error) => return tracing::debug!(%error, "no TLS"),
+        },
+    };
+    let fate = Fate::default();
+    let answer = service_fn(|request| service.clone().answer(request, fate.clone()));
+    let wire = TokioIo::new(Wire::new(stream, fate.clone()));
+    let builder = auto::Builder::new(TokioExecutor::new());
+    // An error is a client that left, or a fault that was asked for.
+    let _ = builder.serve_connection(wire, answer).await;
+}
+
+fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
+    let unreadable = |path: &std::path::Path, error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(&tls.certificate, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unreadable(&tls.key, &error))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| unreadable(&tls.certificate, &error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
