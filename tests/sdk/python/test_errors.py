@@ -20,10 +20,10 @@ def body_of(error):
 
 @pytest.mark.parametrize("way", ["azure", "v1"])
 def test_a_wrong_key(place, way):
-    with getattr(replace(place, key="wrong"), way)() as client, pytest.raises(openai.AuthenticationError) as no:
+    with getattr(replace(place, key="not-a-key"), way)() as client, pytest.raises(openai.AuthenticationError) as no:
         chat(client)
     assert body_of(no.value)
-    assert "wrong" not in no.value.response.text, "a key is not repeated"
+    assert "not-a-key" not in no.value.response.text, "a key is not repeated"
 
 
 def test_no_key(raw):

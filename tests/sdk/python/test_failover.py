@@ -124,6 +124,7 @@ def test_a_clients_key_reaches_no_instance_and_an_instances_key_no_client(stage)
     for way in ["azure", "v1", "plain"]:
         with getattr(stage.place, way)() as client:
             for instance in ["swc-ptu", "swc-std", "frc-std"]:
+                stage.simulator.heal_everywhere()
                 for other in {"swc-ptu", "swc-std", "frc-std"} - {instance}:
                     stage.simulator.fault(other, "status", status=503, times=1)
                 answer = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=HELLO)
