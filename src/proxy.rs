@@ -32,7 +32,6 @@ use pingora::{
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
-    config,
     domain::{
         client::Clients, deployment::Bounds, name::ModelName, refusal::Refusal, route::Operation,
     },
@@ -58,7 +57,10 @@ pub struct Gateway {
     pub(crate) models: HashMap<ModelName, Arc<Served>>,
     pub(crate) clients: Clients,
     pub(crate) bounds: Bounds,
-    pub(crate) server: config::Server,
+    /// Of a request's line and headers together, in bytes.
+    pub(crate) max_headers: usize,
+    /// For a request's body to arrive.
+    pub(crate) body_timeout: Duration,
     pub(crate) reveal: bool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Arc<AccessLog>,

@@ -35,7 +35,7 @@ pub(super) async fn admit(
     exchange: &mut Exchange,
 ) -> Result<Verdict, Refusal> {
     let head = session.req_header();
-    if size(head) > gateway.server.max_headers {
+    if size(head) > gateway.max_headers {
         return Err(Refusal::HeadersTooLarge);
     }
     let path = head.uri.path().to_owned();
@@ -110,7 +110,7 @@ async fn understand(
     let read = body::read(
         session,
         gateway.bounds.max_body,
-        gateway.server.body_timeout,
+        gateway.body_timeout,
     )
     .await;
     exchange.start_clock();
