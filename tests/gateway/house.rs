@@ -268,11 +268,20 @@ fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &
 impl Gateway {
     /// Starts the binary on free ports and waits until it is ready.
     pub(crate) async fn start(config: &str) -> Self {
+        Self::start_as(config, "", &[]).await
+    }
+
+    /// The same with more for its listener, and with variables in its environment.
+    pub(crate) async fn start_as(
+        config: &str,
+        listener: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let (address, admin) = (free_address(), free_address());
         let folder = folder();
         let log = folder.join("access.jsonl");
         let listeners = format!(
-            "listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n"
+            "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\" }}\n"
         );
         let log = format!("log: {{ access: {} }}\n", log.display());
         let file = folder.join("forebay.yaml");
@@ -280,6 +289,7 @@ impl Gateway {
         let child = forebay()
             .args(["serve", "--config"])
             .arg(&file)
+            .envs(variables.iter().copied())
             .stderr(File::create(folder.join("stderr")).unwrap())
             .stdout(Stdio::null())
             .spawn()

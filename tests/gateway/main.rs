@@ -9,3 +9,4 @@ mod house;
 mod raw;
 mod refusals;
 mod streams;
+mod wire;
