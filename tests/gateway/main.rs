@@ -6,4 +6,6 @@ mod bodies;
 mod choosing;
 mod failing;
 mod house;
+mod raw;
+mod refusals;
 mod streams;
