@@ -51,6 +51,9 @@ use served::Served;
 const KEEP_ALIVE_SECONDS: u64 = 120;
 /// How long what is left of a refused request's body is read past, so that its connection stays usable.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
+/// Between the last event of a broken HTTP/2 stream and its reset: the connection's own task has to send the event,
+/// and a client that finds both in one read may drop it for the reset.
+const BEFORE_RESET: Duration = Duration::from_millis(20);
 
 /// The gateway as Pingora's proxy.
 pub struct Gateway {
@@ -322,6 +325,9 @@ impl Gateway {
             let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
             let tasks = vec![HttpTask::Body(Some(event), false), broken];
             let _ = session.as_mut().response_duplex_vec(tasks).await;
+            if session.downstream_session.is_http2() {
+                tokio::time::sleep(BEFORE_RESET).await;
+            }
         }
     }
 

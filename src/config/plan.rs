@@ -47,8 +47,6 @@ pub struct Server {
     pub threads: usize,
     /// All of a request's header lines together, in bytes.
     pub max_headers: usize,
-    /// For a request's head to arrive, once its connection is there.
-    pub header_timeout: Duration,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
 }

@@ -226,14 +226,11 @@ section! {
         /// All header lines of a request together.
         #[schemars(extend("default" = "32KiB"))]
         max_headers: Option<Placed<Size>>,
-        /// For a request's head to arrive.
-        #[schemars(extend("default" = "10s"))]
-        header_timeout: Option<Placed<Span>>,
         /// For a request's body to arrive.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
     }
-    later "stream_keepalive"
+    later "header_timeout", "stream_keepalive"
 }
 
 section! {

@@ -206,7 +206,8 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     let due = admitted
         .progress
         .first_byte_by(&admitted.served.bounds, Instant::now());
-    admitted.relay.order(pieces, due);
+    let idle_timeout = admitted.served.bounds.idle_timeout;
+    admitted.relay.order(pieces, due, idle_timeout);
     Ok(())
 }
 
