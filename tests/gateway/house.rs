@@ -335,6 +335,19 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Sends it a signal, by its name as in `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        let kill = kill.arg(format!("-{name}")).arg(self.pid().to_string());
+        assert!(kill.status().unwrap().success());
+    }
+
+    /// Ends it at once, and waits until all it says is said.
+    pub(crate) fn end(&mut self) {
+        self.signal("INT");
+        self.child.wait().unwrap();
+    }
+
     /// Whether it has ended, and how.
     pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().unwrap()
@@ -363,9 +376,10 @@ pub(crate) fn client_builder() -> ClientBuilder {
     Client::builder().no_proxy()
 }
 
-/// The binary under test.
+/// The binary under test; another build of it where `FOREBAY_RELEASE` names one.
 pub(crate) fn forebay() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_forebay"))
+    let another = std::env::var_os("FOREBAY_RELEASE");
+    Command::new(another.unwrap_or_else(|| env!("CARGO_BIN_EXE_forebay").into()))
 }
 
 pub(crate) fn free_address() -> SocketAddr {

@@ -99,7 +99,7 @@ fn last(house: &House, instance: &str) -> Seen {
 async fn a_deployment_receives_these_headers_and_no_others() {
     // The first is asked with a token, the second with a key.
     let house = House::open(&[("tokens", 1, 1), ("keys", 2, 1)]).await;
-    house.fault("tokens", throttle(0.0));
+    house.fault("tokens", throttle(60.0));
     let wanted: String = TO_A_DEPLOYMENT
         .iter()
         .filter(|name| {
@@ -196,6 +196,7 @@ async fn neither_http_2_nor_a_chunked_body_brings_others() {
 const TO_A_CLIENT: &[&str] = &[
     "apim-request-id",
     "azureml-model-session",
+    "connection",
     "content-length",
     "content-type",
     "date",
@@ -251,6 +252,7 @@ async fn a_client_receives_these_headers_and_no_others() {
             .filter(|name| !TO_A_CLIENT.contains(name))
             .collect();
         assert!(odd.is_empty(), "{fault:?}: {odd:?}");
+        assert!(answer.keeps_open() && answer.header("connection") != Some("x-hop"));
         assert!(
             answer.header("x-ms-region").is_some() && answer.header("apim-request-id").is_some(),
             "{answer:?}"
@@ -466,8 +468,6 @@ async fn a_plain_openai_server_is_asked_on_its_own_paths_with_the_model_in_the_b
 #[tokio::test]
 async fn a_deployments_name_is_one_segment_of_the_path_whatever_it_holds() {
     for (name, segment) in [
-        ("my dep", "my%20dep"),
-        ("größe", "gr%C3%B6%C3%9Fe"),
         ("a/b?c#d%2e", "a%2Fb%3Fc%23d%252e"),
         ("v1.0_x~y-z", "v1.0_x~y-z"),
     ] {
@@ -484,32 +484,41 @@ async fn a_deployments_name_is_one_segment_of_the_path_whatever_it_holds() {
 async fn a_path_with_a_host_in_it_goes_out_as_any_other() {
     let house = House::open(&[("only", 1, 1)]).await;
     let mut wire = Wire::open(house.gateway.address).await;
-    for host in ["evil.example", "evil.example:1", "127.0.0.1"] {
-        wire.send(post(
-            &format!("http://{host}{CHAT}?x=1"),
-            "",
+    wire.send(post(
+        &format!("http://gateway{CHAT}?x=1"),
+        "",
+        chat().to_string(),
+    ))
+    .await;
+    assert_eq!(wire.answer().await.unwrap().status, 200);
+    let seen = last(&house, "only");
+    assert_eq!(seen.path, format!("{CHAT}?x=1"));
+    assert_eq!(
+        header(&seen, "host"),
+        house.simulator.address("only").unwrap().to_string()
+    );
+    // Another host than `Host` says, no path at all, a tunnel.
+    let evil = ["http://evil.example", "http://127.0.0.1:1"].map(|host| format!("{host}{CHAT}"));
+    for odd in evil
+        .iter()
+        .map(String::as_str)
+        .chain(["*", "evil.example:443"])
+    {
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(request(
+            "POST",
+            odd,
+            &format!("api-key: {KEY}\r\n"),
             chat().to_string(),
         ))
         .await;
-        assert_eq!(wire.answer().await.unwrap().status, 200);
-        let seen = last(&house, "only");
-        assert_eq!(seen.path, format!("{CHAT}?x=1"));
-        assert_eq!(
-            header(&seen, "host"),
-            house.simulator.address("only").unwrap().to_string()
-        );
-    }
-    for odd in ["*", "evil.example:443"] {
-        let mut wire = Wire::open(house.gateway.address).await;
-        wire.send(request("POST", odd, &format!("api-key: {KEY}\r\n"), "{}"))
-            .await;
         let answer = wire.answer().await;
         assert!(
             answer.is_none_or(|answer| (400..500).contains(&answer.status)),
             "{odd}"
         );
     }
-    assert_eq!(house.asked("only"), 3);
+    assert_eq!(house.asked("only"), 1);
 }
 
 #[tokio::test]
