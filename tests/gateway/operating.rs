@@ -53,7 +53,7 @@ fn a_mistake_on_the_command_line_is_told_in_one_line() {
         (&["demo", "--port", "70000"], "70000"),
         (&["check", "--config", "a", "b"], "b"),
         (&["schema", "--pretty"], "--pretty"),
-        (&["hash-key", "key-on-the-command-line"], "hash-key"),
+        (&["hash-key", "a-key"], "a-key"),
     ] {
         let (code, out, err) = told(&run(arguments, ""));
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
@@ -93,7 +93,7 @@ fn check_says_where_each_mistake_is() {
         .replace("instance: one", "instance: two");
     let (code, out, err) = check(&bad);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    for place in [":3:21: ", ":4:50: "] {
+    for place in [":3:21: ", ":4:47: "] {
         assert!(
             err.lines()
                 .any(|line| line.starts_with(file.to_str().unwrap()) && line.contains(place)),
@@ -108,7 +108,7 @@ fn check_says_where_each_mistake_is() {
     // What does not pass is not served either.
     fs::write(&file, &bad).unwrap();
     let (code, _, err) = told(&run(&["serve", "--config", file.to_str().unwrap()], ""));
-    assert!(code == Some(1) && err.contains(":4:50: "), "{err}");
+    assert!(code == Some(1) && err.contains(":4:47: "), "{err}");
     fs::remove_dir_all(folder).unwrap();
 }
 
