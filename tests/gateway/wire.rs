@@ -546,6 +546,31 @@ async fn an_http_1_0_client_gets_its_answer_whole_and_never_in_chunks() {
 }
 
 #[tokio::test]
+async fn a_connection_is_kept_or_ends_as_its_client_says() {
+    let house = House::open(&[("only", 1, 1)]).await;
+    let mut wire = Wire::open(house.gateway.address).await;
+    let old = |lines: &str| {
+        let request = post(CHAT, lines, chat().to_string());
+        let request = String::from_utf8(request).unwrap();
+        request.replacen("HTTP/1.1", "HTTP/1.0", 1)
+    };
+    for request in [
+        post(CHAT, "connection: keep-alive\r\n", chat().to_string()),
+        old("connection: keep-alive\r\n").into(),
+        post(CHAT, "connection: close\r\n", chat().to_string()),
+    ] {
+        wire.send(request).await;
+        assert_eq!(wire.answer().await.unwrap().status, 200);
+    }
+    assert!(wire.ends().await);
+    for path in [CHAT, "/nothing"] {
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(old("").replacen(CHAT, path, 1)).await;
+        assert!(wire.answer().await.is_some() && wire.ends().await, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn one_deployments_limits_and_its_wait_stay_unseen_while_another_serves() {
     let house = House::open(&[("full", 1, 1), ("well", 2, 1)]).await;
     house.fault(
