@@ -199,6 +199,7 @@ fn discover(reaches: &[Arc<Reach>]) -> io::Result<()> {
 impl Parts {
     fn new(plan: Plan) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
+        metrics.config(&plan.hash);
         let log = plan.log.access.as_deref();
         let access_log = AccessLog::open(log, metrics.log_lines_dropped()).map_err(|source| {
             let path = log

@@ -493,7 +493,7 @@ fn the_engine_the_clock_and_the_network_stay_out_of_domain() {
     for source in [
         "use pingora::Error;",
         "use tokio::sync::Mutex;",
-        "use serde::Deserialize;",
+        "use rustls::Error;",
         "fn f() { tracing::info!(\"x\"); }",
         "async fn f() {}",
         "fn f() { std::time::Instant::now(); }",

@@ -8,4 +8,5 @@ mod failing;
 mod house;
 mod raw;
 mod refusals;
+mod readme;
 mod streams;
