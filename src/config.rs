@@ -88,8 +88,7 @@ fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
 
 /// Tells one file from another: the start of its text's SHA-256, taken before any variable is filled in.
 fn fingerprint(text: &str) -> String {
-    let hash = Sha256::digest(text);
-    hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(text)[..6])
 }
 
 fn utf8(text: &[u8]) -> Result<&str, (Place, String)> {

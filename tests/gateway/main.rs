@@ -7,6 +7,6 @@ mod choosing;
 mod failing;
 mod house;
 mod raw;
-mod refusals;
 mod readme;
+mod refusals;
 mod streams;
