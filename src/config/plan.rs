@@ -11,6 +11,8 @@ use crate::domain::{
 /// Everything the gateway is built from.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Tells this file from another, in metrics.
+    pub hash: String,
     pub listeners: Vec<Listener>,
     /// Where metrics, health and status are served; `None`: nowhere.
     pub admin: Option<SocketAddr>,

@@ -107,12 +107,7 @@ async fn understand(
         .map(|model| find(gateway, client, model))
         .transpose()?;
     exchange.stop_clock();
-    let read = body::read(
-        session,
-        gateway.bounds.max_body,
-        gateway.body_timeout,
-    )
-    .await;
+    let read = body::read(session, gateway.bounds.max_body, gateway.body_timeout).await;
     exchange.start_clock();
     let body = read?;
     exchange.request_bytes = body.len() as u64;

@@ -78,7 +78,7 @@ pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
         idle_timeout: Duration::ZERO,
         answered: false,
     };
-    session.downstream_session = Box::new(ServerSession::new_custom(Box::new(stand_in)));
+    *session.downstream_session = ServerSession::new_custom(Box::new(stand_in));
 }
 
 /// Takes the stand-in out again, if it is there.

@@ -10,6 +10,7 @@ mod noise;
 mod operating;
 mod own;
 mod raw;
+mod readme;
 mod refusals;
 mod secrets;
 mod streams;
