@@ -32,7 +32,8 @@ use crate::{
     domain::{deployment::Deployment, pool::Pool},
     identity::{Credential, Identities, IdentitiesError},
     proxy::{
-        Drain, Gateway,
+        Gateway,
+        drain::Drain,
         reach::Reach,
         served::{Served, Target},
     },

@@ -22,14 +22,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Waits for the signal that ends the gateway. On SIGTERM health says 503 at once, and requests are still taken
 /// for `drain.notice`, so that load balancers can turn away first.
 pub(super) struct Signals {
-    drain: Arc<proxy::Drain>,
+    drain: Arc<proxy::drain::Drain>,
     access_log: Arc<AccessLog>,
     times: config::Drain,
 }
 
 impl Signals {
     pub(super) fn new(
-        drain: Arc<proxy::Drain>,
+        drain: Arc<proxy::drain::Drain>,
         access_log: Arc<AccessLog>,
         times: config::Drain,
     ) -> Self {
@@ -70,7 +70,7 @@ impl ShutdownSignalWatch for Signals {
 /// drain's deadline.
 pub(super) fn exit_when_drained(
     mut phases: Receiver<ExecutionPhase>,
-    drain: &Arc<proxy::Drain>,
+    drain: &Arc<proxy::drain::Drain>,
     access_log: &Arc<AccessLog>,
     times: config::Drain,
 ) -> io::Result<()> {
@@ -91,7 +91,7 @@ pub(super) fn exit_when_drained(
 }
 
 /// Twice none in a row: the last answer's bytes leave just after its request has ended.
-fn wait_for_the_last(drain: &proxy::Drain, deadline: Instant) {
+fn wait_for_the_last(drain: &proxy::drain::Drain, deadline: Instant) {
     let mut quiet = 0;
     while quiet < 2 && Instant::now() < deadline {
         quiet = if drain.inflight() == 0 { quiet + 1 } else { 0 };

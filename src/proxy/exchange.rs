@@ -7,12 +7,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Guest, served::Served, session::Relay};
+use super::{drain::Guest, served::Served, session::Relay};
 use crate::{
     domain::{
         ask::Ask,
         client::Client,
         failover::Progress,
+        name::ModelName,
         outcome::Outcome,
         pool::Attempt,
         refusal::Refusal,
@@ -32,6 +33,8 @@ pub struct Exchange {
     pub(super) request_id: Arc<str>,
     pub(super) client: Option<Arc<Client>>,
     pub(super) operation: Option<Operation>,
+    /// The model asked for, once it is known to be one of ours.
+    pub(super) model: Option<ModelName>,
     pub(super) stage: Stage,
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) refusal: Option<Refusal>,
@@ -89,6 +92,7 @@ impl Exchange {
             request_id: request_id(),
             client: None,
             operation: None,
+            model: None,
             stage: Stage::Arrived,
             attempts: Vec::new(),
             refusal: None,

@@ -121,13 +121,20 @@ async fn understand(
             ask.model.as_deref().ok_or(Refusal::ModelMissing)?,
         )?,
     };
+    exchange.model = Some(served.pool.model().clone());
+    let (progress, now) = (Progress::new(exchange.arrived), Instant::now());
+    if !served.pool.is_ready(now) {
+        // Said here, and not once an attempt was begun, the client's connection stays usable.
+        let exhausted = served.pool.exhausted(&[], now);
+        return Err(progress.refusal(&exhausted, &served.bounds, now));
+    }
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         ask,
         body,
-        progress: Progress::new(exchange.arrived),
+        progress,
         relay: Arc::new(Relay::default()),
         current: None,
     })))

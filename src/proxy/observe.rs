@@ -23,19 +23,15 @@ const STALE_CONNECTIONS: u8 = 3;
 
 /// Of a deployment's answer, what is its own affair or would mislead about the pool: cookies that bind to one
 /// instance, one member's limits, and which deployment it was.
-const KEPT_BACK: [HeaderName; 11] = [
+const KEPT_BACK: [HeaderName; 5] = [
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     HeaderName::from_static("alt-svc"),
-    HeaderName::from_static("x-ratelimit-limit-requests"),
-    HeaderName::from_static("x-ratelimit-limit-tokens"),
-    HeaderName::from_static("x-ratelimit-remaining-requests"),
-    HeaderName::from_static("x-ratelimit-remaining-tokens"),
-    HeaderName::from_static("x-ratelimit-reset-requests"),
-    HeaderName::from_static("x-ratelimit-reset-tokens"),
     HeaderName::from_static("azure-openai-deployment-utilization"),
     HeaderName::from_static("x-ms-deployment-name"),
 ];
+/// How the headers begin that tell a member's limits.
+const LIMITS: &str = "x-ratelimit-";
 
 /// What no connection passes on, named by `Connection` or not.
 const HOP_BY_HOP: [HeaderName; 5] = [
@@ -73,7 +69,12 @@ pub(super) fn response(
 
 fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
     remove_hop_by_hop(head);
-    for name in &KEPT_BACK {
+    let limits = head
+        .headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(LIMITS));
+    let limits: Vec<HeaderName> = limits.cloned().collect();
+    for name in limits.iter().chain(&KEPT_BACK) {
         head.remove_header(name);
     }
     // The one that the log knows; Azure's own stays in `apim-request-id`.

@@ -272,11 +272,7 @@ impl Gateway {
     }
 
     /// The same with more for its listener, and with variables in its environment.
-    pub(crate) async fn start_as(
-        config: &str,
-        listener: &str,
-        variables: &[(&str, &str)],
-    ) -> Self {
+    pub(crate) async fn start_as(config: &str, listener: &str, variables: &[(&str, &str)]) -> Self {
         let (address, admin) = (free_address(), free_address());
         let folder = folder();
         let log = folder.join("access.jsonl");

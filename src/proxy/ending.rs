@@ -1,0 +1,150 @@
+//! How a request ends: the gateway's own answer, the last word of a stream that broke, the record of it all.
+
+use std::{sync::Arc, time::Duration};
+
+use http::header;
+use pingora::{
+    Error, ErrorSource, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask,
+};
+use pingora_proxy::Session;
+
+use super::{
+    exchange::{Exchange, Stage},
+    reply::{self, Reply},
+    session,
+};
+use crate::{
+    domain::{refusal::Refusal, route::Operation},
+    telemetry::record::{End, Record},
+};
+
+/// Between the last event of a broken HTTP/2 stream and its reset: the connection's own task has to send the event,
+/// and a client that finds both in one read may drop it for the reset.
+const BEFORE_RESET: Duration = Duration::from_millis(20);
+
+/// Sends an answer of the gateway's own. `Ok(true)`, as Pingora wants it: the request goes no further.
+pub(super) async fn answer(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    reply: Reply,
+) -> Result<bool> {
+    exchange.stage = Stage::Answered;
+    exchange.response_bytes = reply.send(session, &exchange.request_id).await?;
+    Ok(true)
+}
+
+/// The same for a refusal.
+pub(super) async fn refuse(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    refusal: Refusal,
+) -> Result<bool> {
+    let reply = Reply::refusal(&refusal);
+    exchange.refusal = Some(refusal);
+    answer(session, exchange, reply).await
+}
+
+/// What becomes of a request that no attempt could save: what is said to the client, if it is still there to hear it.
+/// Gives the status, 0 for none.
+pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+    unwrap(session, exchange);
+    match session.response_written().map(|head| head.status) {
+        Some(status) if !status.is_informational() => {
+            end_broken_stream(session, exchange).await;
+            status.as_u16()
+        }
+        _ if error.esource() == &ErrorSource::Downstream && exchange.refusal.is_none() => {
+            exchange.end = End::ClientLeft;
+            0
+        }
+        _ => refuse_late(session, exchange, error).await,
+    }
+}
+
+/// A refusal after attempts were made. The connection ends with it: Pingora keeps none past a failed attempt.
+async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+    if exchange.refusal.is_none() {
+        tracing::error!(request_id = %exchange.request_id, %error, "a request failed in the gateway");
+    }
+    let refusal = exchange.refusal.get_or_insert(Refusal::Internal);
+    let (status, reply) = (refusal.status().as_u16(), Reply::refusal(refusal));
+    session.set_keepalive(None);
+    match reply.send(session, &exchange.request_id).await {
+        Ok(sent) => exchange.response_bytes = sent,
+        Err(_) => exchange.end = End::ClientLeft,
+    }
+    status
+}
+
+/// A stream that broke gets an event that says so, and is then cut off: many clients take any clean end for
+/// success, and some read no error events (CLIENTS.md 4). Any other answer is cut off as it is.
+async fn end_broken_stream(session: &mut Session, exchange: &Exchange) {
+    if exchange.end != End::Broken || !session.response_written().is_some_and(is_event_stream) {
+        return;
+    }
+    let event = reply::broken_stream(exchange.operation == Some(Operation::Responses));
+    // The failure behind it makes Pingora send what it has, and not end the transfer.
+    let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
+    let tasks = vec![HttpTask::Body(Some(event), false), broken];
+    let _ = session.as_mut().response_duplex_vec(tasks).await;
+    if session.downstream_session.is_http2() {
+        tokio::time::sleep(BEFORE_RESET).await;
+    }
+}
+
+fn is_event_stream(head: &ResponseHeader) -> bool {
+    let kind = head.headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Takes the session's stand-in out again, where it is in place.
+fn unwrap(session: &mut Session, exchange: &mut Exchange) {
+    if let Some(admitted) = exchange.admitted() {
+        session::unwrap(session, &admitted.relay);
+    }
+}
+
+/// Closes the exchange. `error`: what ended it, if not its own end.
+pub(super) fn record(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    error: Option<&Error>,
+) -> Record {
+    unwrap(session, exchange);
+    let status = session
+        .response_written()
+        .map(|head| head.status.as_u16())
+        .filter(|status| *status >= 200);
+    let left = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
+    let end = if left || status.is_none() {
+        End::ClientLeft
+    } else {
+        exchange.end
+    };
+    let stream = exchange
+        .admitted()
+        .is_some_and(|admitted| admitted.ask.stream);
+    let head = session.req_header();
+    let address = session.client_addr().and_then(|address| address.as_inet());
+    Record {
+        arrived: exchange.arrived_at,
+        request_id: Arc::clone(&exchange.request_id),
+        client: exchange.client.as_ref().map(|client| client.name.clone()),
+        model: exchange.model.clone(),
+        operation: exchange.operation.map(Operation::path).unwrap_or_default(),
+        stream,
+        method: head.method.clone(),
+        path: head.uri.path().to_owned(),
+        version: head.version,
+        address: address.map(|address| address.ip()),
+        attempts: std::mem::take(&mut exchange.attempts),
+        refusal: exchange.refusal.as_ref().map(Refusal::reason),
+        status,
+        end,
+        request_bytes: exchange.request_bytes,
+        response_bytes: exchange.response_bytes,
+        time_to_first_byte: exchange.first_byte,
+        duration: exchange.arrived.elapsed(),
+        overhead: Some(exchange.overhead()),
+    }
+}
