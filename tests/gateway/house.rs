@@ -354,7 +354,11 @@ impl Gateway {
     /// Ends it at once, and waits until all it says is said.
     pub(crate) fn end(&mut self) {
         self.signal("INT");
-        self.child.wait().unwrap();
+        let give_up = Instant::now() + PATIENCE;
+        while self.ended().is_none() {
+            assert!(Instant::now() < give_up, "an interrupt did not end it");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Whether it has ended, and how.
