@@ -62,7 +62,8 @@ impl ShutdownSignalWatch for Signals {
             }
         }
         self.access_log.close();
-        ShutdownSignal::FastShutdown
+        // Pingora's own fast end can find an accept loop without its runtime, which then spins for ever.
+        std::process::exit(0)
     }
 }
 

@@ -211,6 +211,15 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// The same for a condition that has to be asked for.
+pub(crate) async fn comes_true(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < give_up, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn simulation(instances: &[(&str, u32, u32)]) -> String {
     let mut yaml = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nseed: 7\nrecord: full\ninstances:\n".to_owned();
     for (name, _, _) in instances {
@@ -341,7 +350,11 @@ impl Gateway {
     /// Ends it at once, and waits until all it says is said.
     pub(crate) fn end(&mut self) {
         self.signal("INT");
-        self.child.wait().unwrap();
+        let give_up = Instant::now() + PATIENCE;
+        while self.ended().is_none() {
+            assert!(Instant::now() < give_up, "an interrupt did not end it");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Whether it has ended, and how.

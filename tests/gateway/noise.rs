@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use fastrand::Rng;
 
 use crate::{
-    house::{CHAT, House, KEY, chat},
+    house::{CHAT, House, KEY, chat, comes_true},
     raw::{Wire, good_chat, post, request},
 };
 
@@ -192,13 +192,11 @@ fn path(rng: &mut Rng) -> String {
 
 async fn is_unharmed(house: Arc<House>) {
     assert_eq!(house.chat().await.status(), 200);
-    while !house
-        .metrics()
-        .await
-        .contains("forebay_requests_inflight 0")
-    {
-        tokio::task::yield_now().await;
-    }
+    comes_true("nothing is in flight", async || {
+        let metrics = house.metrics().await;
+        metrics.contains("forebay_requests_inflight 0")
+    })
+    .await;
     let mut house = Arc::into_inner(house).unwrap();
     assert_eq!(house.gateway.ended(), None);
     let stderr = house.gateway.stderr();

@@ -274,13 +274,15 @@ async fn status_says_what_happened() {
     );
 }
 
+const NOTICE: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn a_terminated_gateway_says_so_serves_on_and_ends_when_the_last_answer_has() {
     let mut house =
-        House::open_with(&[("only", 1, 1)], "drain: { notice: 300ms, deadline: 10s }").await;
+        House::open_with(&[("only", 1, 1)], "drain: { notice: 1s, deadline: 20s }").await;
     house.fault(
         "only",
-        forebay::simulator::FaultKind::SlowBody { delay_ms: 100 },
+        forebay::simulator::FaultKind::SlowBody { delay_ms: 200 },
     );
     let mut body = streamed();
     body["messages"][0]["content"] = "word ".repeat(20).into();
@@ -299,27 +301,17 @@ async fn a_terminated_gateway_says_so_serves_on_and_ends_when_the_last_answer_ha
         if health.status() == 503 {
             break;
         }
-        assert!(
-            signalled.elapsed() < Duration::from_millis(300),
-            "health did not turn at once"
-        );
+        assert!(signalled.elapsed() < NOTICE, "health did not turn at once");
     }
-    for path in ["/health/models/gpt-4o"] {
-        assert_eq!(
-            http.get(house.url(path)).send().await.unwrap().status(),
-            503
-        );
-    }
+    let model = http.get(house.url("/health/models/gpt-4o")).send().await;
+    assert_eq!(model.unwrap().status(), 503);
     let ready = format!("http://{}/health/ready", house.gateway.admin);
     assert_eq!(http.get(ready).send().await.unwrap().status(), 503);
     // During the notice requests are still taken, on old connections and on new ones.
     kept.send(good_chat()).await;
     assert_eq!(kept.answer().await.unwrap().status, 200);
     assert_eq!(house.chat().await.status(), 200);
-    assert!(
-        signalled.elapsed() < Duration::from_millis(300),
-        "too slow a machine to say"
-    );
+    assert!(signalled.elapsed() < NOTICE, "too slow a machine to say");
 
     while let Some(piece) = stream.chunk().await.unwrap() {
         text.extend_from_slice(&piece);
@@ -330,13 +322,13 @@ async fn a_terminated_gateway_says_so_serves_on_and_ends_when_the_last_answer_ha
             .ends_with("data: [DONE]\n\n")
     );
     assert!(
-        signalled.elapsed() > Duration::from_millis(300),
+        signalled.elapsed() > NOTICE,
         "the stream outlived the notice"
     );
     eventually("the gateway has ended", || house.gateway.ended().is_some()).await;
     assert_eq!(house.gateway.ended().unwrap().code(), Some(0));
     assert!(
-        signalled.elapsed() < Duration::from_secs(9),
+        signalled.elapsed() < Duration::from_secs(19),
         "it ends with its last answer, not with its deadline"
     );
     let log = house.log(4).await;

@@ -4,7 +4,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use crate::{
-    house::{CHAT, House, KEY, chat, error_of, eventually, status, streamed, throttle},
+    house::{CHAT, House, KEY, chat, comes_true, error_of, eventually, status, streamed, throttle},
     raw::{Wire, request},
 };
 
@@ -162,15 +162,11 @@ async fn a_models_health_is_503_while_none_of_its_deployments_can_serve() {
             "{path}"
         );
     }
-    let mut is_back = false;
-    while !is_back {
-        is_back = health(Method::GET, "/health/models/gpt-4o")
-            .await
-            .unwrap()
-            .status()
-            == 200;
-        tokio::task::yield_now().await;
-    }
+    comes_true("its health is back", async || {
+        let answer = health(Method::GET, "/health/models/gpt-4o").await;
+        answer.unwrap().status() == 200
+    })
+    .await;
     assert_eq!(house.chat().await.status(), 200);
 }
 

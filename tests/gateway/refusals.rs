@@ -530,6 +530,23 @@ async fn a_chunked_body_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn headers_of_any_size_are_refused_or_cut_off() {
+    let mut house = house().await;
+    for size in [9 << 10, 100 << 10, 900 << 10, 2 << 20, 8 << 20] {
+        let mut wire = Wire::open(house.gateway.address).await;
+        let line = format!("x-junk: {}\r\n", "x".repeat(size));
+        wire.send(post(CHAT, &line, chat().to_string())).await;
+        match wire.answer().await {
+            Some(answer) if size < 1 << 20 => refused(&answer, (431, "431", ""), "large"),
+            other => assert!(other.is_none_or(|answer| answer.status >= 400), "{size}"),
+        }
+    }
+    assert_eq!(house.asked("only"), 0);
+    assert_eq!(house.chat().await.status(), 200);
+    is_unharmed(&mut house);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_slow_is_given_up() {
     let mut house = house().await;
     let mut wire = Wire::open(house.gateway.address).await;

@@ -7,7 +7,9 @@ use forebay::simulator::{self, Config, FaultKind, TokenFault};
 use reqwest::Response;
 
 use crate::{
-    house::{CHAT, Gateway, House, chat, client, eventually, status, streamed, throttle},
+    house::{
+        CHAT, Gateway, House, chat, client, comes_true, eventually, status, streamed, throttle,
+    },
     raw::{Wire, request},
 };
 
@@ -178,14 +180,15 @@ async fn everything(house: &House) -> String {
 /// Waits until both may be asked again.
 async fn available(house: &House) {
     let is = |deployment: &serde_json::Value| deployment["available"] == true;
-    while !house.status().await["models"][0]["deployments"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .all(is)
-    {
-        tokio::task::yield_now().await;
-    }
+    comes_true("both may be asked", async || {
+        let page = house.status().await;
+        page["models"][0]["deployments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(is)
+    })
+    .await;
 }
 
 /// What no client library sends.
