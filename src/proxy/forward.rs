@@ -186,8 +186,9 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     out.set_version(request.version);
     out.insert_header(header::HOST, instance.endpoint.authority())?;
     for name in &PASSED_ON {
-        for value in request.headers.get_all(name) {
-            out.append_header(name.clone(), value.clone())?;
+        // The first of several alike: it is the one that was read here.
+        if let Some(value) = request.headers.get(name) {
+            out.insert_header(name.clone(), value.clone())?;
         }
     }
     // So that what is used can be read from the answer as it passes.
