@@ -1,7 +1,7 @@
 //! The configuration: YAML in; a [`Plan`] of domain values out, or every problem found, each with its place.
 //!
 //! Text becomes a tree that knows its places (`node`), the tree becomes sections as written (`raw`, through `read` and
-//! `value`), and those become domain values (`build`). One run reports every mistake; none repeats a value of the file.
+//! `value`), and those become domain values (`build`). One run reports every mistake; no message repeats a value.
 
 mod build;
 mod fill_in;
@@ -13,6 +13,7 @@ mod problem;
 mod raw;
 mod read;
 mod schema;
+mod section;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -16,7 +16,7 @@ mod transport;
 #[cfg(test)]
 mod authority;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 
@@ -96,15 +96,53 @@ impl Identities {
         &self.credentials
     }
 
-    /// What `/status` and the metrics say, in the order of the instances.
+    /// What `/status` says, in the order of the instances.
     pub fn states(&self) -> Vec<CredentialState> {
         self.credentials.iter().map(|c| c.state()).collect()
+    }
+
+    /// What the metrics say: one entry for each identity that has tokens, over all of its scopes.
+    pub fn summaries(&self) -> Vec<Summary> {
+        let mut summaries: Vec<Summary> = Vec::new();
+        for state in self.states().into_iter().filter(|s| s.scope.is_some()) {
+            match summaries.iter_mut().find(|s| s.identity == state.identity) {
+                Some(summary) => summary.add(&state),
+                None => summaries.push(Summary::of(state)),
+            }
+        }
+        summaries
     }
 
     fn add(&mut self, credential: Credential) -> Arc<Credential> {
         let credential = Arc::new(credential);
         self.credentials.push(Arc::clone(&credential));
         credential
+    }
+}
+
+/// How an identity's tokens stand, whatever their scopes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub identity: IdentityName,
+    /// The soonest end of its tokens; `None`: one is missing.
+    pub expires_on: Option<SystemTime>,
+    /// Token requests that failed since the start.
+    pub failures: u64,
+}
+
+impl Summary {
+    fn of(state: CredentialState) -> Self {
+        Self {
+            identity: state.identity,
+            expires_on: state.expires_on,
+            failures: state.failures,
+        }
+    }
+
+    fn add(&mut self, state: &CredentialState) {
+        // `None` is the least of all, so one that is missing stays missing.
+        self.expires_on = self.expires_on.min(state.expires_on);
+        self.failures += state.failures;
     }
 }
 

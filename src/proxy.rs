@@ -23,9 +23,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use pingora::{
-    Error, ErrorSource, Result,
+    Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::http::HttpTask,
     upstreams::peer::HttpPeer,
 };
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -132,6 +133,8 @@ impl ProxyHttp for Gateway {
         let downstream = &mut session.downstream_session;
         downstream.set_pipelining_enabled(true);
         downstream.set_total_drain_timeout(Some(DRAIN_BODY));
+        // A refusal may come before the body has; what is left of it is read past.
+        downstream.set_close_on_response_before_downstream_finish(false);
         downstream.set_keepalive(Some(KEEP_ALIVE_SECONDS));
         Ok(())
     }
@@ -313,8 +316,10 @@ impl Gateway {
         };
         if exchange.end == End::Broken && session.response_written().is_some_and(is_events) {
             let event = reply::broken_stream(exchange.operation == Some(Operation::Responses));
-            // Whoever is still there reads it; whoever is not has no use for it.
-            let _ = session.as_mut().write_response_body(event, false).await;
+            // The failure behind it makes Pingora send what it has, and not end the transfer.
+            let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
+            let tasks = vec![HttpTask::Body(Some(event), false), broken];
+            let _ = session.as_mut().response_duplex_vec(tasks).await;
         }
     }
 

@@ -3,7 +3,7 @@
 //! Tests, the demo and the benchmarks use this one. In process: [`start`] gives a [`Simulator`] whose methods switch
 //! faults and read the books. From the command line: [`simulate`]. Over HTTP: the control endpoint.
 //!
-//! Reading order: `config` (what is simulated), `server` and `wire` (ports and connections), `instance` (a
+//! Reading order: `config` (what is simulated), `server` and `wire` (ports and connections), `instance` and `passage` (a
 //! request's way), `route`, `ask` (what it wants), `operations` and the rooms it names (`chat`, …: the answers'
 //! shapes), `body` (how an answer goes out or breaks off), `limits`, `faults`, `latency`, `tokens`
 //! (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint`.
@@ -13,20 +13,27 @@ mod ask;
 mod body;
 mod books;
 mod chat;
+mod completions;
 mod config;
 mod control;
 mod deployment;
+mod embeddings;
 mod encode;
 mod faults;
 mod headers;
 mod instance;
 mod latency;
 mod limits;
+mod media;
 mod models;
 mod operations;
+mod passage;
 mod refusal;
+mod responses;
 mod route;
 mod server;
+#[cfg(test)]
+mod tests;
 mod text;
 mod token_endpoint;
 mod tokens;

@@ -16,10 +16,10 @@ const DEPTH_BUDGET: usize = 32;
 
 /// A value of the file.
 pub(super) struct Node {
-    /// Of a scalar, where it begins; of a list or mapping below a key, the key's.
+    /// Of a scalar, where it begins; of a list, a mapping or nothing below a key, the key's.
     pub(super) place: Place,
     pub(super) content: Content,
-    /// Nodes in it, itself included, aliases unfolded.
+    /// Nodes in it, itself included, aliases unfolded; a long text counts as several.
     size: usize,
 }
 
@@ -80,7 +80,14 @@ pub(super) fn tree(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
         nodes: 0,
     };
     match composer.document() {
-        Ok(root) => root,
+        Ok(Some(root)) if !matches!(root.content, Content::Null) => Some(root),
+        Ok(_) => {
+            findings.add(
+                Place::START,
+                "the file is empty; conf/minimal.yaml shows what a config needs",
+            );
+            None
+        }
         Err(Stop(place, message)) => {
             findings.add(place, message);
             None
@@ -101,6 +108,9 @@ impl From<ScanError> for Stop {
             kind if kind.contains("tab") => format!("{kind}; indent with spaces"),
             "while parsing node, found unknown anchor" => {
                 "no value before this carries the anchor that the alias names; a string that begins with * is quoted".into()
+            }
+            kind if kind.contains("expected ',' or") => {
+                format!("this is not YAML: {kind}; between brackets a string with {{ or }} is quoted")
             }
             kind => format!("this is not YAML: {kind}"),
         };
@@ -151,6 +161,8 @@ impl<'text> Composer<'text, '_> {
                 } else {
                     Content::Text(text.into())
                 };
+                let empty = matches!(content, Content::Null);
+                let place = key.filter(|_| empty).unwrap_or(place);
                 (place, anchor, content)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -245,6 +257,7 @@ impl Node {
         let inside: usize = match &content {
             Content::List(items) => items.iter().map(|item| item.size).sum(),
             Content::Map(entries) => entries.iter().map(|(_, value)| value.size).sum(),
+            Content::Text(text) => text.len() / 64,
             _ => 0,
         };
         Self {

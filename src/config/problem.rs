@@ -89,9 +89,9 @@ pub(super) fn hint<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wanted, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => "there are none yet".into(),
-        None if known.len() > 12 => format!("there are {} others", known.len()),
-        None => format!("there is `{}`", known.join("`, `")),
+        None if known.is_empty() => "there are none".into(),
+        None if known.len() > 12 => format!("none of the {} known ones is like it", known.len()),
+        None => format!("known here: `{}`", known.join("`, `")),
     }
 }
 
@@ -101,9 +101,11 @@ pub(super) fn nearest<'a>(
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let distance = |name: &str| strsim::damerau_levenshtein(wanted, name);
+    // What is longer than a name is none, and comparing it would take long.
+    let comparable = |name: &&str| wanted.len().max(name.len()) <= 128;
     let slip = |name: &&str| distance(name) <= 1.max(name.chars().count() / 3);
     known
         .into_iter()
-        .filter(slip)
+        .filter(|name| comparable(name) && slip(name))
         .min_by_key(|name| distance(name))
 }

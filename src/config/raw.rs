@@ -5,7 +5,8 @@
 
 use super::{
     problem::Placed,
-    read::{Named, Required, Tried, choice, section},
+    read::{List, Named, Tried},
+    section::{OnlyOne, Required, choice, section},
     value::{Address, FilePath, Hash, Hidden, Size, Span, Target, Url, Word},
 };
 
@@ -13,13 +14,14 @@ section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
     struct Config {
         /// Where clients connect.
-        listeners: Required<Placed<Vec<Listener>>>,
+        #[schemars(length(min = 1))]
+        listeners: Required<Placed<List<Listener>>>,
         /// Where metrics, health and status are served. Nowhere unless given.
         admin: Option<Admin>,
         /// The gateway's own geography, like `eu`. Given, an instance of another geography is a mistake.
         geography: Option<Placed<Word>>,
         /// How the gateway proves itself to instances, by names of your choice.
-        identities: Required<Named<Placed<Identity>>>,
+        identities: Required<Named<OnlyOne<Identity>>>,
         /// Azure OpenAI resources and other model servers, by names of your choice.
         instances: Required<Named<Instance>>,
         /// What clients may ask for, by the names they use: each a pool of deployments.
@@ -46,7 +48,7 @@ section! {
 section! {
     /// An address that clients connect to.
     struct Listener {
-        /// Each address may be there once.
+        /// An IP address and a port that nothing else here has.
         address: Required<Placed<Address>>,
         /// Given: TLS, with HTTP/1.1 and HTTP/2.
         tls: Option<Tls>,
@@ -76,13 +78,13 @@ section! {
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
     struct Identity {
         /// The VM's own identity: `{}`, or a user-assigned one.
-        managed_identity: Option<Tried<ManagedIdentity>>,
+        managed_identity: Option<ManagedIdentity>,
         /// A Kubernetes service account's federated token.
-        workload_identity: Option<Tried<WorkloadIdentity>>,
+        workload_identity: Option<WorkloadIdentity>,
         /// An app registration with a client secret.
-        client_secret: Option<Tried<ClientSecret>>,
+        client_secret: Option<ClientSecret>,
         /// The instance's own key, where Entra can't be used.
-        api_key: Option<Tried<Hidden>>,
+        api_key: Option<Hidden>,
     }
     later "client_certificate"
 }
@@ -167,7 +169,8 @@ section! {
         /// Its version; every deployment of the pool must serve this one.
         version: Option<Word>,
         /// The pool: the lowest priority number is asked first, inside it shares follow the weights.
-        deployments: Required<Placed<Vec<Placed<Deployment>>>>,
+        #[schemars(length(min = 1))]
+        deployments: Required<Placed<List<Placed<Deployment>>>>,
     }
 }
 
@@ -206,10 +209,10 @@ section! {
     struct Client {
         /// Hashes of its keys, two at most, so that a key can be rolled.
         #[schemars(length(min = 1, max = 2))]
-        keys: Required<Placed<Vec<Placed<Hash>>>>,
+        keys: Required<Placed<List<Placed<Hash>>>>,
         /// Names of `models` that it may use; `"*"`: all.
         #[schemars(length(min = 1))]
-        models: Required<Placed<Vec<Placed<String>>>>,
+        models: Required<Placed<List<Placed<String>>>>,
     }
     later "limits", "priority", "entra"
 }

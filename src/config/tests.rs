@@ -1,36 +1,39 @@
 //! The config as its writers meet it: what loads, and what each mistake is answered with.
 
+mod examples;
+mod mistakes;
+
 use std::path::Path;
 
 use super::*;
 
-const SOUND: &str = r#"
-listeners: [{ address: "127.0.0.1:8080" }]
-identities: { vm: { managed_identity: {} } }
+/// A config without a mistake. Tests replace parts of it.
+const SOUND: &str = r#"listeners: [{ address: "127.0.0.1:8080" }]
+admin: { address: "127.0.0.1:9090" }
+identities:
+  vm: { managed_identity: {} }
+  legacy: { api_key: swordfish }
 instances:
-  swc: { endpoint: "https://contoso.openai.azure.com", identity: vm }
+  swc: { endpoint: "https://contoso-swc.openai.azure.com", identity: vm }
+  frc: { endpoint: "https://contoso-frc.openai.azure.com", identity: legacy }
 models:
   gpt-4o:
-    deployments: [{ instance: swc }]
-anonymous: true
+    deployments:
+      - { instance: swc, priority: 1, weight: 2 }
+      - { instance: frc, deployment: gpt-4o-1120, priority: 2 }
+clients:
+  app: { keys: ["sha256:2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea"], models: [gpt-4o] }
+failover: { deadline: 10m, max_body: 32MiB, attempts: 4 }
 "#;
 
-fn read(text: &str) -> Result<Loaded, String> {
-    let environment = |name: &str| (name == "SET").then(|| "vm".to_owned());
-    parse(text.as_bytes(), Path::new("f.yaml"), &environment)
-        .map_err(|problems| problems.to_string())
+/// Reads `text` as `f.yaml` in a folder without files, in an environment of which `SET` is all.
+fn read(text: impl AsRef<[u8]>) -> Result<Loaded, Problems> {
+    let environment = |name: &str| (name == "SET").then(|| "swordfish".to_owned());
+    parse(text.as_ref(), Path::new("f.yaml"), &environment)
 }
 
-#[test]
-fn a_small_config_gets_every_default() {
-    let loaded = read(SOUND).unwrap();
-    println!("{loaded:?}");
-}
-
-#[test]
-fn a_tour() {
-    println!("{}", read("listeners:\n  - addres: 1\ninstances:\n  a: {identity: b, kind: x, weight: 3}\n  b:\n    identity: c\nidentities:\n  c: {api_key: 5}\nmodels: \n  - 4\nserver:\n").unwrap_err());
-    println!("{}", read("a: [").unwrap_err());
-    println!("{}", read("").unwrap_err());
-    println!("{}", serde_json::to_string_pretty(&schema()).unwrap());
+/// The sound config with `part`, which stands there once, replaced.
+fn with(part: &str, other: &str) -> String {
+    assert_eq!(SOUND.matches(part).count(), 1, "{part}");
+    SOUND.replacen(part, other, 1)
 }

@@ -9,6 +9,9 @@ use std::{
 use super::read::Reader;
 use crate::domain::{client::KeyHash, deployment::Endpoint, secret::Secret};
 
+/// The longest duration: what is added to a clock must not overflow it.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Defines values written as strings: what each is for, the pattern editors check, how it is read.
 macro_rules! written {
     ($($(#[doc = $about:literal])+ $name:ident($type:ty): $pattern:literal, $parse:expr;)*) => {$(
@@ -41,7 +44,11 @@ macro_rules! written {
 written! {
     /// A duration, like `250ms`, `30s` or `1m 30s`.
     Span(Duration): "([0-9]+ *[a-zA-Z]+ *)+|0", |text, _| {
-        humantime::parse_duration(text).map_err(|_| "a duration is written like 250ms, 30s or 10m".into())
+        match humantime::parse_duration(text) {
+            Ok(duration) if duration <= LONGEST => Ok(duration),
+            Ok(_) => Err("nothing here waits longer than a week; write 7days or less".into()),
+            Err(_) => Err("a duration is written like 250ms, 30s or 10m".into()),
+        }
     };
     /// A size, like `512B`, `32KiB`, `32MiB` or `1GiB`.
     Size(usize): "[0-9]+ *(B|KiB|MiB|GiB)", |text, _| {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -35,7 +36,7 @@ pub struct Credential {
     name: HeaderName,
     pub(super) token: ArcSwapOption<Token>,
     /// `None`: an api-key, which needs no fetching.
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<Arc<Source>>,
     pub(super) progress: watch::Sender<Progress>,
     /// A fresh token is wanted before its time.
     pub(super) wanted: Notify,
@@ -90,7 +91,7 @@ impl Credential {
             proof => (
                 AUTHORIZATION,
                 None,
-                Some(Source::new(proof, &instance.scope, client)?),
+                Some(Source::new(proof, &instance.scope, client)?.into()),
             ),
         };
         Ok(Self {
@@ -113,9 +114,11 @@ impl Credential {
     }
 
     /// Waits for the first token: until it is there, or the authority said no, or two tries have failed, or
-    /// the deadline. Says whether
-    /// there is a header. Returns at once ever after.
+    /// the deadline. Says whether there is a header. Returns at once ever after.
     pub async fn ready(&self, deadline: Instant) -> bool {
+        if self.token.load().is_some() {
+            return self.header(SystemTime::now()).is_some();
+        }
         let mut progress = self.progress.subscribe();
         let is_settled = |p: &Progress| p.is_refused || p.in_a_row > 1;
         let settled = progress.wait_for(|p| self.token.load().is_some() || is_settled(p));

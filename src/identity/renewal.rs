@@ -44,7 +44,7 @@ impl Credential {
     }
 
     /// The only place where tokens are asked for: one flight at a time.
-    async fn keep_fresh(&self, source: &Source) {
+    async fn keep_fresh(&self, source: &Arc<Source>) {
         let mut standing = Standing::Starting;
         loop {
             let (wait, now_standing) = match source.fetch().await {

@@ -8,6 +8,9 @@ const AHEAD: Duration = Duration::from_secs(300);
 /// Nothing asks more often than this, however short a token lives.
 const SOONEST: Duration = Duration::from_secs(1);
 
+/// Nothing is left alone longer than this, however long it lives.
+const LATEST: Duration = Duration::from_secs(24 * 3600);
+
 /// The waits between tries after failures, as IMDS asks for them (AZURE.md 12); the last one repeats.
 const WAITS: [u64; 5] = [0, 2, 6, 14, 30];
 
@@ -27,7 +30,7 @@ pub(super) fn renew_after(left: Duration, draw: f64) -> Duration {
         true => left - AHEAD,
         false => left,
     };
-    point.min(latest).max(SOONEST)
+    point.min(latest).clamp(SOONEST, LATEST)
 }
 
 /// How long to wait after the `failures`-th failure in a row (from 1) before trying again.
@@ -89,6 +92,11 @@ mod tests {
     fn a_token_about_to_end_is_not_asked_for_in_a_tight_loop() {
         assert_eq!(renew_after(secs(0), 0.5), secs(1));
         assert_eq!(renew_after(Duration::from_millis(300), 0.5), secs(1));
+    }
+
+    #[test]
+    fn a_token_that_lives_for_ever_is_renewed_daily() {
+        assert_eq!(renew_after(Duration::MAX, 0.999), LATEST);
     }
 
     #[test]

@@ -114,8 +114,15 @@ impl Source {
         &self.scope
     }
 
-    /// One request for one token.
-    pub(super) async fn fetch(&self) -> Result<Token, FetchError> {
+    /// One request for one token, on a task of its own: where `azure_identity` panics at an absurd answer (it
+    /// does at an `expires_in` beyond the calendar's end), that is a failure like any other.
+    pub(super) async fn fetch(self: &Arc<Self>) -> Result<Token, FetchError> {
+        let source = Arc::clone(self);
+        let flight = tokio::spawn(async move { source.ask().await });
+        flight.await.unwrap_or(Err(FetchError::NoToken))
+    }
+
+    async fn ask(&self) -> Result<Token, FetchError> {
         let call = self.authority.call();
         let credential =
             credential(&self.proof, &call).map_err(|e| FetchError::Setup(e.to_string()))?;

@@ -211,6 +211,11 @@ async fn an_answer_that_is_no_token_is_a_failure_that_quotes_nothing() {
         Says::Status(200, "", r#"{"access_token":"sword\nfish","expires_in":60}"#),
         Says::Status(200, "", r#"{"access_token":"","expires_in":60}"#),
         Says::Status(200, "", r#"{"access_token":"swordfish","expires_in":-60}"#),
+        Says::Status(
+            200,
+            "",
+            r#"{"access_token":"swordfish","expires_in":9000000000000000000}"#,
+        ),
         Says::Status(302, "location: http://127.0.0.1:1/\r\n", "swordfish"),
         Says::Status(500, "", "swordfish"),
     ] {
@@ -343,7 +348,28 @@ async fn instances_share_a_credential_unless_their_scopes_differ() {
         .each_ref()
         .map(|i| identities.credential(i).unwrap());
     assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
-    assert_eq!(server.count(), 0);
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(Arc::clone(&a).run(stopped));
+    assert!(a.ready(soon()).await);
+    let only = identities.summaries();
+    assert_eq!(only.len(), 1);
+    assert_eq!(
+        only[0].expires_on, None,
+        "the other scope's token is missing"
+    );
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn a_task_ends_when_it_is_told_to() {
+    let server = TokenServer::start(Says::Entra(HOUR)).await;
+    let (stop, stopped) = watch::channel(false);
+    let credential = credential(client_secret(&server));
+    let task = tokio::spawn(Arc::clone(&credential).run(stopped));
+    assert!(credential.ready(soon()).await);
+    stop.send(true).unwrap();
+    task.await.unwrap();
+    assert!(header(&credential).is_some(), "its token stays in use");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned, SeqAccess, Visitor},
+    de::{self, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -285,11 +285,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Input<'a> {
         }
         deserializer.deserialize_any(Read)
     }
-}
-
-/// A JSON value that owns itself, for bodies that are never large.
-pub(crate) fn read_owned<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    read(body)
 }
 
 #[cfg(test)]

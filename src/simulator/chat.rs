@@ -98,7 +98,7 @@ impl Said {
         Self::Call {
             id: call.id("call_", 24),
             name,
-            arguments: Reply::of(arguments, None, None),
+            arguments: Reply::cut_up(arguments),
         }
     }
 

@@ -302,4 +302,10 @@ mod tests {
             "{error}"
         );
     }
+
+    #[test]
+    fn the_annotated_example_is_right() {
+        let config = Config::parse(include_str!("../../conf/simulator.yaml")).unwrap();
+        assert_eq!(config.instances.len(), 3);
+    }
 }

@@ -80,7 +80,10 @@ impl Control {
         let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
         match (method.as_str(), parts.as_slice()) {
             ("GET", ["books"]) => said(&self.0.books()),
-            ("DELETE", ["books"]) => done(self.0.clear_books()),
+            ("DELETE", ["books"]) => {
+                self.0.clear_books();
+                Reply::Done
+            }
             ("GET", ["requests"]) => {
                 let instance = query.and_then(|query| {
                     query
@@ -89,7 +92,10 @@ impl Control {
                 });
                 said(&self.0.requests(instance))
             }
-            ("DELETE", ["requests"]) => done(self.0.clear_requests()),
+            ("DELETE", ["requests"]) => {
+                self.0.clear_requests();
+                Reply::Done
+            }
             ("PUT", ["instances", instance, "deployments", deployment, "fault"]) => {
                 match Fault::parse(&body) {
                     Ok(fault) => self.set(instance, deployment, Some(fault)),
@@ -108,11 +114,20 @@ impl Control {
             ("POST", ["instances", instance, "down"]) => settled(self.0.down(instance).await),
             ("POST", ["instances", instance, "up"]) => settled(self.0.up(instance).await),
             ("POST", ["tokens", "fault"]) => match serde_json::from_slice::<TokenFault>(&body) {
-                Ok(fault) => done(self.0.mint.set_fault(Some(fault))),
+                Ok(fault) => {
+                    self.0.mint.set_fault(Some(fault));
+                    Reply::Done
+                }
                 Err(error) => wrong(error.to_string()),
             },
-            ("DELETE", ["tokens", "fault"]) => done(self.0.mint.set_fault(None)),
-            ("POST", ["tokens", "revoke"]) => done(self.0.mint.revoke()),
+            ("DELETE", ["tokens", "fault"]) => {
+                self.0.mint.set_fault(None);
+                Reply::Done
+            }
+            ("POST", ["tokens", "revoke"]) => {
+                self.0.mint.revoke();
+                Reply::Done
+            }
             _ => Reply::Wrong(
                 StatusCode::BAD_REQUEST,
                 format!("{method} {path} is no call of this endpoint; there are: {CALLS}"),
@@ -165,12 +180,8 @@ fn said(value: &impl Serialize) -> Reply {
     Reply::Said(super::answer::json(value))
 }
 
-fn done((): ()) -> Reply {
-    Reply::Done
-}
-
 fn settled<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
-    result.map_or_else(|error| wrong(error.to_string()), done)
+    result.map_or_else(|error| wrong(error.to_string()), |()| Reply::Done)
 }
 
 fn wrong(message: impl Into<String>) -> Reply {

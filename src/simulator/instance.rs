@@ -1,7 +1,6 @@
-//! One simulated resource: a request's way from its head to its answer.
+//! One simulated resource: its deployments, who may come in, its part of the books.
 //!
-//! The order is Azure's, with faults in front: what is broken on purpose breaks whoever asks; then the credential, the path, the deployment,
-//! the body, the limits. Shapes are other rooms' matter.
+//! What happens to each request is `passage.rs`'s matter.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,41 +8,31 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
 use super::{
-    answer::{Answer, Call, Form},
-    ask,
-    body::{Body, Break, BrokenOff, How, Told, Twist},
-    books::{Ending, InstanceBook, Memory, Page, Ring, Seen},
+    body::{Body, BrokenOff},
+    books::{InstanceBook, Memory, Page, Ring, Seen},
     config::{self, Kind},
     deployment::{Deployment, fnv},
-    encode,
     faults::{Board, FaultKind},
     headers,
-    limits::Standing,
-    models, operations,
+    passage::Passage,
     refusal::Refusal,
-    route::{Address, Operation, Route},
+    route::Address,
     server::Service,
     tokens::Mint,
     visit::Visit,
     wire::Fate,
 };
 
-/// The largest body an instance reads.
-const MOST_BODY: usize = 40 << 20;
-
 pub(crate) struct Instance {
-    name: String,
+    pub(super) name: String,
     kind: Kind,
     base_path: String,
     keys: HashSet<String>,
@@ -118,12 +107,12 @@ impl Instance {
         self.connections.store(0, Ordering::Relaxed);
     }
 
-    fn azure(&self) -> bool {
+    pub(super) fn azure(&self) -> bool {
         self.kind == Kind::AzureOpenai
     }
 
     /// The fault that meets a request now: the deployment's own before the instance's.
-    fn fault(&self, deployment: Option<&Deployment>, early: bool) -> Option<FaultKind> {
+    pub(super) fn fault(&self, deployment: Option<&Deployment>, early: bool) -> Option<FaultKind> {
         let (now, mut rng) = (Instant::now(), self.rng.lock());
         let mut draw = |board: &Board| board.draw(now, &mut rng, |kind| kind.is_early() == early);
         deployment
@@ -156,7 +145,11 @@ impl Instance {
     }
 
     /// Whether the caller may come in: by key, or by a token of this simulation.
-    fn authenticate(&self, headers: &HeaderMap, key_as_bearer: bool) -> Result<(), Refusal> {
+    pub(super) fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        key_as_bearer: bool,
+    ) -> Result<(), Refusal> {
         if let Some(key) = headers.get("api-key") {
             return if key.to_str().is_ok_and(|key| self.keys.contains(key)) {
                 Ok(())
@@ -183,16 +176,6 @@ impl Instance {
             Err(Refusal::bad_token())
         }
     }
-}
-
-/// One request on its way through an instance.
-struct Passage {
-    instance: Arc<Instance>,
-    fate: Fate,
-    visit: Visit,
-    headers: HeaderMap,
-    request: HeaderMap,
-    rng: fastrand::Rng,
 }
 
 impl Service for Instance {
@@ -225,390 +208,4 @@ impl Service for Instance {
         };
         passage.through(address, incoming).await
     }
-}
-
-impl Passage {
-    async fn through(
-        mut self,
-        address: Option<Address>,
-        incoming: Incoming,
-    ) -> Result<Response<Body>, BrokenOff> {
-        let azure = self.instance.azure();
-        headers::identify(&mut self.headers, &self.request, azure, &mut self.rng);
-        let named = address
-            .as_ref()
-            .and_then(|address| self.named_in_path(address));
-        if let Some(fault) = self.instance.fault(named.as_deref(), true) {
-            return self.break_early(fault, named);
-        }
-        let body = match Limited::new(incoming, MOST_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return Ok(self.refuse(Refusal::too_large()));
-            }
-            Err(_) => return Err(BrokenOff), // the client left while it was sending
-        };
-        self.recall(&body);
-        let deployment = match (&address, named) {
-            (Some(address), None) => self.named_in_body(address, &body),
-            (_, named) => named.map_or(Err(Refusal::no_resource()), Ok),
-        };
-        if let Ok(deployment) = &deployment {
-            self.reach(deployment);
-        }
-        let fault = self.instance.fault(
-            deployment.as_ref().ok().map(|deployment| &**deployment),
-            false,
-        );
-        let twist = match fault {
-            Some(fault) => match self.suffer(fault, address.as_ref()).await {
-                Suffered::Ended(end) => return self.ended(end),
-                Suffered::Twisted(twist) => twist,
-            },
-            None => Twist::default(),
-        };
-        match self.work(address, deployment, &body) {
-            Ok(Work::Answer(answer, deployment)) => {
-                Ok(self.deliver(answer, &deployment, twist).await)
-            }
-            Ok(Work::List(list)) => Ok(self.whole(StatusCode::OK, "application/json", list)),
-            Err(refusal) => Ok(self.refuse(refusal)),
-        }
-    }
-
-    fn named_in_path(&self, address: &Address) -> Option<Arc<Deployment>> {
-        match &address.route {
-            Route::Call {
-                deployment: Some(name),
-                ..
-            } => self.instance.deployments.get(name).cloned(),
-            _ => None,
-        }
-    }
-
-    fn named_in_body(&self, address: &Address, body: &[u8]) -> Result<Arc<Deployment>, Refusal> {
-        match address.route {
-            Route::Call {
-                deployment: None, ..
-            } => {
-                let content_type = self
-                    .request
-                    .get(header::CONTENT_TYPE)
-                    .and_then(|value| value.to_str().ok());
-                let model = ask::model(body, content_type)?;
-                if let Some(memory) = self.visit.memory() {
-                    memory.lock().model = Some(model.clone());
-                }
-                self.instance
-                    .deployments
-                    .get(&model)
-                    .cloned()
-                    .ok_or_else(Refusal::no_deployment)
-            }
-            _ => Err(Refusal::no_deployment()),
-        }
-    }
-
-    fn recall(&mut self, body: &Bytes) {
-        if let Some(memory) = self.visit.memory() {
-            let hash = encode::hex(&Sha256::digest(body));
-            let mut seen = memory.lock();
-            seen.body_length = body.len();
-            self.headers
-                .insert("x-simulator-body-sha256", headers::text(&hash));
-            seen.body_sha256 = Some(hash);
-        }
-    }
-
-    fn reach(&mut self, deployment: &Deployment) {
-        self.visit.reach(deployment);
-        if self.visit.memory().is_some() {
-            let place = [self.instance.name.as_str(), "/", &deployment.name].concat();
-            self.headers
-                .insert("x-simulator-deployment", headers::text(&place));
-        }
-        if self.instance.azure() {
-            self.headers
-                .insert("x-ms-deployment-name", headers::text(&deployment.name));
-        }
-    }
-
-    fn work(
-        &mut self,
-        address: Option<Address>,
-        deployment: Result<Arc<Deployment>, Refusal>,
-        body: &[u8],
-    ) -> Result<Work, Refusal> {
-        self.instance.authenticate(
-            &self.request,
-            address.as_ref().is_none_or(|address| address.key_as_bearer),
-        )?;
-        let address = address.ok_or_else(Refusal::no_resource)?;
-        let operation = match &address.route {
-            Route::Call { operation, .. } => *operation,
-            Route::Models { id, classic } => {
-                return models::list(self.instance.deployments.values(), id.as_deref(), *classic)
-                    .map(Work::List);
-            }
-        };
-        let deployment = deployment?;
-        if memchr::memmem::find(body, ask::FILTER_MARKER.as_bytes()).is_some() {
-            return Err(Refusal::content_filter());
-        }
-        let answer = operations::answer(
-            operation,
-            Call::new(&deployment, body, self.instance.azure()),
-        )?;
-        self.admit(
-            &deployment,
-            answer.estimate,
-            operation,
-            &address.api_version,
-        )?;
-        self.visit.spent = answer.spent;
-        self.visit.hold(deployment.clone(), answer.estimate);
-        Ok(Work::Answer(answer, deployment))
-    }
-
-    fn admit(
-        &mut self,
-        deployment: &Deployment,
-        estimate: u64,
-        operation: Operation,
-        version: &str,
-    ) -> Result<(), Refusal> {
-        let standing = deployment.limiter.lock().admit(estimate, Instant::now());
-        match standing {
-            Ok(Standing::Unlimited) => Ok(()),
-            Ok(standing) => {
-                headers::tell_standing(&mut self.headers, &standing);
-                Ok(())
-            }
-            Err(no) => {
-                headers::tell_standing(&mut self.headers, &no.standing);
-                Err(Refusal::throttled(&no, operation.azure_name(), version))
-            }
-        }
-    }
-
-    async fn deliver(
-        mut self,
-        answer: Answer,
-        deployment: &Deployment,
-        twist: Twist,
-    ) -> Response<Body> {
-        match answer.form {
-            Form::Stream(narration) => {
-                self.visit.end(Ending::Status(200));
-                let told = Told::new(
-                    narration,
-                    deployment.rhythm,
-                    self.rng,
-                    self.visit,
-                    twist,
-                    self.fate,
-                );
-                response(
-                    StatusCode::OK,
-                    self.headers,
-                    "text/event-stream; charset=utf-8",
-                    Body::told(told),
-                )
-            }
-            Form::Whole {
-                content_type,
-                bytes,
-            } => {
-                let wait = deployment
-                    .rhythm
-                    .whole(answer.spent.completion_tokens, &mut self.rng);
-                if !wait.is_zero() {
-                    tokio::time::sleep(wait).await;
-                }
-                // An error inside a stream has no place in a plain answer.
-                let broken = twist
-                    .breaks
-                    .as_ref()
-                    .is_some_and(|b| !matches!(b.how, How::Error(_)));
-                if twist.delay.is_none() && !broken {
-                    return self.whole(StatusCode::OK, content_type, bytes);
-                }
-                let twist = Twist {
-                    breaks: twist.breaks.filter(|_| broken),
-                    ..twist
-                };
-                self.visit.end(Ending::Status(200));
-                response(
-                    StatusCode::OK,
-                    self.headers,
-                    content_type,
-                    Body::dribbled(bytes, self.visit, twist, self.fate),
-                )
-            }
-        }
-    }
-
-    fn refuse(mut self, refusal: Refusal) -> Response<Body> {
-        self.headers.extend(refusal.headers);
-        self.whole(
-            refusal.status,
-            "application/json",
-            refusal.body.into_bytes(),
-        )
-    }
-
-    fn whole(
-        mut self,
-        status: StatusCode,
-        content_type: &'static str,
-        bytes: Vec<u8>,
-    ) -> Response<Body> {
-        self.visit.end(Ending::Status(status.as_u16()));
-        response(
-            status,
-            self.headers,
-            content_type,
-            Body::whole(bytes, self.visit),
-        )
-    }
-}
-
-/// What the deployment's own work came to.
-enum Work {
-    Answer(Answer, Arc<Deployment>),
-    List(Vec<u8>),
-}
-
-/// What a fault left of a request.
-enum Suffered {
-    Ended(End),
-    /// It is answered, but not in the straight way.
-    Twisted(Twist),
-}
-
-enum End {
-    Refused(Refusal),
-    Broken(&'static str),
-}
-
-impl Passage {
-    fn break_early(
-        mut self,
-        fault: FaultKind,
-        named: Option<Arc<Deployment>>,
-    ) -> Result<Response<Body>, BrokenOff> {
-        if let Some(deployment) = named {
-            self.reach(&deployment);
-        }
-        match fault {
-            FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Ok(self.refuse(of_status(status, &headers, body))),
-            other => {
-                self.fate.reset_at_end();
-                self.ended(End::Broken(other.label()))
-            }
-        }
-    }
-
-    async fn suffer(&mut self, fault: FaultKind, address: Option<&Address>) -> Suffered {
-        let label = fault.label();
-        let breaks = |after_events, how| {
-            Suffered::Twisted(Twist {
-                delay: None,
-                breaks: Some(Break { after_events, how }),
-            })
-        };
-        match fault {
-            FaultKind::Status {
-                status,
-                headers,
-                body,
-            }
-            | FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Suffered::Ended(End::Refused(of_status(status, &headers, body))),
-            FaultKind::Throttle { seconds } => {
-                let (operation, version) = match address {
-                    Some(Address {
-                        route: Route::Call { operation, .. },
-                        api_version,
-                        ..
-                    }) => (operation.azure_name(), api_version.as_str()),
-                    _ => ("Models_List", "v1"),
-                };
-                let wait = Duration::from_secs_f64(seconds);
-                Suffered::Ended(End::Refused(Refusal::too_many(
-                    "token", wait, operation, version,
-                )))
-            }
-            FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
-                self.fate.reset_at_end();
-                Suffered::Ended(End::Broken(label))
-            }
-            FaultKind::Close {} => Suffered::Ended(End::Broken(label)),
-            FaultKind::Hang {} => {
-                self.visit.end(Ending::Fault(label));
-                std::future::pending().await
-            }
-            FaultKind::SlowBody { delay_ms } => Suffered::Twisted(Twist {
-                delay: Some(Duration::from_millis(delay_ms)),
-                breaks: None,
-            }),
-            FaultKind::ResetMidStream { after_events } => breaks(after_events, How::Reset),
-            FaultKind::CloseMidStream { after_events } => breaks(after_events, How::Close),
-            FaultKind::StreamError {
-                after_events,
-                event,
-            } => breaks(after_events, How::Error(event)),
-        }
-    }
-
-    fn ended(mut self, end: End) -> Result<Response<Body>, BrokenOff> {
-        match end {
-            End::Refused(refusal) => Ok(self.refuse(refusal)),
-            End::Broken(label) => {
-                self.visit.end(Ending::Fault(label));
-                self.visit.finish();
-                Err(BrokenOff)
-            }
-        }
-    }
-}
-
-fn of_status(
-    status: u16,
-    headers: &std::collections::BTreeMap<String, String>,
-    body: Option<String>,
-) -> Refusal {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut refusal = Refusal::of_status(status);
-    if let Some(body) = body {
-        refusal.body = body;
-    }
-    let sendable =
-        |(name, value): (&String, &String)| Some((name.parse().ok()?, value.parse().ok()?));
-    refusal.headers.extend(headers.iter().filter_map(sendable));
-    refusal
-}
-
-fn response(
-    status: StatusCode,
-    headers: HeaderMap,
-    content_type: &'static str,
-    body: Body,
-) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    // A fault may have brought its own.
-    response
-        .headers_mut()
-        .entry(header::CONTENT_TYPE)
-        .or_insert(HeaderValue::from_static(content_type));
-    response
 }

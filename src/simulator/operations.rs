@@ -2,14 +2,21 @@
 
 use super::{
     answer::{Answer, Call},
-    chat,
+    chat, completions, embeddings, media,
     refusal::Refusal,
+    responses,
     route::Operation,
 };
 
 pub(crate) fn answer(operation: Operation, call: Call<'_>) -> Result<Answer, Refusal> {
     match operation {
         Operation::Chat => chat::answer(call),
-        _ => Err(Refusal::no_resource()),
+        Operation::Completions => completions::answer(call),
+        Operation::Embeddings => embeddings::answer(call),
+        Operation::Responses => responses::answer(call),
+        Operation::ImageGenerations => media::generate(call),
+        Operation::ImageEdits => media::edit(call),
+        Operation::Speech => media::speak(call),
+        Operation::Transcriptions | Operation::Translations => media::hear(call),
     }
 }

@@ -51,6 +51,22 @@ impl Reply {
         Self { text, ends, cut }
     }
 
+    /// This text in pieces of a few letters, as arguments stream.
+    pub(crate) fn cut_up(text: String) -> Self {
+        let ends = text
+            .char_indices()
+            .map(|(at, _)| at)
+            .skip(1)
+            .step_by(5)
+            .filter(|at| *at > 1);
+        let ends = ends.chain(std::iter::once(text.len())).collect();
+        Self {
+            text,
+            ends,
+            cut: false,
+        }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -153,6 +169,15 @@ mod tests {
             Reply::compose("hello there", None, Some(2)).text(),
             "You said:"
         );
+    }
+
+    #[test]
+    fn arguments_come_in_several_pieces() {
+        let reply = Reply::cut_up(r#"{"city":"Malmö"}"#.into());
+        let together: String = (0..reply.pieces())
+            .filter_map(|at| reply.piece(at))
+            .collect();
+        assert!(reply.pieces() > 2 && together == reply.text());
     }
 
     #[test]

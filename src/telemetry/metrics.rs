@@ -141,7 +141,8 @@ impl Metrics {
     }
 
     /// Says how an identity is: the soonest end of its tokens (`None`: it has no token), and how many token
-    /// requests failed since the start. Asked for before each scrape; never lets a counter go back.
+    /// requests failed since the start. To be said before each scrape, of identities that have tokens (an
+    /// api-key has none to end). The counter never goes back.
     pub fn identity(&self, identity: &IdentityName, expires_on: Option<SystemTime>, failures: u64) {
         let since_epoch = |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).ok();
         let expiry = expires_on

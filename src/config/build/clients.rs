@@ -10,7 +10,8 @@ use crate::{
     config::{
         problem::{Place, Placed},
         raw,
-        read::{Named, Reader, Required, Tried},
+        read::{List, Named, Reader, Tried},
+        section::Required,
         value::Hash,
     },
     domain::{
@@ -60,7 +61,7 @@ fn by_key(
     }
     let (mut by_key, mut lines) = (HashMap::new(), HashMap::new());
     let section = Required(Some(raw.value));
-    let built: Known<()> = Known::build("client", section, reader, |name, raw, reader| {
+    Known::<()>::build("client", section, reader, |name, raw, reader| {
         let hashes = keys(raw.keys.0?, &mut lines, reader);
         let client = Client {
             name: name.value.as_str().into(),
@@ -70,16 +71,15 @@ fn by_key(
         by_key.extend(hashes.into_iter().map(|hash| (hash, client.clone())));
         Some(())
     });
-    drop(built);
     Clients::ByKey(by_key)
 }
 
 fn keys(
-    raw: Placed<Vec<Placed<Hash>>>,
+    raw: Placed<List<Placed<Hash>>>,
     lines: &mut HashMap<KeyHash, usize>,
     reader: &mut Reader<'_>,
 ) -> Vec<KeyHash> {
-    match raw.value.len() {
+    match raw.value.0.len() {
         0 => reader.problem(
             raw.place,
             "a client needs a key: `forebay hash-key` prints what to write here",
@@ -101,22 +101,26 @@ fn keys(
         }
         hash
     };
-    raw.value.into_iter().map(hash).collect()
+    raw.value.0.into_iter().flatten().map(hash).collect()
 }
 
 fn allowed(
-    raw: Placed<Vec<Placed<String>>>,
+    raw: Placed<List<Placed<String>>>,
     models: &Known<Model>,
     reader: &mut Reader<'_>,
 ) -> Models {
-    if raw.value.is_empty() {
+    if raw.value.0.is_empty() {
         reader.problem(
             raw.place,
             "a client that may use no model can do nothing; name models, or \"*\" for all",
         );
     }
-    let (all, named): (Vec<_>, Vec<_>) =
-        raw.value.into_iter().partition(|model| model.value == "*");
+    let (all, named): (Vec<_>, Vec<_>) = raw
+        .value
+        .0
+        .into_iter()
+        .flatten()
+        .partition(|model| model.value == "*");
     let these: BTreeSet<_> = named
         .iter()
         .filter_map(|model| Some(models.find(model, reader)?.name.clone()))

@@ -5,65 +5,50 @@ use std::sync::Arc;
 use super::known::Known;
 use crate::{
     config::{
-        problem::{Place, Placed},
+        problem::Placed,
         raw,
-        read::{Named, Reader, Required},
+        read::{Named, Reader},
+        section::{OnlyOne, Required},
         value::Url,
     },
     domain::identity::{Identity, Proof},
 };
 
 pub(super) fn identities(
-    raw: Required<Named<Placed<raw::Identity>>>,
+    raw: Required<Named<OnlyOne<raw::Identity>>>,
     reader: &mut Reader<'_>,
 ) -> Known<Arc<Identity>> {
     Known::build("identity", raw, reader, |name, raw, reader| {
         let identity = Identity {
             name: name.value.as_str().into(),
-            proof: proof(raw, reader)?,
+            proof: proof(raw.0, reader)?,
         };
         Some(Arc::new(identity))
     })
 }
 
-fn proof(
-    Placed { place, value: raw }: Placed<raw::Identity>,
-    reader: &mut Reader<'_>,
-) -> Option<Proof> {
-    // What was written but could not be read has been reported already, so it counts as written.
-    let proofs = [
-        raw.managed_identity.map(|raw| managed(raw.0?, reader)),
-        raw.workload_identity.map(|raw| workload(raw.0?, reader)),
-        raw.client_secret.map(|raw| client_secret(raw.0?, reader)),
-        raw.api_key.map(|key| Some(Proof::ApiKey(key.0?.0))),
-    ];
-    let mut given = proofs.into_iter().flatten();
-    match (given.next(), given.next()) {
-        (Some(proof), None) => proof,
-        _ => one_proof(place, reader),
+fn proof(raw: raw::Identity, reader: &mut Reader<'_>) -> Option<Proof> {
+    let managed = raw.managed_identity.map(|raw| managed(raw, reader));
+    let workload = raw.workload_identity.map(|raw| workload(raw, reader));
+    let secret = raw.client_secret.and_then(|raw| client_secret(raw, reader));
+    let key = raw.api_key.map(|key| Proof::ApiKey(key.0));
+    managed.or(workload).or(secret).or(key)
+}
+
+fn managed(raw: raw::ManagedIdentity, reader: &mut Reader<'_>) -> Proof {
+    Proof::ManagedIdentity {
+        client_id: raw.client_id.map(|id| id.0),
+        endpoint: raw.endpoint.and_then(|url| origin(url, true, reader)),
     }
 }
 
-fn one_proof(place: Place, reader: &mut Reader<'_>) -> Option<Proof> {
-    let message = "an identity has exactly one of managed_identity, workload_identity, client_secret, api_key";
-    reader.problem(place, message);
-    None
-}
-
-fn managed(raw: raw::ManagedIdentity, reader: &mut Reader<'_>) -> Option<Proof> {
-    Some(Proof::ManagedIdentity {
-        client_id: raw.client_id.map(|id| id.0),
-        endpoint: raw.endpoint.and_then(|url| origin(url, true, reader)),
-    })
-}
-
-fn workload(raw: raw::WorkloadIdentity, reader: &mut Reader<'_>) -> Option<Proof> {
-    Some(Proof::WorkloadIdentity {
+fn workload(raw: raw::WorkloadIdentity, reader: &mut Reader<'_>) -> Proof {
+    Proof::WorkloadIdentity {
         tenant_id: raw.tenant_id.map(|id| id.0),
         client_id: raw.client_id.map(|id| id.0),
         token_file: raw.token_file.map(|file| file.0),
         authority: raw.authority.and_then(|url| origin(url, false, reader)),
-    })
+    }
 }
 
 fn client_secret(raw: raw::ClientSecret, reader: &mut Reader<'_>) -> Option<Proof> {

@@ -1,6 +1,6 @@
 //! `instances:`: where each is, whom it trusts, and that it is in the right geography.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use super::known::Known;
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
         pem,
         problem::{Place, Placed},
         raw,
-        read::{Named, Reader, Required},
+        read::{Named, Reader},
+        section::Required,
         value::{FilePath, Target, Url, Word},
     },
     domain::{
@@ -24,13 +25,15 @@ pub(super) fn instances(
     reader: &mut Reader<'_>,
 ) -> Known<Arc<Instance>> {
     let ours = geography.map(|ours| ours.value.0);
+    let mut lines = HashMap::new();
     Known::build("instance", raw, reader, |name, raw, reader| {
         let geography = geography_of(&raw, ours.as_deref(), name.place, reader);
         let insecure = raw.insecure_http.unwrap_or(false);
-        let endpoint = raw
-            .endpoint
-            .0
-            .and_then(|url| endpoint(url, insecure, reader));
+        let kind = kind(raw.kind);
+        let endpoint = raw.endpoint.0.and_then(|url| {
+            look_twice(&url, kind, &mut lines, reader);
+            endpoint(url, insecure, reader)
+        });
         let identity = raw
             .identity
             .0
@@ -45,7 +48,7 @@ pub(super) fn instances(
             name: name.value.as_str().into(),
             connect_to,
             endpoint,
-            kind: kind(raw.kind),
+            kind,
             identity: identity?.name.clone(),
             scope: scope?,
             geography,
@@ -71,6 +74,27 @@ fn endpoint(url: Placed<Url>, insecure: bool, reader: &mut Reader<'_>) -> Option
     Some(endpoint)
 }
 
+/// Warns of an endpoint that is allowed but seldom meant.
+fn look_twice(
+    url: &Placed<Url>,
+    kind: Kind,
+    lines: &mut HashMap<String, usize>,
+    reader: &mut Reader<'_>,
+) {
+    let (endpoint, place) = (&url.value.0, url.place);
+    if kind == Kind::AzureOpenai && endpoint.base_path().contains("/openai") {
+        reader.warn(
+            place,
+            "Forebay adds /openai/… itself; this path comes before it",
+        );
+    }
+    if let Some(line) = lines.insert(endpoint.to_string().to_lowercase(), place.line) {
+        let message =
+            format!("line {line} has this endpoint too: the same deployments, taken for others");
+        reader.warn(place, message);
+    }
+}
+
 fn scope_of(scope: Placed<String>, reader: &mut Reader<'_>) -> Option<String> {
     let fit = scope.value.ends_with("/.default");
     if !fit {
@@ -82,7 +106,7 @@ fn scope_of(scope: Placed<String>, reader: &mut Reader<'_>) -> Option<String> {
     fit.then_some(scope.value)
 }
 
-fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<std::path::PathBuf> {
+fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
     reader.take(file.place, pem::authorities(&file.value.0))?;
     Some(file.value.0)
 }

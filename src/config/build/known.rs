@@ -3,8 +3,9 @@
 use std::{cell::RefCell, collections::HashSet};
 
 use crate::config::{
-    problem::{Place, Placed, hint},
-    read::{Named, Reader, Required},
+    problem::{Placed, hint},
+    read::{Named, Reader},
+    section::Required,
 };
 
 /// What a section defines. A thing that could not be built keeps its name, so that its users are not blamed.
@@ -28,7 +29,7 @@ impl<T> Known<T> {
         let present = raw.0.is_some();
         let entries = raw.0.map_or_else(Vec::new, |named| named.0);
         let thing = |(name, raw): (Placed<String>, Option<R>)| {
-            let fit = check_name(&name, noun, reader);
+            let fit = check_name(&name, reader);
             let thing = raw.and_then(|raw| build(&name, raw, reader));
             (name, thing.filter(|_| fit))
         };
@@ -84,24 +85,15 @@ impl<T> Known<T> {
     }
 }
 
-/// Names go into headers, metrics and paths.
-fn check_name(name: &Placed<String>, noun: &str, reader: &mut Reader<'_>) -> bool {
-    let fit = is_name(&name.value);
+/// Notes a name that would not fit into headers, metrics and paths.
+pub(super) fn check_name(name: &Placed<String>, reader: &mut Reader<'_>) -> bool {
+    let text = &name.value;
+    let fit = (1..=128).contains(&text.len())
+        && text != "*"
+        && text.bytes().all(|b| b.is_ascii_graphic());
     if !fit {
-        unfit(name.place, noun, reader);
+        let message = "a name has 1 to 128 visible ASCII characters, no spaces, and is not *";
+        reader.problem(name.place, message);
     }
     fit
-}
-
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && name != "*" && name.bytes().all(|b| b.is_ascii_graphic())
-}
-
-pub(super) fn unfit(place: Place, noun: &str, reader: &mut Reader<'_>) {
-    reader.problem(
-        place,
-        format!(
-            "the name of {noun} has 1 to 128 visible ASCII characters, no spaces, and is not *"
-        ),
-    );
 }

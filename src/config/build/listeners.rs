@@ -7,25 +7,28 @@ use crate::config::{
     plan::{Listener, TlsFiles},
     problem::Placed,
     raw,
-    read::{Reader, Required},
+    read::{List, Reader},
+    section::Required,
     value::Address,
 };
 
 pub(super) fn listeners(
-    raw: Required<Placed<Vec<raw::Listener>>>,
+    raw: Required<Placed<List<raw::Listener>>>,
     admin: Option<raw::Admin>,
     reader: &mut Reader<'_>,
 ) -> (Vec<Listener>, Option<SocketAddr>) {
     let mut taken = Vec::new();
     let listeners = raw.0.map_or_else(Vec::new, |raw| {
-        if raw.value.is_empty() {
+        if raw.value.0.is_empty() {
             reader.problem(
                 raw.place,
                 "without a listener nobody can call; write `- address: 0.0.0.0:8080`",
             );
         }
         raw.value
+            .0
             .into_iter()
+            .flatten()
             .filter_map(|raw| listener(raw, &mut taken, reader))
             .collect()
     });

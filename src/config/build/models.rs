@@ -7,7 +7,8 @@ use crate::{
     config::{
         problem::{Place, Placed},
         raw,
-        read::{Named, Reader, Required},
+        read::{Named, Reader},
+        section::Required,
     },
     domain::deployment::{Capacity, Deployment, Instance, Model, Priority, Weight},
 };
@@ -33,13 +34,13 @@ pub(super) fn models(
         reader,
         |name, raw, reader| {
             let raw_deployments = raw.deployments.0?;
-            if raw_deployments.value.is_empty() {
+            if raw_deployments.value.0.is_empty() {
                 reader.problem(
                     raw_deployments.place,
                     "a model needs at least one deployment; write `- instance: …`",
                 );
             }
-            let deployments = raw_deployments.value.into_iter();
+            let deployments = raw_deployments.value.0.into_iter().flatten();
             let deployments = deployments
                 .filter_map(|raw| deployment(raw, &name.value, instances, &mut taken, reader));
             Some(Model {
@@ -72,16 +73,13 @@ fn deployment(
         "a weight is 1 or more; a deployment that should get nothing is left out",
         reader,
     );
-    let name = raw.deployment.unwrap_or_else(|| Placed {
-        place,
-        value: model.to_owned(),
-    });
-    if !known::is_name(&name.value) {
-        known::unfit(name.place, "a deployment", reader);
-    }
+    let name = raw
+        .deployment
+        .filter(|name| known::check_name(name, reader));
+    let name = name.map_or(model.to_owned(), |name| name.value);
     let instance = raw.instance.0?;
     claim(
-        (instance.value.clone(), name.value.clone()),
+        (instance.value.clone(), name.clone()),
         model,
         place,
         taken,
@@ -91,7 +89,7 @@ fn deployment(
     let capacity = capacity(raw.r#type);
     Some(Deployment {
         instance,
-        name: name.value.as_str().into(),
+        name: name.as_str().into(),
         capacity,
         priority: priority?,
         weight: weight?,

@@ -1,0 +1,193 @@
+//! Sections: mappings with fields of their own, and closed sets of words.
+//!
+//! Each is defined once, by `section!` or `choice!`; that definition is the reader and the JSON Schema.
+
+use std::rc::Rc;
+
+use super::{
+    node::{Content, Node},
+    problem::{Place, Placed, hint, nearest},
+    read::{Read, Reader, unseen},
+};
+
+/// A field that may be left out is an `Option`, one that may not is [`Required`].
+pub(super) trait Field: Sized {
+    fn from_value(
+        value: Option<&Node>,
+        section: &Fields<'_>,
+        name: &str,
+        reader: &mut Reader<'_>,
+    ) -> Self;
+}
+
+/// A field that must be there; empty only where a problem is noted.
+pub(super) struct Required<T>(pub(super) Option<T>);
+
+/// A mapping with fields of its own.
+pub(super) trait Section: Read {
+    fn fields() -> Vec<&'static str>;
+}
+
+/// A section of which exactly one field is written.
+pub(super) struct OnlyOne<T>(pub(super) T);
+
+impl<T: Section> Read for OnlyOne<T> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let written = match &node.content {
+            Content::Map(entries) => entries.len(),
+            _ => 1,
+        };
+        if written != 1 {
+            let fields = T::fields().join("`, `");
+            reader.problem(node.place, format!("write exactly one of `{fields}` here"));
+        }
+        T::read(node, reader).map(Self)
+    }
+}
+
+impl<T: Read> Field for Option<T> {
+    fn from_value(value: Option<&Node>, _: &Fields<'_>, _: &str, reader: &mut Reader<'_>) -> Self {
+        value.and_then(|value| T::read(value, reader))
+    }
+}
+
+impl<T: Read> Field for Required<T> {
+    fn from_value(
+        value: Option<&Node>,
+        section: &Fields<'_>,
+        name: &str,
+        reader: &mut Reader<'_>,
+    ) -> Self {
+        if value.is_none() && !section.misspelt.contains(&name) {
+            reader.problem(section.place, format!("`{name}` is missing here"));
+        }
+        Self(value.and_then(|value| T::read(value, reader)))
+    }
+}
+
+/// The entries of a section while it is read.
+pub(super) struct Fields<'a> {
+    pub(super) place: Place,
+    entries: &'a [(Placed<String>, Rc<Node>)],
+    /// Known fields that an unknown one was most likely meant to be.
+    misspelt: Vec<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    /// Notes unknown fields; those in `later` by saying that this version does not know them yet.
+    pub(super) fn of(
+        node: &'a Node,
+        known: &[&'a str],
+        later: &[&str],
+        reader: &mut Reader<'_>,
+    ) -> Option<Self> {
+        let Content::Map(entries) = &node.content else {
+            return reader.misfit(node, "a mapping of fields");
+        };
+        let mut misspelt = Vec::new();
+        for (key, _) in entries
+            .iter()
+            .filter(|(key, _)| !known.contains(&key.value.as_str()))
+        {
+            reader.problem(key.place, unknown_field(&key.value, known, later));
+            misspelt.extend(nearest(&key.value, known.iter().copied()));
+        }
+        Some(Self {
+            place: node.place,
+            entries,
+            misspelt,
+        })
+    }
+
+    pub(super) fn field<T: Field>(&self, name: &str, reader: &mut Reader<'_>) -> T {
+        let entry = self.entries.iter().find(|(key, _)| key.value == name);
+        T::from_value(entry.map(|(_, value)| &**value), self, name, reader)
+    }
+}
+
+fn unknown_field(name: &str, known: &[&str], later: &[&str]) -> String {
+    // Only what looks like a field's name is repeated: a secret may have slipped into a key's place.
+    let is_word = name.len() <= 30 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let shown = if is_word {
+        format!("unknown field `{name}`")
+    } else {
+        "unknown field".into()
+    };
+    if later.contains(&name) {
+        return format!(
+            "this version of Forebay does not know `{name}` yet and would not act on it; take it out"
+        );
+    }
+    format!("{shown}; {}", hint(name, known.iter().copied()))
+}
+
+/// Defines a section of the config: `section! { /// What for. struct Name { field: Required<T>, … } later "x", … }`.
+///
+/// `later` names fields that a coming version brings.
+macro_rules! section {
+    (
+        $(#[$meta:meta])*
+        struct $name:ident { $($(#[$about:meta])* $field:ident: $type:ty,)* }
+        $(later $($later:literal),+)?
+    ) => {
+        #[derive(schemars::JsonSchema)]
+        #[schemars(deny_unknown_fields)]
+        $(#[$meta])*
+        pub(in crate::config) struct $name {
+            $($(#[$about])* pub(in crate::config) $field: $type,)*
+        }
+
+        impl $crate::config::section::Section for $name {
+            fn fields() -> Vec<&'static str> {
+                vec![$(stringify!($field).trim_start_matches("r#")),*]
+            }
+        }
+
+        impl $crate::config::read::Read for $name {
+            fn read(
+                node: &$crate::config::node::Node,
+                reader: &mut $crate::config::read::Reader<'_>,
+            ) -> Option<Self> {
+                let known = <Self as $crate::config::section::Section>::fields();
+                let later = [$($($later),+)?];
+                let fields = $crate::config::section::Fields::of(node, &known, &later, reader)?;
+                let mut names = known.into_iter();
+                Some(Self {
+                    $($field: fields.field(names.next().unwrap_or(stringify!($field)), reader),)*
+                })
+            }
+        }
+    };
+}
+pub(super) use section;
+
+/// Defines a closed set of words: `choice! { /// What for. enum Name { /// … Variant = "word", … } }`.
+macro_rules! choice {
+    ($(#[$meta:meta])* enum $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }) => {
+        #[derive(schemars::JsonSchema)]
+        $(#[$meta])*
+        pub(in crate::config) enum $name {
+            $($(#[$about])* #[schemars(rename = $word)] $variant,)*
+        }
+
+        impl $crate::config::read::Read for $name {
+            fn read(
+                node: &$crate::config::node::Node,
+                reader: &mut $crate::config::read::Reader<'_>,
+            ) -> Option<Self> {
+                let word = <$crate::config::problem::Placed<String>>::read(node, reader)?;
+                match word.value.as_str() {
+                    $($word => Some(Self::$variant),)*
+                    other => {
+                        let hint = $crate::config::problem::hint(other, [$($word),*]);
+                        reader.problem(word.place, format!("this is none of the words that can stand here; {hint}"));
+                        None
+                    }
+                }
+            }
+        }
+    };
+}
+pub(super) use choice;
+
+unseen!(Required OnlyOne);

@@ -1,0 +1,299 @@
+//! Every mistake that a file can hold, with the place and the words it is answered with.
+
+use super::*;
+
+/// What a file is answered with, one problem a line.
+fn answer(text: impl AsRef<[u8]>) -> String {
+    match read(text) {
+        Ok(_) => "sound".into(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+/// What is replaced in the sound config, by what; the one problem's place, and words of its message.
+#[rustfmt::skip] // One row, one mistake.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    // Shapes.
+    ("failover:", "failovr:", "16:1", "unknown field `failovr`; did you mean `failover`?"),
+    ("attempts: 4", "tries: 4", "16:45", "unknown field `tries`; known here: `attempts`"),
+    ("attempts: 4", "body_memory: 1GiB", "16:45", "does not know `body_memory` yet"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], limits: {} }", "15:111", "does not know `limits` yet"),
+    ("failover:", "breaker: {}\nfailover:", "16:1", "does not know `breaker` yet"),
+    ("attempts: 4", "attempts: four", "16:55", "this is a string; it should be a whole number"),
+    ("attempts: 4", "attempts: 4.5", "16:55", "it should be a whole number"),
+    ("deadline: 10m", "deadline: 10", "16:23", "it should be a string: put it in quotes"),
+    ("deadline: 10m", "deadline: { m: 10 }", "16:13", "this is a mapping; it should be a string"),
+    ("deployments:\n", "version: [1]\n    deployments:\n", "11:5", "this is a list; it should be a string"),
+    ("swc: { endpoint: \"https://contoso-swc.openai.azure.com\", identity: vm }", "swc: vm", "7:8", "it should be a mapping"),
+    ("[{ address: \"127.0.0.1:8080\" }]", "", "1:1", "this is empty; it should be a list"),
+    ("admin: { address: \"127.0.0.1:9090\" }", "admin: {}", "2:1", "`address` is missing"),
+    ("{ endpoint: \"https://contoso-swc.openai.azure.com\", identity: vm }", "{ identity: vm }", "7:3", "`endpoint` is missing"),
+    ("- { instance: frc, deployment", "- { deployment", "13:9", "`instance` is missing"),
+    ("[{ address: \"127.0.0.1:8080\" }]", "[]", "1:1", "write `- address: 0.0.0.0:8080`"),
+    // Names.
+    ("identity: vm", "identity: vn", "7:70", "no identity has this name; did you mean `vm`?"),
+    ("instance: swc", "instance: swk", "12:21", "no instance has this name; did you mean `swc`?"),
+    ("models: [gpt-4o] ", "models: [gpt-4] ", "15:102", "no model has this name; did you mean `gpt-4o`?"),
+    ("models: [gpt-4o] ", "models: [] ", "15:93", "name models"),
+    ("  app: {", "  my app: {", "15:3", "visible ASCII"),
+    ("app: { keys", "\"\": { keys", "15:3", "1 to 128"),
+    // Deployments.
+    ("weight: 2", "weight: 0", "12:47", "a weight is 1 or more"),
+    ("priority: 1", "priority: 0", "12:36", "a priority is 1 or more"),
+    ("priority: 1", "priority: -1", "12:36", "a priority is 1 or more"),
+    ("priority: 1", "priority: 1, type: ptu", "12:45", "known here: `standard`, `provisioned`"),
+    ("frc, deployment: gpt-4o-1120", "swc", "13:9", "line 12 has this deployment already"),
+    ("clients:", "  o: { deployments: [{ instance: swc, deployment: gpt-4o }] }\nclients:", "14:22", "model `gpt-4o` has this deployment already (line 12)"),
+    ("clients:", "  empty: { deployments: [] }\nclients:", "14:12", "at least one deployment"),
+    // Instances.
+    ("https://contoso-swc.openai.azure.com", "contoso swc", "7:20", "https://NAME.openai.azure.com"),
+    ("https://contoso-swc.openai.azure.com", "ftp://contoso", "7:20", "starts with https://"),
+    ("https://contoso-swc.openai.azure.com", "http://contoso", "7:20", "insecure_http: true"),
+    ("identity: vm", "identity: vm, kind: azure", "7:80", "known here: `azure_openai`, `openai`"),
+    ("identity: vm", "identity: vm, scope: \"https://contoso\"", "7:81", "ends in /.default"),
+    ("identity: vm", "identity: vm, connect_to: contoso", "7:86", "like 10.0.0.4"),
+    ("identity: vm", "identity: vm, ca: none.pem", "7:78", "none.pem can't be read"),
+    ("identity: vm", "identity: vm, probe: {}", "7:74", "does not know `probe` yet"),
+    // Identities.
+    ("{ managed_identity: {} }", "{}", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
+    ("{ managed_identity: {} }", "{ managed_identity: {}, api_key: x }", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
+    ("{ managed_identity: {} }", "{ client_certificate: {} }", "4:9", "does not know `client_certificate` yet"),
+    ("{ managed_identity: {} }", "{ managed_identity: { endpoint: \"http://h/path\" } }", "4:39", "take out the path"),
+    ("{ managed_identity: {} }", "{ workload_identity: { authority: \"http://h\" } }", "4:41", "so it is https://"),
+    ("api_key: swordfish", "api_key: \"\"", "5:22", "a secret is not empty"),
+    // References.
+    ("swordfish", "\"${env:UNSET}\"", "5:22", "no variable UNSET; set it"),
+    ("swordfish", "\"a${file:none/key}b\"", "5:22", "none/key can't be read"),
+    ("swordfish", "\"${SET}\"", "5:22", "env:NAME or file:PATH"),
+    ("swordfish", "\"${env:SET\"", "5:22", "no } after it"),
+    // Values.
+    ("deadline: 10m", "deadline: soon", "16:23", "like 250ms, 30s or 10m"),
+    ("deadline: 10m", "deadline: 8days", "16:23", "7days or less"),
+    ("deadline: 10m", "deadline: 0s", "16:23", "more than 0s"),
+    ("32MiB", "32MB", "16:38", "like 512B, 32KiB"),
+    ("32MiB", "99999999999999GiB", "16:38", "like 512B, 32KiB"),
+    ("32MiB", "0B", "16:38", "more than 0B"),
+    ("attempts: 4", "attempts: 0", "16:55", "from 1 to"),
+    // Listeners.
+    ("127.0.0.1:8080", "localhost", "1:24", "an IP address and a port"),
+    ("127.0.0.1:9090", "0.0.0.0:8080", "2:19", "line 1 has taken this address"),
+    ("\"127.0.0.1:8080\" }", "\"127.0.0.1:8080\" }, { address: \"127.0.0.1:8080\" }", "1:55", "line 1 has taken"),
+    ("swordfish", "${env:SET}", "5:23", "a string with { or } is quoted"),
+    // Clients.
+    ("sha256:2a97516c", "sha256:", "15:17", "`forebay hash-key` prints it"),
+    ("clients:", "anonymous: true\nclients:", "14:12", "keep one of them"),
+    ("clients:", "anonymous: 1\nclients:", "14:12", "true or false"),
+];
+
+#[test]
+fn each_mistake_is_answered_at_its_place_with_the_mend() {
+    let mut wrong = Vec::new();
+    for (part, other, place, words) in MISTAKES {
+        let answer = answer(with(part, other));
+        let wanted = answer.starts_with(&format!("f.yaml:{place}: ")) && answer.contains(words);
+        if !wanted || answer.lines().count() != 1 {
+            wrong.push(format!("{other}\n  wanted {place} {words}\n  got {answer}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_key_is_one_clients_and_a_client_has_two_at_most() {
+    let key = |digit: char| format!("\"sha256:{}\"", digit.to_string().repeat(64));
+    let keys = |keys: &[char]| {
+        keys.iter()
+            .map(|digit| key(*digit))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let clients = |first: &[char], second: &[char]| {
+        let (first, second) = (keys(first), keys(second));
+        let sound = SOUND.split("clients:").next().unwrap_or_default();
+        format!(
+            "{sound}clients:\n  a: {{ keys: [{first}], models: [\"*\"] }}\n  b: {{ keys: [{second}], models: [\"*\"] }}\n"
+        )
+    };
+    assert_eq!(answer(clients(&['1', '2'], &['3'])), "sound");
+    for (first, second, words) in [
+        (
+            &['1', '2', '3'][..],
+            &['4'][..],
+            "f.yaml:15:8: a client has two keys at most",
+        ),
+        (
+            &['1'],
+            &['2', '1'],
+            "f.yaml:16:89: line 15 has this key already",
+        ),
+        (&['1'], &[], "f.yaml:16:8: a client needs a key"),
+    ] {
+        let answer = answer(clients(first, second));
+        assert!(
+            answer.starts_with(words) && answer.lines().count() == 1,
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn who_may_call_is_spelled_out() {
+    let (sound, _) = SOUND.split_once("clients:").unwrap();
+    assert!(answer(sound).starts_with("f.yaml:1:1: nobody could call"));
+    assert!(
+        answer(format!("{sound}anonymous: false\n")).starts_with("f.yaml:1:1: nobody could call")
+    );
+    assert!(answer(format!("{sound}clients: {{}}\n")).starts_with("f.yaml:14:1: without a client"));
+    assert_eq!(answer(format!("{sound}anonymous: true\n")), "sound");
+}
+
+#[test]
+fn what_is_no_config_at_all_is_answered_with_what_it_is() {
+    let deep = format!("a: {}", "[".repeat(1000));
+    let deep_block: String = (0..100)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
+    let cases: [(&[u8], &str); 13] = [
+        (b"", "f.yaml:1:1: the file is empty"),
+        (b"# nothing\n", "f.yaml:1:1: the file is empty"),
+        (
+            b"listeners: [\n",
+            "f.yaml:1:12: this is not YAML: unclosed bracket",
+        ),
+        (b"a:\n\tb: 1\n", "indent with spaces"),
+        ("a: \u{e9}\nb: ".as_bytes(), "`listeners` is missing"),
+        (
+            b"a: \xc3\xa9\nb: \xc3\xa9\xff",
+            "f.yaml:2:5: this byte is not UTF-8",
+        ),
+        (b"\xff\xfea\0", "f.yaml:1:1: this byte is not UTF-8"),
+        (deep.as_bytes(), "nest at most 32 deep"),
+        (deep_block.as_bytes(), "nest at most 32 deep"),
+        (b"a: *b", "carries the anchor"),
+        (b"a: &b [*b]", "f.yaml:1:8: this alias stands inside"),
+        (b"- a", "f.yaml:1:1: this is a list; it should be a mapping"),
+        (b"a: 1\n---\nb: 2", "one YAML document"),
+    ];
+    for (text, words) in cases {
+        let answer = answer(text);
+        assert!(answer.contains(words), "{answer}");
+    }
+}
+
+#[test]
+fn a_key_written_twice_is_found_at_its_second_place() {
+    let twice = with("clients:", "failover: {}\nclients:");
+    assert_eq!(
+        answer(twice),
+        "f.yaml:17:1: this key is already in line 14; keep one of them"
+    );
+}
+
+#[test]
+fn aliases_that_unfold_into_billions_are_stopped_by_the_budget() {
+    let line = |n: usize| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(9));
+    let bomb: String = std::iter::once("a0: &a0 [x]\n".into())
+        .chain((1..12).map(line))
+        .collect();
+    let answer = answer(bomb);
+    assert!(answer.starts_with("f.yaml:6:"), "{answer}");
+    assert!(
+        answer.ends_with("more than 100000 values; write fewer aliases"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_dozen_mistakes_are_reported_in_one_run_in_the_order_of_the_file() {
+    let text = r#"listeners: [{ address: 8080 }]
+identities:
+  vm: { managed_identity: { clientid: x } }
+  legacy: { api_key: [swordfish] }
+instances:
+  swc: { endpoint: "http://contoso", identity: vm, geography: us }
+  frc: { identity: lagacy, kind: openai }
+models:
+  gpt-4o:
+    deployments:
+      - { instance: swc, weight: 0, priority: -1 }
+      - { instance: frc, prioritty: 2 }
+      - { instance: nowhere }
+clients:
+  app: { keys: [swordfish], models: [gpt-5] }
+  app: {}
+failover: { attempts: 0, deadline: 5 minuets }
+geography: eu
+limits: {}
+"#;
+    let places: Vec<String> = answer(text)
+        .lines()
+        .map(|line| line.splitn(4, ':').take(3).collect::<Vec<_>>()[1..].join(":"))
+        .collect();
+    assert_eq!(
+        places.join(" "),
+        "1:24 3:29 4:13 6:20 6:63 7:3 7:3 7:20 11:34 11:47 12:26 13:21 15:17 15:38 16:3 17:23 17:36 19:1",
+        "{}",
+        answer(text)
+    );
+}
+
+#[test]
+fn a_section_that_is_missing_or_broken_is_not_held_against_those_that_name_its_things() {
+    let broken = with("legacy: { api_key: swordfish }", "legacy: { api_key: 5 }");
+    assert_eq!(answer(broken).lines().count(), 1);
+    let nameless = SOUND.replace("identities:\n", "identitys:\n");
+    assert_eq!(
+        answer(nameless),
+        "f.yaml:3:1: unknown field `identitys`; did you mean `identities`?"
+    );
+}
+
+#[test]
+fn no_answer_repeats_a_secret_wherever_it_stands() {
+    for (part, other) in [
+        ("api_key: swordfish", "api_key: [swordfish]"),
+        ("api_key: swordfish", "api_key: { swordfish: swordfish1 }"),
+        ("api_key: swordfish", "api_key:swordfish1"),
+        ("api_key: swordfish", "api_kee: swordfish"),
+        ("{ api_key: swordfish }", "api_key swordfish"),
+        ("api_key: swordfish", "api_key: \"swordfish"),
+        ("api_key: swordfish", "api_key: sword fish"),
+        ("api_key: swordfish", "api_key: \"${env:SET}\u{e9}\""),
+        ("api_key: swordfish", "managed_identity: swordfish"),
+        (
+            "api_key: swordfish",
+            "client_secret: { secret: { swordfish: 1 } }",
+        ),
+        ("identity: vm", "identity: swordfish"),
+        ("identity: vm", "identity: vm, kind: swordfish"),
+        (
+            "https://contoso-swc.openai.azure.com",
+            "https://swordfish@contoso",
+        ),
+        ("10m", "swordfish"),
+        ("127.0.0.1:8080", "${env:SET}"),
+        ("[gpt-4o] }", "[\"${env:SET}\"] }"),
+    ] {
+        let answer = answer(with(part, other));
+        assert!(
+            answer != "sound" && !answer.contains("swordfish"),
+            "{other}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_answered() {
+    let example = include_bytes!("../../../conf/forebay.yaml");
+    for end in (0..example.len()).step_by(7) {
+        if let Err(problems) = read(&example[..end]) {
+            assert!(!problems.0.is_empty(), "cut at {end}");
+        }
+    }
+}
+
+#[test]
+fn aliases_of_a_long_text_are_stopped_by_the_budget_too() {
+    let long = format!("a: &a {}\nb: [{}]", "x".repeat(1 << 20), "*a,".repeat(1000));
+    assert!(answer(long).ends_with("write fewer aliases"));
+}

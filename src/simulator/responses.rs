@@ -1,0 +1,301 @@
+//! The Responses API, plain and streamed in named events (AZURE 10).
+//!
+//! Answers are shaped, not kept: an id from here can't be asked for later.
+
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    answer::{Answer, Call, Form, estimate, json as bytes, write_json},
+    ask::{self, Calling, Input, Respond, Tool},
+    body::{Beat, Narration},
+    books::Spent,
+    refusal::Refusal,
+    text::{Reply, prompt_tokens},
+};
+
+pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
+    let asked: Respond<'_> = ask::read(call.body)?;
+    let (last, characters, count) = match asked
+        .input
+        .as_ref()
+        .ok_or_else(|| Refusal::missing("input"))?
+    {
+        Input::Text(text) => (&*text.text, text.characters, 1),
+        Input::Items(items) => ask::survey(items),
+    };
+    let instructions = asked.instructions.as_ref().map_or(0, String::len) as u64;
+    let prompt = call.prompt(prompt_tokens(characters + instructions, count))?;
+    let most = asked.max_output_tokens;
+    let thought = call.thought(most);
+    let tools: Vec<Tool<'_>> = asked
+        .tools
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default();
+    let item = match ask::calling(&tools, asked.tool_choice, last) {
+        Some(calling) => Item::call(&mut call, calling),
+        None => {
+            let wanted = call.deployment.output_tokens(&mut call.rng);
+            let reply = Reply::compose(last, wanted, most.map(|most| most - thought.min(most)));
+            Item {
+                id: call.id("msg_", 48),
+                reply,
+                call: None,
+            }
+        }
+    };
+    let spent = Spent {
+        completion_tokens: item.reply.tokens() + thought,
+        ..prompt
+    };
+    let whole = whole(&mut call, &asked, &item, spent, thought);
+    let estimate = estimate(prompt, most, 1);
+    if asked.stream.unwrap_or(false) {
+        let form = Form::Stream(Box::new(Events {
+            whole,
+            item,
+            thought,
+        }));
+        return Ok(Answer {
+            estimate,
+            spent: prompt,
+            form,
+        });
+    }
+    Ok(Answer {
+        estimate,
+        spent,
+        form: Form::Whole {
+            content_type: "application/json",
+            bytes: bytes(&whole),
+        },
+    })
+}
+
+/// The one thing an answer consists of: a message, or a function call.
+struct Item {
+    id: String,
+    /// The message's text, or the call's arguments.
+    reply: Reply,
+    call: Option<Called>,
+}
+
+struct Called {
+    id: String,
+    name: String,
+}
+
+impl Item {
+    fn call(call: &mut Call<'_>, Calling { name, arguments }: Calling) -> Self {
+        let called = Called {
+            id: call.id("call_", 24),
+            name,
+        };
+        Self {
+            id: call.id("fc_", 48),
+            reply: Reply::cut_up(arguments),
+            call: Some(called),
+        }
+    }
+
+    /// At its beginning an item is there, but empty.
+    fn json(&self, status: &str, begun: bool) -> Value {
+        let text = if begun { "" } else { self.reply.text() };
+        match &self.call {
+            Some(Called { id, name }) => {
+                json!({ "type": "function_call", "id": self.id, "status": status, "call_id": id, "name": name, "arguments": text })
+            }
+            None => {
+                let content = if begun {
+                    json!([])
+                } else {
+                    json!([part(text)])
+                };
+                json!({ "type": "message", "id": self.id, "status": status, "role": "assistant", "content": content })
+            }
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        if self.reply.cut {
+            "incomplete"
+        } else {
+            "completed"
+        }
+    }
+}
+
+fn part(text: &str) -> Value {
+    json!({ "type": "output_text", "annotations": [], "logprobs": [], "text": text })
+}
+
+fn whole(
+    call: &mut Call<'_>,
+    asked: &Respond<'_>,
+    item: &Item,
+    spent: Spent,
+    thought: u64,
+) -> Value {
+    let given = |raw: Option<&RawValue>, usual: Value| {
+        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .filter(|v: &Value| !v.is_null())
+            .unwrap_or(usual)
+    };
+    let mut whole = json!({
+        "id": call.id("resp_", 48), "object": "response", "created_at": call.created, "status": item.status(),
+        "background": false, "error": null,
+        "incomplete_details": item.reply.cut.then(|| json!({ "reason": "max_output_tokens" })),
+        "instructions": asked.instructions, "max_output_tokens": asked.max_output_tokens, "max_tool_calls": null,
+        "model": call.deployment.name, "output": [item.json(item.status(), false)], "parallel_tool_calls": true,
+        "previous_response_id": asked.previous_response_id, "prompt_cache_key": null,
+        "reasoning": { "effort": null, "summary": null }, "safety_identifier": null, "service_tier": "default",
+        "store": asked.store.unwrap_or(true), "temperature": 1.0, "text": { "format": { "type": "text" }, "verbosity": "medium" },
+        "tool_choice": given(asked.tool_choice, json!("auto")), "tools": given(asked.tools, json!([])), "top_logprobs": 0, "top_p": 1.0,
+        "truncation": "disabled", "user": null, "metadata": given(asked.metadata, json!({})),
+        "usage": {
+            "input_tokens": spent.prompt_tokens, "input_tokens_details": { "cached_tokens": spent.cached_tokens },
+            "output_tokens": spent.completion_tokens, "output_tokens_details": { "reasoning_tokens": thought },
+            "total_tokens": spent.prompt_tokens + spent.completion_tokens,
+        },
+    });
+    if let Some(filter) = call.filter() {
+        let filter: Value = serde_json::from_str(filter.get()).unwrap_or_default();
+        let at = |source: &str| json!({ "blocked": false, "source_type": source, "content_filter_raw": [], "content_filter_results": filter });
+        whole["content_filters"] = json!([at("prompt"), at("completion")]);
+    }
+    whole
+}
+
+/// The stream's order: created, in progress, the item's beginning, deltas, the item's end, the whole.
+struct Events {
+    whole: Value,
+    item: Item,
+    thought: u64,
+}
+
+impl Events {
+    fn unfinished(&self) -> Value {
+        let mut response = self.whole.clone();
+        response["status"] = json!("in_progress");
+        response["incomplete_details"] = Value::Null;
+        response["output"] = json!([]);
+        response["usage"] = Value::Null;
+        response
+    }
+
+    fn delta(&self, at: usize) -> (&'static str, Value) {
+        let (piece, id) = (self.item.reply.piece(at).unwrap_or_default(), &self.item.id);
+        match self.item.call {
+            Some(_) => (
+                "response.function_call_arguments.delta",
+                json!({ "item_id": id, "output_index": 0, "delta": piece }),
+            ),
+            None => {
+                let delta = json!({ "item_id": id, "output_index": 0, "content_index": 0, "delta": piece, "logprobs": [] });
+                ("response.output_text.delta", delta)
+            }
+        }
+    }
+
+    /// The events before the first delta.
+    fn opening(&self) -> Vec<&'static str> {
+        let mut names = vec![
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+        ];
+        names.extend(
+            self.item
+                .call
+                .is_none()
+                .then_some("response.content_part.added"),
+        );
+        names
+    }
+
+    /// The events after the last delta.
+    fn closing(&self) -> Vec<&'static str> {
+        let end = if self.item.reply.cut {
+            "response.incomplete"
+        } else {
+            "response.completed"
+        };
+        match self.item.call {
+            Some(_) => vec![
+                "response.function_call_arguments.done",
+                "response.output_item.done",
+                end,
+            ],
+            None => vec![
+                "response.output_text.done",
+                "response.content_part.done",
+                "response.output_item.done",
+                end,
+            ],
+        }
+    }
+
+    fn frame(&self, name: &str) -> Value {
+        let (item, text) = (&self.item, self.item.reply.text());
+        match name {
+            "response.created" | "response.in_progress" => json!({ "response": self.unfinished() }),
+            "response.output_item.added" => {
+                json!({ "output_index": 0, "item": item.json("in_progress", true) })
+            }
+            "response.content_part.added" => {
+                json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "part": part("") })
+            }
+            "response.output_text.done" => {
+                json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "text": text, "logprobs": [] })
+            }
+            "response.content_part.done" => {
+                json!({ "item_id": item.id, "output_index": 0, "content_index": 0, "part": part(text) })
+            }
+            "response.function_call_arguments.done" => {
+                json!({ "item_id": item.id, "output_index": 0, "name": item.call.as_ref().map(|call| &call.name), "arguments": text })
+            }
+            "response.output_item.done" => {
+                json!({ "output_index": 0, "item": item.json(item.status(), false) })
+            }
+            _ => json!({ "response": self.whole }),
+        }
+    }
+}
+
+impl Narration for Events {
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat> {
+        let (opening, deltas) = (self.opening(), self.item.reply.pieces());
+        let (name, mut fields, beat) = if let Some(name) = opening.get(at) {
+            // The item's beginning is where thinking ends.
+            let beat = if *name == "response.output_item.added" {
+                Beat::Output(self.thought)
+            } else {
+                Beat::Frame
+            };
+            (*name, self.frame(name), beat)
+        } else if at - opening.len() < deltas {
+            let (name, fields) = self.delta(at - opening.len());
+            (name, fields, Beat::Output(1))
+        } else {
+            let name = *self.closing().get(at - opening.len() - deltas)?;
+            (name, self.frame(name), Beat::Frame)
+        };
+        fields["type"] = json!(name);
+        fields["sequence_number"] = json!(at);
+        out.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
+        write_json(out, &fields);
+        out.extend_from_slice(b"\n\n");
+        Some(beat)
+    }
+
+    /// Seen: `response.failed` without an error, then the error itself (AZURE 10).
+    fn error_event(&self) -> String {
+        let mut response = self.unfinished();
+        response["status"] = json!("failed");
+        let failed =
+            json!({ "type": "response.failed", "sequence_number": 0, "response": response });
+        let error = json!({ "type": "error", "sequence_number": 1, "error": {
+            "type": "too_many_requests", "code": "rate_limit_exceeded", "param": null,
+            "message": "Rate limit is exceeded. Try again in 5 seconds." } });
+        format!("event: response.failed\ndata: {failed}\n\nevent: error\ndata: {error}")
+    }
+}

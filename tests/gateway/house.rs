@@ -1,0 +1,379 @@
+//! What a test stands on: a simulator in this process, and the gateway as a process of its own.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use forebay::simulator::{self, Config, Fault, FaultKind, Seen, Simulator};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+pub(crate) const KEY: &str = "a-key-of-the-tests";
+/// The api-key that every other instance is asked with.
+pub(crate) const INSTANCE_KEY: &str = "an-instance-key";
+/// How long a condition may take to become true before the test has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct House {
+    pub(crate) simulator: Simulator,
+    pub(crate) gateway: Gateway,
+    pub(crate) http: Client,
+}
+
+/// The gateway's process; ended when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) folder: PathBuf,
+}
+
+impl House {
+    /// Instances of `(name, priority, weight)`; each serves gpt-4o as `NAME-gpt-4o`, and embeddings likewise.
+    pub(crate) async fn open(instances: &[(&str, u32, u32)]) -> Self {
+        Self::open_with(instances, "").await
+    }
+
+    /// The same, with more lines for the gateway's config.
+    pub(crate) async fn open_with(instances: &[(&str, u32, u32)], more: &str) -> Self {
+        let simulator = simulator::start(Config::parse(&simulation(instances)).unwrap())
+            .await
+            .unwrap();
+        let config = gateway_config(&simulator, instances, more);
+        let gateway = Gateway::start(&config).await;
+        Self {
+            simulator,
+            gateway,
+            http: client(),
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.gateway.address)
+    }
+
+    /// A request with the client's key.
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        let request = self.http.post(self.url(path)).header("api-key", KEY);
+        request.header("content-type", "application/json")
+    }
+
+    pub(crate) async fn chat(&self) -> Response {
+        self.post(CHAT).json(&chat()).send().await.unwrap()
+    }
+
+    pub(crate) fn fault(&self, instance: &str, fault: impl Into<Option<FaultKind>>) {
+        let fault = fault.into().map(Fault::from);
+        self.simulator.set_fault(instance, None, fault).unwrap();
+    }
+
+    /// Closes an instance's port, or opens it again.
+    pub(crate) async fn switch(&self, instance: &str, to: &str) {
+        let url = format!(
+            "http://{}/instances/{instance}/{to}",
+            self.simulator.control()
+        );
+        assert!(
+            self.http
+                .request(Method::POST, url)
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .is_success()
+        );
+    }
+
+    /// How many requests an instance has been asked.
+    pub(crate) fn asked(&self, instance: &str) -> u64 {
+        let books = self.simulator.books();
+        books.instances[instance]
+            .deployments
+            .values()
+            .map(|page| page.requests)
+            .sum()
+    }
+
+    pub(crate) fn seen(&self, instance: &str) -> Vec<Seen> {
+        self.simulator.requests(Some(instance))
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.gateway.admin);
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn status(&self) -> Value {
+        let url = format!("http://{}/status", self.gateway.admin);
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
+    }
+
+    /// The access log once it has `lines` lines.
+    pub(crate) async fn log(&self, lines: usize) -> Vec<Value> {
+        let file = self.gateway.folder.join("access.jsonl");
+        eventually("the access log is long enough", || {
+            fs::read_to_string(&file).is_ok_and(|text| text.lines().count() >= lines)
+        })
+        .await;
+        let text = fs::read_to_string(&file).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+pub(crate) const CHAT: &str = "/openai/v1/chat/completions";
+
+pub(crate) fn chat() -> Value {
+    json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Why do dams spill?"}]})
+}
+
+/// A chat whose body is about so large, and a number that makes it its own.
+pub(crate) fn chat_of(size: usize, number: usize) -> Vec<u8> {
+    let filler = "wasser ".repeat(size / 7);
+    let chat = json!({
+        "model": "gpt-4o",
+        "messages": [{"role": "system", "content": filler}, {"role": "user", "content": format!("number {number}")}],
+    });
+    chat.to_string().into_bytes()
+}
+
+pub(crate) fn streamed() -> Value {
+    let mut chat = chat();
+    chat["stream"] = true.into();
+    chat
+}
+
+pub(crate) fn throttle(seconds: f64) -> FaultKind {
+    FaultKind::Throttle { seconds }
+}
+
+/// An answer of this status and these headers.
+pub(crate) fn status(status: u16, headers: &[(&str, &str)]) -> FaultKind {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    FaultKind::Status {
+        status,
+        headers: headers.collect::<BTreeMap<_, _>>(),
+        body: None,
+    }
+}
+
+/// Which instance served an answer, by the simulator's own header.
+pub(crate) fn served_by(response: &Response) -> String {
+    let header = response.headers()["x-simulator-deployment"]
+        .to_str()
+        .unwrap();
+    header.split('/').next().unwrap().to_owned()
+}
+
+pub(crate) async fn error_of(response: Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status(), StatusCode::from_u16(status).unwrap());
+    assert!(response.headers().contains_key("x-request-id"));
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["error"]["code"], code, "{body}");
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .is_some_and(|message| !message.is_empty())
+    );
+    body
+}
+
+/// Waits for a condition, never for a length of time.
+pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < give_up, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn simulation(instances: &[(&str, u32, u32)]) -> String {
+    let mut yaml = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nseed: 7\nrecord: full\ninstances:\n".to_owned();
+    for (name, _, _) in instances {
+        writeln!(
+            yaml,
+            "  {name}:\n    address: 127.0.0.1:0\n    keys: [{INSTANCE_KEY}]\n    deployments:"
+        )
+        .unwrap();
+        for model in ["gpt-4o", "text-embedding-3-small", "gpt-image-1"] {
+            writeln!(
+                yaml,
+                "      {name}-{model}: {{ model: {model}, version: \"1\" }}"
+            )
+            .unwrap();
+        }
+    }
+    yaml
+}
+
+/// Every other instance is asked with an api-key, the rest with tokens.
+fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &str) -> String {
+    let (tokens, key) = (
+        simulator.tokens().unwrap(),
+        forebay::config::hash_key(KEY).unwrap().hash,
+    );
+    let mut yaml = format!(
+        "identities:\n  vm: {{ managed_identity: {{ endpoint: \"http://{tokens}\" }} }}\n  legacy: {{ api_key: {INSTANCE_KEY} }}\ninstances:\n"
+    );
+    for (i, (name, _, _)) in instances.iter().enumerate() {
+        let (address, identity) = (simulator.address(name).unwrap(), ["vm", "legacy"][i % 2]);
+        writeln!(
+            yaml,
+            "  {name}: {{ endpoint: \"http://{address}\", identity: {identity} }}"
+        )
+        .unwrap();
+    }
+    yaml.push_str("models:\n");
+    for model in ["gpt-4o", "text-embedding-3-small", "gpt-image-1"] {
+        writeln!(yaml, "  {model}:\n    deployments:").unwrap();
+        for (name, priority, weight) in instances {
+            let entry = format!(
+                "instance: {name}, deployment: {name}-{model}, priority: {priority}, weight: {weight}"
+            );
+            writeln!(yaml, "      - {{ {entry} }}").unwrap();
+        }
+    }
+    writeln!(
+        yaml,
+        "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"] }}\n{more}"
+    )
+    .unwrap();
+    yaml
+}
+
+impl Gateway {
+    /// Starts the binary on free ports and waits until it is ready.
+    pub(crate) async fn start(config: &str) -> Self {
+        let (address, admin) = (free_address(), free_address());
+        let folder = folder();
+        let log = folder.join("access.jsonl");
+        let listeners = format!(
+            "listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n"
+        );
+        let log = format!("log: {{ access: {} }}\n", log.display());
+        let file = folder.join("forebay.yaml");
+        fs::write(&file, format!("{listeners}{log}{config}")).unwrap();
+        let child = forebay()
+            .args(["serve", "--config"])
+            .arg(&file)
+            .stderr(File::create(folder.join("stderr")).unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut gateway = Self {
+            child,
+            address,
+            admin,
+            folder,
+        };
+        gateway.wait_until_ready().await;
+        gateway
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let http = client();
+        let url = format!("http://{}/health/ready", self.admin);
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if http
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < give_up,
+                "{ended:?}: {}",
+                self.stderr()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(self.folder.join("stderr")).unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended, and how.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the gateway said:\n{}", self.stderr());
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A client over HTTP/1.1.
+pub(crate) fn client() -> Client {
+    client_builder().build().unwrap()
+}
+
+pub(crate) fn client_builder() -> ClientBuilder {
+    // The second time it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy()
+}
+
+/// The binary under test.
+pub(crate) fn forebay() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_forebay"))
+}
+
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// A new folder of this test's own.
+pub(crate) fn folder() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!(
+        "forebay-test-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
+    let folder = std::env::temp_dir().join(name);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}

@@ -1,0 +1,9 @@
+//! The real binary, real sockets, simulated instances: what the client saw, what each deployment saw, what was counted.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod bodies;
+mod choosing;
+mod failing;
+mod house;
+mod streams;
