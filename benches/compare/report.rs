@@ -38,7 +38,7 @@ impl Spread {
 
 pub(crate) fn opening(cores: &Cores) {
     let now = humantime::format_rfc3339_seconds(SystemTime::now());
-    println!("{now}, {}", machine::words());
+    println!("{now}, {}", machine::words(cores));
     println!("{}", cores.describe());
 }
 

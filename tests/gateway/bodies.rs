@@ -15,9 +15,15 @@ const SIZES: [usize; 6] = [1, 65_300, 65_700, 100 << 10, 5 << 20, 30 << 20];
 /// The deployment that serves has its own name in the body, in place of the model's.
 fn hash_at(instance: &str, body: &[u8]) -> String {
     let (model, own) = (b"\"gpt-4o\"", format!("\"{instance}-gpt-4o\""));
-    let at = body.windows(model.len()).position(|window| window == model).unwrap();
+    let at = body
+        .windows(model.len())
+        .position(|window| window == model)
+        .unwrap();
     let sent = [&body[..at], own.as_bytes(), &body[at + model.len()..]].concat();
-    Sha256::digest(sent).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(sent)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 async fn failing_twice() -> House {
@@ -36,21 +42,43 @@ async fn any_size_survives_two_failures_over_each_protocol_and_framing() {
             for chunked in [false, true] {
                 let sent = chat_of(size, size);
                 let expected = hash_at("well", &sent);
-                let body = if chunked { in_chunks(sent) } else { Body::from(sent) };
-                let request = http.post(house.url(CHAT)).header("authorization", format!("Bearer {KEY}"));
-                let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
+                let body = if chunked {
+                    in_chunks(sent)
+                } else {
+                    Body::from(sent)
+                };
+                let request = http
+                    .post(house.url(CHAT))
+                    .header("authorization", format!("Bearer {KEY}"));
+                let response = request
+                    .header("content-type", "application/json")
+                    .body(body)
+                    .send()
+                    .await
+                    .unwrap();
                 assert_eq!(response.status(), 200, "{size} bytes, chunked: {chunked}");
-                assert_eq!(response.headers()["x-simulator-body-sha256"], expected.as_str(), "{size} bytes, chunked: {chunked}");
+                assert_eq!(
+                    response.headers()["x-simulator-body-sha256"],
+                    expected.as_str(),
+                    "{size} bytes, chunked: {chunked}"
+                );
                 assert_eq!(served_by(&response), "well");
             }
         }
     }
     let log = house.log(4 * SIZES.len()).await;
-    assert!(log.iter().all(|line| line["attempts"].as_array().unwrap().len() == 3), "each was asked of all three");
+    assert!(
+        log.iter()
+            .all(|line| line["attempts"].as_array().unwrap().len() == 3),
+        "each was asked of all three"
+    );
 }
 
 fn in_chunks(body: Vec<u8>) -> Body {
-    let chunks: Vec<_> = body.chunks(10_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect();
+    let chunks: Vec<_> = body
+        .chunks(10_000)
+        .map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec()))
+        .collect();
     Body::wrap_stream(futures_util::stream::iter(chunks))
 }
 
@@ -82,26 +110,54 @@ async fn a_client_that_waits_to_be_waved_on_is() {
 async fn head_of(stream: &mut BufReader<TcpStream>) -> String {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        assert_ne!(stream.read_line(&mut head).await.unwrap(), 0, "closed after {head}");
+        assert_ne!(
+            stream.read_line(&mut head).await.unwrap(),
+            0,
+            "closed after {head}"
+        );
     }
     head
 }
 
 fn header<'a>(head: &'a str, name: &str) -> &'a str {
-    let line = head.lines().find_map(|line| line.to_lowercase().starts_with(&format!("{name}:")).then_some(line));
+    let line = head.lines().find_map(|line| {
+        line.to_lowercase()
+            .starts_with(&format!("{name}:"))
+            .then_some(line)
+    });
     line.and_then(|line| line.split_once(':')).unwrap().1.trim()
 }
 
 #[tokio::test]
 async fn an_early_answer_ends_the_sending_and_the_next_deployment_gets_it_all() {
     let house = House::open(&[("early", 1, 1), ("well", 2, 1)]).await;
-    let FaultKind::Status { status, headers, body } = status(429, &[("retry-after-ms", "0")]) else { unreachable!() };
-    house.fault("early", FaultKind::EarlyStatus { status, headers, body });
+    let FaultKind::Status {
+        status,
+        headers,
+        body,
+    } = status(429, &[("retry-after-ms", "0")])
+    else {
+        unreachable!()
+    };
+    house.fault(
+        "early",
+        FaultKind::EarlyStatus {
+            status,
+            headers,
+            body,
+        },
+    );
     for size in [1 << 10, 5 << 20] {
         let sent = chat_of(size, size);
         let expected = hash_at("well", &sent);
         let response = house.post(CHAT).body(sent).send().await.unwrap();
-        assert_eq!((response.status().as_u16(), served_by(&response)), (200, "well".to_owned()));
-        assert_eq!(response.headers()["x-simulator-body-sha256"], expected.as_str());
+        assert_eq!(
+            (response.status().as_u16(), served_by(&response)),
+            (200, "well".to_owned())
+        );
+        assert_eq!(
+            response.headers()["x-simulator-body-sha256"],
+            expected.as_str()
+        );
     }
 }

@@ -9,7 +9,8 @@ async fn shares_follow_weights_in_real_traffic() {
     for _ in 0..requests {
         assert_eq!(house.chat().await.status(), 200);
     }
-    let expected = [("a", 0.5), ("b", 0.3), ("c", 0.2)].map(|(name, share)| (name, share * f64::from(requests)));
+    let expected = [("a", 0.5), ("b", 0.3), ("c", 0.2)]
+        .map(|(name, share)| (name, share * f64::from(requests)));
     let chi_square: f64 = expected
         .map(|(name, expected)| {
             let off = house.asked(name) as f64 - expected;
@@ -40,9 +41,20 @@ async fn the_second_priority_gets_nothing_while_the_first_can_serve() {
 async fn one_throttled_model_does_not_bench_another_on_the_same_instance() {
     let house = House::open(&[("first", 1, 1), ("second", 2, 1)]).await;
     let fault = status(429, &[("retry-after", "60")]);
-    house.simulator.set_fault("first", Some("first-gpt-4o"), Some(fault.into())).unwrap();
+    house
+        .simulator
+        .set_fault("first", Some("first-gpt-4o"), Some(fault.into()))
+        .unwrap();
     assert_eq!(served_by(&house.chat().await), "second");
     let body = serde_json::json!({"model": "text-embedding-3-small", "input": "dams"});
-    let embeddings = house.post("/openai/v1/embeddings").json(&body).send().await.unwrap();
-    assert_eq!((embeddings.status().as_u16(), served_by(&embeddings)), (200, "first".to_owned()));
+    let embeddings = house
+        .post("/openai/v1/embeddings")
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (embeddings.status().as_u16(), served_by(&embeddings)),
+        (200, "first".to_owned())
+    );
 }

@@ -16,36 +16,61 @@ use crate::house::{CHAT, House, KEY, client, client_builder, eventually, streame
 const RESPONSES: &str = "/openai/v1/responses";
 
 async fn ask(house: &House, http: &Client, path: &str, body: &Value) -> Response {
-    let response = http.post(house.url(path)).header("api-key", KEY).json(body).send().await.unwrap();
+    let response = http
+        .post(house.url(path))
+        .header("api-key", KEY)
+        .json(body)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 200);
-    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+    assert!(
+        response.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/event-stream")
+    );
     response
 }
 
 fn over_each_protocol() -> [Client; 2] {
-    [client(), client_builder().http2_prior_knowledge().build().unwrap()]
+    [
+        client(),
+        client_builder().http2_prior_knowledge().build().unwrap(),
+    ]
 }
 
 #[tokio::test]
 async fn what_the_client_gets_is_what_the_deployment_sent() {
     let house = House::open(&[("only", 1, 1)]).await;
-    let straight = format!("http://{}/openai/v1/chat/completions", house.simulator.address("only").unwrap());
+    let straight = format!(
+        "http://{}/openai/v1/chat/completions",
+        house.simulator.address("only").unwrap()
+    );
     let mut body = streamed();
     body["stream_options"] = json!({"include_usage": true});
     for http in over_each_protocol() {
         let through = ask(&house, &http, CHAT, &body).await.text().await.unwrap();
         body["model"] = "only-gpt-4o".into();
-        let direct = http.post(&straight).header("api-key", crate::house::INSTANCE_KEY).json(&body);
+        let direct = http
+            .post(&straight)
+            .header("api-key", crate::house::INSTANCE_KEY)
+            .json(&body);
         let direct = direct.send().await.unwrap().text().await.unwrap();
         body["model"] = "gpt-4o".into();
         assert_eq!(without_ids(&through), without_ids(&direct));
-        assert!(through.starts_with("data: {\"choices\":[],") && through.ends_with("data: [DONE]\n\n"), "{through}");
+        assert!(
+            through.starts_with("data: {\"choices\":[],") && through.ends_with("data: [DONE]\n\n"),
+            "{through}"
+        );
     }
 }
 
 /// What differs from one answer to the next: ids, and when it was made.
 fn without_ids(stream: &str) -> Vec<Value> {
-    let events = stream.split("\n\n").filter(|event| !event.is_empty() && *event != "data: [DONE]");
+    let events = stream
+        .split("\n\n")
+        .filter(|event| !event.is_empty() && *event != "data: [DONE]");
     let parsed = events.map(|event| {
         let mut event: Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
         for name in ["id", "created"] {
@@ -71,33 +96,50 @@ async fn events_pass_one_by_one_as_they_come() {
         }
         // Held back they would have come in a few pieces, or all at the end.
         assert!(pieces >= 5, "{pieces} pieces");
-        assert!(started.elapsed() - first.unwrap() >= pause * 3, "the first came with the last");
+        assert!(
+            started.elapsed() - first.unwrap() >= pause * 3,
+            "the first came with the last"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_stream_that_breaks_ends_with_an_error_event_and_then_breaks() {
     let house = House::open(&[("only", 1, 1)]).await;
-    for fault in [FaultKind::ResetMidStream { after_events: 3 }, FaultKind::CloseMidStream { after_events: 3 }] {
+    for fault in [
+        FaultKind::ResetMidStream { after_events: 3 },
+        FaultKind::CloseMidStream { after_events: 3 },
+    ] {
         house.fault("only", fault.clone());
         for http in over_each_protocol() {
             let (text, broken) = read(ask(&house, &http, CHAT, &streamed()).await).await;
             let last = text.trim_end().rsplit("\n\n").next().unwrap().trim_start();
             let error: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
             assert_eq!(error["error"]["type"], "server_error", "{text}");
-            assert!(text.ends_with("\n\n") && broken, "{fault:?}: a clean end would be taken for success");
+            assert!(
+                text.ends_with("\n\n") && broken,
+                "{fault:?}: a clean end would be taken for success"
+            );
 
             let request = json!({"model": "gpt-4o", "input": "hi", "stream": true});
             let (text, broken) = read(ask(&house, &http, RESPONSES, &request).await).await;
             let last = text.trim_end().rsplit("\n\n").next().unwrap().trim_start();
             let data = last.strip_prefix("event: error\ndata: ").unwrap();
-            assert_eq!(serde_json::from_str::<Value>(data).unwrap()["type"], "error", "{text}");
+            assert_eq!(
+                serde_json::from_str::<Value>(data).unwrap()["type"],
+                "error",
+                "{text}"
+            );
             assert!(broken, "{fault:?}");
         }
     }
     let log = house.log(8).await;
     for line in log {
-        assert_eq!((&line["end"], &line["attempts"][0]["outcome"]), (&"broken".into(), &"fault_broken".into()), "{line}");
+        assert_eq!(
+            (&line["end"], &line["attempts"][0]["outcome"]),
+            (&"broken".into(), &"fault_broken".into()),
+            "{line}"
+        );
     }
 }
 
@@ -117,9 +159,18 @@ async fn a_plain_answer_that_breaks_looks_broken_and_nothing_is_added() {
     let house = House::open(&[("only", 1, 1)]).await;
     house.fault("only", FaultKind::ResetMidStream { after_events: 1 });
     for http in over_each_protocol() {
-        let response = http.post(house.url(CHAT)).header("api-key", KEY).json(&crate::house::chat()).send().await.unwrap();
+        let response = http
+            .post(house.url(CHAT))
+            .header("api-key", KEY)
+            .json(&crate::house::chat())
+            .send()
+            .await
+            .unwrap();
         let (text, broken) = read(response).await;
-        assert!(broken && !text.contains("event") && !text.contains("\"error\""), "{text}");
+        assert!(
+            broken && !text.contains("event") && !text.contains("\"error\""),
+            "{text}"
+        );
     }
 }
 
@@ -131,10 +182,20 @@ async fn a_client_that_leaves_mid_stream_cancels_it_at_once() {
         let mut stream = ask(&house, &http, CHAT, &streamed()).await.bytes_stream();
         stream.next().await.unwrap().unwrap();
         drop((stream, http));
-        eventually("the deployment noticed", || house.seen("only").get(number).is_some_and(|seen| seen.cancelled)).await;
+        eventually("the deployment noticed", || {
+            house
+                .seen("only")
+                .get(number)
+                .is_some_and(|seen| seen.cancelled)
+        })
+        .await;
     }
     for line in house.log(2).await {
-        assert_eq!((&line["end"], &line["attempts"][0]["outcome"]), (&"client_left".into(), &"client_left".into()), "{line}");
+        assert_eq!(
+            (&line["end"], &line["attempts"][0]["outcome"]),
+            (&"client_left".into(), &"client_left".into()),
+            "{line}"
+        );
     }
     let status = house.status().await;
     assert_eq!(status["models"][0]["deployments"][0]["inflight"], 0);
@@ -156,5 +217,9 @@ async fn a_client_that_stops_reading_can_come_back_to_its_stream() {
     eventually("the deployment was asked", || house.asked("only") == 1).await;
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.unwrap();
-    assert!(String::from_utf8(rest).unwrap().ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"));
+    assert!(
+        String::from_utf8(rest)
+            .unwrap()
+            .ends_with("data: [DONE]\n\n\r\n0\r\n\r\n")
+    );
 }
