@@ -199,6 +199,7 @@ fn discover(reaches: &[Arc<Reach>]) -> io::Result<()> {
 impl Parts {
     fn new(plan: Plan) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
+        metrics.config(&plan.hash);
         let log = plan.log.access.as_deref();
         let access_log = AccessLog::open(log, metrics.log_lines_dropped()).map_err(|source| {
             let path = log
@@ -233,7 +234,8 @@ impl Parts {
                 .collect(),
             clients: self.plan.clients.clone(),
             bounds: self.plan.bounds,
-            server: self.plan.server,
+            max_headers: self.plan.server.max_headers,
+            body_timeout: self.plan.server.body_timeout,
             reveal: self.plan.reveal,
             metrics: Arc::clone(&self.metrics),
             access_log: Arc::clone(&self.access_log),

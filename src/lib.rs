@@ -1,4 +1,37 @@
-//! Forebay: a gateway in front of many Azure OpenAI deployments.
+//! Forebay: a gateway in front of many Azure OpenAI deployments. Clients see one endpoint; the gateway chooses the
+//! deployment, proves its own identity to Azure, and when that deployment is throttled or broken it asks another one
+//! within the same request.
+//!
+//! # Words
+//! A **client** calls and asks for a **model**. A model is served by a **pool** of **deployments**, each on an
+//! **instance** (an Azure OpenAI resource). A request's whole story is an **exchange**; each try at a deployment is an
+//! **attempt**, and what its end says of the deployment is an **outcome**. Our own no is a **refusal**. Who we are to
+//! Azure is an **identity**.
+//!
+//! # What is true at every moment
+//! - A client's credential never goes to an instance, an instance's never to a client, a log, a metric or an error.
+//! - While another deployment could serve within a request's attempts and deadline, no failure reaches its client.
+//! - A deployment that said when to come back is not asked before, and is asked again soon after, by one request first.
+//! - Once a byte of an answer has gone out, the answer is from one deployment, and it ends complete or with an error.
+//! - Of what a client sent nothing is changed but the model's name, and headers that are not its deployment's business.
+//! - Each request ends in one log line, and is counted from the same record.
+//!
+//! # The rooms, in reading order
+//! - [`domain`]: decisions only, as plain functions over plain values; time and chance come in as arguments. A request
+//!   walks through [`domain::route`] (what the path asks), [`domain::client`] (who asks), [`domain::ask`] (what the body
+//!   says), [`domain::pool`] and [`domain::breaker`] (which deployment, now), [`domain::outcome`] (what its end means),
+//!   [`domain::failover`] (what follows), and perhaps [`domain::refusal`].
+//! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.
+//! - [`proxy`]: with [`app`] all that knows Pingora; its page is the table of contents of a request's life.
+//! - [`identity`]: tokens kept ready ahead of need.
+//! - [`telemetry`]: what operators see of the traffic, from one record a request.
+//! - [`admin`]: metrics, health and status, on their own address.
+//! - [`app`]: builds everything from a plan, serves, drains.
+//! - [`simulator`]: instances that answer, stall, throttle and break on demand; it knows nothing of the rest.
+//! - [`demo`]: simulator and gateway in one process.
+//!
+//! Who may use whom: `main → demo → app → {config, proxy, admin, telemetry, identity, simulator} → domain`, each all to
+//! its right, and beside it `proxy → identity, telemetry` and `admin → telemetry`. `tests/layers.rs` names any other.
 
 pub mod admin;
 pub mod app;

@@ -85,7 +85,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:"));
-    let line: Vec<&str> = said.filter(|line| !line.is_empty()).collect();
+    let line: Vec<&str> = said
+        .filter(|line| !line.is_empty() && !line.starts_with("For more"))
+        .collect();
     eprintln!("{}; see `forebay --help`", line.join(" "));
     ExitCode::from(2)
 }
@@ -101,7 +103,7 @@ fn serve(file: &Path) -> ExitCode {
     }
     match app::serve(loaded.plan) {
         Ok(never) => match never {},
-        Err(error) => fail(&format!("error: {error}\n")),
+        Err(error) => fail(&format!("error: {error}")),
     }
 }
 
@@ -121,7 +123,7 @@ fn simulate(file: &Path) -> ExitCode {
     start_log();
     match simulator::simulate(file) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error}\n")),
+        Err(error) => fail(&format!("error: {error}")),
     }
 }
 
@@ -129,14 +131,14 @@ fn run_demo(port: u16, admin_port: u16) -> ExitCode {
     start_log();
     match demo::run(port, admin_port) {
         Ok(never) => match never {},
-        Err(error) => fail(&format!("error: {error}\n")),
+        Err(error) => fail(&format!("error: {error}")),
     }
 }
 
 fn hash_key() -> ExitCode {
     let mut key = String::new();
     if let Err(error) = io::stdin().lock().take(64 << 10).read_to_string(&mut key) {
-        return fail(&format!("error: the key can't be read: {error}\n"));
+        return fail(&format!("error: the key can't be read: {error}"));
     }
     match config::hash_key(&key) {
         Ok(hashed) => {
@@ -145,7 +147,7 @@ fn hash_key() -> ExitCode {
             }
             print(&format!("{}\n", hashed.hash))
         }
-        Err(error) => fail(&format!("error: {error}\n")),
+        Err(error) => fail(&format!("error: {error}")),
     }
 }
 
@@ -156,7 +158,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fail(text: &str) -> ExitCode {
-    eprint!("{text}");
+    eprintln!("{}", text.trim_end());
     ExitCode::FAILURE
 }
 
@@ -165,7 +167,7 @@ fn start_log() {
     let filter = EnvFilter::try_from_env("FOREBAY_LOG");
     // What Pingora says of single connections, the access log says of requests.
     let filter = filter.unwrap_or_else(|_| {
-        EnvFilter::new("info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error")
+        EnvFilter::new("info,azure_identity=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error")
     });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

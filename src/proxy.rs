@@ -32,7 +32,6 @@ use pingora::{
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
-    config,
     domain::{
         client::Clients, deployment::Bounds, name::ModelName, refusal::Refusal, route::Operation,
     },
@@ -52,13 +51,19 @@ use served::Served;
 const KEEP_ALIVE_SECONDS: u64 = 120;
 /// How long what is left of a refused request's body is read past, so that its connection stays usable.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
+/// Between the last event of a broken HTTP/2 stream and its reset: the connection's own task has to send the event,
+/// and a client that finds both in one read may drop it for the reset.
+const BEFORE_RESET: Duration = Duration::from_millis(20);
 
 /// The gateway as Pingora's proxy.
 pub struct Gateway {
     pub(crate) models: HashMap<ModelName, Arc<Served>>,
     pub(crate) clients: Clients,
     pub(crate) bounds: Bounds,
-    pub(crate) server: config::Server,
+    /// Of a request's line and headers together, in bytes.
+    pub(crate) max_headers: usize,
+    /// For a request's body to arrive.
+    pub(crate) body_timeout: Duration,
     pub(crate) reveal: bool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Arc<AccessLog>,
@@ -320,6 +325,9 @@ impl Gateway {
             let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
             let tasks = vec![HttpTask::Body(Some(event), false), broken];
             let _ = session.as_mut().response_duplex_vec(tasks).await;
+            if session.downstream_session.is_http2() {
+                tokio::time::sleep(BEFORE_RESET).await;
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use super::{plan::Plan, problem::Placed, raw, read::Reader};
 /// The plan; `None` only where a problem is noted.
 pub(super) fn plan(
     Placed { place, value: raw }: Placed<raw::Config>,
+    hash: String,
     reader: &mut Reader<'_>,
 ) -> Option<Plan> {
     let (listeners, admin) = listeners::listeners(raw.listeners, raw.admin, reader);
@@ -25,6 +26,7 @@ pub(super) fn plan(
     identities.warn_of_unused("no instance uses this identity", reader);
     instances.warn_of_unused("no model has a deployment on this instance", reader);
     Some(Plan {
+        hash,
         listeners,
         admin,
         identities: identities.into_values(),

@@ -11,6 +11,8 @@ use crate::domain::{
 /// Everything the gateway is built from.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Tells this file from another, in metrics.
+    pub hash: String,
     pub listeners: Vec<Listener>,
     /// Where metrics, health and status are served; `None`: nowhere.
     pub admin: Option<SocketAddr>,
@@ -47,8 +49,6 @@ pub struct Server {
     pub threads: usize,
     /// All of a request's header lines together, in bytes.
     pub max_headers: usize,
-    /// For a request's head to arrive, once its connection is there.
-    pub header_timeout: Duration,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
 }

@@ -142,7 +142,7 @@ section! {
         /// What its Entra tokens are for. Ends in `/.default`.
         #[schemars(extend("default" = crate::domain::identity::DEFAULT_SCOPE))]
         scope: Option<Placed<String>>,
-        /// PEM: certificate authorities that may have signed its certificate, beside the system's.
+        /// PEM: the certificate authorities that may have signed its certificate, in place of the system's.
         ca: Option<Placed<FilePath>>,
         /// A private address to connect to; the endpoint's name is verified all the same.
         connect_to: Option<Target>,
@@ -226,14 +226,11 @@ section! {
         /// All header lines of a request together.
         #[schemars(extend("default" = "32KiB"))]
         max_headers: Option<Placed<Size>>,
-        /// For a request's head to arrive.
-        #[schemars(extend("default" = "10s"))]
-        header_timeout: Option<Placed<Span>>,
         /// For a request's body to arrive.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
     }
-    later "stream_keepalive"
+    later "header_timeout", "stream_keepalive"
 }
 
 section! {

@@ -28,23 +28,16 @@ impl KeyHash {
 
     /// Reads `sha256:` and 64 hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self, KeyHashError> {
-        let digits = text.strip_prefix("sha256:").ok_or(KeyHashError)?.as_bytes();
-        if digits.len() != 64 {
-            return Err(KeyHashError);
-        }
-        let nibble = |digit: u8| (digit as char).to_digit(16).ok_or(KeyHashError);
+        let digits = text.strip_prefix("sha256:").ok_or(KeyHashError)?;
         let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
-        }
+        hex::decode_to_slice(digits, &mut hash).map_err(|_| KeyHashError)?;
         Ok(Self(hash))
     }
 }
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "sha256:{}", hex::encode(self.0))
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
 pub struct Exchange {
     pub(super) arrived: Instant,
     pub(super) arrived_at: SystemTime,
-    /// Made when first asked for.
+    /// What operators find the request by.
     pub(super) request_id: Arc<str>,
     pub(super) client: Option<Arc<Client>>,
     pub(super) operation: Option<Operation>,
@@ -86,7 +86,7 @@ impl Exchange {
         Self {
             arrived,
             arrived_at: SystemTime::now(),
-            request_id: request_id(fastrand::u128(..)),
+            request_id: request_id(),
             client: None,
             operation: None,
             stage: Stage::Arrived,
@@ -155,31 +155,9 @@ impl Exchange {
     }
 }
 
-/// A random UUID (version 4).
-fn request_id(random: u128) -> Arc<str> {
-    let id = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{id:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
-    .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_id_is_a_random_uuid() {
-        assert_eq!(&*request_id(0), "00000000-0000-4000-8000-000000000000");
-        assert_eq!(
-            &*request_id(u128::MAX),
-            "ffffffff-ffff-4fff-bfff-ffffffffffff"
-        );
-    }
+fn request_id() -> Arc<str> {
+    let random = fastrand::u128(..).to_be_bytes();
+    let mut text = uuid::Uuid::encode_buffer();
+    let id = uuid::Builder::from_random_bytes(random).into_uuid();
+    Arc::from(&*id.hyphenated().encode_lower(&mut text))
 }

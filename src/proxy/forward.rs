@@ -122,7 +122,6 @@ fn same_peer(exchange: &mut Exchange) -> Option<Box<HttpPeer>> {
 pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     let now = Instant::now();
     exchange.judge(outcome, now);
-    exchange.start_clock();
     let Some(admitted) = exchange.admitted() else {
         return Step::GiveUp;
     };
@@ -131,6 +130,7 @@ pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
         .after(outcome, &admitted.served.bounds, now);
     if step != Step::Deliver {
         admitted.current = None;
+        exchange.start_clock();
     }
     step
 }
@@ -206,7 +206,8 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     let due = admitted
         .progress
         .first_byte_by(&admitted.served.bounds, Instant::now());
-    admitted.relay.order(pieces, due);
+    let idle_timeout = admitted.served.bounds.idle_timeout;
+    admitted.relay.order(pieces, due, idle_timeout);
     Ok(())
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn admit(
     exchange: &mut Exchange,
 ) -> Result<Verdict, Refusal> {
     let head = session.req_header();
-    if size(head) > gateway.server.max_headers {
+    if size(head) > gateway.max_headers {
         return Err(Refusal::HeadersTooLarge);
     }
     let path = head.uri.path().to_owned();
@@ -107,12 +107,7 @@ async fn understand(
         .map(|model| find(gateway, client, model))
         .transpose()?;
     exchange.stop_clock();
-    let read = body::read(
-        session,
-        gateway.bounds.max_body,
-        gateway.server.body_timeout,
-    )
-    .await;
+    let read = body::read(session, gateway.bounds.max_body, gateway.body_timeout).await;
     exchange.start_clock();
     let body = read?;
     exchange.request_bytes = body.len() as u64;

@@ -96,8 +96,9 @@ impl Reach {
         let options = &mut peer.options;
         options.connection_timeout = Some(bounds.connect_timeout);
         options.total_connection_timeout = Some(bounds.connect_timeout);
-        // The first byte has a clock of its own, in the session's stand-in; this one runs between bytes.
-        options.read_timeout = Some(bounds.idle_timeout.max(bounds.first_byte_timeout));
+        // Silence is timed in the session's stand-in, which knows what of an answer is there already; this is
+        // only what would end a wait that it can't see.
+        options.read_timeout = Some(bounds.first_byte_timeout + bounds.idle_timeout);
         options.write_timeout = Some(SLICE_WRITE);
         options.idle_timeout = Some(KEEP_IDLE);
         options.ca.clone_from(&self.ca);

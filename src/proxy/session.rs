@@ -44,18 +44,20 @@ pub(crate) struct Relay {
 struct Orders {
     body: Vec<Bytes>,
     first_byte_by: Option<Instant>,
-    /// The attempt was ended because nothing came by then.
+    idle_timeout: Duration,
+    /// The attempt was ended because nothing came in time.
     silent: bool,
     /// Where the real session waits while the stand-in is taken out.
     returned: Option<Box<ServerSession>>,
 }
 
 impl Relay {
-    /// What the next attempt sends, and when its first byte is due.
-    pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant) {
+    /// What the next attempt sends, when its first byte is due, and how long its answer may then pause.
+    pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant, idle_timeout: Duration) {
         let mut orders = self.orders.lock();
         orders.body = body;
         orders.first_byte_by = Some(first_byte_by);
+        orders.idle_timeout = idle_timeout;
     }
 
     /// Whether the attempt just ended was ended for its silence. Asking clears it.
@@ -73,8 +75,10 @@ pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
         body: Vec::new(),
         next: 0,
         due: None,
+        idle_timeout: Duration::ZERO,
+        answered: false,
     };
-    session.downstream_session = Box::new(ServerSession::new_custom(Box::new(stand_in)));
+    *session.downstream_session = ServerSession::new_custom(Box::new(stand_in));
 }
 
 /// Takes the stand-in out again, if it is there.
@@ -99,8 +103,11 @@ struct StandIn {
     /// This attempt's body, in pieces none of which is larger than a slice, or one whole.
     body: Vec<Bytes>,
     next: usize,
-    /// When the first byte of the answer is due; `None` once it is there.
+    /// When the answer's next byte is due, its first one above all.
     due: Option<Instant>,
+    idle_timeout: Duration,
+    /// Whether the answer's head has gone by.
+    answered: bool,
 }
 
 impl Drop for StandIn {
@@ -134,6 +141,8 @@ impl StandIn {
         let orders = self.relay.orders.lock();
         self.body = slices(&orders.body);
         self.due = orders.first_byte_by;
+        self.idle_timeout = orders.idle_timeout;
+        self.answered = false;
         self.next = 0;
     }
 
@@ -141,6 +150,15 @@ impl StandIn {
         let slice = self.body.get(self.next).cloned()?;
         self.next += 1;
         Some(slice)
+    }
+
+    /// Once all of it has been handed over and the answer is there, nobody needs it again.
+    fn forget_body(&mut self) {
+        if self.whole().is_some() || self.next >= self.body.len() {
+            self.body.clear();
+            self.next = 0;
+            self.relay.orders.lock().body.clear();
+        }
     }
 
     async fn idle(&mut self) -> Result<Option<Bytes>> {
@@ -152,7 +170,7 @@ impl StandIn {
             idle = self.inner_mut().read_body_or_idle(true) => idle,
             () = tokio::time::sleep_until(due.into()) => {
                 self.relay.orders.lock().silent = true;
-                Error::e_explain(ErrorType::ReadTimedout, "no first byte in time")
+                Error::e_explain(ErrorType::ReadTimedout, "the deployment was silent for too long")
             }
         }
     }
@@ -217,10 +235,16 @@ impl CustomSession for StandIn {
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
         let is_final = |task: &HttpTask| matches!(task, HttpTask::Header(head, _) if !head.status.is_informational());
-        if self.due.is_some() && tasks.iter().any(is_final) {
-            self.due = None;
+        if !self.answered && tasks.iter().any(is_final) {
+            self.answered = true;
+            self.forget_body();
         }
-        self.inner_mut().response_duplex_vec(tasks).await
+        let end = self.inner_mut().response_duplex_vec(tasks).await;
+        if self.answered {
+            // Counted from when the client had taken the last piece: its own slowness is no deployment's silence.
+            self.due = Some(Instant::now() + self.idle_timeout);
+        }
+        end
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {

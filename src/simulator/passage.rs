@@ -20,7 +20,6 @@ use super::{
     body::{Body, Break, BrokenOff, How, Told, Twist},
     books::Ending,
     deployment::Deployment,
-    encode,
     faults::FaultKind,
     headers,
     instance::Instance,
@@ -129,7 +128,7 @@ impl Passage {
 
     fn recall(&mut self, body: &Bytes) {
         if let Some(memory) = self.visit.memory() {
-            let hash = encode::hex(&Sha256::digest(body));
+            let hash = hex::encode(Sha256::digest(body));
             let mut seen = memory.lock();
             seen.body_length = body.len();
             self.headers

@@ -302,7 +302,7 @@ async fn a_large_body_arrives_whole_over_both_protocols() {
         let mut request = caller.chat("gpt-4o", &body).build().unwrap();
         *request.version_mut() = http::Version::default();
         let response = http.execute(request).await.unwrap();
-        let hash = encode::hex(&<sha2::Sha256 as sha2::Digest>::digest(body.to_string()));
+        let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(body.to_string()));
         assert_eq!(response.headers()["x-simulator-body-sha256"], hash.as_str());
     }
     let seen = caller.simulator.requests(Some("east"));

@@ -120,12 +120,9 @@ async fn head_of(stream: &mut BufReader<TcpStream>) -> String {
 }
 
 fn header<'a>(head: &'a str, name: &str) -> &'a str {
-    let line = head.lines().find_map(|line| {
-        line.to_lowercase()
-            .starts_with(&format!("{name}:"))
-            .then_some(line)
-    });
-    line.and_then(|line| line.split_once(':')).unwrap().1.trim()
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name));
+    found.unwrap().1.trim()
 }
 
 #[tokio::test]

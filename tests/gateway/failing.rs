@@ -57,7 +57,7 @@ async fn worker(house: Arc<House>, next: Arc<AtomicUsize>) {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let size = match number {
             1000.. => return,
-            _ if number % 200 == 0 => 30 << 20,
+            _ if number.is_multiple_of(200) => 30 << 20,
             _ if number % 50 == 1 => 5 << 20,
             _ if number % 10 == 2 => 100 << 10,
             _ => 1 << 10,

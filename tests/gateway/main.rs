@@ -6,4 +6,7 @@ mod bodies;
 mod choosing;
 mod failing;
 mod house;
+mod raw;
+mod readme;
+mod refusals;
 mod streams;

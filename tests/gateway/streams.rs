@@ -201,6 +201,16 @@ async fn a_client_that_leaves_mid_stream_cancels_it_at_once() {
     assert_eq!(status["models"][0]["deployments"][0]["inflight"], 0);
 }
 
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_ended_as_broken() {
+    let house = House::open_with(&[("only", 1, 1)], "failover: { idle_timeout: 200ms }").await;
+    house.fault("only", FaultKind::SlowBody { delay_ms: 60_000 });
+    for http in over_each_protocol() {
+        let (text, broken) = read(ask(&house, &http, CHAT, &streamed()).await).await;
+        assert!(broken && text.contains("\"server_error\""), "{text}");
+    }
+}
+
 /// The bytes of a stream stop when nobody takes them: what is not read is not asked for without end.
 #[tokio::test]
 async fn a_client_that_stops_reading_can_come_back_to_its_stream() {

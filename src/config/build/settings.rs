@@ -17,13 +17,11 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
     let mut server = Server {
         threads: thread::available_parallelism().map_or(1, usize::from),
         max_headers: 32 << 10,
-        header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(60),
     };
     if let Some(raw) = raw {
         count(raw.threads, 1024, &mut server.threads, reader);
         size(raw.max_headers, &mut server.max_headers, reader);
-        span(raw.header_timeout, &mut server.header_timeout, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
     }
     server

@@ -1,0 +1,516 @@
+//! Who may use whom: reads the sources and names every arrow between rooms that the house does not have.
+//!
+//! `main → demo → app → {config, proxy, probe, admin, telemetry, identity, entra, simulator} → domain`, each may use all to
+//! its right; beside it `proxy → identity, entra, telemetry`, `probe → identity`, `admin → telemetry`. The simulator
+//! uses nothing of the crate, only `proxy` and `app` know Pingora, and `domain` takes no more from outside than words
+//! and pure functions: neither sockets nor a clock nor async.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+/// The rooms, and the other rooms each may use.
+const ROOMS: [(&str, &[&str]); 13] = [
+    ("lib", EVERY_ROOM),
+    ("main", EVERY_ROOM),
+    ("demo", EVERY_ROOM),
+    ("app", EVERY_ROOM),
+    ("config", &["domain"]),
+    ("proxy", &["domain", "identity", "entra", "telemetry"]),
+    ("probe", &["domain", "identity"]),
+    ("admin", &["domain", "telemetry"]),
+    ("telemetry", &["domain"]),
+    ("identity", &["domain"]),
+    ("entra", &["domain"]),
+    ("simulator", &[]),
+    ("domain", &[]),
+];
+
+const EVERY_ROOM: &[&str] = &[
+    "demo",
+    "app",
+    "config",
+    "proxy",
+    "probe",
+    "admin",
+    "telemetry",
+    "identity",
+    "entra",
+    "simulator",
+    "domain",
+];
+
+/// What `domain` may take from outside, beside `std`.
+const WORDS: [&str; 13] = [
+    "http",
+    "bytes",
+    "serde",
+    "serde_json",
+    "sha2",
+    "hex",
+    "subtle",
+    "zeroize",
+    "thiserror",
+    "memchr",
+    "percent_encoding",
+    "httpdate",
+    "parking_lot",
+];
+
+#[test]
+fn every_arrow_is_one_the_house_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let packages = packages(&read(&root.join("Cargo.toml")));
+    let mut files = Vec::new();
+    rust_files(&root.join("src"), &mut files);
+    assert!(files.len() > 5, "no sources found below {}", root.display());
+    let found: Vec<String> = files
+        .iter()
+        .flat_map(|file| {
+            let name = file.strip_prefix(root).expect("found below the root");
+            wrong_arrows(name, &read(file), &packages)
+        })
+        .map(|arrow| arrow.to_string())
+        .collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+/// A use that the house does not have.
+#[derive(Debug)]
+struct Arrow {
+    file: PathBuf,
+    line: usize,
+    from: String,
+    to: String,
+    why: &'static str,
+}
+
+impl fmt::Display for Arrow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            from,
+            to,
+            why,
+            ..
+        } = self;
+        write!(f, "{}:{line}: {from} → {to}: {why}", self.file.display())
+    }
+}
+
+/// Reads one file, named from the package's root.
+fn wrong_arrows(file: &Path, source: &str, packages: &[String]) -> Vec<Arrow> {
+    let module = module_of(file);
+    let room = module.first().map_or("lib", String::as_str);
+    let mut arrows = Vec::new();
+    let mut found = |line: usize, to: &str, why: &'static str| {
+        arrows.push(Arrow {
+            file: file.to_owned(),
+            line,
+            from: room.to_owned(),
+            to: to.to_owned(),
+            why,
+        });
+    };
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        found(1, "?", "a room that tests/layers.rs has no place for");
+        return arrows;
+    };
+
+    let tokens = tokens(source);
+    let mut inline = InlineModules::default();
+    for (at, token) in tokens.iter().enumerate() {
+        inline.pass(&tokens, at);
+        let text = |offset: usize| tokens.get(at + offset).map_or("", |token| token.text);
+        let before = |offset: usize| match at.checked_sub(offset) {
+            Some(at) => tokens[at].text,
+            None => "",
+        };
+        let starts_a_path = text(1) == "::" && before(1) != "::" && before(1) != ".";
+
+        for (line, to) in rooms_named(&tokens, at, module.len() + inline.depth(), room) {
+            match ROOMS.iter().any(|(name, _)| *name == to) {
+                _ if to == room || allowed.contains(&to) => {}
+                true => found(line, to, "no such arrow"),
+                false => found(line, to, "named at the crate's root, and no room"),
+            }
+        }
+        if token.text.starts_with("pingora") && !["proxy", "app"].contains(&room) {
+            found(token.line, token.text, "only proxy and app know Pingora");
+        }
+        if room != "domain" {
+            continue;
+        }
+        let used = starts_a_path || before(1) == "use" || before(1) == "crate";
+        let foreign = packages.iter().any(|p| p == token.text) && !WORDS.contains(&token.text);
+        if used && foreign && !inline.in_tests() && !token.text.starts_with("pingora") {
+            found(
+                token.line,
+                token.text,
+                "not one of the packages domain may use",
+            );
+        }
+        if ["async", "await"].contains(&token.text) {
+            found(token.line, token.text, "domain does not wait");
+        }
+        let a_clock = ["Instant", "SystemTime"].contains(&token.text);
+        if a_clock && text(1) == "::" && text(2) == "now" && !inline.in_tests() {
+            found(
+                token.line,
+                token.text,
+                "time comes into domain as an argument",
+            );
+        }
+    }
+    arrows
+}
+
+/// `src/proxy/intake.rs` is `[proxy, intake]`, `src/proxy.rs` and `src/proxy/mod.rs` are `[proxy]`, `src/lib.rs` is `[]`.
+fn module_of(file: &Path) -> Vec<String> {
+    let mut module: Vec<String> = file
+        .with_extension("")
+        .iter()
+        .skip(1)
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    module.pop_if(|last| last == "mod" || last == "lib");
+    module
+}
+
+/// The rooms that a path starting at this token names, if it goes by the crate's root.
+fn rooms_named<'a>(
+    tokens: &[Token<'a>],
+    start: usize,
+    depth: usize,
+    room: &str,
+) -> Vec<(usize, &'a str)> {
+    let text = |at: usize| tokens.get(at).map_or("", |token: &Token<'_>| token.text);
+    if start > 0 && text(start - 1) == "::" {
+        return Vec::new();
+    }
+    let mut at = start;
+    match text(at) {
+        // In main.rs `crate` is the binary's own.
+        "crate" if room == "main" => return Vec::new(),
+        "crate" | "forebay" => {}
+        "super" | "self" => {
+            let mut left = depth;
+            if text(at) == "self" {
+                at += 2;
+            }
+            while text(at) == "super" {
+                left = left.saturating_sub(1);
+                at += 2;
+            }
+            if left > 0 || at == start {
+                return Vec::new();
+            }
+            at -= 2;
+        }
+        _ => return Vec::new(),
+    }
+    if text(at + 1) != "::" {
+        return Vec::new();
+    }
+    at += 2;
+    if text(at) != "{" {
+        return vec![(tokens[at].line, text(at))];
+    }
+    let mut named = Vec::new();
+    let mut open = 0;
+    for (i, token) in tokens.iter().enumerate().skip(at) {
+        match token.text {
+            "{" => open += 1,
+            "}" => open -= 1,
+            name if open == 1 && ["{", ","].contains(&text(i - 1)) && name != "self" => {
+                named.push((token.line, name));
+            }
+            _ => {}
+        }
+        if open == 0 {
+            break;
+        }
+    }
+    named
+}
+
+/// The `mod name { … }` around the place being read.
+#[derive(Default)]
+struct InlineModules<'a> {
+    open: Vec<Option<&'a str>>,
+}
+
+impl<'a> InlineModules<'a> {
+    fn pass(&mut self, tokens: &[Token<'a>], at: usize) {
+        match tokens[at].text {
+            "{" => self
+                .open
+                .push((at >= 2 && tokens[at - 2].text == "mod").then(|| tokens[at - 1].text)),
+            "}" => drop(self.open.pop()),
+            _ => {}
+        }
+    }
+
+    fn depth(&self) -> usize {
+        self.open.iter().flatten().count()
+    }
+
+    fn in_tests(&self) -> bool {
+        self.open.iter().flatten().any(|name| *name == "tests")
+    }
+}
+
+/// A word, `::`, or another sign, with its line.
+#[derive(Clone, Copy, Debug)]
+struct Token<'a> {
+    text: &'a str,
+    line: usize,
+}
+
+/// A source's words and signs, without comments, texts, characters and lifetimes.
+fn tokens(source: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let (mut rest, mut line) = (source, 1);
+    while let Some(first) = rest.chars().next() {
+        let word = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            comment_length(rest)
+        } else if let Some(length) = raw_text_length(rest) {
+            length
+        } else if first == '"' {
+            text_length(rest)
+        } else if first == '\'' {
+            character_length(rest)
+        } else {
+            let length = match word {
+                0 if rest.starts_with("::") => 2,
+                0 => first.len_utf8(),
+                word => word,
+            };
+            if !first.is_whitespace() {
+                let text = &rest[..length];
+                tokens.push(Token { text, line });
+            }
+            length
+        };
+        line += rest[..length].matches('\n').count();
+        rest = &rest[length..];
+    }
+    tokens
+}
+
+fn comment_length(rest: &str) -> usize {
+    let (mut open, mut at) = (0, 0);
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            (open, at) = (open + 1, at + 2);
+        } else if rest[at..].starts_with("*/") {
+            (open, at) = (open - 1, at + 2);
+            if open == 0 {
+                break;
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    at
+}
+
+/// `r"…"`, `r#"…"#`, and with a `b` or `c` before it.
+fn raw_text_length(rest: &str) -> Option<usize> {
+    let inner = rest.trim_start_matches(['b', 'c']);
+    let prefix = rest.len() - inner.len();
+    let hashes = inner.strip_prefix('r')?;
+    let text = hashes.trim_start_matches('#');
+    let count = hashes.len() - text.len();
+    let end = format!("\"{}", "#".repeat(count));
+    let length = text.strip_prefix('"')?.find(&end)?;
+    (prefix <= 1).then(|| prefix + 1 + count + 1 + length + end.len())
+}
+
+fn text_length(rest: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// `'x'`, `'\n'`, or a lifetime: all of it.
+fn character_length(rest: &str) -> usize {
+    let mut inner = rest[1..].char_indices();
+    match inner.next() {
+        Some((_, '\\')) => {
+            let end = rest[3..].find('\'');
+            end.map_or(rest.len(), |end| 3 + end + 1)
+        }
+        Some((_, c)) if rest[1 + c.len_utf8()..].starts_with('\'') => 1 + c.len_utf8() + 1,
+        _ => {
+            let name = rest[1..].find(|c: char| !c.is_alphanumeric() && c != '_');
+            1 + name.unwrap_or(rest.len() - 1)
+        }
+    }
+}
+
+/// The packages of `[dependencies]`, as code names them.
+fn packages(cargo_toml: &str) -> Vec<String> {
+    cargo_toml
+        .lines()
+        .skip_while(|line| line.trim() != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name.trim().replace('-', "_"))
+        .collect()
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).expect("the folder is readable");
+    let mut paths: Vec<PathBuf> = entries.map(|e| e.expect("readable").path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// What is found in one planted source, as text.
+#[cfg(test)]
+fn found(file: &str, source: &str) -> Vec<String> {
+    let packages = packages(&read(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"),
+    ));
+    let arrows = wrong_arrows(Path::new(file), source, &packages);
+    arrows.iter().map(Arrow::to_string).collect()
+}
+
+#[test]
+fn a_planted_arrow_is_named_with_its_file_and_line() {
+    let source = "//! Words.\n\nuse std::fmt;\n\nuse crate::config::plan::Plan;\n";
+    assert_eq!(
+        found("src/domain/pool.rs", source),
+        ["src/domain/pool.rs:5: domain → config: no such arrow"]
+    );
+}
+
+#[test]
+fn every_way_to_write_an_arrow_is_seen() {
+    for (file, source) in [
+        (
+            "src/proxy.rs",
+            "use crate::{\n    domain::pool,\n    admin::{Page, other},\n};",
+        ),
+        ("src/proxy.rs", "use super::admin;"),
+        ("src/proxy/reply.rs", "use super::super::{admin, domain};"),
+        (
+            "src/proxy/reply.rs",
+            "fn f() { let x: forebay::admin::Page; }",
+        ),
+        (
+            "src/proxy/reply.rs",
+            "mod tests { use super::super::super::admin::Page; }",
+        ),
+        (
+            "src/proxy/reply.rs",
+            "fn f() -> crate::admin::Page { todo!() }",
+        ),
+        ("src/config/raw.rs", "use crate::admin;"),
+        ("src/telemetry/metrics.rs", "use crate::admin;"),
+    ] {
+        let seen = found(file, source);
+        assert!(
+            matches!(&seen[..], [one] if one.contains("→ admin: no such arrow")),
+            "{file}: {source}: {seen:?}"
+        );
+    }
+    assert_eq!(
+        found("src/simulator/chat.rs", "use crate::domain::usage;").len(),
+        1
+    );
+    assert_eq!(found("src/admin.rs", "use crate::prelude::*;").len(), 1);
+    assert_eq!(found("src/cellar.rs", "").len(), 1);
+}
+
+#[test]
+fn what_is_no_arrow_is_let_pass() {
+    for (file, source) in [
+        (
+            "src/main.rs",
+            "use forebay::{app, config::plan, simulator};",
+        ),
+        (
+            "src/app.rs",
+            "use crate::{admin, config, domain::pool, proxy, simulator};\nuse pingora::server::Server;",
+        ),
+        (
+            "src/proxy/intake.rs",
+            "use super::exchange; use crate::{identity, entra, telemetry, domain, proxy::reply};",
+        ),
+        (
+            "src/domain/pool.rs",
+            "// crate::config\n/* crate::config /* and */ pingora */ const A: &str = \"crate::config\";",
+        ),
+        (
+            "src/domain/pool.rs",
+            "const A: &str = r#\"\"crate::config\"#; fn f<'config>(c: char) -> bool { c == '\"' || c == '\\'' }",
+        ),
+        (
+            "src/domain/pool.rs",
+            "pub(crate) struct A; pub(super) struct B; mod tests { use super::*; use super::super::pool; }",
+        ),
+        (
+            "src/domain/pool.rs",
+            "mod tests { use std::time::Instant; fn t() { Instant::now(); } }",
+        ),
+        (
+            "src/domain/pool.rs",
+            "use std::sync::Arc; use parking_lot::Mutex; use http::{HeaderMap, StatusCode};",
+        ),
+    ] {
+        assert_eq!(found(file, source), [""; 0], "{file}: {source}");
+    }
+}
+
+#[test]
+fn the_engine_the_clock_and_the_network_stay_out_of_domain() {
+    for source in [
+        "use pingora::Error;",
+        "use tokio::sync::Mutex;",
+        "use rustls::Error;",
+        "fn f() { tracing::info!(\"x\"); }",
+        "async fn f() {}",
+        "fn f() { std::time::Instant::now(); }",
+        "fn f() { SystemTime::now(); }",
+    ] {
+        assert_eq!(found("src/domain/pool.rs", source).len(), 1, "{source}");
+    }
+    for file in [
+        "src/admin/metrics.rs",
+        "src/identity/token.rs",
+        "src/config.rs",
+    ] {
+        assert_eq!(
+            found(file, "use pingora_proxy::Session;").len(),
+            1,
+            "{file}"
+        );
+    }
+}
