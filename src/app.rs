@@ -17,7 +17,7 @@ use pingora::{
         http_app::{HttpServer, ServeHttp},
     },
     listeners::{L4BufferSettings, ListenerConfig, tls::TlsSettings},
-    protocols::http::ServerSession,
+    protocols::http::{ServerSession, v2::server::default_h2_options},
     server::{RunArgs, Server, ShutdownWatch, configuration::ServerConf},
     services::{
         background::{BackgroundService, background_service},
@@ -43,6 +43,10 @@ use crate::{
 const LOOK_UP_TIME: Duration = Duration::from_secs(1);
 /// The write buffer towards clients: an answer's head and a body of this size leave in one write.
 const WRITE_BUFFER: usize = 16 << 10;
+/// How much of a body an HTTP/2 client may send ahead, per stream and per connection, in bytes: the protocol's own
+/// 64 KiB would make a large prompt wait a round trip for each of them.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Why a gateway can't start. The message says what to mend.
 #[derive(Debug, Error)]
@@ -112,6 +116,10 @@ pub fn serve_watched(
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         proxy.server_options = Some(options);
+        let mut h2 = default_h2_options();
+        h2.initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        proxy.h2_options = Some(h2);
     }
     server.add_service(gateway);
     if let Some(address) = parts.plan.admin {
