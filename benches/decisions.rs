@@ -130,14 +130,14 @@ fn clients(count: u32) -> Clients {
     Clients::ByKey((0..count).map(client).collect::<HashMap<_, _>>())
 }
 
-/// A chat of this many bytes, in messages of about a thousand.
+/// A chat of this many bytes, in messages of about three hundred.
 fn chat(size: usize) -> String {
     let words =
         r#"{"role":"user","content":"Above the dam the water waits until a \"turbine\" is free.\n"#;
     let message = format!(
         "{}{}\"}}",
         words,
-        "And what can't be taken spills over. ".repeat(25)
+        "And what can't be taken spills over. ".repeat(6)
     );
     let mut body = String::from(r#"{"model":"gpt-4o","temperature":0.5,"messages":["#);
     while body.len() + message.len() < size {
