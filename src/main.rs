@@ -8,7 +8,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use forebay::{app, config, demo, simulator};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, prelude::*};
 
 /// Memory that large bodies took goes back to the system, which the C library's allocator keeps.
 #[global_allocator]
@@ -169,12 +170,18 @@ fn start_log() {
     let filter = filter.unwrap_or_else(|_| {
         EnvFilter::new("info,azure_identity=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error")
     });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let log = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(is_safe));
+    let lines = fmt::layer().with_writer(io::stderr);
     if io::stderr().is_terminal() {
-        log.compact().with_target(false).init();
+        log.with(lines.compact().with_target(false)).init();
     } else {
-        log.json().flatten_event(true).init();
+        log.with(lines.json().flatten_event(true)).init();
     }
+}
+
+/// Below `info`, libraries write whole request heads, credentials included: whatever `FOREBAY_LOG` says, that stays unsaid.
+fn is_safe(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().starts_with("forebay")
 }

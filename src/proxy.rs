@@ -21,7 +21,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -140,7 +140,10 @@ impl ProxyHttp for Gateway {
         downstream.set_total_drain_timeout(Some(DRAIN_BODY));
         // A refusal may come before the body has; what is left of it is read past.
         downstream.set_close_on_response_before_downstream_finish(false);
-        downstream.set_keepalive(Some(KEEP_ALIVE_SECONDS));
+        // Not where the client or the end of the gateway has said that this request is the connection's last.
+        if downstream.get_keepalive().is_some() {
+            downstream.set_keepalive(Some(KEEP_ALIVE_SECONDS));
+        }
         Ok(())
     }
 
@@ -194,6 +197,19 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
     ) -> Result<()> {
         observe::response(exchange, head, self.reveal)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        _exchange: &mut Exchange,
+    ) -> Result<()> {
+        if session.req_header().version == Version::HTTP_10 {
+            // It knows no chunks: its answer ends with the connection.
+            head.remove_header(&header::TRANSFER_ENCODING);
+        }
+        Ok(())
     }
 
     fn response_body_filter(

@@ -37,6 +37,15 @@ const KEPT_BACK: [HeaderName; 11] = [
     HeaderName::from_static("x-ms-deployment-name"),
 ];
 
+/// What no connection passes on, named by `Connection` or not.
+const HOP_BY_HOP: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
 /// Judges an answer by its head. `Err` takes it back before the client has seen any of it.
 pub(super) fn response(
     exchange: &mut Exchange,
@@ -63,9 +72,12 @@ pub(super) fn response(
 }
 
 fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
+    remove_hop_by_hop(head);
     for name in &KEPT_BACK {
         head.remove_header(name);
     }
+    // The one that the log knows; Azure's own stays in `apim-request-id`.
+    head.insert_header("x-request-id", &*exchange.request_id)?;
     let attempts = exchange.attempts.len();
     let Some(admitted) = exchange.admitted() else {
         return Ok(());
@@ -79,6 +91,20 @@ fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> 
         head.insert_header("x-forebay-attempts", attempts)?;
     }
     Ok(())
+}
+
+/// What means the connection to the deployment alone. Lengths are the engine's matter.
+fn remove_hop_by_hop(head: &mut ResponseHeader) {
+    let named = head.headers.get_all(header::CONNECTION).iter();
+    let named = named.filter_map(|value| value.to_str().ok());
+    let named: Vec<HeaderName> = named
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        head.remove_header(name);
+    }
 }
 
 fn taken_back(exchange: &mut Exchange, step: Step, status: u16) -> Box<Error> {

@@ -268,11 +268,20 @@ fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &
 impl Gateway {
     /// Starts the binary on free ports and waits until it is ready.
     pub(crate) async fn start(config: &str) -> Self {
+        Self::start_as(config, "", &[]).await
+    }
+
+    /// The same with more for its listener, and with variables in its environment.
+    pub(crate) async fn start_as(
+        config: &str,
+        listener: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let (address, admin) = (free_address(), free_address());
         let folder = folder();
         let log = folder.join("access.jsonl");
         let listeners = format!(
-            "listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n"
+            "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\" }}\n"
         );
         let log = format!("log: {{ access: {} }}\n", log.display());
         let file = folder.join("forebay.yaml");
@@ -280,6 +289,7 @@ impl Gateway {
         let child = forebay()
             .args(["serve", "--config"])
             .arg(&file)
+            .envs(variables.iter().copied())
             .stderr(File::create(folder.join("stderr")).unwrap())
             .stdout(Stdio::null())
             .spawn()
@@ -325,6 +335,19 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Sends it a signal, by its name as in `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        let kill = kill.arg(format!("-{name}")).arg(self.pid().to_string());
+        assert!(kill.status().unwrap().success());
+    }
+
+    /// Ends it at once, and waits until all it says is said.
+    pub(crate) fn end(&mut self) {
+        self.signal("INT");
+        self.child.wait().unwrap();
+    }
+
     /// Whether it has ended, and how.
     pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().unwrap()
@@ -353,9 +376,10 @@ pub(crate) fn client_builder() -> ClientBuilder {
     Client::builder().no_proxy()
 }
 
-/// The binary under test.
+/// The binary under test; another build of it where `FOREBAY_RELEASE` names one.
 pub(crate) fn forebay() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_forebay"))
+    let another = std::env::var_os("FOREBAY_RELEASE");
+    Command::new(another.unwrap_or_else(|| env!("CARGO_BIN_EXE_forebay").into()))
 }
 
 pub(crate) fn free_address() -> SocketAddr {

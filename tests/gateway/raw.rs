@@ -74,6 +74,15 @@ impl Wire {
         read.expect("an answer or an end comes in time")
     }
 
+    /// Reads whatever comes until the other end closes.
+    pub(crate) async fn drained(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let read = timeout(PATIENCE, self.stream.read_to_end(&mut all)).await;
+        // A reset is an end as well.
+        let _ = read.expect("the connection is closed in time");
+        all
+    }
+
     /// Whether the other end closes now, having sent nothing more.
     pub(crate) async fn ends(&mut self) -> bool {
         let mut byte = [0];

@@ -558,6 +558,11 @@ async fn a_refused_client_that_waits_for_a_go_ahead_gets_its_refusal_first() {
     refused(&answer, (401, "401", ""), "expect");
     assert!(!answer.keeps_open());
 
+    let lines = "expect: 100-continue\r\ncontent-length: 2097152\r\n";
+    let mut wire = Wire::open(house.gateway.address).await;
+    wire.send(post(CHAT, lines, "")).await;
+    refused(&wire.answer().await.unwrap(), (413, "413", ""), "expect");
+
     let lines = format!("expect: 100-continue\r\ncontent-length: {}\r\n", body.len());
     let mut wire = Wire::open(house.gateway.address).await;
     wire.send(post(CHAT, &lines, "")).await;

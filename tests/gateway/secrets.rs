@@ -1,0 +1,296 @@
+//! Secrets stay where they belong: the client's key never goes further than the gateway, and what proves the gateway
+//! to Azure never goes towards clients, into logs, metrics or status.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs};
+
+use forebay::simulator::{self, Config, FaultKind, TokenFault};
+use reqwest::Response;
+
+use crate::{
+    house::{CHAT, Gateway, House, chat, client, eventually, status, streamed, throttle},
+    raw::{Wire, request},
+};
+
+const CLIENT_KEY: &str = "MARKED-client-key-4f1c9a";
+const UNKNOWN_KEY: &str = "MARKED-unknown-key-77aa01";
+const INSTANCE_KEY: &str = "MARKED-instance-key-0b88d2";
+const CLIENT_SECRET: &str = "MARKED-client-secret-9e3f10";
+/// The token endpoint refuses this one.
+const WRONG_SECRET: &str = "wrong";
+const PROMPT: &str = "MARKED-prompt-51cc";
+
+/// An instance asked with tokens of a client secret, one with its own key, one whose secret is refused.
+async fn house(variables: &[(&str, &str)]) -> House {
+    let mut simulation = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nrecord: full\ninstances:\n".to_owned();
+    for name in ["tokens", "keys", "refused"] {
+        writeln!(simulation, "  {name}: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], deployments: {{ gpt-4o: {{ model: gpt-4o }} }} }}").unwrap();
+    }
+    let simulator = simulator::start(Config::parse(&simulation).unwrap())
+        .await
+        .unwrap();
+    let authority = format!("http://{}", simulator.tokens().unwrap());
+    let mut config = "identities:\n".to_owned();
+    for (name, secret) in [("good", CLIENT_SECRET), ("bad", WRONG_SECRET)] {
+        writeln!(config, "  {name}: {{ client_secret: {{ tenant_id: t, client_id: c, secret: {secret}, authority: \"{authority}\" }} }}").unwrap();
+    }
+    writeln!(config, "  key: {{ api_key: {INSTANCE_KEY} }}\ninstances:").unwrap();
+    for (name, identity) in [("tokens", "good"), ("keys", "key"), ("refused", "bad")] {
+        let address = simulator.address(name).unwrap();
+        writeln!(
+            config,
+            "  {name}: {{ endpoint: \"http://{address}\", identity: {identity} }}"
+        )
+        .unwrap();
+    }
+    let hash = forebay::config::hash_key(CLIENT_KEY).unwrap().hash;
+    writeln!(
+        config,
+        "models:\n  gpt-4o:\n    deployments: [{{ instance: tokens, priority: 1 }}, {{ instance: keys, priority: 2 }}]\n  \
+         never: {{ deployments: [{{ instance: refused, deployment: gpt-4o }}] }}\n\
+         clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\n\
+         failover: {{ max_body: 1MiB, first_byte_timeout: 200ms, deadline: 2s }}\nreveal: true"
+    )
+    .unwrap();
+    House {
+        simulator,
+        gateway: Gateway::start_as(&config, "", variables).await,
+        http: client(),
+    }
+}
+
+/// All that a client was told: heads and bodies.
+struct Told(String);
+
+impl Told {
+    async fn note(&mut self, response: reqwest::Result<Response>) {
+        let Ok(mut response) = response else { return };
+        writeln!(self.0, "{} {:?}", response.status(), response.headers()).unwrap();
+        // A broken answer is read as far as it goes.
+        while let Ok(Some(piece)) = response.chunk().await {
+            self.0.push_str(&String::from_utf8_lossy(&piece));
+        }
+    }
+
+    async fn ask(&mut self, house: &House, path: &str, key: (&str, &str), body: String) {
+        let request = house.http.post(house.url(path)).header(key.0, key.1);
+        self.note(
+            request
+                .header("content-type", "application/json")
+                .body(body)
+                .send()
+                .await,
+        )
+        .await;
+    }
+}
+
+/// Successes, every refusal, every way to fail, broken streams.
+async fn everything(house: &House) -> String {
+    let mut told = Told(String::new());
+    let bearer = format!("Bearer {CLIENT_KEY}");
+    let keys = [("api-key", CLIENT_KEY), ("authorization", bearer.as_str())];
+    let mut plain = chat();
+    plain["messages"][0]["content"] = PROMPT.into();
+    let mut stream = streamed();
+    stream["messages"][0]["content"] = PROMPT.into();
+    let (plain, stream) = (plain.to_string(), stream.to_string());
+    let classic =
+        format!("/openai/deployments/gpt-4o/chat/completions?api-version=1&api-key={CLIENT_KEY}");
+    for key in keys {
+        for path in [CHAT, "/v1/chat/completions", &classic] {
+            told.ask(house, path, key, plain.clone()).await;
+            told.ask(house, path, key, stream.clone()).await;
+        }
+        for (path, body) in [
+            ("/nothing", "{}"),
+            (CHAT, "MARKED-prompt-51cc"),
+            (CHAT, r#"{"prompt":"MARKED-prompt-51cc"}"#),
+            (CHAT, r#"{"model":"MARKED-prompt-51cc"}"#),
+            (CHAT, r#"{"model":7}"#),
+            (CHAT, r#"{"model":"a","model":"MARKED-prompt-51cc"}"#),
+            (CHAT, &"[".repeat(1000)),
+            (CHAT, &" ".repeat(2 << 20)),
+        ] {
+            told.ask(house, path, key, body.to_owned()).await;
+        }
+        told.note(
+            house
+                .http
+                .get(house.url("/v1/models"))
+                .header(key.0, key.1)
+                .send()
+                .await,
+        )
+        .await;
+    }
+    told.ask(house, CHAT, ("api-key", UNKNOWN_KEY), plain.clone())
+        .await;
+    told.ask(house, CHAT, ("x-nothing", "1"), plain.clone())
+        .await;
+    // The identity's secret is refused: no token, no answer.
+    told.ask(house, CHAT, keys[0], plain.replace("gpt-4o", "never"))
+        .await;
+
+    let leaky = [("www-authenticate", "Bearer"), ("x-any", "0")];
+    for fault in [
+        status(401, &leaky),
+        status(403, &[]),
+        status(500, &[]),
+        status(400, &[]),
+        throttle(0.05),
+        FaultKind::EarlyStatus {
+            status: 503,
+            headers: BTreeMap::new(),
+            body: None,
+        },
+        FaultKind::Reset {},
+        FaultKind::Close {},
+        FaultKind::Hang {},
+        FaultKind::ResetMidStream { after_events: 2 },
+        FaultKind::CloseMidStream { after_events: 2 },
+        FaultKind::StreamError {
+            after_events: 1,
+            event: None,
+        },
+    ] {
+        for instance in ["tokens", "keys"] {
+            house.fault(instance, fault.clone());
+        }
+        for body in [&plain, &stream] {
+            told.ask(house, CHAT, keys[0], body.clone()).await;
+            available(house).await;
+        }
+    }
+    for instance in ["tokens", "keys"] {
+        house.fault(instance, None);
+        house.switch(instance, "down").await;
+    }
+    told.ask(house, CHAT, keys[0], plain.clone()).await;
+    broken_requests(house, &mut told).await;
+    for fault in [TokenFault::Garbage {}, TokenFault::Status { status: 500 }] {
+        house.simulator.set_token_fault(Some(fault));
+        told.ask(house, CHAT, keys[0], plain.replace("gpt-4o", "never"))
+            .await;
+    }
+    told.0
+}
+
+/// Waits until both may be asked again.
+async fn available(house: &House) {
+    let is = |deployment: &serde_json::Value| deployment["available"] == true;
+    while !house.status().await["models"][0]["deployments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .all(is)
+    {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What no client library sends.
+async fn broken_requests(house: &House, told: &mut Told) {
+    let key = format!("api-key: {CLIENT_KEY}\r\n");
+    for (path, lines, body) in [
+        (CHAT, "content-length: 500\r\n", PROMPT),
+        (CHAT, "transfer-encoding: chunked\r\n", PROMPT),
+        ("/%zz", "", ""),
+        (CHAT, "content-length: x\r\n", PROMPT),
+        (CHAT, "bad header\r\n", PROMPT),
+        (CHAT, "content-length: 1\r\ncontent-length: 2\r\n", PROMPT),
+    ] {
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(request("POST", path, &format!("{key}{lines}"), body))
+            .await;
+        wire.half_close().await;
+        if let Some(answer) = wire.answer().await {
+            writeln!(
+                told.0,
+                "{answer:?} {}",
+                String::from_utf8_lossy(&answer.body)
+            )
+            .unwrap();
+        }
+    }
+}
+
+/// Every bearer token that an instance was sent.
+fn tokens(house: &House) -> Vec<String> {
+    let seen = house.simulator.requests(None);
+    let headers = seen.iter().flat_map(|seen| &seen.headers);
+    let values = headers.filter_map(|(_, value)| value.strip_prefix("Bearer "));
+    values.map(str::to_owned).collect()
+}
+
+async fn nothing_leaks(variables: &[(&str, &str)]) {
+    let mut house = house(variables).await;
+    let told = everything(&house).await;
+    let tokens = tokens(&house);
+    assert!(
+        !tokens.is_empty() && told.contains("chatcmpl") && told.contains("gpt-4o"),
+        "{told}"
+    );
+
+    let sent_out = format!("{:?}", house.simulator.requests(None));
+    for key in [CLIENT_KEY, UNKNOWN_KEY] {
+        assert!(
+            !sent_out.contains(key),
+            "a client's key reached a deployment"
+        );
+    }
+    let ours: Vec<&str> = tokens
+        .iter()
+        .map(String::as_str)
+        .chain([INSTANCE_KEY, CLIENT_SECRET])
+        .collect();
+    for secret in &ours {
+        assert!(!told.contains(secret), "a client was told {secret}");
+    }
+
+    let log = house.gateway.folder.join("access.jsonl");
+    eventually("the log has the last of it", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.lines().count() >= 50)
+    })
+    .await;
+    let told_apart = fs::read_to_string(&log).unwrap();
+    for outcome in [
+        "served",
+        "caller_error",
+        "throttled",
+        "identity_rejected",
+        "fault_status",
+        "fault_connect",
+        "fault_credential",
+        "fault_reset",
+        "fault_silence",
+        "fault_broken",
+    ] {
+        assert!(told_apart.contains(outcome), "{outcome} was not met");
+    }
+    let (metrics, page) = (house.metrics().await, house.status().await.to_string());
+    house.gateway.end();
+    let log = fs::read_to_string(&log).unwrap();
+    for (place, text) in [
+        ("the access log", &log),
+        ("stderr", &house.gateway.stderr()),
+        ("/metrics", &metrics),
+        ("/status", &page),
+    ] {
+        for secret in ours.iter().chain(&[CLIENT_KEY, UNKNOWN_KEY]) {
+            let line = text.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{place} holds {secret}: {line:?}");
+        }
+        let line = text.lines().find(|line| line.contains(PROMPT));
+        assert!(line.is_none(), "{place} holds a prompt: {line:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_and_no_prompt_is_found_where_it_does_not_belong() {
+    nothing_leaks(&[]).await;
+}
+
+#[tokio::test]
+async fn nor_is_one_when_everything_is_traced() {
+    nothing_leaks(&[("FOREBAY_LOG", "trace")]).await;
+}
