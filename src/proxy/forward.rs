@@ -178,7 +178,8 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     let pieces = outgoing_body(admitted, instance.kind, name);
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
-    let mut out = RequestHeader::build(
+    // Names go out in lower case, as over HTTP/2: no second map of how each is to be spelled.
+    let mut out = RequestHeader::build_no_case(
         http::Method::POST,
         path.as_bytes(),
         Some(PASSED_ON.len() + 4),

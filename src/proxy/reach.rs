@@ -80,12 +80,12 @@ impl Reach {
 
     /// An address to connect to: a live one; if none is known to live, any, since the check may be behind.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        let chosen = self.balancer.select(b"", 16);
-        let backend = chosen.or_else(|| self.balancer.backends().get_backend().first().cloned())?;
-        match backend.addr {
-            socket::SocketAddr::Inet(address) => Some(address),
-            socket::SocketAddr::Unix(_) => None,
+        let known = self.balancer.backends().get_backend();
+        if known.len() == 1 {
+            return by_number(&known.first()?.addr);
         }
+        let chosen = self.balancer.select(b"", 16);
+        by_number(&chosen.as_ref().or_else(|| known.first())?.addr)
     }
 
     /// Where Pingora connects to. Connections are pooled per deployment, which `group` stands for.
@@ -105,6 +105,13 @@ impl Reach {
         options.max_h2_streams = 100;
         options.alpn = if endpoint.tls() { ALPN::H2H1 } else { ALPN::H1 };
         Box::new(peer)
+    }
+}
+
+fn by_number(address: &socket::SocketAddr) -> Option<SocketAddr> {
+    match address {
+        socket::SocketAddr::Inet(address) => Some(*address),
+        socket::SocketAddr::Unix(_) => None,
     }
 }
 

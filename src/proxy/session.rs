@@ -68,7 +68,7 @@ impl Relay {
 
 /// Puts the stand-in in place. The body must have been read by now.
 pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
-    let inner = mem::replace(&mut session.downstream_session, placeholder());
+    let inner = mem::replace(&mut session.downstream_session, Box::new(nobody()));
     let stand_in = StandIn {
         inner: Some(inner),
         relay: Arc::clone(relay),
@@ -86,14 +86,15 @@ pub(crate) fn unwrap(session: &mut Session, relay: &Relay) {
     if !session.downstream_session.is_custom() {
         return;
     }
-    drop(mem::replace(&mut session.downstream_session, placeholder()));
+    // Dropped in place: the stand-in leaves the real session behind.
+    *session.downstream_session = nobody();
     if let Some(inner) = relay.orders.lock().returned.take() {
         session.downstream_session = inner;
     }
 }
 
-fn placeholder() -> Box<ServerSession> {
-    Box::new(ServerSession::new_custom(Box::new(())))
+fn nobody() -> ServerSession {
+    ServerSession::new_custom(Box::new(()))
 }
 
 struct StandIn {

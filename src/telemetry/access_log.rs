@@ -12,6 +12,7 @@ use std::{
     path::Path,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -113,6 +114,9 @@ struct Writer {
 
 /// So much text is written at once while records keep coming.
 const BATCH: usize = 64 << 10;
+/// How long the first record after a pause waits for others. Waking the writer for each of them would cost a
+/// request more than all else that the gateway does for it.
+const GATHER: Duration = Duration::from_millis(10);
 
 impl Writer {
     fn run(mut self, orders: &Receiver<Order>) {
@@ -134,11 +138,15 @@ impl Writer {
         self.write_out();
     }
 
-    /// The next order. Before it waits for one it writes out: a quiet gateway's lines are there at once.
+    /// The next order. Before it waits for one it writes out; what then comes first is given time to gather more.
     fn next(&mut self, orders: &Receiver<Order>) -> Option<Order> {
         orders.try_recv().ok().or_else(|| {
             self.write_out();
-            orders.recv().ok()
+            let order = orders.recv().ok();
+            if matches!(order, Some(Order::Write(_))) {
+                thread::sleep(GATHER);
+            }
+            order
         })
     }
 

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder, core::Collector};
 
-use super::record::Record;
+use super::record::{AttemptRecord, Record};
 use crate::domain::name::{ClientName, DeploymentName, IdentityName, InstanceName, ModelName};
 
 pub use deployment::DeploymentMetrics;
@@ -87,12 +87,14 @@ impl Metrics {
     /// Counts one finished request: itself, its attempts and failovers, its refusal, its times.
     pub fn account(&self, record: &Record) {
         self.count_request(record);
-        self.count_attempts(record);
+        let last = self.count_attempts(record);
         if let Some(reason) = record.refusal {
             let labels = [record.client(), reason];
             self.instruments.refusals.with_label_values(&labels).inc();
         }
-        self.observe_times(record);
+        if let (Some(deployment), None) = (last, record.refusal) {
+            observe_times(&deployment, record);
+        }
     }
 
     fn count_request(&self, record: &Record) {
@@ -111,33 +113,19 @@ impl Metrics {
         counter.inc();
     }
 
-    fn count_attempts(&self, record: &Record) {
-        let Some(model) = &record.model else { return };
-        let last = record.attempts.len().saturating_sub(1);
-        for (i, attempt) in record.attempts.iter().enumerate() {
+    /// Gives the deployment that was tried last.
+    fn count_attempts(&self, record: &Record) -> Option<Arc<DeploymentMetrics>> {
+        let model = record.model.as_ref()?;
+        let (last, earlier) = record.attempts.split_last()?;
+        let counted = |attempt: &AttemptRecord| {
             let deployment = self.deployment(model, &attempt.instance, &attempt.deployment);
             deployment.count_attempt(attempt.outcome);
-            if i < last {
-                deployment.count_failover(attempt.outcome);
-            }
-        }
-    }
-
-    /// Times belong to the deployment whose answer was delivered; what was refused has none.
-    fn observe_times(&self, record: &Record) {
-        let (Some(model), Some(attempt), None) =
-            (&record.model, record.attempts.last(), record.refusal)
-        else {
-            return;
+            deployment
         };
-        let deployment = self.deployment(model, &attempt.instance, &attempt.deployment);
-        deployment.observe_duration(record.duration);
-        if let (true, Some(first)) = (record.stream, record.time_to_first_byte) {
-            deployment.observe_time_to_first_token(first);
+        for attempt in earlier {
+            counted(attempt).count_failover(attempt.outcome);
         }
-        if let Some(overhead) = record.overhead {
-            deployment.observe_overhead(overhead);
-        }
+        Some(counted(last))
     }
 
     /// Says how an identity is: the soonest end of its tokens (`None`: it has no token), and how many token
@@ -187,6 +175,17 @@ impl Metrics {
     }
 
     pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+}
+
+/// Times belong to the deployment whose answer was delivered; what was refused has none.
+fn observe_times(deployment: &DeploymentMetrics, record: &Record) {
+    deployment.observe_duration(record.duration);
+    if let (true, Some(first)) = (record.stream, record.time_to_first_byte) {
+        deployment.observe_time_to_first_token(first);
+    }
+    if let Some(overhead) = record.overhead {
+        deployment.observe_overhead(overhead);
+    }
 }
 
 /// The code of a request whose client left before it got a status, as other proxies write it.

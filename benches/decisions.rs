@@ -1,0 +1,149 @@
+//! What each decision on a request's way costs by itself, and whether that grows with the config.
+
+use std::{collections::HashMap, hint::black_box, sync::Arc, time::Instant, time::SystemTime};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use forebay::domain::{
+    ask::Ask,
+    client::{Client, Clients, KeyHash, Models},
+    deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+    outcome::Outcome,
+    pool::Pool,
+    route::route,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+criterion_group!(decisions, choosing, identifying, reading, routing, judging);
+criterion_main!(decisions);
+
+fn choosing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("choose_a_deployment");
+    for count in [3, 1000] {
+        let pool = Arc::new(pool_of(count));
+        let now = Instant::now();
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| {
+                let draw = fastrand::u64(..);
+                let mut attempt = pool.choose(&[], now, draw).expect("all are ready");
+                attempt.judge(&Outcome::Served, now)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn identifying(c: &mut Criterion) {
+    let mut group = c.benchmark_group("find_a_client_by_key");
+    for count in [10, 10_000] {
+        let clients = clients(count);
+        let key = format!("key-{}", count / 2);
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| clients.by_key(black_box(key.as_bytes())));
+        });
+    }
+    group.finish();
+}
+
+fn reading(c: &mut Criterion) {
+    let mut group = c.benchmark_group("read_an_ask");
+    for (name, size) in [("1KiB", 1 << 10), ("100KiB", 100 << 10), ("1MiB", 1 << 20)] {
+        let body = chat(size);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| Ask::read(Some("application/json"), black_box(body.as_bytes())));
+        });
+    }
+    group.finish();
+}
+
+fn routing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("route_a_path");
+    for (name, path) in [
+        ("classic", "/openai/deployments/gpt-4o/chat/completions"),
+        ("v1", "/openai/v1/chat/completions"),
+        ("unknown", "/openai/v1/nothing/of/the/kind"),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter(|| route(&Method::POST, black_box(path)).is_ok());
+        });
+    }
+    group.finish();
+}
+
+fn judging(c: &mut Criterion) {
+    let mut group = c.benchmark_group("judge_an_answer");
+    let (now, mut headers) = (SystemTime::now(), HeaderMap::new());
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-remaining-tokens", "118000"),
+        ("apim-request-id", "b1c6ff0c-9f5e-4b68-ae32-5cd1bb1d9c1a"),
+        ("retry-after-ms", "6500"),
+        ("retry-after", "7"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    for (name, status) in [
+        ("served", StatusCode::OK),
+        ("throttled", StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter(|| Outcome::of_response(status, black_box(&headers), now));
+        });
+    }
+    group.finish();
+}
+
+fn pool_of(count: u32) -> Pool {
+    let deployment = |number| Deployment {
+        instance: Arc::new(Instance {
+            name: format!("instance-{number}").as_str().into(),
+            endpoint: Endpoint::parse("https://contoso.openai.azure.com").expect("it is a URL"),
+            kind: Kind::AzureOpenai,
+            identity: "vm".into(),
+            scope: "https://cognitiveservices.azure.com/.default".into(),
+            geography: None,
+            ca: None,
+            connect_to: None,
+        }),
+        name: "gpt-4o".into(),
+        capacity: Capacity::Standard,
+        priority: Priority::FIRST,
+        weight: Weight::new(1 + number % 3).expect("it is not zero"),
+    };
+    Pool::new(Model {
+        name: "gpt-4o".into(),
+        version: None,
+        deployments: (0..count).map(deployment).collect(),
+    })
+}
+
+fn clients(count: u32) -> Clients {
+    let client = |number: u32| {
+        let client = Client {
+            name: format!("client-{number}").as_str().into(),
+            models: Models::All,
+        };
+        let key = KeyHash::of(format!("key-{number}").as_bytes());
+        (key, Arc::new(client))
+    };
+    Clients::ByKey((0..count).map(client).collect::<HashMap<_, _>>())
+}
+
+/// A chat of this many bytes, in messages of about three hundred.
+fn chat(size: usize) -> String {
+    let words =
+        r#"{"role":"user","content":"Above the dam the water waits until a \"turbine\" is free.\n"#;
+    let message = format!(
+        "{}{}\"}}",
+        words,
+        "And what can't be taken spills over. ".repeat(6)
+    );
+    let mut body = String::from(r#"{"model":"gpt-4o","temperature":0.5,"messages":["#);
+    while body.len() + message.len() < size {
+        body.push_str(&message);
+        body.push(',');
+    }
+    body.push_str(r#"{"role":"user","content":"Why?"}],"stream":false}"#);
+    body
+}
