@@ -177,7 +177,7 @@ fn deployment_status(member: &Member, now: Instant) -> Value {
 /// How long until it may be tried again; `None` where it may be now, or is being tried.
 fn pause(member: &Member, now: Instant) -> Option<Duration> {
     match member.state() {
-        State::Open { until } => until
+        State::Open { until, .. } => until
             .checked_duration_since(now)
             .filter(|pause| !pause.is_zero()),
         State::Closed | State::Trial { .. } => None,

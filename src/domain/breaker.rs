@@ -15,11 +15,22 @@ pub enum State {
     /// Left alone until then; after it the next request is the trial.
     Open {
         until: Instant,
+        cause: Cause,
     },
     /// One request is finding out; `since` is when its pause had ended.
     Trial {
         since: Instant,
+        cause: Cause,
     },
+}
+
+/// Why a deployment is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It is at its limit.
+    Throttle,
+    /// It failed, and said when to come back.
+    Fault,
 }
 
 /// Leaves a deployment alone for as long as it asked.
@@ -59,7 +70,7 @@ impl Breaker {
     pub fn is_ready(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,
-            State::Open { until } => until <= now,
+            State::Open { until, .. } => until <= now,
             State::Trial { .. } => false,
         }
     }
@@ -68,8 +79,11 @@ impl Breaker {
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
         match self.state {
             State::Closed => Some(Pass::Ordinary),
-            State::Open { until } if until <= now => {
-                self.state = State::Trial { since: until };
+            State::Open { until, cause } if until <= now => {
+                self.state = State::Trial {
+                    since: until,
+                    cause,
+                };
                 Some(Pass::Trial)
             }
             State::Open { .. } | State::Trial { .. } => None,
@@ -79,8 +93,8 @@ impl Breaker {
     /// Takes in how an attempt ended that was let through as `pass`.
     pub fn note(&mut self, pass: Pass, outcome: &Outcome, now: Instant) -> Option<Transition> {
         let wait = match outcome {
-            Outcome::Throttled { wait } => Some(*wait),
-            Outcome::Faulted { wait, .. } => *wait,
+            Outcome::Throttled { wait } => Some((*wait, Cause::Throttle)),
+            Outcome::Faulted { wait, .. } => wait.map(|wait| (wait, Cause::Fault)),
             Outcome::ClientLeft => {
                 self.give_back(pass);
                 return None;
@@ -88,7 +102,7 @@ impl Breaker {
             Outcome::Served | Outcome::CallerError | Outcome::IdentityRejected => None,
         };
         match (wait, self.state) {
-            (Some(wait), state) => self.open(state, now + wait.min(LONGEST_PAUSE)),
+            (Some((wait, cause)), state) => self.open(state, now + wait.min(LONGEST_PAUSE), cause),
             (None, State::Trial { .. }) if pass == Pass::Trial => {
                 self.state = State::Closed;
                 Some(Transition::Closed)
@@ -100,17 +114,20 @@ impl Breaker {
 
     /// A trial that found nothing out leaves its place to the next request.
     pub fn give_back(&mut self, pass: Pass) {
-        if let (Pass::Trial, State::Trial { since }) = (pass, self.state) {
-            self.state = State::Open { until: since };
+        if let (Pass::Trial, State::Trial { since, cause }) = (pass, self.state) {
+            self.state = State::Open {
+                until: since,
+                cause,
+            };
         }
     }
 
     /// A later, shorter word never shortens a longer one.
-    fn open(&mut self, state: State, until: Instant) -> Option<Transition> {
+    fn open(&mut self, state: State, until: Instant, cause: Cause) -> Option<Transition> {
         match state {
-            State::Open { until: said } if said >= until => None,
+            State::Open { until: said, .. } if said >= until => None,
             _ => {
-                self.state = State::Open { until };
+                self.state = State::Open { until, cause };
                 Some(Transition::Opened { until })
             }
         }
@@ -159,14 +176,16 @@ mod tests {
         assert_eq!(
             breaker.state(),
             State::Open {
-                until: t + secs(10)
+                until: t + secs(10),
+                cause: Cause::Throttle,
             }
         );
         breaker.note(Pass::Ordinary, &throttled(20), t + secs(1));
         assert_eq!(
             breaker.state(),
             State::Open {
-                until: t + secs(21)
+                until: t + secs(21),
+                cause: Cause::Throttle,
             }
         );
     }

@@ -1,11 +1,8 @@
 //! After an outcome: deliver, try another, or give up. And when nothing is left: what the client is told.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{deployment::Bounds, outcome::Outcome, pool::Exhausted, refusal::Refusal};
-
-/// What a client is told to wait when no deployment said how long: a failure, unlike a limit, may be over at once.
-const UNSAID_WAIT: Duration = Duration::from_secs(1);
 
 /// How far a request has come.
 #[derive(Clone, Debug)]
@@ -70,21 +67,19 @@ impl Progress {
         if now >= self.deadline(bounds) {
             return Refusal::DeadlineExceeded;
         }
-        let wait = exhausted
-            .back_at
-            .map_or(UNSAID_WAIT, |at| at.saturating_duration_since(now));
-        if exhausted.throttled && self.faults == 0 && exhausted.back_at.is_some() {
-            return Refusal::Throttled { wait };
-        }
-        // A deployment that failed may be well again before a throttled one may be asked.
-        Refusal::Unavailable {
-            wait: wait.min(UNSAID_WAIT),
+        let wait = exhausted.back_at.saturating_duration_since(now);
+        if exhausted.throttled && self.faults == 0 {
+            Refusal::Throttled { wait }
+        } else {
+            Refusal::Unavailable { wait }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{super::outcome::Fault, *};
 
     const FAULT: Outcome = Outcome::fault(Fault::Reset);
@@ -127,7 +122,7 @@ mod tests {
         assert_eq!(progress.after(&THROTTLED, &bounds, late), Step::GiveUp);
         let exhausted = Exhausted {
             throttled: true,
-            back_at: Some(late),
+            back_at: late,
         };
         assert_eq!(
             progress.refusal(&exhausted, &bounds, late),
@@ -141,7 +136,7 @@ mod tests {
         let (wait, mut progress) = (Duration::from_millis(2500), Progress::new(now));
         let exhausted = Exhausted {
             throttled: true,
-            back_at: Some(now + wait),
+            back_at: now + wait,
         };
         assert_eq!(
             progress.refusal(&exhausted, &bounds, now),
@@ -150,14 +145,14 @@ mod tests {
         progress.after(&FAULT, &bounds, now);
         assert_eq!(
             progress.refusal(&exhausted, &bounds, now),
-            Refusal::Unavailable { wait: UNSAID_WAIT }
+            Refusal::Unavailable { wait }
         );
         let failed = Exhausted {
             throttled: false,
-            back_at: None,
+            back_at: now + wait,
         };
         let refusal = Progress::new(now).refusal(&failed, &bounds, now);
-        assert_eq!(refusal, Refusal::Unavailable { wait: UNSAID_WAIT });
+        assert_eq!(refusal, Refusal::Unavailable { wait });
     }
 
     #[test]

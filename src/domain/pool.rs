@@ -8,13 +8,13 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
 use super::{
-    breaker::{Breaker, Pass, State, Transition},
+    breaker::{Breaker, Cause, Pass, State, Transition},
     deployment::{Deployment, Model},
     name::ModelName,
     outcome::Outcome,
@@ -37,13 +37,16 @@ pub struct Member {
     last: Mutex<Option<(Outcome, Instant)>>,
 }
 
+/// When a deployment that failed without a word may be worth another try: a failure, unlike a limit, may be over at once.
+const UNSAID_WAIT: Duration = Duration::from_secs(1);
+
 /// Why no deployment can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted {
     /// Whether a deployment's own word is all that stands in the way of those not tried.
     pub throttled: bool,
-    /// The soonest that one of the pool may be tried again, if one said so.
-    pub back_at: Option<Instant>,
+    /// The soonest that one of the pool may be worth another try.
+    pub back_at: Instant,
 }
 
 impl Pool {
@@ -118,25 +121,25 @@ impl Pool {
 
     /// What stands in the way of the next attempt, those `tried` counted in.
     pub fn exhausted(&self, tried: &[usize], now: Instant) -> Exhausted {
-        let mut exhausted = Exhausted {
-            throttled: true,
-            back_at: None,
-        };
-        for (index, member) in self.members.iter().enumerate() {
+        let mut throttled = true;
+        let back_at = self.members.iter().enumerate().map(|(index, member)| {
             match member.breaker.lock().state() {
-                State::Open { until } => exhausted.soonest(until.max(now)),
-                State::Trial { .. } => exhausted.soonest(now),
-                // Tried, and it failed without a word of when to come back.
-                State::Closed => exhausted.throttled &= !tried.contains(&index),
+                State::Open { until, cause } => {
+                    throttled &= cause == Cause::Throttle;
+                    until.max(now)
+                }
+                State::Trial { cause, .. } => {
+                    throttled &= cause == Cause::Throttle;
+                    now
+                }
+                State::Closed => {
+                    throttled &= !tried.contains(&index);
+                    now + UNSAID_WAIT
+                }
             }
-        }
-        exhausted
-    }
-}
-
-impl Exhausted {
-    fn soonest(&mut self, at: Instant) {
-        self.back_at = Some(self.back_at.map_or(at, |soonest| soonest.min(at)));
+        });
+        let back_at = back_at.min().unwrap_or(now + UNSAID_WAIT);
+        Exhausted { throttled, back_at }
     }
 }
 
@@ -343,7 +346,7 @@ mod tests {
         let (pool, t) = (pool_of(&[("a", 1, 1), ("b", 1, 1)]), Instant::now());
         throttle(&pool, 0, Duration::from_secs(9), t);
         throttle(&pool, 1, Duration::from_secs(4), t);
-        let back_at = Some(t + Duration::from_secs(4));
+        let back_at = t + Duration::from_secs(4);
         assert_eq!(
             pool.choose(&[0, 1], t, 0).unwrap_err(),
             Exhausted {
@@ -357,7 +360,7 @@ mod tests {
         pool.choose(&[0], t, 0)
             .unwrap()
             .judge(&Outcome::fault(Fault::Connect), t);
-        let back_at = Some(t + Duration::from_secs(9));
+        let back_at = t + UNSAID_WAIT;
         assert_eq!(
             pool.choose(&[0, 1], t, 0).unwrap_err(),
             Exhausted {

@@ -22,8 +22,9 @@ use crate::domain::{
 
 /// The client's headers that a deployment gets: what describes the body, ids to follow a request by, and
 /// Azure's own switches (AZURE.md 4 and 1).
-const PASSED_ON: [HeaderName; 10] = [
+const PASSED_ON: [HeaderName; 11] = [
     header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
     header::ACCEPT,
     HeaderName::from_static("x-ms-client-request-id"),
     HeaderName::from_static("traceparent"),
@@ -79,7 +80,9 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
             NotAsked::Refused(progress.refusal(&exhausted, &served.bounds, now))
         })?;
     progress.start(attempt.index());
-    let deadline = progress.deadline(&served.bounds);
+    let token_by = progress
+        .deadline(&served.bounds)
+        .min(now + served.bounds.connect_timeout);
     let target = &served.targets[attempt.index()];
     let inflight = target.metrics.enter();
     *current = Some(Current {
@@ -90,8 +93,8 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         _inflight: inflight,
     });
     let credential = &target.reach.credential;
-    // Only before the first token ever came is one worth waiting for; later this returns at once.
-    if credential.header(SystemTime::now()).is_none() && !credential.ready(deadline).await {
+    // Only before the first token ever came is one worth waiting for, and no longer than for a connection.
+    if credential.header(SystemTime::now()).is_none() && !credential.ready(token_by).await {
         return Err(NotAsked::Failed(Fault::Credential));
     }
     let address = target

@@ -208,6 +208,23 @@ async fn when_all_fail_the_client_gets_503_and_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_deployment_that_failed_and_said_when_to_come_back_is_no_limit() {
+    let house = House::open(&[("only", 1, 1)]).await;
+    house.fault("only", status(503, &[("retry-after", "30")]));
+    for _ in 0..2 {
+        let response = house.chat().await;
+        let told: u64 = response.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((1..=30).contains(&told), "{told}");
+        error_of(response, 503, "ServiceUnavailable").await;
+    }
+    assert_eq!(house.asked("only"), 1);
+}
+
+#[tokio::test]
 async fn attempts_bound_faults() {
     let instances = [("a", 1, 1), ("b", 2, 1), ("c", 3, 1), ("d", 4, 1)];
     let house = House::open_with(&instances, "failover: { attempts: 2 }").await;

@@ -12,13 +12,14 @@ use crate::{
 };
 
 /// Every header that a deployment may receive; of the two credentials one.
-const TO_A_DEPLOYMENT: [&str; 15] = [
+const TO_A_DEPLOYMENT: [&str; 16] = [
     "accept",
     "accept-encoding",
     "aoai-copy-ft-checkpoints",
     "aoai-evals",
     "api-key",
     "authorization",
+    "content-encoding",
     "content-length",
     "content-type",
     "host",
