@@ -382,7 +382,8 @@ pub(crate) fn client() -> Client {
 pub(crate) fn client_builder() -> ClientBuilder {
     // The second time it is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy()
+    // An answer that comes later than this comes too late for any test.
+    Client::builder().no_proxy().timeout(2 * PATIENCE)
 }
 
 /// The binary under test; another build of it where `FOREBAY_RELEASE` names one.
