@@ -168,7 +168,7 @@ fn start_log() {
     let filter = EnvFilter::try_from_env("FOREBAY_LOG");
     // What Pingora says of single connections, the access log says of requests.
     let filter = filter.unwrap_or_else(|_| {
-        EnvFilter::new("info,azure_identity=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error")
+        EnvFilter::new("info,azure_identity=warn,azure_core=warn,typespec_client_core=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error")
     });
     let log = tracing_subscriber::registry()
         .with(filter)
