@@ -99,7 +99,7 @@ impl Breaker {
                 self.give_back(pass);
                 return None;
             }
-            Outcome::Served | Outcome::CallerError | Outcome::IdentityRejected => None,
+            _ => None,
         };
         match (wait, self.state) {
             (Some((wait, cause)), state) => self.open(state, now + wait.min(LONGEST_PAUSE), cause),

@@ -54,7 +54,10 @@ impl Progress {
             Outcome::Served | Outcome::CallerError => return Step::Deliver,
             Outcome::ClientLeft => return Step::GiveUp,
             Outcome::Throttled { .. } => {}
-            Outcome::Faulted { .. } | Outcome::IdentityRejected => self.faults += 1,
+            Outcome::Faulted { .. }
+            | Outcome::IdentityRejected
+            | Outcome::NotDeployed
+            | Outcome::Unwanted => self.faults += 1,
         }
         if self.faults >= bounds.attempts || now >= self.deadline(bounds) {
             return Step::GiveUp;

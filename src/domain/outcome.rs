@@ -25,6 +25,10 @@ pub enum Outcome {
     },
     /// 401 or 403: our credential's fault, never the client's, whose own ended at intake.
     IdentityRejected,
+    /// 404 `DeploymentNotFound`: the config names what isn't there.
+    NotDeployed,
+    /// A status that the operator wants tried elsewhere; it says nothing of the deployment.
+    Unwanted,
     /// The client went away first; this says nothing of the deployment.
     ClientLeft,
 }
@@ -32,8 +36,10 @@ pub enum Outcome {
 /// In what way a deployment failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// 408, 424 or 5xx.
+    /// 424 or 5xx.
     Status,
+    /// 408: it gave up on its own work, which may have been billed (AZURE.md 5).
+    Timeout,
     /// No address, no connection, or no TLS.
     Connect,
     /// No token to send with the request.
@@ -54,8 +60,12 @@ impl Outcome {
                 wait: retry_after(headers, now).unwrap_or(UNSAID_WAIT),
             },
             401 | 403 => Self::IdentityRejected,
-            408 | 424 | 500..=599 => Self::Faulted {
-                fault: Fault::Status,
+            status @ (408 | 424 | 500..=599) => Self::Faulted {
+                fault: if status == 408 {
+                    Fault::Timeout
+                } else {
+                    Fault::Status
+                },
                 wait: retry_after(headers, now),
             },
             400..=499 => Self::CallerError,
@@ -75,6 +85,8 @@ impl Outcome {
             Self::Throttled { .. } => "throttled",
             Self::Faulted { fault, .. } => fault.label(),
             Self::IdentityRejected => "identity_rejected",
+            Self::NotDeployed => "not_deployed",
+            Self::Unwanted => "unwanted",
             Self::ClientLeft => "client_left",
         }
     }
@@ -89,6 +101,7 @@ impl Fault {
     pub fn label(self) -> &'static str {
         match self {
             Self::Status => "fault_status",
+            Self::Timeout => "fault_timeout",
             Self::Connect => "fault_connect",
             Self::Credential => "fault_credential",
             Self::Reset => "fault_reset",
@@ -150,7 +163,7 @@ mod tests {
             (401, Outcome::IdentityRejected),
             (403, Outcome::IdentityRejected),
             (404, Outcome::CallerError),
-            (408, status_fault),
+            (408, Outcome::fault(Fault::Timeout)),
             (409, Outcome::CallerError),
             (422, Outcome::CallerError),
             (424, status_fault),

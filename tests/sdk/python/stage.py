@@ -77,6 +77,13 @@ class Process:
         self.log.close()
 
 
+def until(condition, seconds=30):
+    """Waits for a condition, and not for a length of time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+
+
 class Simulator:
     """`forebay simulate`: instances whose answers and faults a test chooses."""
 

@@ -7,6 +7,8 @@ import httpx2
 import openai
 import pytest
 
+from stage import until
+
 HELLO = [{"role": "user", "content": "Say hello."}]
 PTU, STD, FRC = "swc-ptu/gpt-4o-ptu", "swc-std/gpt-4o", "frc-std/gpt-4o"
 
@@ -82,12 +84,7 @@ def test_the_throttled_one_serves_again_when_its_time_has_come(stage):
     stage.simulator.fault("swc-ptu", "throttle", seconds=1)
     with stage.place.azure() as client:
         assert chat(client) in {STD, FRC}
-        served = PTU
-        for _ in range(300):
-            served = chat(client)
-            if served == PTU:
-                break
-    assert served == PTU
+        until(lambda: chat(client) == PTU)
     assert stage.simulator.asked()["swc-ptu"] == 2
 
 
