@@ -213,6 +213,10 @@ pub(super) fn failure(
         // Judged by its answer's head already.
         return error;
     };
+    if current.again.is_some() {
+        // It is to be asked once more before it is judged.
+        return error;
+    }
     let silent = admitted.relay.take_silence();
     if answered {
         error.set_retry(false);
