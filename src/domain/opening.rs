@@ -72,10 +72,7 @@ pub struct Watch {
 impl Opening {
     /// `None` where the head alone settles what the answer means, and where the rest can't be read.
     pub fn of(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
-        if headers
-            .get(header::CONTENT_ENCODING)
-            .is_some_and(|coding| coding != "identity")
-        {
+        if is_encoded(headers) {
             return None;
         }
         if Outcome::is_open_until_body(status, headers, now) {
@@ -129,6 +126,16 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.as_bytes().get(..KIND.len()));
     kind.is_some_and(|kind| kind.eq_ignore_ascii_case(KIND))
+}
+
+/// The same, where its events can be read as they pass.
+pub fn is_readable_stream(headers: &HeaderMap) -> bool {
+    is_event_stream(headers) && !is_encoded(headers)
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    coding.is_some_and(|coding| coding != "identity")
 }
 
 impl Head {

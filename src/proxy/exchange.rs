@@ -47,6 +47,8 @@ pub struct Exchange {
     pub(super) response_bytes: u64,
     pub(super) first_byte: Option<Duration>,
     pub(super) end: End,
+    /// The deployment itself said in its stream that it failed.
+    pub(super) is_failure_told: bool,
     /// What counts it as being served.
     pub(super) guest: Option<(Guest, InFlight)>,
 }
@@ -89,6 +91,8 @@ pub(super) struct Current {
     pub(super) again: Option<Again>,
     /// The deployment of the same instance that Azure said it was served by.
     pub(super) spilled_to: Option<Arc<str>>,
+    /// Its outcome is written down.
+    pub(super) is_judged: bool,
     pub(super) _inflight: InFlight,
 }
 
@@ -112,6 +116,7 @@ impl Current {
             renewed: false,
             again: None,
             spilled_to: None,
+            is_judged: false,
             _inflight: inflight,
         }
     }
@@ -136,6 +141,7 @@ impl Exchange {
             response_bytes: 0,
             first_byte: None,
             end: End::Complete,
+            is_failure_told: false,
             guest: None,
         }
     }
@@ -193,9 +199,22 @@ impl Exchange {
     pub(super) fn tell_pool(&mut self, outcome: &Outcome, now: Instant) {
         if let Some(admitted) = self.admitted()
             && let Some(current) = &mut admitted.current
-            && let Some(transition) = current.attempt.judge(outcome, now)
         {
-            admitted.served.announce(&current.attempt, transition, now);
+            current.is_judged = true;
+            if let Some(transition) = current.attempt.judge(outcome, now) {
+                admitted.served.announce(&current.attempt, transition, now);
+            }
+        }
+    }
+
+    /// Writes down how an attempt ended whose answer went out: judged now, or otherwise than it was judged.
+    pub(super) fn close(&mut self, outcome: &Outcome) {
+        let current = self
+            .admitted()
+            .and_then(|admitted| admitted.current.as_ref());
+        match current.is_some_and(|current| !current.is_judged) {
+            true => self.judge(outcome, Instant::now()),
+            false => self.rewrite_last(outcome),
         }
     }
 

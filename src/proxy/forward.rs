@@ -150,6 +150,8 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
         .after(outcome, &admitted.served.bounds, true, now);
     if step != Step::Deliver {
         admitted.current = None;
+        // What had come of an answer that was held.
+        exchange.response_bytes = 0;
         exchange.start_clock();
     }
     step
