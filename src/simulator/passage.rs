@@ -3,10 +3,9 @@
 //! The order is Azure's, with faults in front: what is broken on purpose breaks whoever asks; then the
 //! credential, the path, the deployment, the body, the limits. Shapes are other rooms' matter.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod suffer;
+
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -17,10 +16,9 @@ use sha2::{Digest, Sha256};
 use super::{
     answer::{Answer, Call, Form},
     ask,
-    body::{Body, Break, BrokenOff, How, Told, Twist},
+    body::{Body, BrokenOff, How, Told, Twist},
     books::Ending,
     deployment::Deployment,
-    faults::FaultKind,
     headers,
     instance::Instance,
     limits::Standing,
@@ -30,6 +28,8 @@ use super::{
     visit::Visit,
     wire::Fate,
 };
+
+use suffer::Suffered;
 
 /// The largest body an instance reads.
 const MOST_BODY: usize = 40 << 20;
@@ -294,123 +294,6 @@ impl Passage {
 enum Work {
     Answer(Answer, Arc<Deployment>),
     List(Vec<u8>),
-}
-
-/// What a fault left of a request.
-enum Suffered {
-    Ended(End),
-    /// It is answered, but not in the straight way.
-    Twisted(Twist),
-}
-
-enum End {
-    Refused(Refusal),
-    Broken(&'static str),
-}
-
-impl Passage {
-    fn break_early(
-        mut self,
-        fault: FaultKind,
-        named: Option<Arc<Deployment>>,
-    ) -> Result<Response<Body>, BrokenOff> {
-        if let Some(deployment) = named {
-            self.reach(&deployment);
-        }
-        match fault {
-            FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Ok(self.refuse(of_status(status, &headers, body))),
-            other => {
-                self.fate.reset_at_end();
-                self.ended(End::Broken(other.label()))
-            }
-        }
-    }
-
-    async fn suffer(&mut self, fault: FaultKind, address: Option<&Address>) -> Suffered {
-        let label = fault.label();
-        let breaks = |after_events, how| {
-            Suffered::Twisted(Twist {
-                delay: None,
-                breaks: Some(Break { after_events, how }),
-            })
-        };
-        match fault {
-            FaultKind::Status {
-                status,
-                headers,
-                body,
-            }
-            | FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Suffered::Ended(End::Refused(of_status(status, &headers, body))),
-            FaultKind::Throttle { seconds } => {
-                let (operation, version) = match address {
-                    Some(Address {
-                        route: Route::Call { operation, .. },
-                        api_version,
-                        ..
-                    }) => (operation.azure_name(), api_version.as_str()),
-                    _ => ("Models_List", "v1"),
-                };
-                let wait = Duration::from_secs_f64(seconds);
-                Suffered::Ended(End::Refused(Refusal::too_many(
-                    "token", wait, operation, version,
-                )))
-            }
-            FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
-                self.fate.reset_at_end();
-                Suffered::Ended(End::Broken(label))
-            }
-            FaultKind::Close {} => Suffered::Ended(End::Broken(label)),
-            FaultKind::Hang {} => {
-                self.visit.end(Ending::Fault(label));
-                std::future::pending().await
-            }
-            FaultKind::SlowBody { delay_ms } => Suffered::Twisted(Twist {
-                delay: Some(Duration::from_millis(delay_ms)),
-                breaks: None,
-            }),
-            FaultKind::ResetMidStream { after_events } => breaks(after_events, How::Reset),
-            FaultKind::CloseMidStream { after_events } => breaks(after_events, How::Close),
-            FaultKind::StreamError {
-                after_events,
-                event,
-            } => breaks(after_events, How::Error(event)),
-        }
-    }
-
-    fn ended(mut self, end: End) -> Result<Response<Body>, BrokenOff> {
-        match end {
-            End::Refused(refusal) => Ok(self.refuse(refusal)),
-            End::Broken(label) => {
-                self.visit.end(Ending::Fault(label));
-                self.visit.finish();
-                Err(BrokenOff)
-            }
-        }
-    }
-}
-
-fn of_status(
-    status: u16,
-    headers: &std::collections::BTreeMap<String, String>,
-    body: Option<String>,
-) -> Refusal {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut refusal = Refusal::of_status(status);
-    if let Some(body) = body {
-        refusal.body = body;
-    }
-    let sendable =
-        |(name, value): (&String, &String)| Some((name.parse().ok()?, value.parse().ok()?));
-    refusal.headers.extend(headers.iter().filter_map(sendable));
-    refusal
 }
 
 fn response(
