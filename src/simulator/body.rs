@@ -16,8 +16,9 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
 
-use super::{latency::Rhythm, visit::Visit, wire::Fate};
+use super::{faults::StreamError, latency::Rhythm, visit::Visit, wire::Fate};
 
 /// How a dribbled answer is cut.
 const DRIBBLE: usize = 64;
@@ -35,15 +36,31 @@ pub(crate) enum Beat {
 pub(crate) trait Narration: Send {
     /// Writes the event of that number, closing blank line included; `None` after the last.
     fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat>;
-    /// The API's own form of an error in mid-stream, without its closing blank line.
-    fn error_event(&self) -> String;
+    /// An error in mid-stream as this API says it, without its closing blank line.
+    fn error_event(&self, error: &StreamError) -> String;
 }
 
 /// How an answer departs from the straight way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Twist {
+    /// Before each event, or each piece of a plain answer.
     pub(crate) delay: Option<Duration>,
+    /// Before the event of that number alone.
+    pub(crate) silence: Option<(usize, Duration)>,
     pub(crate) breaks: Option<Break>,
+}
+
+impl Twist {
+    /// What passes before the event of that number.
+    fn before(&self, at: usize) -> Duration {
+        let silence = self.silence.filter(|(here, _)| *here == at);
+        self.delay.unwrap_or_default() + silence.map_or(Duration::ZERO, |(_, long)| long)
+    }
+}
+
+/// What was sent must have arrived before a reset, which would overtake it.
+pub(crate) fn let_it_arrive() -> Sleep {
+    tokio::time::sleep(Duration::from_millis(20))
 }
 
 /// Where a stream breaks, and how.
@@ -53,12 +70,11 @@ pub(crate) struct Break {
     pub(crate) how: How,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum How {
     Reset,
     Close,
-    /// `None`: the narration's own error event.
-    Error(Option<String>),
+    Error(Box<StreamError>),
 }
 
 /// The transfer ends here without its end; hyper passes this on as a broken connection or stream.
@@ -174,7 +190,7 @@ impl Narration for Dribble {
         Some(Beat::Frame)
     }
 
-    fn error_event(&self) -> String {
+    fn error_event(&self, _: &StreamError) -> String {
         String::new()
     }
 }

@@ -3,8 +3,10 @@
 //! A [`Fault`] is set on a deployment or on a whole instance; a [`Board`] holds the one that is set and
 //! decides, with the time and the chance given to it. Carrying a fault out is `instance.rs`'s and `body.rs`'s matter.
 
+mod error_event;
 mod kind;
 
+pub use error_event::{ErrorForm, ErrorType, StreamEnd, StreamError};
 pub use kind::FaultKind;
 
 use std::{
@@ -219,15 +221,22 @@ mod tests {
         assert!(error(r#"{"kind":"reset","after":1}"#).contains("after"));
         assert!(error(r#"{"kind":"hang","probability":2}"#).contains("0 to 1"));
         assert!(error(r#"{"kind":"status","status":99}"#).contains("200 to 599"));
+        assert!(error(r#"{"kind":"stream_error","shape":"x"}"#).contains("`form`"));
+        assert!(error(r#"{"kind":"raw","body":"x"}"#).contains("`pieces`"));
     }
 
     #[test]
     fn a_fault_reads_back_as_it_was_written() {
-        let json = r#"{"kind":"stream_error","after_events":2,"event":"data: {}","times":3}"#;
-        let fault = Fault::parse(json.as_bytes()).unwrap();
-        assert_eq!(
-            Fault::parse(&serde_json::to_vec(&fault).unwrap()).unwrap(),
-            fault
-        );
+        for json in [
+            r#"{"kind":"stream_error","after_events":2,"event":"data: {}","times":3}"#,
+            r#"{"kind":"stream_error","form":"root_typed","type":"server_error","code":"x","end":"reset"}"#,
+            r#"{"kind":"raw","head":"HTTP/1.1 200 OK\r\n\r\n","pieces":[{"text":"a","pause_ms":3}],"end":"keep"}"#,
+            r#"{"kind":"throttle_in_words","wording":"please_wait","seconds":3}"#,
+            r#"{"kind":"silent","ms":250}"#,
+        ] {
+            let fault = Fault::parse(json.as_bytes()).unwrap();
+            let written = serde_json::to_vec(&fault).unwrap();
+            assert_eq!(Fault::parse(&written).unwrap(), fault, "{json}");
+        }
     }
 }

@@ -4,19 +4,20 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::time::Sleep;
 
 use super::{
-    super::{latency::Rhythm, visit::Visit, wire::Fate},
+    super::{
+        faults::{StreamEnd, StreamError},
+        latency::Rhythm,
+        visit::Visit,
+        wire::Fate,
+    },
     Beat, BrokenOff, How, Narration, Twist,
 };
-
-/// What was sent must have arrived before a reset, which would overtake it.
-const BEFORE_BREAKING: Duration = Duration::from_millis(20);
 
 /// An answer on its way, event by event.
 pub(crate) struct Told {
@@ -119,8 +120,8 @@ impl Told {
         let Some(beat) = self.narration.event(self.at, &mut out) else {
             return false;
         };
+        let (mut wait, mut tokens) = (self.twist.before(self.at), 0);
         self.at += 1;
-        let (mut wait, mut tokens) = (self.twist.delay.unwrap_or_default(), 0);
         if let Beat::Output(counted) = beat {
             wait += self.rhythm.before(self.outputs, &mut self.rng);
             self.outputs += 1;
@@ -162,21 +163,31 @@ impl Told {
             return None;
         };
         match found.how {
-            How::Error(event) => {
-                self.stage = Stage::Over;
-                self.visit.finish();
-                let event = event.unwrap_or_else(|| self.narration.error_event());
-                Some(format!("{event}\n\n").into())
-            }
+            How::Error(error) => Some(self.tell_error(&error)),
             how => {
-                if matches!(how, How::Reset) {
-                    self.fate.reset_at_end();
-                }
-                self.stage = Stage::Breaking;
-                self.sleep = Some(Box::pin(tokio::time::sleep(BEFORE_BREAKING)));
+                self.prepare_breaking(how == How::Reset);
                 None
             }
         }
+    }
+
+    fn tell_error(&mut self, error: &StreamError) -> Bytes {
+        match error.end {
+            StreamEnd::Clean => {
+                self.stage = Stage::Over;
+                self.visit.finish();
+            }
+            end => self.prepare_breaking(end == StreamEnd::Reset),
+        }
+        format!("{}\n\n", self.narration.error_event(error)).into()
+    }
+
+    fn prepare_breaking(&mut self, reset: bool) {
+        if reset {
+            self.fate.reset_at_end();
+        }
+        self.stage = Stage::Breaking;
+        self.sleep = Some(Box::pin(super::let_it_arrive()));
     }
 
     fn break_off(&mut self) -> BrokenOff {

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    super::{raw::Raw, refusal::Wording},
+    StreamError,
+};
+
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -46,18 +51,34 @@ pub enum FaultKind {
     SlowBody { delay_ms: u64 },
     /// 429 with both retry headers counting down; over by itself after so many seconds.
     Throttle { seconds: f64 },
+    /// 429 without any header of a wait: at most its message tells it, in Azure's wordings.
+    ThrottleInWords {
+        #[serde(default)]
+        wording: Wording,
+        #[serde(default = "seven")]
+        seconds: u64,
+    },
+    /// 404 as for a name under which nothing is deployed.
+    NotDeployed {},
     /// An error event inside a stream that began with 200; a plain answer stays as it is.
-    StreamError {
+    StreamError(StreamError),
+    /// Nothing for so long before the event of that number, the head being out: a model that thinks. A plain
+    /// answer comes so much later.
+    Silent {
+        ms: u64,
         #[serde(default)]
         after_events: usize,
-        /// The event as it goes on the wire, without its closing blank line; absent: the API's own shape of `too_many_requests`.
-        #[serde(default)]
-        event: Option<String>,
     },
+    /// These bytes in place of an answer, over HTTP/1.1 only; over HTTP/2 the stream is reset.
+    Raw(Raw),
 }
 
 fn three() -> usize {
     3
+}
+
+fn seven() -> u64 {
+    7
 }
 
 impl FaultKind {
@@ -79,7 +100,11 @@ impl FaultKind {
             Self::Hang {} => "hang",
             Self::SlowBody { .. } => "slow_body",
             Self::Throttle { .. } => "throttle",
-            Self::StreamError { .. } => "stream_error",
+            Self::ThrottleInWords { .. } => "throttle_in_words",
+            Self::NotDeployed {} => "not_deployed",
+            Self::StreamError(_) => "stream_error",
+            Self::Silent { .. } => "silent",
+            Self::Raw(_) => "raw",
         }
     }
 
@@ -94,18 +119,23 @@ impl FaultKind {
                 if !(200..=599).contains(status) {
                     return Err(format!("status {status}: use 200 to 599"));
                 }
-                let odd = headers.iter().find(|(name, value)| {
-                    http::HeaderName::try_from(name.as_str()).is_err()
-                        || http::HeaderValue::try_from(value.as_str()).is_err()
-                });
-                odd.map_or(Ok(()), |(name, _)| {
-                    Err(format!("header {name:?} can't be sent"))
-                })
+                check_headers(headers)
             }
+            Self::StreamError(error) => check_headers(&error.head),
             Self::Throttle { seconds } if !(0.0..=86_400.0).contains(seconds) => {
                 Err(format!("seconds {seconds}: use 0 to 86400"))
             }
             _ => Ok(()),
         }
     }
+}
+
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
+    let odd = headers.iter().find(|(name, value)| {
+        http::HeaderName::try_from(name.as_str()).is_err()
+            || http::HeaderValue::try_from(value.as_str()).is_err()
+    });
+    odd.map_or(Ok(()), |(name, _)| {
+        Err(format!("header {name:?} can't be sent"))
+    })
 }

@@ -1,8 +1,8 @@
 //! What a fault does to a request on its way.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::{Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::{
     super::{
@@ -10,8 +10,7 @@ use super::{
         books::Ending,
         deployment::Deployment,
         faults::FaultKind,
-        refusal::Refusal,
-        route::{Address, Route},
+        refusal::{Called, Refusal},
     },
     Passage,
 };
@@ -28,6 +27,12 @@ pub(super) enum End {
     Broken(&'static str),
 }
 
+impl Suffered {
+    fn refused(refusal: Refusal) -> Self {
+        Self::Ended(End::Refused(refusal))
+    }
+}
+
 impl Passage {
     pub(super) fn break_early(
         mut self,
@@ -37,6 +42,7 @@ impl Passage {
         if let Some(deployment) = named {
             self.reach(&deployment);
         }
+        self.visit.strike(fault.label());
         match fault {
             FaultKind::EarlyStatus {
                 status,
@@ -45,19 +51,14 @@ impl Passage {
             } => Ok(self.refuse(of_status(status, &headers, body))),
             other => {
                 self.fate.reset_at_end();
-                self.ended(End::Broken(other.label()))
+                self.broken(other.label())
             }
         }
     }
 
-    pub(super) async fn suffer(&mut self, fault: FaultKind, address: Option<&Address>) -> Suffered {
+    pub(super) async fn suffer(&mut self, fault: FaultKind, called: &Called<'_>) -> Suffered {
         let label = fault.label();
-        let breaks = |after_events, how| {
-            Suffered::Twisted(Twist {
-                delay: None,
-                breaks: Some(Break { after_events, how }),
-            })
-        };
+        self.visit.strike(label);
         match fault {
             FaultKind::Status {
                 status,
@@ -68,67 +69,79 @@ impl Passage {
                 status,
                 headers,
                 body,
-            } => Suffered::Ended(End::Refused(of_status(status, &headers, body))),
+            } => Suffered::refused(of_status(status, &headers, body)),
             FaultKind::Throttle { seconds } => {
-                let (operation, version) = match address {
-                    Some(Address {
-                        route: Route::Call { operation, .. },
-                        api_version,
-                        ..
-                    }) => (operation.azure_name(), api_version.as_str()),
-                    _ => ("Models_List", "v1"),
-                };
                 let wait = Duration::from_secs_f64(seconds);
-                Suffered::Ended(End::Refused(Refusal::too_many(
-                    "token", wait, operation, version,
-                )))
+                Suffered::refused(Refusal::too_many("token", wait, called))
             }
+            FaultKind::ThrottleInWords { wording, seconds } => {
+                Suffered::refused(Refusal::in_words(wording, seconds, called))
+            }
+            FaultKind::NotDeployed {} => Suffered::refused(Refusal::no_deployment()),
             FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
                 self.fate.reset_at_end();
                 Suffered::Ended(End::Broken(label))
             }
             FaultKind::Close {} => Suffered::Ended(End::Broken(label)),
+            FaultKind::Raw(raw) => {
+                if self.version < Version::HTTP_2 {
+                    self.fate.answer_raw(raw);
+                }
+                Suffered::Ended(End::Broken(label))
+            }
             FaultKind::Hang {} => {
                 self.visit.end(Ending::Fault(label));
                 std::future::pending().await
             }
-            FaultKind::SlowBody { delay_ms } => Suffered::Twisted(Twist {
-                delay: Some(Duration::from_millis(delay_ms)),
-                breaks: None,
-            }),
-            FaultKind::ResetMidStream { after_events } => breaks(after_events, How::Reset),
-            FaultKind::CloseMidStream { after_events } => breaks(after_events, How::Close),
-            FaultKind::StreamError {
-                after_events,
-                event,
-            } => breaks(after_events, How::Error(event)),
+            other => Suffered::Twisted(self.twist(other)),
         }
     }
 
-    pub(super) fn ended(mut self, end: End) -> Result<Response<Body>, BrokenOff> {
-        match end {
-            End::Refused(refusal) => Ok(self.refuse(refusal)),
-            End::Broken(label) => {
-                self.visit.end(Ending::Fault(label));
-                self.visit.finish();
-                Err(BrokenOff)
+    /// What an answer that is given all the same departs by.
+    fn twist(&mut self, fault: FaultKind) -> Twist {
+        let breaks = |after_events, how| Twist {
+            breaks: Some(Break { after_events, how }),
+            ..Twist::default()
+        };
+        match fault {
+            FaultKind::SlowBody { delay_ms } => Twist {
+                delay: Some(Duration::from_millis(delay_ms)),
+                ..Twist::default()
+            },
+            FaultKind::Silent { ms, after_events } => Twist {
+                silence: Some((after_events, Duration::from_millis(ms))),
+                ..Twist::default()
+            },
+            FaultKind::ResetMidStream { after_events } => breaks(after_events, How::Reset),
+            FaultKind::CloseMidStream { after_events } => breaks(after_events, How::Close),
+            FaultKind::StreamError(error) => {
+                self.headers.extend(sendable(&error.head));
+                breaks(error.after_events, How::Error(Box::new(error)))
             }
+            _ => Twist::default(),
         }
+    }
+
+    pub(super) fn broken(mut self, label: &'static str) -> Result<Response<Body>, BrokenOff> {
+        self.visit.end(Ending::Fault(label));
+        self.visit.finish();
+        Err(BrokenOff)
     }
 }
 
-fn of_status(
-    status: u16,
-    headers: &std::collections::BTreeMap<String, String>,
-    body: Option<String>,
-) -> Refusal {
+fn of_status(status: u16, headers: &BTreeMap<String, String>, body: Option<String>) -> Refusal {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut refusal = Refusal::of_status(status);
     if let Some(body) = body {
         refusal.body = body;
     }
-    let sendable =
-        |(name, value): (&String, &String)| Some((name.parse().ok()?, value.parse().ok()?));
-    refusal.headers.extend(headers.iter().filter_map(sendable));
+    refusal.headers.extend(sendable(headers));
     refusal
+}
+
+fn sendable(
+    headers: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + '_ {
+    let headers = headers.iter();
+    headers.filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
 }
