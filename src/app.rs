@@ -242,7 +242,7 @@ impl Parts {
                 .map(|served| (served.pool.model().clone(), Arc::clone(served)))
                 .collect(),
             clients: self.plan.clients.clone(),
-            bounds: self.plan.bounds,
+            bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
             reveal: self.plan.reveal,
@@ -326,7 +326,11 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 group: groups.next().unwrap_or_default(),
             }
         };
-        Arc::new(Served::new(Pool::new(model.clone()), plan.bounds, target))
+        Arc::new(Served::new(
+            Pool::new(model.clone()),
+            plan.bounds.clone(),
+            target,
+        ))
     });
     served.collect()
 }

@@ -12,6 +12,7 @@ mod own;
 mod raw;
 mod readme;
 mod refusals;
+mod renewing;
 mod secrets;
 mod streams;
 mod tls;
