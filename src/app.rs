@@ -329,7 +329,7 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         };
         Arc::new(Served::new(
             Pool::new(model.clone()),
-            plan.bounds.clone(),
+            plan.bounds.with(model.timeouts),
             target,
         ))
     });

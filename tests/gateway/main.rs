@@ -6,6 +6,7 @@ mod bodies;
 mod choosing;
 mod failing;
 mod house;
+mod moving_on;
 mod noise;
 mod operating;
 mod own;
