@@ -5,11 +5,13 @@
 mod bodies;
 mod choosing;
 mod failing;
+mod holding;
 mod house;
 mod moving_on;
 mod noise;
 mod operating;
 mod own;
+mod puppet;
 mod raw;
 mod readme;
 mod refusals;

@@ -33,7 +33,7 @@ async fn ask(house: &House, http: &Client, path: &str, body: &Value) -> Response
     response
 }
 
-fn over_each_protocol() -> [Client; 2] {
+pub(crate) fn over_each_protocol() -> [Client; 2] {
     [
         client(),
         client_builder().http2_prior_knowledge().build().unwrap(),
