@@ -1,6 +1,6 @@
 //! The commit point: what is held moves on, what is out ends truthfully, and a quiet stream is kept alive.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use forebay::simulator::{ErrorForm, ErrorType, FaultKind, StreamError, Wording};
 use futures_util::StreamExt;
@@ -231,12 +231,7 @@ async fn nothing_goes_out_before_the_first_output_and_then_all_of_it() {
 async fn the_head_goes_out_at_the_bound_and_what_follows_is_judged_then() {
     for http in over_each_protocol() {
         let (puppet, house) = Puppet::house("failover: { hold: 50ms }").await;
-        for (end, outcome) in [
-            ("well", "served"),
-            ("an error", "fault_status"),
-            ("nothing", "fault_broken"),
-            ("a death", "fault_broken"),
-        ] {
+        for end in ["well", "an error", "nothing", "a death"] {
             let response = asking(&house, &http);
             let mut call = puppet.call().await;
             call.send(STREAM).await;
@@ -258,12 +253,8 @@ async fn the_head_goes_out_at_the_bound_and_what_follows_is_judged_then() {
             }
             let (text, broken) = rest(response).await;
             assert_eq!(broken, end != "well", "{end}");
-            let told = text.matches("\"server_error\"").count();
+            let told = text.matches("\"type\":\"server_error\"").count();
             assert_eq!(told, usize::from(end != "well"), "{end}: {text}");
-            let count = house.log(1).await.len();
-            let log = house.log(count).await;
-            let line = log.last().unwrap();
-            let _ = (line, outcome);
         }
         let log = house.log(4).await;
         let expected = [
@@ -326,13 +317,16 @@ async fn what_can_not_be_read_passes_unchanged() {
         for body in &bodies {
             let (puppet, house) = Puppet::house("").await;
             let response = asking(&house, &http);
-            let mut call = puppet.call().await;
-            call.send(STREAM).await;
-            for piece in body.chunks(100_000) {
-                call.chunk(piece).await;
-            }
-            call.end().await;
+            let (mut call, sent) = (puppet.call().await, body.clone());
+            let sending = tokio::spawn(async move {
+                call.send(STREAM).await;
+                for piece in sent.chunks(100_000) {
+                    call.chunk(piece).await;
+                }
+                call.end().await;
+            });
             let got = response.await.unwrap().bytes().await.unwrap();
+            sending.await.unwrap();
             assert!(got == body[..], "{} of {} bytes", got.len(), body.len());
         }
     }
@@ -456,7 +450,7 @@ async fn quiet_stream(call: &mut Call, response: &mut Response, form: &str) -> S
             text += &next(response).await;
         }
         if !ends_event {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
     text
@@ -514,10 +508,15 @@ async fn a_large_stream_to_a_slow_client_stays_whole_between_keepalives() {
         let body = sent.clone();
         let sending = tokio::spawn(async move {
             call.send(STREAM).await;
-            for (i, piece) in body.as_bytes().chunks(10_007).enumerate() {
-                call.chunk(piece).await;
-                if i % 16 == 0 {
-                    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            for (i, event) in body.split_inclusive("\n\n").enumerate() {
+                // Some events come in two pieces, some several in one.
+                let (one, other) = event.split_at(event.len() * (i % 3) / 2);
+                call.chunk(one).await;
+                if !other.is_empty() {
+                    call.chunk(other).await;
+                }
+                if i % 8 == 0 {
+                    tokio::time::sleep(Duration::from_millis(3)).await;
                 }
             }
             call.end().await;
@@ -525,8 +524,8 @@ async fn a_large_stream_to_a_slow_client_stays_whole_between_keepalives() {
         let (mut text, mut stream) = (Vec::new(), response.await.unwrap().bytes_stream());
         while let Some(piece) = stream.next().await {
             text.extend_from_slice(&piece.unwrap());
-            if text.len() % 13 == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            if text.len() % 5 == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
         sending.await.unwrap();

@@ -95,9 +95,12 @@ impl Call {
         let _ = self.0.write_all(bytes.as_ref()).await;
     }
 
-    /// Sends this as one chunk of a body.
+    /// Sends this as one chunk of a body; nothing if it is empty, since that would end the body.
     pub(crate) async fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
+        if bytes.is_empty() {
+            return;
+        }
         let head = format!("{:x}\r\n", bytes.len());
         self.send([head.as_bytes(), bytes, b"\r\n"].concat()).await;
     }
