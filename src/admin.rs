@@ -152,8 +152,9 @@ fn pool_status(pool: &Pool, now: Instant) -> Value {
 
 fn deployment_status(member: &Member, now: Instant) -> Value {
     let deployment = member.deployment();
-    let state = match member.state() {
+    let state = match member.state(now) {
         State::Closed => "closed",
+        State::Ramping { .. } => "ramping",
         State::Open { .. } => "open",
         State::Trial { .. } => "trial",
     };
@@ -176,11 +177,11 @@ fn deployment_status(member: &Member, now: Instant) -> Value {
 
 /// How long until it may be tried again; `None` where it may be now, or is being tried.
 fn pause(member: &Member, now: Instant) -> Option<Duration> {
-    match member.state() {
+    match member.state(now) {
         State::Open { until, .. } => until
             .checked_duration_since(now)
             .filter(|pause| !pause.is_zero()),
-        State::Closed | State::Trial { .. } => None,
+        State::Closed | State::Ramping { .. } | State::Trial { .. } => None,
     }
 }
 

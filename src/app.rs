@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::{
     admin::{Admin, IdentityState, Phase},
     config::{Listener, Plan},
-    domain::{deployment::Deployment, pool::Pool},
+    domain::{breaker::Settings, deployment::Deployment, pool::Pool},
     identity::{Credential, Identities, IdentitiesError},
     proxy::{
         Gateway,
@@ -326,7 +326,8 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 group: groups.next().unwrap_or_default(),
             }
         };
-        Arc::new(Served::new(Pool::new(model.clone()), plan.bounds, target))
+        let pool = Pool::new(model.clone(), Settings::default());
+        Arc::new(Served::new(pool, plan.bounds, target))
     });
     served.collect()
 }

@@ -146,7 +146,7 @@ impl Exchange {
             status: current.status,
             took: now.saturating_duration_since(current.started),
         });
-        if let Some(transition) = current.attempt.judge(outcome, now) {
+        if let Some(transition) = current.attempt.judge(outcome, now, fastrand::u64(..)) {
             admitted.served.announce(&current.attempt, transition, now);
         }
     }

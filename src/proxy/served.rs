@@ -62,9 +62,9 @@ impl Served {
         let deployment = attempt.deployment();
         let (instance, name) = (&deployment.instance.name, &deployment.name);
         match transition {
-            Transition::Opened { until } => {
+            Transition::Opened { until, cause } => {
                 let pause = until.saturating_duration_since(now);
-                tracing::warn!(model = %self.pool.model(), %instance, deployment = %name, ?pause, "deployment paused by its own word");
+                tracing::warn!(model = %self.pool.model(), %instance, deployment = %name, ?pause, ?cause, "deployment paused");
             }
             Transition::Closed => {
                 tracing::info!(model = %self.pool.model(), %instance, deployment = %name, "deployment serves again");
