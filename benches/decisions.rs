@@ -5,6 +5,7 @@ use std::{collections::HashMap, hint::black_box, sync::Arc, time::Instant, time:
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use forebay::domain::{
     ask::Ask,
+    breaker::Settings,
     client::{Client, Clients, KeyHash, Models},
     deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
     outcome::Outcome,
@@ -25,7 +26,7 @@ fn choosing(c: &mut Criterion) {
             b.iter(|| {
                 let draw = fastrand::u64(..);
                 let mut attempt = pool.choose(&[], now, draw).expect("all are ready");
-                attempt.judge(&Outcome::Served, now)
+                attempt.judge(&Outcome::Served, now, draw)
             });
         });
     }
@@ -111,12 +112,13 @@ fn pool_of(count: u32) -> Pool {
         priority: Priority::FIRST,
         weight: Weight::new(1 + number % 3).expect("it is not zero"),
     };
-    Pool::new(Model {
+    let model = Model {
         name: "gpt-4o".into(),
         version: None,
         deployments: (0..count).map(deployment).collect(),
         timeouts: Default::default(),
-    })
+    };
+    Pool::new(model, Settings::default())
 }
 
 fn clients(count: u32) -> Clients {

@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod breaker;
+pub mod budget;
 pub mod client;
 pub mod deployment;
 pub mod failover;

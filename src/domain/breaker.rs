@@ -1,18 +1,46 @@
-//! May this deployment be tried now? Closed: yes. Open: not before its time. Then one request tries it,
-//! and what comes of that one decides.
+//! May this deployment be tried now? Two clocks answer, and the later one counts.
+//!
+//! *Told* is what the deployment itself said: ready again when its wait is over, for everybody at once. *Faults* is what
+//! we saw: too many of them set it aside for a pause, then one request at a time tries it, and after its return its share
+//! grows slowly. Neither clock moves the other: one throttled request benches a deployment for its own word, no longer.
+
+mod faults;
+mod told;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
-use super::outcome::Outcome;
+use self::{faults::Faults, told::Told};
+use super::outcome::{Fault, Outcome};
 
-/// The longest a deployment is left alone, whatever it said: then one trial asks again (DESIGN.md 5).
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
-/// One deployment's state.
+/// `breaker:` in the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// So many faults among twice as many attempts, all within `window`, set a deployment aside.
+    pub faults: u32,
+    pub window: Duration,
+    /// How long the first time; doubled each time that a trial fails.
+    pub pause: Duration,
+    /// The longest a deployment is left alone, whatever it said: then one trial asks again (DESIGN.md 5).
+    pub longest_pause: Duration,
+    /// How long the share of a deployment that returned takes to grow to its whole.
+    pub ramp: Duration,
+}
+
+/// How much of its share a deployment gets at the start of its ramp.
+const FIRST_SHARE: f64 = 0.1;
+
+/// Whether requests may go to a deployment, at some moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum State {
     Closed,
-    /// Left alone until then; after it the next request is the trial.
+    /// It failed, is back, and gets this part of its share (below 1).
+    Ramping {
+        share: f64,
+    },
+    /// Left alone until then; where that is over, the next request is the trial.
     Open {
         until: Instant,
         cause: Cause,
@@ -29,206 +57,312 @@ pub enum State {
 pub enum Cause {
     /// It is at its limit.
     Throttle,
-    /// It failed, and said when to come back.
+    /// It failed: so often that it is set aside, or it said when to come back.
     Fault,
+    /// It does not take our credential.
+    Credential,
+    /// The config names what isn't there.
+    Configuration,
 }
 
-/// Leaves a deployment alone for as long as it asked.
-#[derive(Debug)]
-pub struct Breaker {
-    state: State,
+impl Cause {
+    /// The word in log, metrics and status: a closed set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttle => "throttle",
+            Self::Fault => "fault",
+            Self::Credential => "credential",
+            Self::Configuration => "configuration",
+        }
+    }
 }
 
 /// What a request was let through as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    Ordinary,
-    /// The one that finds out.
-    Trial,
+pub struct Pass {
+    trial: bool,
+    /// How often the deployment had been set aside by then.
+    era: u32,
 }
 
 /// A change that an operator wants to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
-    Opened { until: Instant },
+    Opened { until: Instant, cause: Cause },
     Closed,
 }
 
-impl Default for Breaker {
+/// From when on a deployment may be tried, if nothing else happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    Ready,
+    From(Instant),
+    /// Not before its trial has ended.
+    Unknown,
+}
+
+/// One deployment's two clocks.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: Settings,
+    told: Told,
+    faults: Faults,
+    aside: Option<Aside>,
+    /// How many trials in a row failed; the pause is doubled so often.
+    failed_trials: u32,
+    trial: bool,
+    era: u32,
+    /// Where the share started to grow; it may long be whole again.
+    ramp_since: Option<Instant>,
+}
+
+/// A deployment that failed is left alone.
+#[derive(Clone, Copy, Debug)]
+struct Aside {
+    until: Instant,
+    cause: Cause,
+}
+
+impl Default for Settings {
     fn default() -> Self {
         Self {
-            state: State::Closed,
+            faults: 5,
+            window: Duration::from_secs(30),
+            pause: Duration::from_secs(10),
+            longest_pause: Duration::from_secs(120),
+            ramp: Duration::from_secs(10),
         }
+    }
+}
+
+impl Settings {
+    /// The part of its share that a deployment gets so long after its return; 1 is all of it.
+    pub(super) fn share(&self, returned: Duration) -> f64 {
+        if returned >= self.ramp {
+            return 1.0;
+        }
+        FIRST_SHARE + (1.0 - FIRST_SHARE) * returned.as_secs_f64() / self.ramp.as_secs_f64()
+    }
+
+    /// The pause after so many failed trials, up to a tenth longer, so that many gateways don't return at once.
+    fn pause(&self, failed_trials: u32, draw: u64) -> Duration {
+        let doubled = 2_u32.saturating_pow(failed_trials);
+        let pause = self.pause.saturating_mul(doubled).min(self.longest_pause);
+        let part = draw as f64 / u64::MAX as f64;
+        (pause + (pause / 10).mul_f64(part)).min(self.longest_pause)
     }
 }
 
 impl Breaker {
-    pub fn state(&self) -> State {
-        self.state
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            told: Told::default(),
+            faults: Faults::default(),
+            aside: None,
+            failed_trials: 0,
+            trial: false,
+            era: 0,
+            ramp_since: None,
+        }
+    }
+
+    pub fn state(&self, now: Instant) -> State {
+        match self.obstacle() {
+            Some((until, cause)) if until > now => State::Open { until, cause },
+            Some((since, cause)) if self.trial => State::Trial { since, cause },
+            Some((until, cause)) if self.needs_trial() => State::Open { until, cause },
+            _ => match self.ramp_since {
+                Some(since) if self.share(since, now) < 1.0 => State::Ramping {
+                    share: self.share(since, now),
+                },
+                _ => State::Closed,
+            },
+        }
     }
 
     pub fn is_ready(&self, now: Instant) -> bool {
-        match self.state {
-            State::Closed => true,
-            State::Open { until, .. } => until <= now,
-            State::Trial { .. } => false,
+        match self.readiness() {
+            Readiness::Ready => true,
+            Readiness::From(at) => at <= now,
+            Readiness::Unknown => false,
         }
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        match self.obstacle() {
+            _ if self.trial => Readiness::Unknown,
+            Some((until, _)) => Readiness::From(until),
+            None => Readiness::Ready,
+        }
+    }
+
+    pub(super) fn ramp_since(&self) -> Option<Instant> {
+        self.ramp_since
+    }
+
+    /// Whether its last word, over or not, was that it is at its limit, and nothing else is wrong with it.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.aside.is_none() && self.told.cause() == Some(Cause::Throttle)
     }
 
     /// Lets a request through, if one may go now.
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
-        match self.state {
-            State::Closed => Some(Pass::Ordinary),
-            State::Open { until, cause } if until <= now => {
-                self.state = State::Trial {
-                    since: until,
-                    cause,
-                };
-                Some(Pass::Trial)
+        if !self.is_ready(now) {
+            return None;
+        }
+        self.trial = self.needs_trial();
+        Some(Pass {
+            trial: self.trial,
+            era: self.era,
+        })
+    }
+
+    /// Takes in how an attempt ended that was let through by `pass`. `draw` spreads the pauses.
+    pub fn note(
+        &mut self,
+        pass: Pass,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        if says_nothing(outcome) {
+            self.give_back(pass);
+            return None;
+        }
+        if pass.trial {
+            self.trial = false;
+            self.told.tried();
+        }
+        // An answer to a request from before it was set aside says nothing new, but for the deployment's own word.
+        let current = pass.era == self.era;
+        match outcome {
+            Outcome::Throttled { wait } => {
+                let returns = now + (*wait).min(self.settings.longest_pause);
+                let closed = current && pass.trial && self.close(returns);
+                self.tell(*wait, Cause::Throttle, now)
+                    .or(closed.then_some(Transition::Closed))
             }
-            State::Open { .. } | State::Trial { .. } => None,
+            Outcome::Faulted { wait, .. } => {
+                let told = wait.and_then(|wait| self.tell(wait, Cause::Fault, now));
+                let trips = current && (pass.trial || self.faults.add(&self.settings, now));
+                if trips {
+                    return Some(self.set_aside(pass, Cause::Fault, now, draw));
+                }
+                told
+            }
+            Outcome::IdentityRejected if current => {
+                Some(self.set_aside(pass, Cause::Credential, now, draw))
+            }
+            Outcome::NotDeployed if current => {
+                Some(self.set_aside(pass, Cause::Configuration, now, draw))
+            }
+            Outcome::IdentityRejected | Outcome::NotDeployed => None,
+            _ => self.worked(pass, current, now),
         }
     }
 
-    /// Takes in how an attempt ended that was let through as `pass`.
-    pub fn note(&mut self, pass: Pass, outcome: &Outcome, now: Instant) -> Option<Transition> {
-        let wait = match outcome {
-            Outcome::Throttled { wait } => Some((*wait, Cause::Throttle)),
-            Outcome::Faulted { wait, .. } => wait.map(|wait| (wait, Cause::Fault)),
-            Outcome::ClientLeft => {
-                self.give_back(pass);
-                return None;
-            }
-            _ => None,
+    /// Takes in that an answer which began well ended otherwise.
+    pub fn amend(
+        &mut self,
+        pass: Pass,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        let ordinary = Pass {
+            trial: false,
+            ..pass
         };
-        match (wait, self.state) {
-            (Some((wait, cause)), state) => self.open(state, now + wait.min(LONGEST_PAUSE), cause),
-            (None, State::Trial { .. }) if pass == Pass::Trial => {
-                self.state = State::Closed;
-                Some(Transition::Closed)
-            }
-            // An answer to a request from before the pause says nothing new.
-            (None, _) => None,
-        }
+        self.note(ordinary, outcome, now, draw)
     }
 
     /// A trial that found nothing out leaves its place to the next request.
     pub fn give_back(&mut self, pass: Pass) {
-        if let (Pass::Trial, State::Trial { since, cause }) = (pass, self.state) {
-            self.state = State::Open {
-                until: since,
-                cause,
-            };
+        self.trial &= !pass.trial;
+    }
+
+    /// Takes in that the deployment wants to be left alone for so long.
+    pub(super) fn tell(
+        &mut self,
+        wait: Duration,
+        cause: Cause,
+        now: Instant,
+    ) -> Option<Transition> {
+        let before = self.obstacle().filter(|(until, _)| *until > now);
+        self.told
+            .hear(wait, cause, self.settings.longest_pause, now);
+        let (until, cause) = self.obstacle().filter(|(until, _)| *until > now)?;
+        // Many answers on their way say the same; one line in the log is enough.
+        before
+            .is_none()
+            .then_some(Transition::Opened { until, cause })
+    }
+
+    fn worked(&mut self, pass: Pass, current: bool, now: Instant) -> Option<Transition> {
+        let mut closed = self.told.end(now);
+        if current && pass.trial {
+            closed |= self.close(now);
+        } else if current {
+            self.faults.pass_by();
+        }
+        (closed && self.aside.is_none()).then_some(Transition::Closed)
+    }
+
+    fn set_aside(&mut self, pass: Pass, cause: Cause, now: Instant, draw: u64) -> Transition {
+        self.failed_trials = if pass.trial && self.aside.is_some() {
+            self.failed_trials.saturating_add(1)
+        } else {
+            0
+        };
+        let until = now + self.settings.pause(self.failed_trials, draw);
+        self.aside = Some(Aside { until, cause });
+        self.era = self.era.wrapping_add(1);
+        self.faults = Faults::default();
+        self.ramp_since = None;
+        let (until, cause) = self.obstacle().unwrap_or((until, cause));
+        Transition::Opened { until, cause }
+    }
+
+    /// Ends what its faults began; whether there was something to end.
+    fn close(&mut self, returns: Instant) -> bool {
+        let Some(aside) = self.aside.take() else {
+            return false;
+        };
+        self.failed_trials = 0;
+        if aside.cause == Cause::Fault && !self.settings.ramp.is_zero() {
+            self.ramp_since = Some(returns);
+        }
+        true
+    }
+
+    /// What stands, or last stood, in the way: the later of the clocks, over or not.
+    fn obstacle(&self) -> Option<(Instant, Cause)> {
+        let aside = self.aside.map(|aside| (aside.until, aside.cause));
+        let told = self.told.until();
+        match (aside, told) {
+            (Some(aside), Some(told)) if told.0 > aside.0 => Some(told),
+            (aside, told) => aside.or(told),
         }
     }
 
-    /// A later, shorter word never shortens a longer one.
-    fn open(&mut self, state: State, until: Instant, cause: Cause) -> Option<Transition> {
-        match state {
-            State::Open { until: said, .. } if said >= until => None,
-            _ => {
-                self.state = State::Open { until, cause };
-                Some(Transition::Opened { until })
-            }
-        }
+    fn needs_trial(&self) -> bool {
+        self.aside.is_some() || self.told.is_cut()
+    }
+
+    fn share(&self, since: Instant, now: Instant) -> f64 {
+        self.settings.share(now.saturating_duration_since(since))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{super::outcome::Fault, *};
-
-    fn throttled(seconds: u64) -> Outcome {
-        Outcome::Throttled {
-            wait: Duration::from_secs(seconds),
+/// Outcomes that don't come from the deployment.
+fn says_nothing(outcome: &Outcome) -> bool {
+    let no_token = matches!(
+        outcome,
+        Outcome::Faulted {
+            fault: Fault::Credential,
+            ..
         }
-    }
-
-    fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_throttled_deployment_is_left_alone_until_its_time_and_then_tried_by_one() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        assert_eq!(
-            breaker.note(Pass::Ordinary, &throttled(7), t),
-            Some(Transition::Opened { until: t + secs(7) })
-        );
-        assert_eq!(breaker.pass(t + secs(6)), None);
-        assert_eq!(breaker.pass(t + secs(7)), Some(Pass::Trial));
-        assert_eq!(breaker.pass(t + secs(7)), None);
-        assert_eq!(
-            breaker.note(Pass::Trial, &Outcome::Served, t + secs(8)),
-            Some(Transition::Closed)
-        );
-        assert_eq!(breaker.pass(t + secs(8)), Some(Pass::Ordinary));
-    }
-
-    #[test]
-    fn waits_extend_and_never_shorten() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(10), t);
-        assert_eq!(
-            breaker.note(Pass::Ordinary, &throttled(2), t + secs(1)),
-            None
-        );
-        assert_eq!(
-            breaker.state(),
-            State::Open {
-                until: t + secs(10),
-                cause: Cause::Throttle,
-            }
-        );
-        breaker.note(Pass::Ordinary, &throttled(20), t + secs(1));
-        assert_eq!(
-            breaker.state(),
-            State::Open {
-                until: t + secs(21),
-                cause: Cause::Throttle,
-            }
-        );
-    }
-
-    #[test]
-    fn an_answer_from_before_the_pause_does_not_end_it() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(10), t);
-        assert_eq!(breaker.note(Pass::Ordinary, &Outcome::Served, t), None);
-        assert!(!breaker.is_ready(t + secs(9)));
-    }
-
-    #[test]
-    fn no_word_closes_longer_than_the_longest_pause() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(86_400), t);
-        assert!(
-            !breaker.is_ready(t + LONGEST_PAUSE - secs(1)) && breaker.is_ready(t + LONGEST_PAUSE)
-        );
-    }
-
-    #[test]
-    fn a_trial_that_found_nothing_out_is_given_back() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(1), t);
-        let pass = breaker.pass(t + secs(1)).unwrap();
-        breaker.note(pass, &Outcome::ClientLeft, t + secs(2));
-        assert_eq!(breaker.pass(t + secs(2)), Some(Pass::Trial));
-    }
-
-    #[test]
-    fn a_fault_closes_a_deployment_only_if_it_said_when_to_come_back() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        assert_eq!(
-            breaker.note(Pass::Ordinary, &Outcome::fault(Fault::Reset), t),
-            None
-        );
-        assert!(breaker.is_ready(t));
-        let told = Outcome::Faulted {
-            fault: Fault::Status,
-            wait: Some(secs(3)),
-        };
-        assert!(breaker.note(Pass::Ordinary, &told, t).is_some());
-        assert!(!breaker.is_ready(t + secs(2)));
-    }
+    );
+    no_token || *outcome == Outcome::ClientLeft
 }

@@ -193,9 +193,10 @@ impl Exchange {
     pub(super) fn tell_pool(&mut self, outcome: &Outcome, now: Instant) {
         if let Some(admitted) = self.admitted()
             && let Some(current) = &mut admitted.current
-            && let Some(transition) = current.attempt.judge(outcome, now)
+            && let Some(transition) = current.attempt.judge(outcome, now, fastrand::u64(..))
         {
-            admitted.served.announce(&current.attempt, transition, now);
+            let deployment = current.attempt.deployment();
+            admitted.served.announce(deployment, transition, now);
         }
     }
 
