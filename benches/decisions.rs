@@ -116,6 +116,7 @@ fn pool_of(count: u32) -> Pool {
         name: "gpt-4o".into(),
         version: None,
         deployments: (0..count).map(deployment).collect(),
+        timeouts: Default::default(),
     };
     Pool::new(model, Settings::default())
 }

@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::{
     admin::{Admin, IdentityState, Phase},
     config::{Listener, Plan},
-    domain::{breaker::Settings, deployment::Deployment, pool::Pool},
+    domain::{budget::Budget, deployment::Deployment, pool::Pool},
     identity::{Credential, Identities, IdentitiesError},
     proxy::{
         Gateway,
@@ -242,7 +242,7 @@ impl Parts {
                 .map(|served| (served.pool.model().clone(), Arc::clone(served)))
                 .collect(),
             clients: self.plan.clients.clone(),
-            bounds: self.plan.bounds,
+            bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
             reveal: self.plan.reveal,
@@ -326,8 +326,9 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 group: groups.next().unwrap_or_default(),
             }
         };
-        let pool = Pool::new(model.clone(), Settings::default());
-        Arc::new(Served::new(pool, plan.bounds, target))
+        let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
+        let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
+        Arc::new(Served::new(pool, plan.bounds.with(model.timeouts), target))
     });
     served.collect()
 }

@@ -17,3 +17,4 @@ pub mod pool;
 pub mod refusal;
 pub mod route;
 pub mod secret;
+pub mod wait;

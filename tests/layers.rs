@@ -1,6 +1,6 @@
 //! Who may use whom: reads the sources and names every arrow between rooms that the house does not have.
 //!
-//! `main → demo → app → {config, proxy, probe, admin, telemetry, identity, entra, simulator} → domain`, each may use all to
+//! `main → {explain, demo → app} → {config, proxy, probe, admin, telemetry, identity, entra, simulator} → domain`, each may use all to
 //! its right; beside it `proxy → identity, entra, telemetry`, `probe → identity`, `admin → telemetry`. The simulator
 //! uses nothing of the crate, only `proxy` and `app` know Pingora, and `domain` takes no more from outside than words
 //! and pure functions: neither sockets nor a clock nor async.
@@ -11,11 +11,12 @@ use std::{
 };
 
 /// The rooms, and the other rooms each may use.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("lib", EVERY_ROOM),
     ("main", EVERY_ROOM),
     ("demo", EVERY_ROOM),
     ("app", EVERY_ROOM),
+    ("explain", &["config", "domain"]),
     ("config", &["domain"]),
     ("proxy", &["domain", "identity", "entra", "telemetry"]),
     ("probe", &["domain", "identity"]),
@@ -30,6 +31,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
 const EVERY_ROOM: &[&str] = &[
     "demo",
     "app",
+    "explain",
     "config",
     "proxy",
     "probe",
@@ -42,7 +44,7 @@ const EVERY_ROOM: &[&str] = &[
 ];
 
 /// What `domain` may take from outside, beside `std`.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 14] = [
     "http",
     "bytes",
     "serde",
@@ -55,6 +57,7 @@ const WORDS: [&str; 13] = [
     "memchr",
     "percent_encoding",
     "httpdate",
+    "humantime",
     "parking_lot",
 ];
 

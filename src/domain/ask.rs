@@ -21,6 +21,9 @@ pub struct Ask {
     pub model: Option<String>,
     /// Whether a stream of events is asked for.
     pub stream: bool,
+    /// Whether it sets something going or adds to something that would be there twice if it were done twice: a
+    /// response in the background, a conversation.
+    pub acts: bool,
     place: Place,
 }
 
@@ -63,6 +66,7 @@ impl Ask {
         Self {
             model: None,
             stream: false,
+            acts: false,
             place: Place::Nowhere,
         }
     }
@@ -113,6 +117,10 @@ struct Members<'a> {
     model: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "is_true")]
     stream: bool,
+    #[serde(default, deserialize_with = "is_true")]
+    background: bool,
+    #[serde(borrow, default)]
+    conversation: Option<&'a RawValue>,
 }
 
 /// `true` and nothing else: what `stream` holds otherwise is for the deployment to judge.
@@ -146,6 +154,7 @@ fn read_json(body: &[u8]) -> Result<Ask, Refusal> {
     Ok(Ask {
         model,
         stream: members.stream,
+        acts: members.background || members.conversation.is_some(),
         place: Place::Json {
             value,
             start,
@@ -262,6 +271,7 @@ fn read_multipart(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
     Ok(Ask {
         model,
         stream,
+        acts: false,
         place: Place::Multipart {
             value,
             boundary: boundary.to_owned(),

@@ -18,9 +18,9 @@ use super::{
 use crate::domain::{
     ask::Ask,
     client::{Client, Clients},
-    failover::Progress,
+    failover::{Progress, Repeat},
     refusal::Refusal,
-    route::{Call, Route, route},
+    route::{Call, Operation, Route, route},
 };
 
 /// What becomes of a request at the door.
@@ -122,7 +122,11 @@ async fn understand(
         )?,
     };
     exchange.model = Some(served.pool.model().clone());
-    let (progress, now) = (Progress::new(exchange.arrived), Instant::now());
+    let repeat = match ask.acts && call.operation == Operation::Responses {
+        true => Repeat::Acts,
+        false => Repeat::Harmless,
+    };
+    let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
     if !served.pool.is_ready(now) {
         // Said here, and not once an attempt was begun, the client's connection stays usable.
         let exhausted = served.pool.exhausted(&[], now);
@@ -171,6 +175,7 @@ fn health(is_well: bool) -> Reply {
         status,
         body: json!({"status": "unavailable"}),
         retry_after: None,
+        should_retry: None,
         no_store: true,
     }
 }

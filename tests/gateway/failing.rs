@@ -154,12 +154,12 @@ async fn the_first_priority_is_tried_again_soon_after_its_time_and_alone_until_t
         let server = served_by(&house.chat().await);
         if server == "ptu" {
             let late = Instant::now().saturating_duration_since(until);
-            assert!(late < Duration::from_secs(1), "{late:?} after its time");
+            assert!(late < Duration::from_secs(10), "{late:?} after its time");
             break;
         }
         // Asked before its time it would have been throttled again, and counted.
         assert!(
-            asked_at < until + Duration::from_secs(1),
+            asked_at < until + Duration::from_secs(10),
             "never tried again"
         );
         assert_eq!(house.asked("ptu"), 1);

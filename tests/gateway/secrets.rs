@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
-use forebay::simulator::{self, Config, FaultKind, TokenFault};
+use forebay::simulator::{self, Config, ErrorType, FaultKind, StreamError, TokenFault};
 use reqwest::Response;
 
 use crate::{
@@ -150,10 +150,7 @@ async fn everything(house: &House) -> String {
         FaultKind::Hang {},
         FaultKind::ResetMidStream { after_events: 2 },
         FaultKind::CloseMidStream { after_events: 2 },
-        FaultKind::StreamError {
-            after_events: 1,
-            event: None,
-        },
+        FaultKind::StreamError(StreamError::of(ErrorType::TooManyRequests, 1)),
     ] {
         for instance in ["tokens", "keys"] {
             house.fault(instance, fault.clone());

@@ -1,16 +1,19 @@
 //! `server:`, `failover:`, `drain:`, `log:`: numbers with defaults.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use crate::{
     config::{
-        plan::{Drain, Log, Server},
+        plan::{Drain, Log, RetryBudget, Server},
         problem::Placed,
         raw,
-        read::Reader,
+        read::{List, Reader},
         value::{Size, Span},
     },
-    domain::deployment::Bounds,
+    domain::{
+        breaker::Settings,
+        deployment::{Bounds, Timeouts},
+    },
 };
 
 pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Server {
@@ -40,8 +43,79 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
         );
         span(raw.idle_timeout, &mut bounds.idle_timeout, reader);
         size(raw.max_body, &mut bounds.max_body, reader);
+        bounds.more_statuses = statuses(raw.more_statuses, reader);
     }
     bounds
+}
+
+pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Settings {
+    let mut settings = Settings::default();
+    let Some(raw) = raw else { return settings };
+    count(raw.faults, 1000, &mut settings.faults, reader);
+    span(raw.window, &mut settings.window, reader);
+    let pause = raw.pause.as_ref().map(|pause| pause.place);
+    span(raw.pause, &mut settings.pause, reader);
+    span(raw.longest_pause, &mut settings.longest_pause, reader);
+    settings.ramp = raw.ramp.map_or(settings.ramp, |ramp| ramp.0);
+    if let Some(place) = pause.filter(|_| settings.pause > settings.longest_pause) {
+        reader.problem(
+            place,
+            "this is longer than `longest_pause`; write less here or more there",
+        );
+    }
+    settings
+}
+
+pub(super) fn retry_budget(
+    raw: Option<raw::RetryBudget>,
+    reader: &mut Reader<'_>,
+) -> RetryBudget {
+    let (share, floor) = raw.map_or((None, None), |raw| (raw.share, raw.floor));
+    let mut budget = RetryBudget {
+        share: share.map_or(0.2, |share| share.0),
+        floor: 10,
+    };
+    if let Some(raw) = floor {
+        let number = u32::try_from(raw.value).ok().filter(|number| *number <= 1_000_000);
+        let number = number.ok_or("this is a number from 0 to 1000000");
+        budget.floor = reader.take(raw.place, number).unwrap_or(budget.floor);
+    }
+    budget
+}
+
+/// A model's own timeouts.
+pub(super) fn timeouts(
+    connect: Option<Placed<Span>>,
+    first_byte: Option<Placed<Span>>,
+    reader: &mut Reader<'_>,
+) -> Timeouts {
+    let mut own = |raw: Option<Placed<Span>>| {
+        let mut time = Duration::ZERO;
+        span(raw, &mut time, reader);
+        (!time.is_zero()).then_some(time)
+    };
+    Timeouts {
+        connect: own(connect),
+        first_byte: own(first_byte),
+    }
+}
+
+/// Statuses that say what the caller did; the others are judged by rules of their own.
+fn statuses(raw: Option<Placed<List<Placed<i64>>>>, reader: &mut Reader<'_>) -> Arc<[u16]> {
+    let Some(raw) = raw else {
+        return Arc::default();
+    };
+    let listed = raw.value.0.into_iter().flatten();
+    let checked = listed.filter_map(|status| {
+        let fits = u16::try_from(status.value).ok().filter(|status| {
+            (400..500).contains(status) && ![401, 403, 408, 424, 429].contains(status)
+        });
+        reader.take(
+            status.place,
+            fits.ok_or("write a status from 400 to 499; after 401, 403, 408, 424, 429 and 5xx another deployment is asked anyway"),
+        )
+    });
+    checked.collect()
 }
 
 pub(super) fn drain(raw: Option<raw::Drain>) -> Drain {

@@ -47,6 +47,7 @@ pub(crate) fn pool_with(members: &[(&str, u32, u32)], settings: Settings) -> Arc
         name: "gpt-4o".into(),
         version: None,
         deployments: deployments.collect(),
+        timeouts: Default::default(),
     };
     Arc::new(Pool::new(model, settings))
 }
