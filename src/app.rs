@@ -245,6 +245,7 @@ impl Parts {
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
+            stream_keepalive: self.plan.server.stream_keepalive,
             reveal: self.plan.reveal,
             metrics: Arc::clone(&self.metrics),
             access_log: Arc::clone(&self.access_log),

@@ -12,6 +12,7 @@ pub mod deployment;
 pub mod failover;
 pub mod identity;
 pub mod name;
+pub mod opening;
 pub mod outcome;
 pub mod pool;
 pub mod refusal;

@@ -54,6 +54,8 @@ pub struct Server {
     pub max_headers: usize,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
+    /// How long a stream may be quiet before something is written into it; `None`: for ever.
+    pub stream_keepalive: Option<Duration>,
 }
 
 /// `failover.retry_budget:`

@@ -235,8 +235,10 @@ section! {
         /// For a request's body to arrive.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
+        /// How long a stream may be quiet before a comment is written into it; for ever unless given.
+        stream_keepalive: Option<Placed<Span>>,
     }
-    later "header_timeout", "stream_keepalive"
+    later "header_timeout"
 }
 
 section! {
@@ -257,6 +259,9 @@ section! {
         /// Between two bytes of an answer.
         #[schemars(extend("default" = "5m"))]
         idle_timeout: Option<Placed<Span>>,
+        /// How long a stream is held for its first output: from then on no other deployment can take its place.
+        #[schemars(extend("default" = "10s"))]
+        hold: Option<Placed<Span>>,
         /// The largest request body.
         #[schemars(extend("default" = "32MiB"))]
         max_body: Option<Placed<Size>>,
@@ -266,7 +271,7 @@ section! {
         /// Bounds the moves after faults that don't help, so that a failure of all deployments does not multiply the load.
         retry_budget: Option<RetryBudget>,
     }
-    later "body_memory", "stream_keepalive"
+    later "body_memory"
 }
 
 section! {

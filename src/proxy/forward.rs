@@ -157,6 +157,8 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     let step = progress.after(outcome, &served.bounds, budget_left, now);
     if step != Step::Deliver {
         admitted.current = None;
+        // What had come of an answer that was held.
+        exchange.response_bytes = 0;
         exchange.start_clock();
     }
     step

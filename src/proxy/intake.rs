@@ -13,7 +13,7 @@ use super::{
     exchange::{Admitted, Exchange},
     reply::Reply,
     served::Served,
-    session::Relay,
+    session::{Keepalive, Relay},
 };
 use crate::domain::{
     ask::Ask,
@@ -140,9 +140,16 @@ async fn understand(
         ask,
         body,
         progress,
-        relay: Arc::new(Relay::default()),
+        relay: Arc::new(Relay::new(keepalive(gateway, call.operation, head))),
         current: None,
     })))
+}
+
+/// How the answer is kept alive if it is a stream that falls quiet.
+fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> Option<Keepalive> {
+    let agent = head.headers.get(header::USER_AGENT);
+    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
+    Keepalive::of(gateway.stream_keepalive?, operation, agent)
 }
 
 /// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.

@@ -256,8 +256,9 @@ async fn a_pooled_connection_that_was_closed_meanwhile_is_nobodys_fault() {
     assert_eq!(house.chat().await.status(), 200);
     house.switch("only", "down").await;
     house.switch("only", "up").await;
-    assert_eq!(house.chat().await.status(), 200);
+    let answer = house.chat().await;
     let log = house.log(2).await;
+    assert_eq!(answer.status(), 200, "{}", log[1]);
     assert_eq!(
         log[1]["attempts"].as_array().unwrap().len(),
         1,

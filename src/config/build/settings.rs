@@ -21,11 +21,15 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         threads: thread::available_parallelism().map_or(1, usize::from),
         max_headers: 32 << 10,
         body_timeout: Duration::from_secs(60),
+        stream_keepalive: None,
     };
     if let Some(raw) = raw {
         count(raw.threads, 1024, &mut server.threads, reader);
         size(raw.max_headers, &mut server.max_headers, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
+        let mut keepalive = Duration::ZERO;
+        span(raw.stream_keepalive, &mut keepalive, reader);
+        server.stream_keepalive = (!keepalive.is_zero()).then_some(keepalive);
     }
     server
 }
@@ -42,6 +46,7 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
             reader,
         );
         span(raw.idle_timeout, &mut bounds.idle_timeout, reader);
+        span(raw.hold, &mut bounds.hold, reader);
         size(raw.max_body, &mut bounds.max_body, reader);
         bounds.more_statuses = statuses(raw.more_statuses, reader);
     }
