@@ -37,7 +37,9 @@ pub(super) fn plan(
         models: models.into_values(),
         clients: clients?,
         retry_budget: settings::retry_budget(
-            raw.failover.as_mut().and_then(|failover| failover.retry_budget.take()),
+            raw.failover
+                .as_mut()
+                .and_then(|failover| failover.retry_budget.take()),
             reader,
         ),
         bounds: settings::bounds(raw.failover, reader),

@@ -185,8 +185,9 @@ impl Breaker {
         }
     }
 
+    /// Where its share started to grow. A trial is one request in any case, and needs no smaller share.
     pub(super) fn ramp_since(&self) -> Option<Instant> {
-        self.ramp_since
+        self.ramp_since.filter(|_| !self.needs_trial())
     }
 
     /// Whether its last word, over or not, was that it is at its limit, and nothing else is wrong with it.

@@ -66,17 +66,16 @@ pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Set
     settings
 }
 
-pub(super) fn retry_budget(
-    raw: Option<raw::RetryBudget>,
-    reader: &mut Reader<'_>,
-) -> RetryBudget {
+pub(super) fn retry_budget(raw: Option<raw::RetryBudget>, reader: &mut Reader<'_>) -> RetryBudget {
     let (share, floor) = raw.map_or((None, None), |raw| (raw.share, raw.floor));
     let mut budget = RetryBudget {
         share: share.map_or(0.2, |share| share.0),
         floor: 10,
     };
     if let Some(raw) = floor {
-        let number = u32::try_from(raw.value).ok().filter(|number| *number <= 1_000_000);
+        let number = u32::try_from(raw.value)
+            .ok()
+            .filter(|number| *number <= 1_000_000);
         let number = number.ok_or("this is a number from 0 to 1000000");
         budget.floor = reader.take(raw.place, number).unwrap_or(budget.floor);
     }
