@@ -328,7 +328,8 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         };
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
         let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
-        Arc::new(Served::new(pool, plan.bounds.with(model.timeouts), target))
+        let bounds = plan.bounds.with(model.timeouts);
+        Arc::new(Served::new(pool, bounds, target))
     });
     served.collect()
 }

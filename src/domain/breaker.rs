@@ -1,6 +1,6 @@
 //! May this deployment be tried now? Two clocks answer, and the later one counts.
 //!
-//! *Told* is what the deployment itself said: ready again when its wait is over, for everybody at once. *Faults* is what
+//! *Told* is what the deployment itself said: ready again when its wait is over, one request a moment ahead. *Faults* is what
 //! we saw: too many of them set it aside for a pause, then one request at a time tries it, and after its return its share
 //! grows slowly. Neither clock moves the other: one throttled request benches a deployment for its own word, no longer.
 
@@ -65,10 +65,24 @@ pub enum Cause {
     Configuration,
 }
 
+impl Cause {
+    /// The word in log, metrics and status: a closed set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttle => "throttle",
+            Self::Fault => "fault",
+            Self::Credential => "credential",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
 /// What a request was let through as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
     trial: bool,
+    /// The first after a told wait.
+    leads: bool,
     /// How often the deployment had been set aside by then.
     era: u32,
 }
@@ -157,6 +171,10 @@ impl Breaker {
 
     pub fn state(&self, now: Instant) -> State {
         match self.obstacle() {
+            _ if self.follows(now) => {
+                let (since, cause) = self.told.until().unwrap_or((now, Cause::Throttle));
+                State::Trial { since, cause }
+            }
             Some((until, cause)) if until > now => State::Open { until, cause },
             Some((since, cause)) if self.trial => State::Trial { since, cause },
             Some((until, cause)) if self.needs_trial() => State::Open { until, cause },
@@ -180,7 +198,10 @@ impl Breaker {
     pub(super) fn readiness(&self) -> Readiness {
         match self.obstacle() {
             _ if self.trial => Readiness::Unknown,
-            Some((until, _)) => Readiness::From(until),
+            Some((until, _)) => {
+                let free = self.told.free_from().map_or(until, |(free, _)| free);
+                Readiness::From(if self.needs_trial() { until } else { free })
+            }
             None => Readiness::Ready,
         }
     }
@@ -203,6 +224,21 @@ impl Breaker {
         self.trial = self.needs_trial();
         Some(Pass {
             trial: self.trial,
+            leads: !self.trial && self.told.go_ahead(now),
+            era: self.era,
+        })
+    }
+
+    /// Whether all that keeps requests back now is that one is a moment ahead of them.
+    pub(super) fn follows(&self, now: Instant) -> bool {
+        !self.needs_trial() && self.told.lead(now).is_some()
+    }
+
+    /// Lets a request through that has nowhere else to go, if it could follow in a moment anyway.
+    pub(super) fn pass_behind(&mut self, now: Instant) -> Option<Pass> {
+        self.follows(now).then_some(Pass {
+            trial: false,
+            leads: false,
             era: self.era,
         })
     }
@@ -261,6 +297,7 @@ impl Breaker {
     ) -> Option<Transition> {
         let ordinary = Pass {
             trial: false,
+            leads: false,
             ..pass
         };
         self.note(ordinary, outcome, now, draw)
@@ -269,6 +306,9 @@ impl Breaker {
     /// A trial that found nothing out leaves its place to the next request.
     pub fn give_back(&mut self, pass: Pass) {
         self.trial &= !pass.trial;
+        if pass.leads {
+            self.told.turn_back();
+        }
     }
 
     /// Takes in that the deployment wants to be left alone for so long.

@@ -119,8 +119,12 @@ impl Pool {
 
     /// Whether a request that has `tried` those could be sent somewhere else now.
     pub fn has_ready(&self, tried: &[usize], now: Instant) -> bool {
-        let (tried, now) = (Tried::of(tried), self.ready.moment(now));
-        (0..self.members.len()).any(|index| self.ready.is_ready(index, now) && !tried.has(index))
+        let (tried, at, now) = (Tried::of(tried), now, self.ready.moment(now));
+        let could = |index: usize| {
+            let follows = || self.members[index].health.lock().breaker.follows(at);
+            !tried.has(index) && (self.ready.is_ready(index, now) || follows())
+        };
+        (0..self.members.len()).any(could)
     }
 
     /// Takes the deployment to ask now, none of those `tried`. `draw` decides among equals.
@@ -133,13 +137,25 @@ impl Pool {
         let mut chance = Chance::new(draw);
         loop {
             let Some(index) = self.pick(tried, now, &mut chance) else {
-                return Err(self.exhausted(tried, now));
+                let behind = self.behind_another(tried, now);
+                return behind.ok_or_else(|| self.exhausted(tried, now));
             };
             // Another request may have taken the trial since; then there is one candidate fewer.
             if let Some(pass) = self.change(index, |health| health.breaker.pass(now)) {
                 return Ok(Attempt::new(Arc::clone(self), index, pass));
             }
         }
+    }
+
+    /// Rather than to refuse it, a request is sent right behind one that is a moment ahead.
+    fn behind_another(self: &Arc<Self>, tried: &[usize], now: Instant) -> Option<Attempt> {
+        let tried = Tried::of(tried);
+        let untried = (0..self.members.len()).filter(|index| !tried.has(*index));
+        let mut passes = untried.map(|index| {
+            let pass = self.change(index, |health| health.breaker.pass_behind(now));
+            pass.map(|pass| Attempt::new(Arc::clone(self), index, pass))
+        });
+        passes.find_map(|attempt| attempt)
     }
 
     fn pick(&self, tried: &[usize], now: Instant, chance: &mut Chance) -> Option<usize> {

@@ -195,7 +195,8 @@ impl Exchange {
             && let Some(current) = &mut admitted.current
             && let Some(transition) = current.attempt.judge(outcome, now, fastrand::u64(..))
         {
-            admitted.served.announce(&current.attempt, transition, now);
+            let deployment = current.attempt.deployment();
+            admitted.served.announce(deployment, transition, now);
         }
     }
 

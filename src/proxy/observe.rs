@@ -59,7 +59,7 @@ pub(super) fn response(
         return Ok(());
     }
     let outcome = Outcome::of_response(head.status, &head.headers, SystemTime::now());
-    read_head(exchange, head);
+    read_head(exchange, head, &outcome);
     let outcome = match is_unwanted(exchange, &outcome, head.status) {
         true => Outcome::Unwanted,
         false => outcome,
@@ -75,7 +75,7 @@ pub(super) fn response(
 }
 
 /// Takes in what the head says beside its status.
-fn read_head(exchange: &mut Exchange, head: &ResponseHeader) {
+fn read_head(exchange: &mut Exchange, head: &ResponseHeader, outcome: &Outcome) {
     let Some(admitted) = exchange.admitted() else {
         return;
     };
@@ -86,6 +86,17 @@ fn read_head(exchange: &mut Exchange, head: &ResponseHeader) {
     let metrics = &admitted.served.targets[current.attempt.index()].metrics;
     read_gauges(metrics, head);
     read_spillover(current, metrics, head);
+    if let Outcome::Throttled { wait } = outcome
+        && head.headers.contains_key(SPILLOVER_ERROR)
+    {
+        // It had tried the one it spills to: both are full.
+        let now = Instant::now();
+        if let Some((member, transition)) = current.attempt.note_both_full(*wait, now) {
+            admitted
+                .served
+                .announce(member.deployment(), transition, now);
+        }
+    }
 }
 
 /// Azure's own spillover (AZURE.md 8): who served in the deployment's place, or that its spillover deployment is full too.
@@ -95,6 +106,7 @@ fn read_spillover(current: &mut Current, metrics: &DeploymentMetrics, head: &Res
         let served_by = head.headers.get(SERVED_BY);
         let served_by = served_by.and_then(|name| name.to_str().ok());
         if let Some(name) = served_by.filter(|name| name.len() <= LONGEST_NAME) {
+            current.attempt.note_spill(name);
             current.spilled_to = Some(name.into());
         }
     }

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod choosing;
+mod explaining;
 mod failing;
 mod house;
 mod moving_on;

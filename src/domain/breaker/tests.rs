@@ -53,7 +53,7 @@ fn failed(now: Instant) -> Breaker {
 }
 
 #[test]
-fn a_throttled_deployment_is_ready_when_its_wait_is_over_for_everybody_at_once() {
+fn a_throttled_deployment_is_ready_when_its_wait_is_over_and_one_goes_a_moment_ahead() {
     let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
     let (until, cause) = (t + secs(7), Cause::Throttle);
     assert_eq!(
@@ -63,14 +63,54 @@ fn a_throttled_deployment_is_ready_when_its_wait_is_over_for_everybody_at_once()
     assert_eq!(breaker.state(t + secs(6)), open(until, cause));
     assert_eq!(breaker.pass(t + secs(6)), None);
     assert_eq!(breaker.state(until), State::Closed);
-    for _ in 0..3 {
-        assert!(breaker.pass(until).is_some_and(|pass| !pass.trial));
-    }
+    let ahead = breaker.pass(until).unwrap();
+    assert_eq!(breaker.pass(until), None);
+    let since = until;
+    assert_eq!(breaker.state(until), State::Trial { since, cause });
     assert_eq!(
-        ends(&mut breaker, &Outcome::Served, until),
+        breaker.note(ahead, &Outcome::Served, until, EVEN),
         Some(Transition::Closed)
     );
+    for _ in 0..3 {
+        assert!(breaker.pass(until).is_some());
+    }
     assert_eq!(ends(&mut breaker, &Outcome::Served, until), None);
+}
+
+#[test]
+fn the_others_follow_soon_even_while_the_first_is_still_being_answered() {
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    ends(&mut breaker, &throttled(7), t);
+    let until = t + secs(7);
+    assert!(breaker.pass(until).is_some());
+    let soon = until + told::LEAD;
+    assert_eq!(breaker.pass(soon - Duration::from_nanos(1)), None);
+    for _ in 0..3 {
+        assert!(breaker.pass(soon).is_some());
+    }
+    assert_eq!(breaker.state(soon), State::Closed);
+}
+
+#[test]
+fn a_request_with_nowhere_else_to_go_follows_at_once() {
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    ends(&mut breaker, &throttled(7), t);
+    assert_eq!(breaker.pass_behind(t + secs(6)), None);
+    let ahead = breaker.pass(t + secs(7)).unwrap();
+    assert!(breaker.pass_behind(t + secs(7)).is_some());
+    // The first one's 429 closes it for all of them.
+    breaker.note(ahead, &throttled(2), t + secs(7), EVEN);
+    assert_eq!(breaker.pass_behind(t + secs(7)), None);
+}
+
+#[test]
+fn one_that_went_ahead_and_left_is_followed_by_another() {
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    ends(&mut breaker, &throttled(7), t);
+    let until = t + secs(7);
+    assert_eq!(ends(&mut breaker, &Outcome::ClientLeft, until), None);
+    assert!(breaker.pass(until).is_some());
+    assert_eq!(breaker.pass(until), None);
 }
 
 #[test]
@@ -123,9 +163,8 @@ fn a_wait_beyond_the_longest_is_cut_and_then_one_asks_first() {
             cause: Cause::Throttle
         })
     );
-    for _ in 0..2 {
-        assert!(breaker.pass(until + secs(3)).is_some());
-    }
+    assert!(breaker.pass(until + secs(3)).is_some());
+    assert!(breaker.pass(until + secs(3) + told::LEAD).is_some());
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! What a deployment itself said: not before then. A later, shorter word never shortens, and nothing is multiplied.
+//!
+//! When the wait is over one request leads and the others follow at its first good answer, or when as much time has
+//! passed as a refusal takes to come: a deployment that is still at its limit is asked once a wait, not by a crowd, and
+//! one that isn't is not kept for the length of a whole answer.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +20,14 @@ struct Word {
     cause: Cause,
     /// It asked for longer than any deployment is left alone, so one asks again first.
     cut: bool,
+    /// It asked for time at all, so one goes ahead of the others after it.
+    leads: bool,
+    /// When that one went.
+    led: Option<Instant>,
 }
+
+/// The lead of the first request after a wait. A 429 comes within a fraction of it.
+pub(super) const LEAD: Duration = Duration::from_millis(500);
 
 impl Told {
     pub(super) fn hear(&mut self, wait: Duration, cause: Cause, longest: Duration, now: Instant) {
@@ -24,6 +35,8 @@ impl Told {
             until: now + wait.min(longest),
             cause,
             cut: wait > longest,
+            leads: !wait.is_zero(),
+            led: None,
         };
         self.word = Some(match self.word.take() {
             None => heard,
@@ -42,6 +55,39 @@ impl Told {
     /// Until when, and why; it may be over.
     pub(super) fn until(&self) -> Option<(Instant, Cause)> {
         self.word.as_ref().map(|word| (word.until, word.cause))
+    }
+
+    /// From when on everybody may go, as far as is known.
+    pub(super) fn free_from(&self) -> Option<(Instant, Cause)> {
+        let word = self.word.as_ref()?;
+        Some((word.led.map_or(word.until, |led| led + LEAD), word.cause))
+    }
+
+    /// Since when, if one request is ahead of the others now.
+    pub(super) fn lead(&self, now: Instant) -> Option<(Instant, Cause)> {
+        let word = self.word.as_ref()?;
+        word.led
+            .filter(|led| now < *led + LEAD)
+            .map(|_| (word.until, word.cause))
+    }
+
+    /// The first to go after the wait leads. Whether this one does.
+    pub(super) fn go_ahead(&mut self, now: Instant) -> bool {
+        let first = |word: &&mut Word| word.leads && word.until <= now && word.led.is_none();
+        match self.word.as_mut().filter(first) {
+            Some(word) => {
+                word.led = Some(now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The one that led found nothing out.
+    pub(super) fn turn_back(&mut self) {
+        if let Some(word) = &mut self.word {
+            word.led = None;
+        }
     }
 
     pub(super) fn cause(&self) -> Option<Cause> {

@@ -331,3 +331,22 @@ fn where_azure_spills_by_itself_its_429_stands_for_both() {
         .collect();
     assert_eq!(states, [false, false, true]);
 }
+
+#[test]
+fn right_after_a_wait_one_goes_ahead_and_only_who_has_nowhere_else_to_go_follows_at_once() {
+    let wait = Duration::from_secs(1);
+    let throttled = Outcome::Throttled { wait };
+    for (members, second) in [
+        (&[("ptu", 1, 1), ("std", 2, 1)][..], 1),
+        (&[("ptu", 1, 1)], 0),
+    ] {
+        let (pool, t) = (pool_of(members), Instant::now());
+        let mut first = pool.choose(&[], t, 0).unwrap();
+        first.judge(&throttled, t, 0);
+        let ahead = pool.choose(&[], t + wait, 0).unwrap();
+        assert_eq!(ahead.index(), 0);
+        assert!(pool.is_ready(t + wait));
+        let behind = pool.choose(&[], t + wait, 0).unwrap();
+        assert_eq!(behind.index(), second);
+    }
+}
