@@ -178,27 +178,31 @@ impl Watched {
             .collect();
         let is_ready = |index: usize| members[index].is_ready(self.now);
         let left = (0..members.len()).any(|index| !tried.contains(&index) && is_ready(index));
-        assert_eq!(self.pool.has_ready(&tried, self.now), left);
-        let Ok(attempt) = self.pool.choose(&tried, self.now, draw) else {
-            assert!(!left, "one of {states:?} was left beside {tried:?}");
-            return;
-        };
+        let could = self.pool.has_ready(&tried, self.now);
+        assert!(could || !left);
+        let chosen = self.pool.choose(&tried, self.now, draw);
+        assert_eq!(chosen.is_ok(), could, "{states:?} beside {tried:?}");
+        let Ok(attempt) = chosen else { return };
         let index = attempt.index();
         assert!(!tried.contains(&index));
         assert!(self.told[index].is_none_or(|until| until <= self.now));
-        let is_trial = match states[index] {
-            State::Closed | State::Ramping { .. } => false,
-            State::Open { until, .. } => {
-                assert!(until <= self.now);
-                true
-            }
-            State::Trial { .. } => panic!("a second one tries {index}"),
-        };
         let mut others = self
             .under_way
             .iter()
             .filter(|other| other.attempt.index() == index);
-        assert!(!(is_trial && others.any(|other| other.is_trial)));
+        let is_tried = others.any(|other| other.is_trial);
+        let is_trial = match states[index] {
+            State::Closed | State::Ramping { .. } => false,
+            State::Open { until, .. } => {
+                assert!(until <= self.now && !is_tried, "a second one tries {index}");
+                true
+            }
+            // It goes right behind one that leads after a wait, since there is nothing else.
+            State::Trial { .. } => {
+                assert!(!left && !is_tried, "a second one tries {index}");
+                false
+            }
+        };
         self.under_way.push(Running { attempt, is_trial });
     }
 
