@@ -83,9 +83,9 @@ fn acts() -> impl Strategy<Value = Act> {
     let (which, draw) = (0..32_usize, any::<u64>());
     prop_oneof![
         2 => waits().prop_map(Act::Wait),
-        6 => (any::<u8>(), any::<u8>(), draw.clone())
+        6 => (any::<u8>(), any::<u8>(), draw)
             .prop_map(|(a, b, draw)| Act::Ask { tried: a & b, draw }),
-        6 => (which.clone(), outcomes(), draw.clone())
+        6 => (which.clone(), outcomes(), draw)
             .prop_map(|(which, outcome, draw)| Act::End { which, outcome, draw }),
         1 => (which.clone(), outcomes(), draw)
             .prop_map(|(which, outcome, draw)| Act::Amend { which, outcome, draw }),
