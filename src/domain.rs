@@ -19,3 +19,6 @@ pub mod refusal;
 pub mod route;
 pub mod secret;
 pub mod wait;
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 //! grows slowly. Neither clock moves the other: one throttled request benches a deployment for its own word, no longer.
 
 mod faults;
+mod settings;
+mod state;
 mod told;
 
 #[cfg(test)]
@@ -13,69 +15,11 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use self::{faults::Faults, told::Told};
+pub use self::{
+    settings::Settings,
+    state::{Cause, State, Transition},
+};
 use super::outcome::{Fault, Outcome};
-
-/// `breaker:` in the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// So many faults among twice as many attempts, all within `window`, set a deployment aside.
-    pub faults: u32,
-    pub window: Duration,
-    /// How long the first time; doubled each time that a trial fails.
-    pub pause: Duration,
-    /// The longest a deployment is left alone, whatever it said: then one trial asks again (DESIGN.md 5).
-    pub longest_pause: Duration,
-    /// How long the share of a deployment that returned takes to grow to its whole.
-    pub ramp: Duration,
-}
-
-/// How much of its share a deployment gets at the start of its ramp.
-const FIRST_SHARE: f64 = 0.1;
-
-/// Whether requests may go to a deployment, at some moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum State {
-    Closed,
-    /// It failed, is back, and gets this part of its share (below 1).
-    Ramping {
-        share: f64,
-    },
-    /// Left alone until then; where that is over, the next request is the trial.
-    Open {
-        until: Instant,
-        cause: Cause,
-    },
-    /// One request is finding out; `since` is when its pause had ended.
-    Trial {
-        since: Instant,
-        cause: Cause,
-    },
-}
-
-/// Why a deployment is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// It is at its limit.
-    Throttle,
-    /// It failed: so often that it is set aside, or it said when to come back.
-    Fault,
-    /// It does not take our credential.
-    Credential,
-    /// The config names what isn't there.
-    Configuration,
-}
-
-impl Cause {
-    /// The word in log, metrics and status: a closed set.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttle => "throttle",
-            Self::Fault => "fault",
-            Self::Credential => "credential",
-            Self::Configuration => "configuration",
-        }
-    }
-}
 
 /// What a request was let through as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +29,6 @@ pub struct Pass {
     leads: bool,
     /// How often the deployment had been set aside by then.
     era: u32,
-}
-
-/// A change that an operator wants to know of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transition {
-    Opened { until: Instant, cause: Cause },
-    Closed,
 }
 
 /// From when on a deployment may be tried, if nothing else happens.
@@ -123,36 +60,6 @@ pub struct Breaker {
 struct Aside {
     until: Instant,
     cause: Cause,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            faults: 5,
-            window: Duration::from_secs(30),
-            pause: Duration::from_secs(10),
-            longest_pause: Duration::from_secs(120),
-            ramp: Duration::from_secs(10),
-        }
-    }
-}
-
-impl Settings {
-    /// The part of its share that a deployment gets so long after its return; 1 is all of it.
-    pub(super) fn share(&self, returned: Duration) -> f64 {
-        if returned >= self.ramp {
-            return 1.0;
-        }
-        FIRST_SHARE + (1.0 - FIRST_SHARE) * returned.as_secs_f64() / self.ramp.as_secs_f64()
-    }
-
-    /// The pause after so many failed trials, up to a tenth longer, so that many gateways don't return at once.
-    fn pause(&self, failed_trials: u32, draw: u64) -> Duration {
-        let doubled = 2_u32.saturating_pow(failed_trials);
-        let pause = self.pause.saturating_mul(doubled).min(self.longest_pause);
-        let part = draw as f64 / u64::MAX as f64;
-        (pause + (pause / 10).mul_f64(part)).min(self.longest_pause)
-    }
 }
 
 impl Breaker {
@@ -206,8 +113,9 @@ impl Breaker {
         }
     }
 
+    /// Where its share started to grow. A trial is one request in any case, and needs no smaller share.
     pub(super) fn ramp_since(&self) -> Option<Instant> {
-        self.ramp_since
+        self.ramp_since.filter(|_| !self.needs_trial())
     }
 
     /// Whether its last word, over or not, was that it is at its limit, and nothing else is wrong with it.
