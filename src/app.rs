@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::{
     admin::{Admin, IdentityState, Phase},
     config::{Listener, Plan},
-    domain::{deployment::Deployment, pool::Pool},
+    domain::{budget::Budget, deployment::Deployment, pool::Pool},
     identity::{Credential, Identities, IdentitiesError},
     proxy::{
         Gateway,
@@ -327,11 +327,10 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 group: groups.next().unwrap_or_default(),
             }
         };
-        Arc::new(Served::new(
-            Pool::new(model.clone()),
-            plan.bounds.with(model.timeouts),
-            target,
-        ))
+        let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
+        let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
+        let bounds = plan.bounds.with(model.timeouts);
+        Arc::new(Served::new(pool, bounds, target))
     });
     served.collect()
 }

@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod breaker;
+pub mod budget;
 pub mod client;
 pub mod deployment;
 pub mod failover;
@@ -18,3 +19,6 @@ pub mod refusal;
 pub mod route;
 pub mod secret;
 pub mod wait;
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ pub(super) fn piece(exchange: &mut Exchange, body: Option<&Bytes>, end: bool) ->
         Word::Settled(outcome) => settle(exchange, outcome)?,
         Word::Late(outcome) => judge_late(exchange, &outcome),
         Word::Failed(outcome) => {
-            exchange.rewrite_last(&outcome);
+            exchange.close(&outcome);
             doom(exchange, true);
         }
     }

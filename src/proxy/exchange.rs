@@ -12,6 +12,7 @@ use super::{drain::Guest, served::Served, session::Relay};
 use crate::{
     domain::{
         ask::Ask,
+        breaker::Transition,
         client::Client,
         failover::Progress,
         name::ModelName,
@@ -91,6 +92,8 @@ pub(super) struct Current {
     pub(super) again: Option<Again>,
     /// The deployment of the same instance that Azure said it was served by.
     pub(super) spilled_to: Option<Arc<str>>,
+    /// Azure's own spillover was tried and failed.
+    pub(super) both_full: bool,
     /// Its outcome is written down.
     pub(super) is_judged: bool,
     pub(super) _inflight: InFlight,
@@ -116,6 +119,7 @@ impl Current {
             renewed: false,
             again: None,
             spilled_to: None,
+            both_full: false,
             is_judged: false,
             _inflight: inflight,
         }
@@ -201,28 +205,36 @@ impl Exchange {
             && let Some(current) = &mut admitted.current
         {
             current.is_judged = true;
-            if let Some(transition) = current.attempt.judge(outcome, now) {
-                admitted.served.announce(&current.attempt, transition, now);
-            }
+            let transition = current.attempt.judge(outcome, now, fastrand::u64(..));
+            announce(&admitted.served, current, transition, now);
         }
     }
 
     /// Writes down how an attempt ended whose answer went out: judged now, or otherwise than it was judged.
     pub(super) fn close(&mut self, outcome: &Outcome) {
+        let now = Instant::now();
         let current = self
             .admitted()
             .and_then(|admitted| admitted.current.as_ref());
-        match current.is_some_and(|current| !current.is_judged) {
-            true => self.judge(outcome, Instant::now()),
-            false => self.rewrite_last(outcome),
+        if current.is_some_and(|current| !current.is_judged) {
+            self.judge(outcome, now);
+            return;
         }
-    }
-
-    /// Replaces what was written down of the last attempt: its answer began well and ended otherwise.
-    pub(super) fn rewrite_last(&mut self, outcome: &Outcome) {
         if let Some(last) = self.attempts.last_mut() {
             last.outcome = outcome.label();
         }
+        if let Some(admitted) = self.admitted()
+            && let Some(current) = &admitted.current
+        {
+            let transition = current.attempt.amend(outcome, now, fastrand::u64(..));
+            announce(&admitted.served, current, transition, now);
+        }
+    }
+}
+
+fn announce(served: &Served, current: &Current, transition: Option<Transition>, now: Instant) {
+    if let Some(transition) = transition {
+        served.announce(current.attempt.deployment(), transition, now);
     }
 }
 

@@ -145,9 +145,16 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     let Some(admitted) = exchange.admitted() else {
         return Step::GiveUp;
     };
-    let step = admitted
-        .progress
-        .after(outcome, &admitted.served.bounds, true, now);
+    let Admitted {
+        served, progress, ..
+    } = admitted;
+    let budget = served.pool.budget();
+    let is_fault = matches!(outcome, Outcome::Faulted { .. });
+    if is_fault && progress.tried().len() > 1 {
+        budget.note_wasted(now);
+    }
+    let budget_left = !is_fault || budget.allows(now);
+    let step = progress.after(outcome, &served.bounds, budget_left, now);
     if step != Step::Deliver {
         admitted.current = None;
         // What had come of an answer that was held.

@@ -127,6 +127,7 @@ async fn understand(
         false => Repeat::Harmless,
     };
     let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
+    served.pool.budget().note_request(now);
     if !served.pool.is_ready(now) {
         // Said here, and not once an attempt was begun, the client's connection stays usable.
         let exhausted = served.pool.exhausted(&[], now);

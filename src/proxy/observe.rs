@@ -84,6 +84,7 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
         exchange.write_down(&outcome, Instant::now());
         return Err(taken_back(exchange, Step::TryAnother, status));
     }
+    close_both(exchange, &outcome);
     match ended(exchange, &outcome) {
         Step::Deliver => commit(exchange),
         step => return Err(taken_back(exchange, step, status)),
@@ -120,8 +121,24 @@ fn read_spillover(current: &mut Current, metrics: &DeploymentMetrics, head: &Res
         let served_by = head.headers.get(SERVED_BY);
         let served_by = served_by.and_then(|name| name.to_str().ok());
         if let Some(name) = served_by.filter(|name| name.len() <= LONGEST_NAME) {
+            current.attempt.note_spill(name);
             current.spilled_to = Some(name.into());
         }
+    }
+    current.both_full = head.headers.contains_key(SPILLOVER_ERROR);
+}
+
+/// A deployment that is full although Azure tried the one it spills to: both are.
+fn close_both(exchange: &mut Exchange, outcome: &Outcome) {
+    if let Outcome::Throttled { wait } = outcome
+        && let Some(admitted) = exchange.admitted()
+        && let Some(current) = admitted.current.as_ref().filter(|it| it.both_full)
+        && let Some((member, transition)) = current.attempt.note_both_full(*wait, Instant::now())
+    {
+        let deployment = member.deployment();
+        admitted
+            .served
+            .announce(deployment, transition, Instant::now());
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod choosing;
+mod explaining;
 mod failing;
 mod holding;
 mod house;

@@ -50,7 +50,7 @@ async fn house(variables: &[(&str, &str)]) -> House {
         "models:\n  gpt-4o:\n    deployments: [{{ instance: tokens, priority: 1 }}, {{ instance: keys, priority: 2 }}]\n  \
          never: {{ deployments: [{{ instance: refused, deployment: gpt-4o }}] }}\n\
          clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\n\
-         failover: {{ max_body: 1MiB, first_byte_timeout: 200ms, deadline: 2s }}\nreveal: true"
+         failover: {{ max_body: 1MiB, first_byte_timeout: 200ms, deadline: 2s }}\nbreaker: {{ pause: 1ms, longest_pause: 1ms, ramp: 0s }}\nreveal: true"
     )
     .unwrap();
     House {
