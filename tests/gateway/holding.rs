@@ -404,7 +404,7 @@ async fn a_client_that_leaves_while_its_answer_is_held_cancels_it_at_once() {
         house.status().await;
         response.abort();
         drop(http);
-        assert!(call.is_left().await);
+        assert!(call.leaves().await);
         let log = house.log(1).await;
         assert_eq!(
             (outcomes(&log[0]), &log[0]["status"]),

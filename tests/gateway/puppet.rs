@@ -117,7 +117,7 @@ impl Call {
     }
 
     /// Whether the gateway ends the connection now.
-    pub(crate) async fn is_left(mut self) -> bool {
+    pub(crate) async fn leaves(mut self) -> bool {
         let read = timeout(PATIENCE, self.0.read(&mut [0])).await;
         matches!(read, Ok(Ok(0) | Err(_)))
     }

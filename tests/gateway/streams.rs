@@ -105,7 +105,7 @@ async fn events_pass_one_by_one_as_they_come() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_ends_with_an_error_event_and_then_breaks() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let house = House::open_with(&[("only", 1, 1)], "breaker: { faults: 100 }").await;
     for fault in [
         FaultKind::ResetMidStream { after_events: 3 },
         FaultKind::CloseMidStream { after_events: 3 },
