@@ -106,15 +106,7 @@ impl Relay {
 /// Puts the stand-in in place. The body must have been read by now.
 pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
     let inner = mem::replace(&mut session.downstream_session, Box::new(nobody()));
-    let stand_in = StandIn {
-        inner: Some(inner),
-        relay: Arc::clone(relay),
-        body: Vec::new(),
-        next: 0,
-        due: None,
-        idle_timeout: Duration::ZERO,
-        answer: Answer::default(),
-    };
+    let stand_in = StandIn::new(inner, Arc::clone(relay));
     *session.downstream_session = ServerSession::new_custom(Box::new(stand_in));
 }
 
@@ -154,6 +146,18 @@ impl Drop for StandIn {
 }
 
 impl StandIn {
+    fn new(inner: Box<ServerSession>, relay: Arc<Relay>) -> Self {
+        Self {
+            inner: Some(inner),
+            relay,
+            body: Vec::new(),
+            next: 0,
+            due: None,
+            idle_timeout: Duration::ZERO,
+            answer: Answer::default(),
+        }
+    }
+
     fn inner(&self) -> &ServerSession {
         self.inner
             .as_deref()
@@ -406,24 +410,4 @@ impl CustomSession for StandIn {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_body_is_one_piece_and_a_large_one_slices_without_a_copy() {
-        let pieces = [
-            Bytes::from_static(b"{\"model\":"),
-            Bytes::from_static(b"\"d\""),
-            Bytes::from_static(b"}"),
-        ];
-        assert_eq!(slices(&pieces), [&b"{\"model\":\"d\"}"[..]]);
-        let large = Bytes::from(vec![7; 3 * SLICE + 1]);
-        let cut = slices(&[Bytes::from_static(b"x"), large.clone()]);
-        assert_eq!(
-            cut.iter().map(Bytes::len).collect::<Vec<_>>(),
-            [1, SLICE, SLICE, SLICE, 1]
-        );
-        assert_eq!(cut[1].as_ptr(), large.as_ptr());
-        assert!(slices(&[]).is_empty());
-    }
-}
+mod tests;
