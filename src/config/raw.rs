@@ -254,8 +254,24 @@ section! {
         /// The largest request body.
         #[schemars(extend("default" = "32MiB"))]
         max_body: Option<Placed<Size>>,
+        /// What the bodies of all requests may hold together while they are kept to be sent again.
+        #[schemars(extend("default" = "1GiB"))]
+        body_memory: Option<Placed<Size>>,
+        /// What becomes of a request whose body finds `body_memory` taken.
+        #[schemars(extend("default" = "stream"))]
+        over_body_memory: Option<OverBodyMemory>,
     }
-    later "body_memory", "stream_keepalive"
+    later "stream_keepalive"
+}
+
+choice! {
+    /// What becomes of a request whose body finds `body_memory` taken.
+    enum OverBodyMemory {
+        /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
+        Stream = "stream",
+        /// It is refused with 503.
+        Refuse = "refuse",
+    }
 }
 
 section! {

@@ -195,6 +195,18 @@ pub struct Bounds {
     pub idle_timeout: Duration,
     /// The largest request body, in bytes.
     pub max_body: usize,
+    /// What the bodies of all requests may hold together while they are kept, in bytes.
+    pub body_memory: usize,
+    pub over_body_memory: OverBodyMemory,
+}
+
+/// What becomes of a request whose body finds `body_memory` taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverBodyMemory {
+    /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
+    Stream,
+    /// It is refused.
+    Refuse,
 }
 
 impl Default for Bounds {
@@ -206,6 +218,8 @@ impl Default for Bounds {
             first_byte_timeout: Duration::from_secs(120),
             idle_timeout: Duration::from_secs(300),
             max_body: 32 << 20,
+            body_memory: 1 << 30,
+            over_body_memory: OverBodyMemory::Stream,
         }
     }
 }

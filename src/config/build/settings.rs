@@ -10,7 +10,7 @@ use crate::{
         read::Reader,
         value::{Size, Span},
     },
-    domain::deployment::Bounds,
+    domain::deployment::{Bounds, OverBodyMemory},
 };
 
 pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Server {
@@ -40,6 +40,13 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
         );
         span(raw.idle_timeout, &mut bounds.idle_timeout, reader);
         size(raw.max_body, &mut bounds.max_body, reader);
+        size(raw.body_memory, &mut bounds.body_memory, reader);
+        if let Some(raw) = raw.over_body_memory {
+            bounds.over_body_memory = match raw {
+                raw::OverBodyMemory::Stream => OverBodyMemory::Stream,
+                raw::OverBodyMemory::Refuse => OverBodyMemory::Refuse,
+            };
+        }
     }
     bounds
 }
