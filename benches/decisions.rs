@@ -115,6 +115,7 @@ fn pool_of(count: u32) -> Pool {
         name: "gpt-4o".into(),
         version: None,
         deployments: (0..count).map(deployment).collect(),
+        timeouts: Default::default(),
     })
 }
 

@@ -34,6 +34,7 @@ use crate::{
     proxy::{
         Gateway,
         drain::Drain,
+        memory::Memory,
         reach::Reach,
         served::{Served, Target},
     },
@@ -242,9 +243,10 @@ impl Parts {
                 .map(|served| (served.pool.model().clone(), Arc::clone(served)))
                 .collect(),
             clients: self.plan.clients.clone(),
-            bounds: self.plan.bounds,
+            bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
+            memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
             reveal: self.plan.reveal,
             metrics: Arc::clone(&self.metrics),
             access_log: Arc::clone(&self.access_log),
@@ -326,7 +328,11 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 group: groups.next().unwrap_or_default(),
             }
         };
-        Arc::new(Served::new(Pool::new(model.clone()), plan.bounds, target))
+        Arc::new(Served::new(
+            Pool::new(model.clone()),
+            plan.bounds.clone(),
+            target,
+        ))
     });
     served.collect()
 }

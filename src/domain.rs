@@ -16,3 +16,4 @@ pub mod pool;
 pub mod refusal;
 pub mod route;
 pub mod secret;
+pub mod wait;

@@ -6,6 +6,7 @@ mod ending;
 mod exchange;
 mod forward;
 mod intake;
+pub(crate) mod memory;
 mod observe;
 pub(crate) mod reach;
 mod reply;
@@ -32,6 +33,7 @@ use crate::{
 use drain::Drain;
 use exchange::{Exchange, Stage};
 use intake::Verdict;
+use memory::Memory;
 use served::Served;
 
 /// How long a client's unused connection is kept: longer than Front Door's 90 s, so that the end that may send
@@ -49,6 +51,8 @@ pub struct Gateway {
     pub(crate) max_headers: usize,
     /// For a request's body to arrive.
     pub(crate) body_timeout: Duration,
+    /// For the bodies of all requests.
+    pub(crate) memory: Memory,
     pub(crate) reveal: bool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Arc<AccessLog>,

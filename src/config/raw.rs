@@ -168,6 +168,10 @@ section! {
     struct Model {
         /// Its version; every deployment of the pool must serve this one.
         version: Option<Word>,
+        /// To a working connection, TLS included; `failover.connect_timeout` unless given.
+        connect_timeout: Option<Placed<Span>>,
+        /// From the request sent to the first byte of its answer; `failover.first_byte_timeout` unless given.
+        first_byte_timeout: Option<Placed<Span>>,
         /// The pool: the lowest priority number is asked first, inside it shares follow the weights.
         #[schemars(length(min = 1))]
         deployments: Required<Placed<List<Placed<Deployment>>>>,
@@ -260,6 +264,9 @@ section! {
         /// What becomes of a request whose body finds `body_memory` taken.
         #[schemars(extend("default" = "stream"))]
         over_body_memory: Option<OverBodyMemory>,
+        /// 4xx statuses, beside the built-in ones, after which another deployment is asked if one is there to ask.
+        #[schemars(length(min = 1))]
+        more_statuses: Option<Placed<List<Placed<i64>>>>,
     }
     later "stream_keepalive"
 }

@@ -11,6 +11,10 @@ use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
 
+mod scan;
+
+pub use scan::Scan;
+
 /// How deep a JSON body may nest.
 const DEEPEST: usize = 128;
 
@@ -21,6 +25,9 @@ pub struct Ask {
     pub model: Option<String>,
     /// Whether a stream of events is asked for.
     pub stream: bool,
+    /// Whether it sets something going or adds to something that would be there twice if it were done twice: a
+    /// response in the background, a conversation.
+    pub acts: bool,
     place: Place,
 }
 
@@ -58,11 +65,17 @@ impl Ask {
         }
     }
 
+    /// Whether a body of this content type is a form of parts.
+    pub fn is_multipart(content_type: Option<&str>) -> bool {
+        content_type.and_then(boundary).is_some()
+    }
+
     /// A body that is passed on unread.
     pub fn unread() -> Self {
         Self {
             model: None,
             stream: false,
+            acts: false,
             place: Place::Nowhere,
         }
     }
@@ -113,6 +126,10 @@ struct Members<'a> {
     model: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "is_true")]
     stream: bool,
+    #[serde(default, deserialize_with = "is_true")]
+    background: bool,
+    #[serde(borrow, default)]
+    conversation: Option<&'a RawValue>,
 }
 
 /// `true` and nothing else: what `stream` holds otherwise is for the deployment to judge.
@@ -146,6 +163,7 @@ fn read_json(body: &[u8]) -> Result<Ask, Refusal> {
     Ok(Ask {
         model,
         stream: members.stream,
+        acts: members.background || members.conversation.is_some(),
         place: Place::Json {
             value,
             start,
@@ -262,6 +280,7 @@ fn read_multipart(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
     Ok(Ask {
         model,
         stream,
+        acts: false,
         place: Place::Multipart {
             value,
             boundary: boundary.to_owned(),

@@ -178,10 +178,18 @@ pub struct Model {
     pub name: ModelName,
     pub version: Option<String>,
     pub deployments: Vec<Deployment>,
+    pub timeouts: Timeouts,
+}
+
+/// What a model has of its own in place of [`Bounds`]: a reasoning model may be silent for longer than another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Option<Duration>,
+    pub first_byte: Option<Duration>,
 }
 
 /// The bounds of one request's tries: `failover:` in the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// How many attempts may end in a fault. One ended by a 429 costs none.
     pub attempts: u32,
@@ -198,6 +206,18 @@ pub struct Bounds {
     /// What the bodies of all requests may hold together while they are kept, in bytes.
     pub body_memory: usize,
     pub over_body_memory: OverBodyMemory,
+    /// 4xx statuses, beside the built-in ones, after which another deployment is asked.
+    pub more_statuses: Arc<[u16]>,
+}
+
+impl Bounds {
+    /// The same with a model's own timeouts.
+    pub fn with(&self, timeouts: Timeouts) -> Self {
+        let mut bounds = self.clone();
+        bounds.connect_timeout = timeouts.connect.unwrap_or(bounds.connect_timeout);
+        bounds.first_byte_timeout = timeouts.first_byte.unwrap_or(bounds.first_byte_timeout);
+        bounds
+    }
 }
 
 /// What becomes of a request whose body finds `body_memory` taken.
@@ -220,6 +240,7 @@ impl Default for Bounds {
             max_body: 32 << 20,
             body_memory: 1 << 30,
             over_body_memory: OverBodyMemory::Stream,
+            more_statuses: Arc::default(),
         }
     }
 }

@@ -8,9 +8,19 @@ use super::{deployment::Bounds, outcome::Outcome, pool::Exhausted, refusal::Refu
 #[derive(Clone, Debug)]
 pub struct Progress {
     arrived: Instant,
+    repeat: Repeat,
     faults: u32,
     /// Places in the pool of the deployments asked; none is asked twice.
     tried: Vec<usize>,
+}
+
+/// What it would mean if two deployments did what a request asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Nothing but its price: an answer is an answer.
+    Harmless,
+    /// Something would exist or happen twice: it moves on only where the first cannot have acted.
+    Acts,
 }
 
 /// What to do after an attempt has ended.
@@ -22,9 +32,10 @@ pub enum Step {
 }
 
 impl Progress {
-    pub fn new(arrived: Instant) -> Self {
+    pub fn new(arrived: Instant, repeat: Repeat) -> Self {
         Self {
             arrived,
+            repeat,
             faults: 0,
             tried: Vec::new(),
         }
@@ -48,8 +59,15 @@ impl Progress {
         (now + bounds.first_byte_timeout).min(self.deadline(bounds))
     }
 
-    /// What follows from how an attempt ended. A 429 costs none of `attempts`.
-    pub fn after(&mut self, outcome: &Outcome, bounds: &Bounds, now: Instant) -> Step {
+    /// What follows from how an attempt ended. A 429 costs none of `attempts`. `budget_left`: whether the pool's
+    /// retry budget allows one more move after a fault.
+    pub fn after(
+        &mut self,
+        outcome: &Outcome,
+        bounds: &Bounds,
+        budget_left: bool,
+        now: Instant,
+    ) -> Step {
         match outcome {
             Outcome::Served | Outcome::CallerError => return Step::Deliver,
             Outcome::ClientLeft => return Step::GiveUp,
@@ -59,10 +77,23 @@ impl Progress {
             | Outcome::NotDeployed
             | Outcome::Unwanted => self.faults += 1,
         }
-        if self.faults >= bounds.attempts || now >= self.deadline(bounds) {
+        let acted = self.repeat == Repeat::Acts && !outcome.is_untouched();
+        let unpaid = !budget_left && matches!(outcome, Outcome::Faulted { .. });
+        if acted || unpaid || !self.has_attempts_left(bounds, now) {
             return Step::GiveUp;
         }
         Step::TryAnother
+    }
+
+    /// Whether one more attempt could follow one that ends in a fault now.
+    pub fn could_go_on(&self, bounds: &Bounds, now: Instant) -> bool {
+        self.repeat == Repeat::Harmless
+            && self.faults + 1 < bounds.attempts
+            && now < self.deadline(bounds)
+    }
+
+    fn has_attempts_left(&self, bounds: &Bounds, now: Instant) -> bool {
+        self.faults < bounds.attempts && now < self.deadline(bounds)
     }
 
     /// What the client is told when nothing is left to try.
@@ -99,12 +130,15 @@ mod tests {
             },
             Instant::now(),
         );
-        let mut progress = Progress::new(now);
+        let mut progress = Progress::new(now, Repeat::Harmless);
         for _ in 0..10 {
-            assert_eq!(progress.after(&THROTTLED, &bounds, now), Step::TryAnother);
+            assert_eq!(
+                progress.after(&THROTTLED, &bounds, true, now),
+                Step::TryAnother
+            );
         }
-        assert_eq!(progress.after(&FAULT, &bounds, now), Step::TryAnother);
-        assert_eq!(progress.after(&FAULT, &bounds, now), Step::GiveUp);
+        assert_eq!(progress.after(&FAULT, &bounds, true, now), Step::TryAnother);
+        assert_eq!(progress.after(&FAULT, &bounds, true, now), Step::GiveUp);
     }
 
     #[test]
@@ -116,13 +150,16 @@ mod tests {
             },
             Instant::now(),
         );
-        let mut progress = Progress::new(now);
+        let mut progress = Progress::new(now, Repeat::Harmless);
         assert_eq!(
             progress.first_byte_by(&bounds, now),
             now + Duration::from_secs(5)
         );
         let late = now + Duration::from_secs(5);
-        assert_eq!(progress.after(&THROTTLED, &bounds, late), Step::GiveUp);
+        assert_eq!(
+            progress.after(&THROTTLED, &bounds, true, late),
+            Step::GiveUp
+        );
         let exhausted = Exhausted {
             throttled: true,
             back_at: late,
@@ -136,7 +173,10 @@ mod tests {
     #[test]
     fn the_last_word_is_429_only_if_throttling_alone_stood_in_the_way() {
         let (bounds, now) = (Bounds::default(), Instant::now());
-        let (wait, mut progress) = (Duration::from_millis(2500), Progress::new(now));
+        let (wait, mut progress) = (
+            Duration::from_millis(2500),
+            Progress::new(now, Repeat::Harmless),
+        );
         let exhausted = Exhausted {
             throttled: true,
             back_at: now + wait,
@@ -145,7 +185,7 @@ mod tests {
             progress.refusal(&exhausted, &bounds, now),
             Refusal::Throttled { wait }
         );
-        progress.after(&FAULT, &bounds, now);
+        progress.after(&FAULT, &bounds, true, now);
         assert_eq!(
             progress.refusal(&exhausted, &bounds, now),
             Refusal::Unavailable { wait }
@@ -154,21 +194,61 @@ mod tests {
             throttled: false,
             back_at: now + wait,
         };
-        let refusal = Progress::new(now).refusal(&failed, &bounds, now);
+        let refusal = Progress::new(now, Repeat::Harmless).refusal(&failed, &bounds, now);
         assert_eq!(refusal, Refusal::Unavailable { wait });
     }
 
     #[test]
     fn what_is_the_callers_matter_is_delivered() {
         let (bounds, now) = (Bounds::default(), Instant::now());
-        let mut progress = Progress::new(now);
+        let mut progress = Progress::new(now, Repeat::Harmless);
         assert_eq!(
-            progress.after(&Outcome::CallerError, &bounds, now),
+            progress.after(&Outcome::CallerError, &bounds, true, now),
             Step::Deliver
         );
         assert_eq!(
-            progress.after(&Outcome::ClientLeft, &bounds, now),
+            progress.after(&Outcome::ClientLeft, &bounds, true, now),
             Step::GiveUp
         );
+    }
+
+    #[test]
+    fn without_a_budget_a_fault_is_the_end_and_a_throttle_is_not() {
+        let (bounds, now) = (Bounds::default(), Instant::now());
+        let mut progress = Progress::new(now, Repeat::Harmless);
+        assert_eq!(
+            progress.after(&THROTTLED, &bounds, false, now),
+            Step::TryAnother
+        );
+        let rejected = Outcome::IdentityRejected;
+        assert_eq!(
+            progress.after(&rejected, &bounds, false, now),
+            Step::TryAnother
+        );
+        assert_eq!(progress.after(&FAULT, &bounds, false, now), Step::GiveUp);
+    }
+
+    #[test]
+    fn what_must_not_be_done_twice_moves_on_only_from_who_cannot_have_acted() {
+        let (bounds, now) = (Bounds::default(), Instant::now());
+        for (outcome, step) in [
+            (THROTTLED, Step::TryAnother),
+            (Outcome::fault(Fault::Connect), Step::TryAnother),
+            (Outcome::fault(Fault::Unavailable), Step::TryAnother),
+            (Outcome::IdentityRejected, Step::TryAnother),
+            (Outcome::NotDeployed, Step::TryAnother),
+            (Outcome::fault(Fault::Status), Step::GiveUp),
+            (Outcome::fault(Fault::Timeout), Step::GiveUp),
+            (Outcome::fault(Fault::Reset), Step::GiveUp),
+            (Outcome::fault(Fault::Silence), Step::GiveUp),
+            (Outcome::fault(Fault::Broken), Step::GiveUp),
+        ] {
+            let mut progress = Progress::new(now, Repeat::Acts);
+            assert_eq!(
+                progress.after(&outcome, &bounds, true, now),
+                step,
+                "{outcome:?}"
+            );
+        }
     }
 }

@@ -4,9 +4,9 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 
-/// The wait after a 429 that names none (DESIGN.md 5).
-const UNSAID_WAIT: Duration = Duration::from_secs(10);
+use super::wait;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Outcome {
 pub enum Fault {
     /// 424 or 5xx.
     Status,
+    /// 503: it has not begun to act.
+    Unavailable,
     /// 408: it gave up on its own work, which may have been billed (AZURE.md 5).
     Timeout,
     /// No address, no connection, or no TLS.
@@ -53,23 +55,49 @@ pub enum Fault {
 }
 
 impl Outcome {
-    /// Reads an answer's head. `now` is for dates in `Retry-After`.
+    /// Reads an answer's head. `now` is for dates in `Retry-After`. What else an error's body may say,
+    /// [`Outcome::of_error_body`] reads.
     pub fn of_response(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
         match status.as_u16() {
             429 => Self::Throttled {
-                wait: retry_after(headers, now).unwrap_or(UNSAID_WAIT),
+                wait: wait::after_throttle(headers, now).unwrap_or(wait::UNSAID),
             },
             401 | 403 => Self::IdentityRejected,
-            status @ (408 | 424 | 500..=599) => Self::Faulted {
-                fault: if status == 408 {
-                    Fault::Timeout
-                } else {
-                    Fault::Status
-                },
-                wait: retry_after(headers, now),
+            code @ (408 | 424 | 500..=599) => Self::Faulted {
+                fault: Fault::of_status(code),
+                wait: wait::retry_after(headers, now),
             },
             400..=499 => Self::CallerError,
             _ => Self::Served,
+        }
+    }
+
+    /// Whether the body may say more than the head: a 404 that it is the deployment which isn't there, a 429 how long
+    /// to wait.
+    pub fn is_open_until_body(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> bool {
+        match status {
+            StatusCode::NOT_FOUND => true,
+            StatusCode::TOO_MANY_REQUESTS => wait::after_throttle(headers, now).is_none(),
+            _ => false,
+        }
+    }
+
+    /// The same with the body of an answer that [`Outcome::is_open_until_body`]; what can't be read of it says nothing.
+    pub fn of_error_body(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Self {
+        let error = ErrorBody::read(body);
+        match Self::of_response(status, headers, now) {
+            Self::CallerError if error.is_missing_deployment() => Self::NotDeployed,
+            Self::Throttled { .. } if wait::after_throttle(headers, now).is_none() => {
+                Self::Throttled {
+                    wait: error.wait().unwrap_or(wait::UNSAID),
+                }
+            }
+            outcome => outcome,
         }
     }
 
@@ -91,6 +119,29 @@ impl Outcome {
         }
     }
 
+    /// Whether the deployment can't have begun the work: what must not be done twice may still be asked elsewhere.
+    pub fn is_untouched(&self) -> bool {
+        match self {
+            Self::Throttled { .. } | Self::IdentityRejected | Self::NotDeployed => true,
+            Self::Faulted { fault, .. } => matches!(
+                fault,
+                Fault::Unavailable | Fault::Connect | Fault::Credential
+            ),
+            Self::Served | Self::CallerError | Self::Unwanted | Self::ClientLeft => false,
+        }
+    }
+
+    /// Whether Azure may bill for it although it gave no answer to use: asking again may be paid for twice (AZURE.md 5).
+    pub fn may_be_billed(&self) -> bool {
+        let Self::Faulted { fault, .. } = self else {
+            return false;
+        };
+        matches!(
+            fault,
+            Fault::Timeout | Fault::Reset | Fault::Silence | Fault::Broken
+        )
+    }
+
     /// Whether the client gets this answer as it is; else another deployment may do better.
     pub fn is_delivered(&self) -> bool {
         matches!(self, Self::Served | Self::CallerError)
@@ -98,9 +149,17 @@ impl Outcome {
 }
 
 impl Fault {
+    fn of_status(status: u16) -> Self {
+        match status {
+            408 => Self::Timeout,
+            503 => Self::Unavailable,
+            _ => Self::Status,
+        }
+    }
+
     pub fn label(self) -> &'static str {
         match self {
-            Self::Status => "fault_status",
+            Self::Status | Self::Unavailable => "fault_status",
             Self::Timeout => "fault_timeout",
             Self::Connect => "fault_connect",
             Self::Credential => "fault_credential",
@@ -111,41 +170,52 @@ impl Fault {
     }
 }
 
-/// How long an answer asks to be left alone: `retry-after-ms`, else `Retry-After` in seconds or as a date
-/// (AZURE.md, fact 3). What can't be read counts as not there.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-    };
-    let milliseconds = text("retry-after-ms").and_then(|text| units(text, 1e-3));
-    milliseconds.or_else(|| {
-        let text = text("retry-after")?;
-        units(text, 1.0).or_else(|| {
-            let date = httpdate::parse_http_date(text).ok()?;
-            Some(date.duration_since(now).unwrap_or_default())
-        })
-    })
+/// What an error body says, in Azure's shape or not.
+#[derive(Default)]
+struct ErrorBody {
+    code: String,
+    message: String,
 }
 
-/// A number that may have a fraction, of units of so many seconds.
-fn units(text: &str, seconds: f64) -> Option<Duration> {
-    let number: f64 = text.parse().ok()?;
-    Duration::try_from_secs_f64(number * seconds).ok()
+impl ErrorBody {
+    fn read(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Body {
+            error: Error,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Error {
+            code: serde_json::Value,
+            message: serde_json::Value,
+        }
+        let text = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        match serde_json::from_slice::<Body>(body) {
+            Ok(Body { error }) => Self {
+                code: text(error.code),
+                message: text(error.message),
+            },
+            // Plain text, as an edge in front of Azure writes it.
+            Err(_) => Self {
+                code: String::new(),
+                message: String::from_utf8_lossy(body).into_owned(),
+            },
+        }
+    }
+
+    /// In Azure's word or OpenAI's.
+    fn is_missing_deployment(&self) -> bool {
+        ["DeploymentNotFound", "model_not_found"].contains(&self.code.as_str())
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        wait::in_message(&self.message)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect()
-    }
 
     #[test]
     fn each_status_says_one_thing() {
@@ -167,9 +237,9 @@ mod tests {
             (409, Outcome::CallerError),
             (422, Outcome::CallerError),
             (424, status_fault),
-            (429, Outcome::Throttled { wait: UNSAID_WAIT }),
+            (429, Outcome::Throttled { wait: wait::UNSAID }),
             (500, status_fault),
-            (503, status_fault),
+            (503, Outcome::fault(Fault::Unavailable)),
             (599, status_fault),
         ] {
             assert_eq!(at(status), outcome, "{status}");
@@ -177,33 +247,25 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_read_from_milliseconds_then_seconds_then_a_date() {
-        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 07:00:00 GMT").unwrap();
-        let date = "Sun, 22 Nov 2026 07:00:09 GMT";
-        for (pairs, wait_ms) in [
-            (
-                &[("retry-after-ms", "1500"), ("retry-after", "7")][..],
-                Some(1500),
-            ),
-            (
-                &[("retry-after-ms", "soon"), ("retry-after", "7")],
-                Some(7000),
-            ),
-            (&[("retry-after", "0.25")], Some(250)),
-            (&[("retry-after", date)], Some(9000)),
-            (&[("retry-after", "Sun, 22 Nov 2026 06:00:00 GMT")], Some(0)),
-            (&[("retry-after", "86400")], Some(86_400_000)),
-            (&[("retry-after", "0")], Some(0)),
-            (&[("retry-after", "-5")], None),
-            (&[("retry-after", "NaN")], None),
-            (&[("retry-after", "1e300")], None),
-            (&[], None),
-        ] {
-            assert_eq!(
-                retry_after(&headers(pairs), now),
-                wait_ms.map(Duration::from_millis),
-                "{pairs:?}"
-            );
-        }
+    fn a_body_may_say_more_than_its_head() {
+        let with = |status: u16, headers: &HeaderMap, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Outcome::of_error_body(status, headers, body.as_bytes(), SystemTime::UNIX_EPOCH)
+        };
+        let none = HeaderMap::new();
+        let missing = r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#;
+        assert_eq!(with(404, &none, missing), Outcome::NotDeployed);
+        let id = r#"{"error":{"code":"404","message":"Resource not found"}}"#;
+        assert_eq!(with(404, &none, id), Outcome::CallerError);
+        assert_eq!(with(404, &none, "<html>"), Outcome::CallerError);
+        let seconds = |seconds| Outcome::Throttled {
+            wait: Duration::from_secs(seconds),
+        };
+        let told = r#"{"error":{"code":429,"message":"Please retry after 3 seconds."}}"#;
+        assert_eq!(with(429, &none, told), seconds(3));
+        assert_eq!(with(429, &none, "Try again in 4 seconds"), seconds(4));
+        assert_eq!(with(429, &none, ""), seconds(10));
+        let head = HeaderMap::from_iter([(http::header::RETRY_AFTER, "1".parse().unwrap())]);
+        assert_eq!(with(429, &head, told), seconds(1));
     }
 }

@@ -74,6 +74,12 @@ impl Pool {
             .any(|member| member.breaker.lock().is_ready(now))
     }
 
+    /// Whether a deployment other than those `tried` could be asked now.
+    pub fn has_ready(&self, tried: &[usize], now: Instant) -> bool {
+        let mut members = self.members.iter().enumerate();
+        members.any(|(index, member)| !tried.contains(&index) && member.is_ready(now))
+    }
+
     /// Takes the deployment to ask now, none of those `tried`. `draw` decides among equals.
     pub fn choose(
         self: &Arc<Self>,
@@ -255,6 +261,7 @@ mod tests {
             name: "gpt-4o".into(),
             version: None,
             deployments: deployments.collect(),
+            timeouts: Default::default(),
         };
         Arc::new(Pool::new(model))
     }

@@ -87,6 +87,17 @@ impl Refusal {
         }
     }
 
+    /// What a client that would retry by itself is told (AZURE.md 15): yes where the wait makes sense, no where a
+    /// retry would only make it worse; `None`: as its own rules say.
+    pub fn should_retry(&self) -> Option<bool> {
+        match self {
+            Self::Throttled { wait } | Self::Unavailable { wait } => Some(*wait <= LONGEST_WAIT),
+            // It has waited this long already, and Azure may bill for each try.
+            Self::DeadlineExceeded => Some(false),
+            _ => None,
+        }
+    }
+
     /// What the client can do about it. It names no host, deployment or secret.
     pub fn message(&self) -> String {
         let message = self.answer().message;
@@ -280,6 +291,17 @@ mod tests {
                     .contains(&format!("after {told_s} seconds"))
             );
         }
+    }
+
+    #[test]
+    fn a_client_is_told_to_retry_only_where_that_can_help() {
+        let throttled = |seconds| Refusal::Throttled {
+            wait: Duration::from_secs(seconds),
+        };
+        assert_eq!(throttled(120).should_retry(), Some(true));
+        assert_eq!(throttled(121).should_retry(), Some(false));
+        assert_eq!(Refusal::DeadlineExceeded.should_retry(), Some(false));
+        assert_eq!(Refusal::UnknownKey.should_retry(), None);
     }
 
     #[test]

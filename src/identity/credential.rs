@@ -126,6 +126,11 @@ impl Credential {
         self.header(SystemTime::now()).is_some()
     }
 
+    /// Whether a fresh one can be had at all: an api-key is what it is.
+    pub fn is_renewable(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// Gets a token other than the one an instance has just refused, with one token request however many
     /// requests want it, and not more often than the schedule allows. Waits for it until the deadline. Says
     /// whether the header is another one now; an api-key's never is.

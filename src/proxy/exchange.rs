@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
+use http::HeaderValue;
 
 use super::{drain::Guest, served::Served, session::Relay};
 use crate::{
@@ -65,8 +65,8 @@ pub(super) struct Admitted {
     /// The client's query, its credential still in it: what goes out is filtered.
     pub(super) query: String,
     pub(super) ask: Ask,
-    pub(super) body: Bytes,
     pub(super) progress: Progress,
+    /// Holds the body.
     pub(super) relay: Arc<Relay>,
     /// The attempt under way, or the one whose answer is being delivered.
     pub(super) current: Option<Current>,
@@ -80,7 +80,47 @@ pub(super) struct Current {
     pub(super) status: Option<u16>,
     /// How often its pooled connection turned out to be closed already.
     pub(super) stale: u8,
+    /// Our credential as it was sent.
+    pub(super) sent: Option<HeaderValue>,
+    /// The deployment refused one credential already and got a fresh one.
+    pub(super) renewed: bool,
+    /// It is to be asked once more before it is judged.
+    pub(super) again: Option<Again>,
+    /// The deployment of the same instance that Azure said it was served by.
+    pub(super) spilled_to: Option<Arc<str>>,
     pub(super) _inflight: InFlight,
+}
+
+/// Why the same deployment is asked once more.
+pub(super) enum Again {
+    /// The pooled connection had been closed from the other end before the request reached it, which says nothing of
+    /// the deployment.
+    NewConnection,
+    /// It refused this credential.
+    FreshToken(HeaderValue),
+}
+
+impl Admitted {
+    /// Whether another attempt could send the same body.
+    pub(super) fn replayable(&self) -> bool {
+        self.relay.replayable()
+    }
+}
+
+impl Current {
+    pub(super) fn new(attempt: Attempt, started: Instant, inflight: InFlight) -> Self {
+        Self {
+            attempt,
+            started,
+            status: None,
+            stale: 0,
+            sent: None,
+            renewed: false,
+            again: None,
+            spilled_to: None,
+            _inflight: inflight,
+        }
+    }
 }
 
 impl Exchange {
@@ -132,6 +172,12 @@ impl Exchange {
 
     /// Writes down how the current attempt ended, and tells its pool. The attempt stays where it is.
     pub(super) fn judge(&mut self, outcome: &Outcome, now: Instant) {
+        self.write_down(outcome, now);
+        self.tell_pool(outcome, now);
+    }
+
+    /// Writes down how the current try ended. Its pool is told of the last one at the same deployment only.
+    pub(super) fn write_down(&mut self, outcome: &Outcome, now: Instant) {
         let Stage::Admitted(admitted) = &mut self.stage else {
             return;
         };
@@ -143,10 +189,18 @@ impl Exchange {
             instance: deployment.instance.name.clone(),
             deployment: deployment.name.clone(),
             outcome: outcome.label(),
+            may_be_billed: outcome.may_be_billed(),
+            spilled_to: current.spilled_to.take(),
             status: current.status,
             took: now.saturating_duration_since(current.started),
         });
-        if let Some(transition) = current.attempt.judge(outcome, now) {
+    }
+
+    pub(super) fn tell_pool(&mut self, outcome: &Outcome, now: Instant) {
+        if let Some(admitted) = self.admitted()
+            && let Some(current) = &mut admitted.current
+            && let Some(transition) = current.attempt.judge(outcome, now)
+        {
             admitted.served.announce(&current.attempt, transition, now);
         }
     }

@@ -3,14 +3,15 @@
 //! To a deployment goes an allow-list of request headers and nothing else a client sent: never its
 //! credential, its cookies, or what stands between it and us (DESIGN.md 6).
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderName, HeaderValue, header};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::HttpPeer};
 
 use super::{
     body,
-    exchange::{Admitted, Current, Exchange, Stage},
+    exchange::{Admitted, Again, Current, Exchange, Stage},
+    session::Behind,
 };
 use crate::domain::{
     deployment::Kind,
@@ -36,10 +37,18 @@ const PASSED_ON: [HeaderName; 11] = [
     HeaderName::from_static("x-ms-oai-image-generation-deployment"),
 ];
 
+/// For a fresh token, after one was refused: as long as for a few tries at the authority, no longer.
+const RENEWAL_TIME: Duration = Duration::from_secs(5);
+
 /// Takes the next deployment that can be asked, and says where it is.
 pub(super) async fn next_peer(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-    if let Some(peer) = same_peer(exchange) {
-        return Ok(peer);
+    match once_more(exchange).await {
+        Some(Ok(peer)) => return Ok(peer),
+        Some(Err(Step::GiveUp)) => {
+            let refusal = last_word(exchange);
+            return give_up(exchange, refusal);
+        }
+        Some(Err(_)) | None => {}
     }
     loop {
         let chosen = choose(exchange).await;
@@ -85,13 +94,7 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         .min(now + served.bounds.connect_timeout);
     let target = &served.targets[attempt.index()];
     let inflight = target.metrics.enter();
-    *current = Some(Current {
-        attempt,
-        started: now,
-        status: None,
-        stale: 0,
-        _inflight: inflight,
-    });
+    *current = Some(Current::new(attempt, now, inflight));
     let credential = &target.reach.credential;
     // Only before the first token ever came is one worth waiting for, and no longer than for a connection.
     if credential.header(SystemTime::now()).is_none() && !credential.ready(token_by).await {
@@ -104,33 +107,51 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
     Ok(target.reach.peer(address, target.group, &served.bounds))
 }
 
-/// The same deployment again, over another connection: the pooled one had been closed from the other end
-/// before this request reached it, which says nothing of the deployment.
-fn same_peer(exchange: &mut Exchange) -> Option<Box<HttpPeer>> {
+/// The same deployment again, where something beside it stood in the way. `Err`: that could not be cleared away.
+async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<HttpPeer>, Step>> {
     let admitted = exchange.admitted()?;
-    let current = admitted
-        .current
-        .as_ref()
-        .filter(|current| current.stale > 0)?;
+    let current = admitted.current.as_mut()?;
+    let again = current.again.take()?;
     let target = &admitted.served.targets[current.attempt.index()];
-    let address = target.reach.address()?;
-    Some(
-        target
-            .reach
-            .peer(address, target.group, &admitted.served.bounds),
-    )
+    if let Again::FreshToken(refused) = &again {
+        let deadline = admitted.progress.deadline(&admitted.served.bounds);
+        let by = deadline.min(Instant::now() + RENEWAL_TIME);
+        if !target.reach.credential.renew(refused, by).await {
+            // What was refused is written down already.
+            exchange.tell_pool(&Outcome::IdentityRejected, Instant::now());
+            return Some(Err(let_go(exchange, &Outcome::IdentityRejected)));
+        }
+        current.renewed = true;
+        current.started = Instant::now();
+    }
+    let peer = target.reach.address().map(|address| {
+        let bounds = &admitted.served.bounds;
+        target.reach.peer(address, target.group, bounds)
+    });
+    match peer {
+        Some(peer) => Some(Ok(peer)),
+        None => Some(Err(ended(exchange, &Outcome::fault(Fault::Connect)))),
+    }
 }
 
 /// Writes down how the current attempt ended, lets go of it, and says what follows.
 pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
+    exchange.judge(outcome, Instant::now());
+    let_go(exchange, outcome)
+}
+
+/// Lets go of the current attempt, which is judged already, unless its answer is to be delivered.
+fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     let now = Instant::now();
-    exchange.judge(outcome, now);
     let Some(admitted) = exchange.admitted() else {
         return Step::GiveUp;
     };
-    let step = admitted
+    let mut step = admitted
         .progress
-        .after(outcome, &admitted.served.bounds, now);
+        .after(outcome, &admitted.served.bounds, true, now);
+    if step == Step::TryAnother && !admitted.replayable() {
+        step = Step::GiveUp;
+    }
     if step != Step::Deliver {
         admitted.current = None;
         exchange.start_clock();
@@ -144,10 +165,15 @@ pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
     let Some(admitted) = exchange.admitted() else {
         return Refusal::Internal;
     };
+    let replayable = admitted.replayable();
     let Admitted {
         served, progress, ..
     } = admitted;
-    let exhausted = served.pool.exhausted(progress.tried(), now);
+    let mut exhausted = served.pool.exhausted(progress.tried(), now);
+    if !replayable && served.pool.has_ready(progress.tried(), now) {
+        // It is this request alone that can't go on: sent once more, it will find them.
+        (exhausted.throttled, exhausted.back_at) = (false, now);
+    }
     progress.refusal(&exhausted, &served.bounds, now)
 }
 
@@ -200,18 +226,26 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     )?;
-    out.insert_header(header::CONTENT_LENGTH, length)?;
+    match admitted.relay.behind() {
+        Behind::Nothing => out.insert_header(header::CONTENT_LENGTH, length)?,
+        Behind::Bytes(Some(more)) => out.insert_header(header::CONTENT_LENGTH, length + more)?,
+        // Pingora sends it in chunks.
+        Behind::Bytes(None) => {}
+    }
     let target = &admitted.served.targets[current.attempt.index()];
     let Some((credential, value)) = target.reach.credential.header(SystemTime::now()) else {
         return Error::e_explain(ErrorType::InternalError, "the token ended while connecting");
     };
-    out.insert_header(credential, value)?;
+    out.insert_header(credential, value.clone())?;
     *request = out;
 
     let due = admitted
         .progress
         .first_byte_by(&admitted.served.bounds, Instant::now());
     let idle_timeout = admitted.served.bounds.idle_timeout;
+    if let Some(current) = &mut admitted.current {
+        current.sent = Some(value);
+    }
     admitted.relay.order(pieces, due, idle_timeout);
     Ok(())
 }
@@ -220,5 +254,5 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
 fn outgoing_body(admitted: &Admitted, kind: Kind, deployment: &str) -> Vec<bytes::Bytes> {
     let names_it = body_names_deployment(admitted.call, kind);
     let change = names_it.then(|| admitted.ask.naming(deployment)).flatten();
-    body::spliced(&admitted.body, change)
+    body::spliced(&admitted.relay.kept(), change)
 }

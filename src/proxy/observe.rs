@@ -2,18 +2,18 @@
 
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
 
 use super::{
-    exchange::{Exchange, Stage},
+    exchange::{Again, Current, Exchange, Stage},
     forward::{ended, last_word},
 };
 use crate::{
     domain::{
         failover::Step,
         outcome::{Fault, Outcome},
+        refusal::Refusal,
     },
     telemetry::{metrics::DeploymentMetrics, record::End},
 };
@@ -23,13 +23,20 @@ const STALE_CONNECTIONS: u8 = 3;
 
 /// Of a deployment's answer, what is its own affair or would mislead about the pool: cookies that bind to one
 /// instance, one member's limits, and which deployment it was.
-const KEPT_BACK: [HeaderName; 5] = [
+const KEPT_BACK: [HeaderName; 7] = [
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     HeaderName::from_static("alt-svc"),
     HeaderName::from_static("azure-openai-deployment-utilization"),
-    HeaderName::from_static("x-ms-deployment-name"),
+    SERVED_BY,
+    SPILLED_FROM,
+    SPILLOVER_ERROR,
 ];
+const SERVED_BY: HeaderName = HeaderName::from_static("x-ms-deployment-name");
+const SPILLED_FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
+const SPILLOVER_ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
+/// What a deployment says of names goes into the log no longer than this, in bytes.
+const LONGEST_NAME: usize = 128;
 /// How the headers begin that tell a member's limits.
 const LIMITS: &str = "x-ratelimit-";
 
@@ -52,18 +59,80 @@ pub(super) fn response(
         return Ok(());
     }
     let outcome = Outcome::of_response(head.status, &head.headers, SystemTime::now());
-    if let Some(admitted) = exchange.admitted()
-        && let Some(current) = &mut admitted.current
-    {
-        current.status = Some(head.status.as_u16());
-        read_gauges(
-            &admitted.served.targets[current.attempt.index()].metrics,
-            head,
-        );
+    read_head(exchange, head);
+    let outcome = match is_unwanted(exchange, &outcome, head.status) {
+        true => Outcome::Unwanted,
+        false => outcome,
+    };
+    if outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
+        exchange.write_down(&outcome, Instant::now());
+        return Err(taken_back(exchange, Step::TryAnother, head.status.as_u16()));
     }
     match ended(exchange, &outcome) {
         Step::Deliver => deliver(exchange, head, reveal),
         step => Err(taken_back(exchange, step, head.status.as_u16())),
+    }
+}
+
+/// Takes in what the head says beside its status.
+fn read_head(exchange: &mut Exchange, head: &ResponseHeader) {
+    let Some(admitted) = exchange.admitted() else {
+        return;
+    };
+    let Some(current) = &mut admitted.current else {
+        return;
+    };
+    current.status = Some(head.status.as_u16());
+    let metrics = &admitted.served.targets[current.attempt.index()].metrics;
+    read_gauges(metrics, head);
+    read_spillover(current, metrics, head);
+}
+
+/// Azure's own spillover (AZURE.md 8): who served in the deployment's place, or that its spillover deployment is full too.
+fn read_spillover(current: &mut Current, metrics: &DeploymentMetrics, head: &ResponseHeader) {
+    if head.headers.contains_key(SPILLED_FROM) {
+        metrics.count_spillover();
+        let served_by = head.headers.get(SERVED_BY);
+        let served_by = served_by.and_then(|name| name.to_str().ok());
+        if let Some(name) = served_by.filter(|name| name.len() <= LONGEST_NAME) {
+            current.spilled_to = Some(name.into());
+        }
+    }
+}
+
+/// A status that the operator wants tried elsewhere, where that is possible now; else the client gets it as it is.
+fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: StatusCode) -> bool {
+    let Some(admitted) = exchange.admitted() else {
+        return false;
+    };
+    let (bounds, now) = (&admitted.served.bounds, Instant::now());
+    *outcome == Outcome::CallerError
+        && bounds.more_statuses.contains(&status.as_u16())
+        && admitted.replayable()
+        && admitted.progress.could_go_on(bounds, now)
+        && admitted
+            .served
+            .pool
+            .has_ready(admitted.progress.tried(), now)
+}
+
+/// Whether the deployment is to be asked once more, with another token than the one it has just refused.
+fn wants_fresh_token(exchange: &mut Exchange) -> bool {
+    let Some(admitted) = exchange.admitted() else {
+        return false;
+    };
+    let Some(current) = &mut admitted.current else {
+        return false;
+    };
+    let target = &admitted.served.targets[current.attempt.index()];
+    let may =
+        !current.renewed && target.reach.credential.is_renewable() && admitted.relay.replayable();
+    match current.sent.take().filter(|_| may) {
+        Some(refused) => {
+            current.again = Some(Again::FreshToken(refused));
+            true
+        }
+        None => false,
     }
 }
 
@@ -83,8 +152,7 @@ fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> 
     let Some(admitted) = exchange.admitted() else {
         return Ok(());
     };
-    // Nothing is sent again from here on.
-    admitted.body = Bytes::new();
+    admitted.relay.release();
     if let (true, Some(current)) = (reveal, &admitted.current) {
         let deployment = current.attempt.deployment();
         let name = format!("{}/{}", deployment.instance.name, deployment.name);
@@ -146,6 +214,9 @@ pub(super) fn failure(
         // Judged by its answer's head already.
         return error;
     };
+    if let Some(refusal) = admitted.relay.take_refusal() {
+        return refused(exchange, error, refusal, answered);
+    }
     let silent = admitted.relay.take_silence();
     if answered {
         error.set_retry(false);
@@ -158,8 +229,10 @@ pub(super) fn failure(
         });
         return error;
     }
-    if reused && error.retry == RetryType::ReusedOnly && current.stale < STALE_CONNECTIONS {
+    let may_repeat = current.stale < STALE_CONNECTIONS && admitted.relay.replayable();
+    if reused && error.retry == RetryType::ReusedOnly && may_repeat {
         current.stale += 1;
+        current.again = Some(Again::NewConnection);
         error.set_retry(true);
         return error;
     }
@@ -178,6 +251,24 @@ pub(super) fn failure(
     error.as_up();
     let step = ended(exchange, &outcome);
     apply(exchange, step, error)
+}
+
+/// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.
+fn refused(
+    exchange: &mut Exchange,
+    mut error: Box<Error>,
+    refusal: Refusal,
+    answered: bool,
+) -> Box<Error> {
+    error.set_retry(false);
+    if answered {
+        exchange.end = End::Broken;
+        exchange.rewrite_last(&Outcome::ClientLeft);
+    } else {
+        exchange.judge(&Outcome::ClientLeft, Instant::now());
+        exchange.refusal = Some(refusal);
+    }
+    error
 }
 
 /// What a deployment says of itself in passing (AZURE.md 4).

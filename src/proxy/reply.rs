@@ -13,6 +13,7 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Value,
     pub(super) retry_after: Option<(u64, u128)>,
+    pub(super) should_retry: Option<bool>,
     /// Whether a cache may keep it; an error never.
     pub(super) no_store: bool,
 }
@@ -23,6 +24,7 @@ impl Reply {
             status: StatusCode::OK,
             body,
             retry_after: None,
+            should_retry: None,
             no_store: false,
         }
     }
@@ -41,12 +43,13 @@ impl Reply {
             status: refusal.status(),
             body,
             retry_after,
+            should_retry: refusal.should_retry(),
             no_store: true,
         }
     }
 
     fn head(&self, request_id: &str, length: usize) -> Result<Box<ResponseHeader>> {
-        let mut head = ResponseHeader::build(self.status, Some(8))?;
+        let mut head = ResponseHeader::build(self.status, Some(9))?;
         head.insert_header(header::CONTENT_TYPE, "application/json")?;
         head.insert_header(header::CONTENT_LENGTH, length)?;
         head.insert_header("x-request-id", request_id)?;
@@ -56,6 +59,9 @@ impl Reply {
         if let Some((seconds, milliseconds)) = self.retry_after {
             head.insert_header(header::RETRY_AFTER, seconds)?;
             head.insert_header("retry-after-ms", milliseconds.to_string())?;
+        }
+        if let Some(should_retry) = self.should_retry {
+            head.insert_header("x-should-retry", should_retry.to_string())?;
         }
         Ok(Box::new(head))
     }

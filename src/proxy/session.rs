@@ -5,6 +5,8 @@
 //! calls (keep-alive above all) mean nothing on a session like this. The trait is Pingora's own extension
 //! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.
 
+mod feed;
+
 use std::{
     mem,
     sync::Arc,
@@ -30,6 +32,9 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
+pub(crate) use feed::Behind;
+use feed::{Feed, Passing};
+
 /// A body up to this size is handed over whole: one write. A larger one goes in slices, so that an early
 /// answer is seen while the body is still on its way.
 const SLICE: usize = 64 << 10;
@@ -42,7 +47,12 @@ pub(crate) struct Relay {
 
 #[derive(Default)]
 struct Orders {
+    /// The client's body, as far as it is kept to be sent again.
+    kept: Bytes,
+    /// The same as the attempt under way sends it.
     body: Vec<Bytes>,
+    /// What is passed on behind that as it comes from the client.
+    passing: Option<Passing>,
     first_byte_by: Option<Instant>,
     idle_timeout: Duration,
     /// The attempt was ended because nothing came in time.
@@ -74,6 +84,8 @@ pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
         relay: Arc::clone(relay),
         body: Vec::new(),
         next: 0,
+        feed: relay.feed(),
+        started: Instant::now(),
         due: None,
         idle_timeout: Duration::ZERO,
         answered: false,
@@ -104,6 +116,10 @@ struct StandIn {
     /// This attempt's body, in pieces none of which is larger than a slice, or one whole.
     body: Vec<Bytes>,
     next: usize,
+    /// What comes behind that, from the client.
+    feed: Option<Feed>,
+    /// Since when this attempt's body is sent.
+    started: Instant,
     /// When the answer's next byte is due, its first one above all.
     due: Option<Instant>,
     idle_timeout: Duration,
@@ -133,7 +149,7 @@ impl StandIn {
     /// A body that fits one write is given through the retry buffer, in one piece.
     fn whole(&self) -> Option<&Bytes> {
         match self.body.as_slice() {
-            [whole] if whole.len() <= SLICE => Some(whole),
+            [whole] if whole.len() <= SLICE && self.feed.is_none() => Some(whole),
             _ => None,
         }
     }
@@ -144,6 +160,7 @@ impl StandIn {
         self.due = orders.first_byte_by;
         self.idle_timeout = orders.idle_timeout;
         self.answered = false;
+        self.started = Instant::now();
         self.next = 0;
     }
 
@@ -153,13 +170,15 @@ impl StandIn {
         Some(slice)
     }
 
-    /// Once all of it has been handed over and the answer is there, nobody needs it again.
+    /// Once the answer is there it is not sent again; what has not been handed over yet still is.
     fn forget_body(&mut self) {
-        if self.whole().is_some() || self.next >= self.body.len() {
-            self.body.clear();
-            self.next = 0;
-            self.relay.orders.lock().body.clear();
-        }
+        self.relay.release();
+        let handed_over = match self.whole() {
+            Some(_) => self.body.len(),
+            None => self.next,
+        };
+        self.body.drain(..handed_over);
+        self.next = 0;
     }
 
     async fn idle(&mut self) -> Result<Option<Bytes>> {
@@ -205,7 +224,10 @@ impl CustomSession for StandIn {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        Ok(self.next_slice())
+        match self.next_slice() {
+            Some(slice) => Ok(Some(slice)),
+            None => self.pass_on().await,
+        }
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
@@ -285,7 +307,8 @@ impl CustomSession for StandIn {
     }
 
     fn is_body_done(&mut self) -> bool {
-        self.whole().is_some() || self.next >= self.body.len()
+        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
+        is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
     }
 
     async fn finish(&mut self) -> Result<()> {
@@ -294,7 +317,7 @@ impl CustomSession for StandIn {
 
     fn is_body_empty(&mut self) -> bool {
         // Asked before the attempt starts too, when only the orders are known.
-        self.relay.orders.lock().body.iter().all(Bytes::is_empty)
+        self.relay.is_empty()
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
@@ -303,7 +326,7 @@ impl CustomSession for StandIn {
         }
         // Between slices whoever reads the answer gets a turn: an early one stops the rest of the body.
         tokio::task::yield_now().await;
-        Ok(self.next_slice())
+        self.read_body_bytes().await
     }
 
     fn body_bytes_sent(&self) -> usize {

@@ -124,14 +124,21 @@ impl Metrics {
     /// Gives the deployment that was tried last.
     fn count_attempts(&self, record: &Record) -> Option<Arc<DeploymentMetrics>> {
         let model = record.model.as_ref()?;
-        let (last, earlier) = record.attempts.split_last()?;
+        let last = record.attempts.last()?;
         let counted = |attempt: &AttemptRecord| {
             let deployment = self.deployment(model, &attempt.instance, &attempt.deployment);
             deployment.count_attempt(attempt.outcome);
             deployment
         };
-        for attempt in earlier {
-            counted(attempt).count_failover(attempt.outcome);
+        for pair in record.attempts.windows(2) {
+            let deployment = counted(&pair[0]);
+            // With a fresh token the same deployment may have been asked once more.
+            if !pair[0].is_at(&pair[1]) {
+                deployment.count_failover(pair[0].outcome);
+            }
+            if pair[0].may_be_billed {
+                deployment.count_maybe_billed();
+            }
         }
         Some(counted(last))
     }

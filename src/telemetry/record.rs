@@ -60,10 +60,21 @@ pub struct AttemptRecord {
     pub deployment: DeploymentName,
     /// The outcome's label, from the closed set of the domain.
     pub outcome: &'static str,
+    /// Azure may bill for it although it gave no answer to use.
+    pub may_be_billed: bool,
+    /// Where Azure's own spillover sent it: a deployment of the same instance, by its own word.
+    pub spilled_to: Option<Arc<str>>,
     /// The deployment's status; `None`: it gave none.
     pub status: Option<u16>,
     /// From choosing it to knowing the outcome.
     pub took: Duration,
+}
+
+impl AttemptRecord {
+    /// Whether both were made at the same deployment.
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.instance == other.instance && self.deployment == other.deployment
+    }
 }
 
 /// How the answer ended.
@@ -118,6 +129,8 @@ pub(super) mod tests {
             instance: instance.into(),
             deployment: "gpt-4o".into(),
             outcome,
+            may_be_billed: false,
+            spilled_to: None,
             status: Some(status),
             took: Duration::from_millis(20),
         };

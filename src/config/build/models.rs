@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, num::TryFromIntError, sync::Arc};
 
-use super::known::{self, Known};
+use super::{
+    known::{self, Known},
+    settings,
+};
 use crate::{
     config::{
         problem::{Place, Placed},
@@ -47,6 +50,7 @@ pub(super) fn models(
                 name: name.value.as_str().into(),
                 version: raw.version.map(|version| version.0),
                 deployments: deployments.collect(),
+                timeouts: settings::timeouts(raw.connect_timeout, raw.first_byte_timeout, reader),
             })
         },
     )

@@ -1,16 +1,16 @@
 //! `server:`, `failover:`, `drain:`, `log:`: numbers with defaults.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use crate::{
     config::{
         plan::{Drain, Log, Server},
         problem::Placed,
         raw,
-        read::Reader,
+        read::{List, Reader},
         value::{Size, Span},
     },
-    domain::deployment::{Bounds, OverBodyMemory},
+    domain::deployment::{Bounds, OverBodyMemory, Timeouts},
 };
 
 pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Server {
@@ -47,8 +47,44 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
                 raw::OverBodyMemory::Refuse => OverBodyMemory::Refuse,
             };
         }
+        bounds.more_statuses = statuses(raw.more_statuses, reader);
     }
     bounds
+}
+
+/// A model's own timeouts.
+pub(super) fn timeouts(
+    connect: Option<Placed<Span>>,
+    first_byte: Option<Placed<Span>>,
+    reader: &mut Reader<'_>,
+) -> Timeouts {
+    let mut own = |raw: Option<Placed<Span>>| {
+        let mut time = Duration::ZERO;
+        span(raw, &mut time, reader);
+        (!time.is_zero()).then_some(time)
+    };
+    Timeouts {
+        connect: own(connect),
+        first_byte: own(first_byte),
+    }
+}
+
+/// Statuses that say what the caller did; the others are judged by rules of their own.
+fn statuses(raw: Option<Placed<List<Placed<i64>>>>, reader: &mut Reader<'_>) -> Arc<[u16]> {
+    let Some(raw) = raw else {
+        return Arc::default();
+    };
+    let listed = raw.value.0.into_iter().flatten();
+    let checked = listed.filter_map(|status| {
+        let fits = u16::try_from(status.value).ok().filter(|status| {
+            (400..500).contains(status) && ![401, 403, 408, 424, 429].contains(status)
+        });
+        reader.take(
+            status.place,
+            fits.ok_or("write a status from 400 to 499; after 401, 403, 408, 424, 429 and 5xx another deployment is asked anyway"),
+        )
+    });
+    checked.collect()
 }
 
 pub(super) fn drain(raw: Option<raw::Drain>) -> Drain {

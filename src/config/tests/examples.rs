@@ -135,8 +135,8 @@ fn the_defaults_that_the_schema_tells_are_those_a_plan_gets() {
     }
     let (short, long) = (read(short).unwrap().plan, read(long).unwrap().plan);
     assert_eq!(
-        (short.server, short.bounds, short.drain),
-        (long.server, long.bounds, long.drain)
+        (short.server, short.bounds.clone(), short.drain),
+        (long.server, long.bounds.clone(), long.drain)
     );
     assert_eq!(long.bounds, crate::domain::deployment::Bounds::default());
 }

@@ -59,6 +59,7 @@ struct JsonAttempt<'a> {
     deployment: &'a str,
     outcome: &'static str,
     status: Option<u16>,
+    spilled_to: Option<&'a str>,
     ms: f64,
 }
 
@@ -95,6 +96,7 @@ impl<'a> JsonAttempt<'a> {
             deployment: attempt.deployment.as_str(),
             outcome: attempt.outcome,
             status: attempt.status,
+            spilled_to: attempt.spilled_to.as_deref(),
             ms: ms(attempt.took),
         }
     }
@@ -154,7 +156,7 @@ mod tests {
     fn a_json_line_tells_the_whole_story() {
         let line = line(&record(), Format::Json);
         assert!(line.ends_with("}\n") && line.matches('\n').count() == 1);
-        let attempt = |instance, outcome, status| json!({"instance": instance, "deployment": "gpt-4o", "outcome": outcome, "status": status, "ms": 20.0});
+        let attempt = |instance, outcome, status| json!({"instance": instance, "deployment": "gpt-4o", "outcome": outcome, "status": status, "spilled_to": null, "ms": 20.0});
         let story = json!({
             "time": "2023-11-14T22:13:20.123Z", "request_id": "r-1", "client": "app", "model": "gpt-4o",
             "operation": "chat", "stream": true, "method": "POST", "path": "/v1/chat/completions", "http": "1.1",

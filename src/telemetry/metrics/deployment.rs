@@ -16,6 +16,8 @@ pub struct DeploymentMetrics {
     attempts_by_outcome: Handles<&'static str, IntCounter>,
     failovers: IntCounterVec,
     failovers_by_cause: Handles<&'static str, IntCounter>,
+    maybe_billed: IntCounter,
+    spillovers: IntCounter,
     duration: Histogram,
     time_to_first_token: Histogram,
     overhead: Histogram,
@@ -35,6 +37,8 @@ impl DeploymentMetrics {
             attempts_by_outcome: Handles::default(),
             failovers: all.failovers.clone(),
             failovers_by_cause: Handles::default(),
+            maybe_billed: all.maybe_billed.with_label_values(&labels),
+            spillovers: all.spillovers.with_label_values(&labels),
             duration: all.duration.with_label_values(&labels),
             time_to_first_token: all.time_to_first_token.with_label_values(&labels),
             overhead: all.overhead.with_label_values(&labels[..1]),
@@ -58,6 +62,15 @@ impl DeploymentMetrics {
     pub(super) fn count_failover(&self, cause: &'static str) {
         let make = || self.failovers.with_label_values(&self.with(cause));
         self.failovers_by_cause.of(cause, make).inc();
+    }
+
+    pub(super) fn count_maybe_billed(&self) {
+        self.maybe_billed.inc();
+    }
+
+    /// Counts an answer that the deployment's own spillover deployment gave.
+    pub fn count_spillover(&self) {
+        self.spillovers.inc();
     }
 
     fn with<'a>(&'a self, last: &'a str) -> [&'a str; 4] {

@@ -24,6 +24,8 @@ pub(super) struct Instruments {
     pub(super) refusals: IntCounterVec,
     pub(super) attempts: IntCounterVec,
     pub(super) failovers: IntCounterVec,
+    pub(super) maybe_billed: IntCounterVec,
+    pub(super) spillovers: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
@@ -69,6 +71,16 @@ impl Instruments {
                 "forebay_failovers_total",
                 "Requests that moved on from a deployment to another, by what made them.",
                 &["model", "instance", "deployment", "cause"],
+            ),
+            maybe_billed: r.counters(
+                "forebay_failovers_maybe_billed_total",
+                "Moves away from a deployment that may bill for what it did not answer: the request may be paid for twice.",
+                DEPLOYMENT,
+            ),
+            spillovers: r.counters(
+                "forebay_spillovers_total",
+                "Answers that came from the deployment's own spillover deployment, by Azure's word.",
+                DEPLOYMENT,
             ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
