@@ -19,6 +19,9 @@ use crate::domain::{
 
 /// What a request may hold beside all leases: enough to find the model in most bodies, and to keep any small one.
 const SLACK: usize = 64 << 10;
+/// How far the model is looked for in a body that has no room yet. One more piece may come with it, and as many requests
+/// may wait as there are connections.
+const LOOK: usize = 8 << 10;
 /// By how much a lease grows while a body of unknown length arrives.
 const STEP: usize = 64 << 10;
 
@@ -141,7 +144,7 @@ impl<'a> Reading<'a> {
     }
 
     async fn run(mut self, session: &mut Session) -> Result<Arrived, Refusal> {
-        if self.lease.is_none() && self.may_overflow && self.length > Some(SLACK) {
+        if self.has_no_room() && self.may_overflow {
             return self.overflow();
         }
         while let Some(piece) = self.next(session).await? {
@@ -152,7 +155,10 @@ impl<'a> Reading<'a> {
             if self.kept.is_empty() && self.length == Some(piece.len()) {
                 return Ok(Arrived::Whole(held(self.lease, piece)));
             }
-            self.keep(&piece)?;
+            self.keep(piece)?;
+            if self.has_no_room() && self.is_named()? {
+                return self.overflow();
+            }
             if self.fits() || self.length == Some(self.kept.len()) {
                 continue;
             }
@@ -175,7 +181,12 @@ impl<'a> Reading<'a> {
         piece.map_err(|_| Refusal::BodyUnfinished)
     }
 
-    fn keep(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+    /// Whether there was no room for what the client said, and it is too much for the slack.
+    fn has_no_room(&self) -> bool {
+        self.lease.is_none() && self.length > Some(SLACK)
+    }
+
+    fn keep(&mut self, piece: Bytes) -> Result<(), Refusal> {
         let length = self.kept.len() + piece.len();
         let room = match (self.length, &self.lease) {
             (Some(length), Some(_)) => length,
@@ -187,15 +198,16 @@ impl<'a> Reading<'a> {
             let more = self.kept.try_reserve_exact(room - self.kept.len());
             more.map_err(|_| Refusal::BodyMemoryFull)?;
         }
-        self.kept.extend_from_slice(piece);
+        self.kept.extend_from_slice(&piece);
         Ok(())
     }
 
     /// Whether there is room for what is kept; a lease grows for it, where that can't end in waiting.
     fn fits(&mut self) -> bool {
         let kept = self.kept.len();
+        let slack = if self.has_no_room() { LOOK } else { SLACK };
         let in_slack =
-            kept <= SLACK && self.terms.bounds.over_body_memory == OverBodyMemory::Stream;
+            kept <= slack && self.terms.bounds.over_body_memory == OverBodyMemory::Stream;
         let may_grow = self.length.is_none() && (kept <= SLACK || self.may_overflow);
         let grown = kept.next_multiple_of(STEP);
         self.lease.as_mut().is_some_and(|lease| {

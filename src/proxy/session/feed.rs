@@ -1,13 +1,17 @@
 //! A body that is not kept whole: what comes behind its kept part is passed on to the attempt under way as it comes
 //! from the client, and can be sent once only.
 
-use std::time::Instant;
+use std::{mem, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Relay, StandIn};
 use crate::{domain::refusal::Refusal, proxy::body::Rest};
+
+/// How many pieces may be between the client and the deployment: what one body takes that has no room of its own.
+const UNDER_WAY: usize = 2;
 
 /// What is known, outside of the stand-in, of a body that is passed on as it comes.
 pub(super) struct Passing {
@@ -105,6 +109,7 @@ impl Relay {
         let rest = self.orders.lock().passing.as_mut()?.rest.take()?;
         Some(Feed {
             rest,
+            under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             waiting_since: None,
             is_done: false,
         })
@@ -114,6 +119,8 @@ impl Relay {
 /// What of a body comes from the client while an attempt is under way.
 pub(super) struct Feed {
     rest: Rest,
+    /// Each piece takes one until it is written.
+    under_way: Arc<Semaphore>,
     /// Since when the client is waited for: a wait goes on where another left off that was given up.
     waiting_since: Option<Instant>,
     is_done: bool,
@@ -162,6 +169,18 @@ impl Feed {
     }
 }
 
+/// A piece on its way to the deployment.
+struct UnderWay(
+    Bytes,
+    #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
+);
+
+impl AsRef<[u8]> for UnderWay {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl StandIn {
     /// The next piece from the client. What is wrong with it is found before any of it is passed on, so that no
     /// deployment ever has all of a body that is wrong.
@@ -172,6 +191,9 @@ impl StandIn {
         if feed.is_done {
             return Ok(None);
         }
+        let Ok(permit) = Arc::clone(&feed.under_way).acquire_owned().await else {
+            return Ok(None);
+        };
         let by = feed.waits_until();
         let piece = tokio::select! {
             biased;
@@ -183,17 +205,24 @@ impl StandIn {
             return Err(self.refuse(refusal));
         }
         self.note(piece.as_ref().map_or(0, Bytes::len));
-        Ok(piece)
+        // HTTP/2 can end with an empty piece, which in chunks would be a second end.
+        let piece = piece.filter(|piece| !(is_last && piece.is_empty()));
+        Ok(piece.map(|piece| Bytes::from_owner(UnderWay(piece, permit))))
     }
 
     fn note(&mut self, length: usize) {
         let Some(feed) = &self.feed else { return };
-        let mut orders = self.relay.orders.lock();
+        let orders = &mut *self.relay.orders.lock();
         let Some(passing) = &mut orders.passing else {
             return;
         };
         passing.received += length as u64;
-        passing.begun |= length > 0;
+        if length > 0 && !mem::replace(&mut passing.begun, true) {
+            // What came before can't be sent again either.
+            (orders.kept, orders.body) = (Bytes::new(), Vec::new());
+            self.body.clear();
+            self.next = 0;
+        }
         passing.asks_for_stream = feed.asks_for_stream();
         if feed.is_done && !self.answered {
             // The time the client took is not the deployment's.
