@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{drain::Guest, served::Served, session::Relay};
@@ -71,8 +70,8 @@ pub(super) struct Admitted {
     /// The client's query, its credential still in it: what goes out is filtered.
     pub(super) query: String,
     pub(super) ask: Ask,
-    pub(super) body: Bytes,
     pub(super) progress: Progress,
+    /// Holds the body.
     pub(super) relay: Arc<Relay>,
     /// The attempt under way, or the one whose answer is being delivered.
     pub(super) current: Option<Current>,
@@ -108,6 +107,13 @@ pub(super) enum Again {
     NewConnection,
     /// It refused this credential.
     FreshToken(HeaderValue),
+}
+
+impl Admitted {
+    /// Whether another attempt could send the same body.
+    pub(super) fn replayable(&self) -> bool {
+        self.relay.replayable()
+    }
 }
 
 impl Current {

@@ -2,7 +2,6 @@
 
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderName, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
 
@@ -16,6 +15,7 @@ use crate::{
         failover::Step,
         opening::Opening,
         outcome::{Fault, Outcome},
+        refusal::Refusal,
     },
     telemetry::{metrics::DeploymentMetrics, record::End},
 };
@@ -95,7 +95,7 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
 /// Nothing is sent again from here on.
 fn commit(exchange: &mut Exchange) {
     if let Some(admitted) = exchange.admitted() {
-        admitted.body = Bytes::new();
+        admitted.relay.release();
         admitted.relay.gate().open();
     }
 }
@@ -150,6 +150,7 @@ fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> bool 
     let (bounds, now) = (&admitted.served.bounds, Instant::now());
     *outcome == Outcome::CallerError
         && bounds.more_statuses.contains(&status)
+        && admitted.replayable()
         && admitted.progress.could_go_on(bounds, now)
         && admitted
             .served
@@ -166,7 +167,8 @@ fn wants_fresh_token(exchange: &mut Exchange) -> bool {
         return false;
     };
     let target = &admitted.served.targets[current.attempt.index()];
-    let may = !current.renewed && target.reach.credential.is_renewable();
+    let may =
+        !current.renewed && target.reach.credential.is_renewable() && admitted.relay.replayable();
     match current.sent.take().filter(|_| may) {
         Some(refused) => {
             current.again = Some(Again::FreshToken(refused));
@@ -259,6 +261,9 @@ pub(super) fn failure(
         // It is to be asked once more before it is judged.
         return error;
     }
+    if let Some(refusal) = admitted.relay.take_refusal() {
+        return refused(exchange, error, refusal, answered);
+    }
     let silent = admitted.relay.take_silence();
     if answered {
         error.set_retry(false);
@@ -267,7 +272,8 @@ pub(super) fn failure(
         return error;
     }
     let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
-    if reused && error.retry == RetryType::ReusedOnly && is_unanswered {
+    let may_repeat = is_unanswered && admitted.relay.replayable();
+    if reused && error.retry == RetryType::ReusedOnly && may_repeat {
         current.stale += 1;
         current.again = Some(Again::NewConnection);
         error.set_retry(true);
@@ -289,6 +295,24 @@ pub(super) fn failure(
     let outcome = outcome.unwrap_or(Outcome::fault(fault));
     let step = ended(exchange, &outcome);
     apply(exchange, step, error)
+}
+
+/// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.
+fn refused(
+    exchange: &mut Exchange,
+    mut error: Box<Error>,
+    refusal: Refusal,
+    answered: bool,
+) -> Box<Error> {
+    error.set_retry(false);
+    if answered {
+        exchange.end = End::Broken;
+        exchange.close(&Outcome::ClientLeft);
+    } else {
+        exchange.judge(&Outcome::ClientLeft, Instant::now());
+        exchange.refusal = Some(refusal);
+    }
+    error
 }
 
 /// What a deployment says of itself in passing (AZURE.md 4).

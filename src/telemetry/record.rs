@@ -41,6 +41,8 @@ pub struct Record {
     /// What the client got; `None`: it left before it got any.
     pub status: Option<u16>,
     pub end: End,
+    /// Whether the body was passed on as it came, so that it could not be sent again.
+    pub unreplayable: bool,
     /// Of the body as the client sent it.
     pub request_bytes: u64,
     /// Of the body as the client got it.
@@ -153,6 +155,7 @@ pub(super) mod tests {
             out_of_budget: false,
             status: Some(200),
             end: End::Complete,
+            unreplayable: false,
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),

@@ -30,6 +30,8 @@ pub(super) struct Instruments {
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
+    pub(super) unreplayable: IntCounterVec,
+    pub(super) body_memory: IntGauge,
     pub(super) available: IntGaugeVec,
     pub(super) pause: GaugeVec,
     pub(super) set_aside: IntGaugeVec,
@@ -104,6 +106,15 @@ impl Instruments {
                 "The gateway's own share of a request's time, waiting for others excluded.",
                 &["model"],
                 OVERHEAD_SECONDS,
+            ),
+            unreplayable: r.counters(
+                "forebay_requests_unreplayable_total",
+                "Requests whose body was passed on as it came for want of room, and could not be sent again.",
+                &["model"],
+            ),
+            body_memory: r.gauge(
+                "forebay_body_memory_bytes",
+                "Memory set aside now for request bodies that may be sent again.",
             ),
             available: r.int_gauges(
                 "forebay_deployment_available",
