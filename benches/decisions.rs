@@ -1,10 +1,16 @@
 //! What each decision on a request's way costs by itself, and whether that grows with the config.
 
-use std::{collections::HashMap, hint::black_box, sync::Arc, time::Instant, time::SystemTime};
+use std::{
+    collections::HashMap,
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use forebay::domain::{
     ask::Ask,
+    breaker::Settings,
     client::{Client, Clients, KeyHash, Models},
     deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
     outcome::Outcome,
@@ -16,20 +22,41 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 criterion_group!(decisions, choosing, identifying, reading, routing, judging);
 criterion_main!(decisions);
 
+/// Choosing a deployment, judging how it went, and keeping the books of both.
 fn choosing(c: &mut Criterion) {
-    let mut group = c.benchmark_group("choose_a_deployment");
-    for count in [3, 1000] {
-        let pool = Arc::new(pool_of(count));
-        let now = Instant::now();
-        group.bench_function(BenchmarkId::from_parameter(count), |b| {
-            b.iter(|| {
-                let draw = fastrand::u64(..);
-                let mut attempt = pool.choose(&[], now, draw).expect("all are ready");
-                attempt.judge(&Outcome::Served, now)
+    let mut group = c.benchmark_group("choose_and_judge");
+    for (out, percent) in [
+        ("all_ready", 0),
+        ("a_tenth_out", 10),
+        ("nine_tenths_out", 90),
+    ] {
+        for count in [3, 100, 1000] {
+            let (pool, now) = (Arc::new(pool_of(count)), Instant::now());
+            // Of three, none and two.
+            throttle(&pool, count as usize * percent / 100, now);
+            group.bench_function(BenchmarkId::new(out, count), |b| {
+                b.iter(|| {
+                    let draw = fastrand::u64(..);
+                    let mut attempt = pool.choose(&[], now, draw).expect("some are ready");
+                    pool.budget().note_request(now);
+                    attempt.judge(&Outcome::Served, now, draw)
+                });
             });
-        });
+        }
     }
     group.finish();
+}
+
+/// Puts so many of a pool out, spread all over it.
+fn throttle(pool: &Arc<Pool>, count: usize, now: Instant) {
+    let (wait, size) = (Duration::from_secs(100), pool.members().len());
+    for number in 0..count {
+        let index = number * size / count;
+        let others: Vec<usize> = (0..size).filter(|other| *other != index).collect();
+        let attempt = pool.choose(&others, now, 0);
+        let mut attempt = attempt.expect("it is ready");
+        attempt.judge(&Outcome::Throttled { wait }, now, 0);
+    }
 }
 
 fn identifying(c: &mut Criterion) {
@@ -111,12 +138,13 @@ fn pool_of(count: u32) -> Pool {
         priority: Priority::FIRST,
         weight: Weight::new(1 + number % 3).expect("it is not zero"),
     };
-    Pool::new(Model {
+    let model = Model {
         name: "gpt-4o".into(),
         version: None,
         deployments: (0..count).map(deployment).collect(),
         timeouts: Default::default(),
-    })
+    };
+    Pool::new(model, Settings::default())
 }
 
 fn clients(count: u32) -> Clients {

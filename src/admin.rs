@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     domain::{
-        breaker::State,
+        breaker::{Cause, State},
         deployment::Capacity,
         name::IdentityName,
         pool::{Member, Pool},
@@ -98,6 +98,9 @@ impl Admin {
                     &deployment.name,
                 );
                 metrics.say_state(member.is_ready(now), pause(member, now).unwrap_or_default());
+                for alarm in [Cause::Credential, Cause::Configuration] {
+                    metrics.say_set_aside(alarm.as_str(), cause(member, now) == Some(alarm));
+                }
             }
         }
         for identity in (self.identities)() {
@@ -152,8 +155,9 @@ fn pool_status(pool: &Pool, now: Instant) -> Value {
 
 fn deployment_status(member: &Member, now: Instant) -> Value {
     let deployment = member.deployment();
-    let state = match member.state() {
+    let state = match member.state(now) {
         State::Closed => "closed",
+        State::Ramping { .. } => "ramping",
         State::Open { .. } => "open",
         State::Trial { .. } => "trial",
     };
@@ -168,19 +172,29 @@ fn deployment_status(member: &Member, now: Instant) -> Value {
         "weight": deployment.weight.get(),
         "state": state,
         "available": member.is_ready(now),
+        "cause": cause(member, now).map(Cause::as_str),
+        "share": match member.state(now) { State::Ramping { share } => share, _ => 1.0 },
         "retry_in_seconds": pause(member, now).map(|pause| pause.as_secs_f64()),
         "inflight": member.inflight(),
         "last": last,
     })
 }
 
+/// Why it is left alone; `None` where it is not.
+fn cause(member: &Member, now: Instant) -> Option<Cause> {
+    match member.state(now) {
+        State::Open { cause, .. } | State::Trial { cause, .. } => Some(cause),
+        State::Closed | State::Ramping { .. } => None,
+    }
+}
+
 /// How long until it may be tried again; `None` where it may be now, or is being tried.
 fn pause(member: &Member, now: Instant) -> Option<Duration> {
-    match member.state() {
+    match member.state(now) {
         State::Open { until, .. } => until
             .checked_duration_since(now)
             .filter(|pause| !pause.is_zero()),
-        State::Closed | State::Trial { .. } => None,
+        State::Closed | State::Ramping { .. } | State::Trial { .. } => None,
     }
 }
 

@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::{
     admin::{Admin, IdentityState, Phase},
     config::{Listener, Plan},
-    domain::{deployment::Deployment, pool::Pool},
+    domain::{budget::Budget, deployment::Deployment, pool::Pool},
     identity::{Credential, Identities, IdentitiesError},
     proxy::{
         Gateway,
@@ -251,6 +251,7 @@ impl Parts {
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
             memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
+            stream_keepalive: self.plan.server.stream_keepalive,
             reveal: self.plan.reveal,
             metrics: Arc::clone(&self.metrics),
             access_log: Arc::clone(&self.access_log),
@@ -332,11 +333,10 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 group: groups.next().unwrap_or_default(),
             }
         };
-        Arc::new(Served::new(
-            Pool::new(model.clone()),
-            plan.bounds.clone(),
-            target,
-        ))
+        let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
+        let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
+        let bounds = plan.bounds.with(model.timeouts);
+        Arc::new(Served::new(pool, bounds, target))
     });
     served.collect()
 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use thiserror::Error;
@@ -122,7 +122,7 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics) {
     loop {
         thread::sleep(Duration::from_secs(1));
         second += 1;
-        let now = metrics.attempts();
+        let (at, now) = (Instant::now(), metrics.attempts());
         let line = pools.iter().flat_map(|pool| pool.members()).map(|member| {
             let deployment = member.deployment();
             let of_it = now.iter().filter(|((instance, name, _), _)| {
@@ -138,7 +138,7 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics) {
             } else {
                 news.join(" ")
             };
-            let paused = if matches!(member.state(), State::Open { .. }) {
+            let paused = if matches!(member.state(at), State::Open { .. }) {
                 " (paused)"
             } else {
                 ""

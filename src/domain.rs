@@ -6,14 +6,19 @@
 
 pub mod ask;
 pub mod breaker;
+pub mod budget;
 pub mod client;
 pub mod deployment;
 pub mod failover;
 pub mod identity;
 pub mod name;
+pub mod opening;
 pub mod outcome;
 pub mod pool;
 pub mod refusal;
 pub mod route;
 pub mod secret;
 pub mod wait;
+
+#[cfg(test)]
+mod tests;

@@ -27,10 +27,11 @@
 //! - [`telemetry`]: what operators see of the traffic, from one record a request.
 //! - [`admin`]: metrics, health and status, on their own address.
 //! - [`app`]: builds everything from a plan, serves, drains.
+//! - [`explain`]: what would become of a request, by the same decisions, without sending it.
 //! - [`simulator`]: instances that answer, stall, throttle and break on demand; it knows nothing of the rest.
 //! - [`demo`]: simulator and gateway in one process.
 //!
-//! Who may use whom: `main → demo → app → {config, proxy, admin, telemetry, identity, simulator} → domain`, each all to
+//! Who may use whom: `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, simulator} → domain`, each all to
 //! its right, and beside it `proxy → identity, telemetry` and `admin → telemetry`. `tests/layers.rs` names any other.
 
 pub mod admin;
@@ -38,6 +39,7 @@ pub mod app;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod explain;
 pub mod identity;
 pub mod proxy;
 pub mod simulator;

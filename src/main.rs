@@ -7,7 +7,11 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use forebay::{app, config, demo, simulator};
+use forebay::{
+    app, config, demo,
+    explain::{self, Question, States},
+    simulator,
+};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, prelude::*};
 
@@ -37,6 +41,23 @@ enum Command {
     },
     /// Print the config's JSON Schema, for editors
     Schema,
+    /// Say what would become of a request: who asks, whether it may, which deployments are tried in which order, and why
+    Explain {
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// A name of `clients`; `anonymous` where the config has none
+        #[arg(long, value_name = "NAME")]
+        client: String,
+        /// What the client asks for, as in /openai/v1/chat/completions
+        #[arg(long)]
+        path: String,
+        /// The request's JSON body; needed where the body names the model
+        #[arg(long, value_name = "FILE")]
+        body: Option<PathBuf>,
+        /// A running gateway's status (http://127.0.0.1:9090/status, or a file that holds its answer), to count in how the deployments fare
+        #[arg(long, value_name = "URL|FILE")]
+        status: Option<String>,
+    },
     /// Run simulated Azure OpenAI instances
     Simulate {
         #[arg(long, value_name = "FILE")]
@@ -65,6 +86,13 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
+        Command::Explain {
+            config,
+            client,
+            path,
+            body,
+            status,
+        } => run_explain(&config, client, path, body.as_deref(), status.as_deref()),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
         Command::Simulate { config } => simulate(&config),
         Command::Demo { port, admin_port } => run_demo(port, admin_port),
@@ -117,6 +145,32 @@ fn check(file: &Path) -> ExitCode {
             print(&format!("{}: no mistakes found\n", file.display()))
         }
         Err(problems) => fail(&problems.to_string()),
+    }
+}
+
+fn run_explain(
+    file: &Path,
+    client: String,
+    path: String,
+    body: Option<&Path>,
+    status: Option<&str>,
+) -> ExitCode {
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(problems) => return fail(&problems.to_string()),
+    };
+    let body = match body.map(std::fs::read).transpose() {
+        Ok(body) => body,
+        Err(error) => return fail(&format!("error: the body can't be read: {error}")),
+    };
+    let states = match status.map(States::read).transpose() {
+        Ok(states) => states,
+        Err(error) => return fail(&format!("error: {error}")),
+    };
+    let question = Question { client, path, body };
+    match explain::explain(&loaded.plan, &question, states.as_ref()) {
+        Ok(text) => print(&text),
+        Err(error) => fail(&format!("error: {error}")),
     }
 }
 

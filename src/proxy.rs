@@ -1,6 +1,7 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
 
 mod body;
+mod commit;
 pub(crate) mod drain;
 mod ending;
 mod exchange;
@@ -53,6 +54,8 @@ pub struct Gateway {
     pub(crate) body_timeout: Duration,
     /// For the bodies of all requests.
     pub(crate) memory: Memory,
+    /// How long a stream may be quiet before something is written into it; `None`: for ever.
+    pub(crate) stream_keepalive: Option<Duration>,
     pub(crate) reveal: bool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Arc<AccessLog>,
@@ -155,15 +158,10 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        if let Some(piece) = body.as_ref().filter(|piece| !piece.is_empty()) {
-            exchange.response_bytes += piece.len() as u64;
-            exchange
-                .first_byte
-                .get_or_insert_with(|| exchange.arrived.elapsed());
-        }
+        commit::piece(exchange, body.as_ref(), end)?;
         Ok(None)
     }
 

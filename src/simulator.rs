@@ -5,7 +5,7 @@
 //!
 //! Reading order: `config` (what is simulated), `server` and `wire` (ports and connections), `instance` and `passage` (a
 //! request's way), `route`, `ask` (what it wants), `operations` and the rooms it names (`chat`, …: the answers'
-//! shapes), `body` (how an answer goes out or breaks off), `limits`, `faults`, `latency`, `tokens`
+//! shapes), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`, `latency`, `tokens`
 //! (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint`.
 
 mod answer;
@@ -28,6 +28,7 @@ mod media;
 mod models;
 mod operations;
 mod passage;
+mod raw;
 mod refusal;
 mod responses;
 mod route;
@@ -44,7 +45,9 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc};
 
 pub use books::{Books, Ending, InstanceBook, Page, Seen, Spent, TokenBook};
 pub use config::{Capacity, Config, ConfigError, Kind, Record};
-pub use faults::{Fault, FaultKind};
+pub use faults::{ErrorForm, ErrorType, Fault, FaultKind, StreamEnd, StreamError};
+pub use raw::{Piece, Raw, RawEnd};
+pub use refusal::Wording;
 pub use tokens::TokenFault;
 
 use books::Ring;

@@ -14,7 +14,10 @@ use super::{plan::Plan, problem::Placed, raw, read::Reader};
 
 /// The plan; `None` only where a problem is noted.
 pub(super) fn plan(
-    Placed { place, value: raw }: Placed<raw::Config>,
+    Placed {
+        place,
+        value: mut raw,
+    }: Placed<raw::Config>,
     hash: String,
     reader: &mut Reader<'_>,
 ) -> Option<Plan> {
@@ -33,7 +36,14 @@ pub(super) fn plan(
         instances: instances.into_values(),
         models: models.into_values(),
         clients: clients?,
+        retry_budget: settings::retry_budget(
+            raw.failover
+                .as_mut()
+                .and_then(|failover| failover.retry_budget.take()),
+            reader,
+        ),
         bounds: settings::bounds(raw.failover, reader),
+        breaker: settings::breaker(raw.breaker, reader),
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
         log: settings::log(raw.log),

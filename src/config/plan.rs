@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::domain::{
+    breaker::Settings,
     client::Clients,
     deployment::{Bounds, Instance, Model},
     identity::Identity,
@@ -21,6 +22,8 @@ pub struct Plan {
     pub models: Vec<Model>,
     pub clients: Clients,
     pub bounds: Bounds,
+    pub breaker: Settings,
+    pub retry_budget: RetryBudget,
     pub server: Server,
     pub drain: Drain,
     pub log: Log,
@@ -51,6 +54,17 @@ pub struct Server {
     pub max_headers: usize,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
+    /// How long a stream may be quiet before something is written into it; `None`: for ever.
+    pub stream_keepalive: Option<Duration>,
+}
+
+/// `failover.retry_budget:`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryBudget {
+    /// Of the requests, 0 to 1.
+    pub share: f64,
+    /// Moves a second, however few requests there are.
+    pub floor: u32,
 }
 
 /// `drain:` what a termination signal does.

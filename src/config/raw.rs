@@ -7,7 +7,7 @@ use super::{
     problem::Placed,
     read::{List, Named, Tried},
     section::{OnlyOne, Required, choice, section},
-    value::{Address, FilePath, Hash, Hidden, Size, Span, Target, Url, Word},
+    value::{Address, FilePath, Hash, Hidden, Percent, Size, Span, Target, Url, Word},
 };
 
 section! {
@@ -34,6 +34,8 @@ section! {
         server: Option<Server>,
         /// The bounds of one request's tries.
         failover: Option<Failover>,
+        /// When a deployment that fails is left alone, and how it comes back.
+        breaker: Option<Breaker>,
         /// What a termination signal does.
         drain: Option<Drain>,
         /// Logs.
@@ -42,7 +44,7 @@ section! {
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,
     }
-    later "breaker", "front_door", "issuers", "stream_keepalive", "limits", "probe"
+    later "front_door", "issuers", "stream_keepalive", "limits", "probe"
 }
 
 section! {
@@ -233,8 +235,10 @@ section! {
         /// For a request's body to arrive.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
+        /// How long a stream may be quiet before a comment is written into it; for ever unless given.
+        stream_keepalive: Option<Placed<Span>>,
     }
-    later "header_timeout", "stream_keepalive"
+    later "header_timeout"
 }
 
 section! {
@@ -255,6 +259,9 @@ section! {
         /// Between two bytes of an answer.
         #[schemars(extend("default" = "5m"))]
         idle_timeout: Option<Placed<Span>>,
+        /// How long a stream is held for its first output: from then on no other deployment can take its place.
+        #[schemars(extend("default" = "10s"))]
+        hold: Option<Placed<Span>>,
         /// The largest request body.
         #[schemars(extend("default" = "32MiB"))]
         max_body: Option<Placed<Size>>,
@@ -267,8 +274,9 @@ section! {
         /// 4xx statuses, beside the built-in ones, after which another deployment is asked if one is there to ask.
         #[schemars(length(min = 1))]
         more_statuses: Option<Placed<List<Placed<i64>>>>,
+        /// Bounds the moves after faults that don't help, so that a failure of all deployments does not multiply the load.
+        retry_budget: Option<RetryBudget>,
     }
-    later "stream_keepalive"
 }
 
 choice! {
@@ -278,6 +286,40 @@ choice! {
         Stream = "stream",
         /// It is refused with 503.
         Refuse = "refuse",
+    }
+}
+
+section! {
+    /// Over ten seconds, per model: a request moves on after a fault while fewer moves than these ended in another fault.
+    struct RetryBudget {
+        /// Of the requests, like `20%`.
+        #[schemars(extend("default" = "20%"))]
+        share: Option<Percent>,
+        /// A second, however few requests there are.
+        #[schemars(range(min = 0, max = 1_000_000), extend("default" = 10))]
+        floor: Option<Placed<i64>>,
+    }
+}
+
+section! {
+    /// When a deployment that fails is left alone, and how it comes back. What a deployment says of itself, in a 429 or
+    /// with Retry-After, is kept to beside this.
+    struct Breaker {
+        /// So many faults, of twice as many attempts, close a deployment off.
+        #[schemars(range(min = 1, max = 1000), extend("default" = 5))]
+        faults: Option<Placed<i64>>,
+        /// The time within which they must come.
+        #[schemars(extend("default" = "30s"))]
+        window: Option<Placed<Span>>,
+        /// How long it is then left alone; twice as long each time that one request finds it still failing.
+        #[schemars(extend("default" = "10s"))]
+        pause: Option<Placed<Span>>,
+        /// The longest that anything leaves a deployment alone, its own word included; then one request tries it.
+        #[schemars(extend("default" = "2m"))]
+        longest_pause: Option<Placed<Span>>,
+        /// How long its share grows after its return, so that it is not flooded; `0s`: all at once.
+        #[schemars(extend("default" = "10s"))]
+        ramp: Option<Span>,
     }
 }
 

@@ -54,6 +54,12 @@ written! {
     Size(usize): "[0-9]+ *(B|KiB|MiB|GiB)", |text, _| {
         size(text).ok_or_else(|| "a size is written like 512B, 32KiB, 32MiB or 1GiB".into())
     };
+    /// A share, like `20%`.
+    Percent(f64): "[0-9]+([.][0-9]+)? *%", |text, _| {
+        let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+        let share = number.filter(|number| (0.0..=100.0).contains(number));
+        share.map(|number| number / 100.0).ok_or_else(|| "a share is written like 20%, from 0% to 100%".into())
+    };
     /// An IP address and a port, like `0.0.0.0:8080` or `[::1]:8080`.
     Address(SocketAddr): r".+:[0-9]+", |text, _| {
         text.parse().map_err(|_| "an address is an IP address and a port, like 0.0.0.0:8080 or [::1]:8080".into())

@@ -1,234 +1,304 @@
-//! May this deployment be tried now? Closed: yes. Open: not before its time. Then one request tries it,
-//! and what comes of that one decides.
+//! May this deployment be tried now? Two clocks answer, and the later one counts.
+//!
+//! *Told* is what the deployment itself said: ready again when its wait is over, one request a moment ahead. *Faults* is what
+//! we saw: too many of them set it aside for a pause, then one request at a time tries it, and after its return its share
+//! grows slowly. Neither clock moves the other: one throttled request benches a deployment for its own word, no longer.
+
+mod faults;
+mod settings;
+mod state;
+mod told;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
-use super::outcome::Outcome;
-
-/// The longest a deployment is left alone, whatever it said: then one trial asks again (DESIGN.md 5).
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
-/// One deployment's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Closed,
-    /// Left alone until then; after it the next request is the trial.
-    Open {
-        until: Instant,
-        cause: Cause,
-    },
-    /// One request is finding out; `since` is when its pause had ended.
-    Trial {
-        since: Instant,
-        cause: Cause,
-    },
-}
-
-/// Why a deployment is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// It is at its limit.
-    Throttle,
-    /// It failed, and said when to come back.
-    Fault,
-}
-
-/// Leaves a deployment alone for as long as it asked.
-#[derive(Debug)]
-pub struct Breaker {
-    state: State,
-}
+use self::{faults::Faults, told::Told};
+pub use self::{
+    settings::Settings,
+    state::{Cause, State, Transition},
+};
+use super::outcome::{Fault, Outcome};
 
 /// What a request was let through as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    Ordinary,
-    /// The one that finds out.
-    Trial,
+pub struct Pass {
+    trial: bool,
+    /// The first after a told wait.
+    leads: bool,
+    /// How often the deployment had been set aside by then.
+    era: u32,
 }
 
-/// A change that an operator wants to know of.
+/// From when on a deployment may be tried, if nothing else happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transition {
-    Opened { until: Instant },
-    Closed,
+pub(super) enum Readiness {
+    Ready,
+    From(Instant),
+    /// Not before its trial has ended.
+    Unknown,
 }
 
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            state: State::Closed,
-        }
-    }
+/// One deployment's two clocks.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: Settings,
+    told: Told,
+    faults: Faults,
+    aside: Option<Aside>,
+    /// How many trials in a row failed; the pause is doubled so often.
+    failed_trials: u32,
+    trial: bool,
+    era: u32,
+    /// Where the share started to grow; it may long be whole again.
+    ramp_since: Option<Instant>,
+}
+
+/// A deployment that failed is left alone.
+#[derive(Clone, Copy, Debug)]
+struct Aside {
+    until: Instant,
+    cause: Cause,
 }
 
 impl Breaker {
-    pub fn state(&self) -> State {
-        self.state
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            told: Told::default(),
+            faults: Faults::default(),
+            aside: None,
+            failed_trials: 0,
+            trial: false,
+            era: 0,
+            ramp_since: None,
+        }
+    }
+
+    pub fn state(&self, now: Instant) -> State {
+        match self.obstacle() {
+            _ if self.follows(now) => {
+                let (since, cause) = self.told.until().unwrap_or((now, Cause::Throttle));
+                State::Trial { since, cause }
+            }
+            Some((until, cause)) if until > now => State::Open { until, cause },
+            Some((since, cause)) if self.trial => State::Trial { since, cause },
+            Some((until, cause)) if self.needs_trial() => State::Open { until, cause },
+            _ => match self.ramp_since {
+                Some(since) if self.share(since, now) < 1.0 => State::Ramping {
+                    share: self.share(since, now),
+                },
+                _ => State::Closed,
+            },
+        }
     }
 
     pub fn is_ready(&self, now: Instant) -> bool {
-        match self.state {
-            State::Closed => true,
-            State::Open { until, .. } => until <= now,
-            State::Trial { .. } => false,
+        match self.readiness() {
+            Readiness::Ready => true,
+            Readiness::From(at) => at <= now,
+            Readiness::Unknown => false,
         }
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        match self.obstacle() {
+            _ if self.trial => Readiness::Unknown,
+            Some((until, _)) => {
+                let free = self.told.free_from().map_or(until, |(free, _)| free);
+                Readiness::From(if self.needs_trial() { until } else { free })
+            }
+            None => Readiness::Ready,
+        }
+    }
+
+    /// Where its share started to grow. A trial is one request in any case, and needs no smaller share.
+    pub(super) fn ramp_since(&self) -> Option<Instant> {
+        self.ramp_since.filter(|_| !self.needs_trial())
+    }
+
+    /// Whether its last word, over or not, was that it is at its limit, and nothing else is wrong with it.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.aside.is_none() && self.told.cause() == Some(Cause::Throttle)
     }
 
     /// Lets a request through, if one may go now.
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
-        match self.state {
-            State::Closed => Some(Pass::Ordinary),
-            State::Open { until, cause } if until <= now => {
-                self.state = State::Trial {
-                    since: until,
-                    cause,
-                };
-                Some(Pass::Trial)
+        if !self.is_ready(now) {
+            return None;
+        }
+        self.trial = self.needs_trial();
+        Some(Pass {
+            trial: self.trial,
+            leads: !self.trial && self.told.go_ahead(now),
+            era: self.era,
+        })
+    }
+
+    /// Whether all that keeps requests back now is that one is a moment ahead of them.
+    pub(super) fn follows(&self, now: Instant) -> bool {
+        !self.needs_trial() && self.told.lead(now).is_some()
+    }
+
+    /// Lets a request through that has nowhere else to go, if it could follow in a moment anyway.
+    pub(super) fn pass_behind(&mut self, now: Instant) -> Option<Pass> {
+        self.follows(now).then_some(Pass {
+            trial: false,
+            leads: false,
+            era: self.era,
+        })
+    }
+
+    /// Takes in how an attempt ended that was let through by `pass`. `draw` spreads the pauses.
+    pub fn note(
+        &mut self,
+        pass: Pass,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        if says_nothing(outcome) {
+            self.give_back(pass);
+            return None;
+        }
+        if pass.trial {
+            self.trial = false;
+            self.told.tried();
+        }
+        // An answer to a request from before it was set aside says nothing new, but for the deployment's own word.
+        let current = pass.era == self.era;
+        match outcome {
+            Outcome::Throttled { wait } => {
+                let returns = now + (*wait).min(self.settings.longest_pause);
+                let closed = current && pass.trial && self.close(returns);
+                self.tell(*wait, Cause::Throttle, now)
+                    .or(closed.then_some(Transition::Closed))
             }
-            State::Open { .. } | State::Trial { .. } => None,
+            Outcome::Faulted { wait, .. } => {
+                let told = wait.and_then(|wait| self.tell(wait, Cause::Fault, now));
+                let trips = current && (pass.trial || self.faults.add(&self.settings, now));
+                if trips {
+                    return Some(self.set_aside(pass, Cause::Fault, now, draw));
+                }
+                told
+            }
+            Outcome::IdentityRejected if current => {
+                Some(self.set_aside(pass, Cause::Credential, now, draw))
+            }
+            Outcome::NotDeployed if current => {
+                Some(self.set_aside(pass, Cause::Configuration, now, draw))
+            }
+            Outcome::IdentityRejected | Outcome::NotDeployed => None,
+            _ => self.worked(pass, current, now),
         }
     }
 
-    /// Takes in how an attempt ended that was let through as `pass`.
-    pub fn note(&mut self, pass: Pass, outcome: &Outcome, now: Instant) -> Option<Transition> {
-        let wait = match outcome {
-            Outcome::Throttled { wait } => Some((*wait, Cause::Throttle)),
-            Outcome::Faulted { wait, .. } => wait.map(|wait| (wait, Cause::Fault)),
-            Outcome::ClientLeft => {
-                self.give_back(pass);
-                return None;
-            }
-            _ => None,
+    /// Takes in that an answer which began well ended otherwise.
+    pub fn amend(
+        &mut self,
+        pass: Pass,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        let ordinary = Pass {
+            trial: false,
+            leads: false,
+            ..pass
         };
-        match (wait, self.state) {
-            (Some((wait, cause)), state) => self.open(state, now + wait.min(LONGEST_PAUSE), cause),
-            (None, State::Trial { .. }) if pass == Pass::Trial => {
-                self.state = State::Closed;
-                Some(Transition::Closed)
-            }
-            // An answer to a request from before the pause says nothing new.
-            (None, _) => None,
-        }
+        self.note(ordinary, outcome, now, draw)
     }
 
     /// A trial that found nothing out leaves its place to the next request.
     pub fn give_back(&mut self, pass: Pass) {
-        if let (Pass::Trial, State::Trial { since, cause }) = (pass, self.state) {
-            self.state = State::Open {
-                until: since,
-                cause,
-            };
+        self.trial &= !pass.trial;
+        if pass.leads {
+            self.told.turn_back();
         }
     }
 
-    /// A later, shorter word never shortens a longer one.
-    fn open(&mut self, state: State, until: Instant, cause: Cause) -> Option<Transition> {
-        match state {
-            State::Open { until: said, .. } if said >= until => None,
-            _ => {
-                self.state = State::Open { until, cause };
-                Some(Transition::Opened { until })
-            }
+    /// Takes in that the deployment wants to be left alone for so long.
+    pub(super) fn tell(
+        &mut self,
+        wait: Duration,
+        cause: Cause,
+        now: Instant,
+    ) -> Option<Transition> {
+        let before = self.obstacle().filter(|(until, _)| *until > now);
+        self.told
+            .hear(wait, cause, self.settings.longest_pause, now);
+        let (until, cause) = self.obstacle().filter(|(until, _)| *until > now)?;
+        // Many answers on their way say the same; one line in the log is enough.
+        before
+            .is_none()
+            .then_some(Transition::Opened { until, cause })
+    }
+
+    fn worked(&mut self, pass: Pass, current: bool, now: Instant) -> Option<Transition> {
+        let mut closed = self.told.end(now);
+        if current && pass.trial {
+            closed |= self.close(now);
+        } else if current {
+            self.faults.pass_by();
         }
+        (closed && self.aside.is_none()).then_some(Transition::Closed)
+    }
+
+    fn set_aside(&mut self, pass: Pass, cause: Cause, now: Instant, draw: u64) -> Transition {
+        self.failed_trials = if pass.trial && self.aside.is_some() {
+            self.failed_trials.saturating_add(1)
+        } else {
+            0
+        };
+        let until = now + self.settings.pause(self.failed_trials, draw);
+        self.aside = Some(Aside { until, cause });
+        self.era = self.era.wrapping_add(1);
+        self.faults = Faults::default();
+        self.ramp_since = None;
+        let (until, cause) = self.obstacle().unwrap_or((until, cause));
+        Transition::Opened { until, cause }
+    }
+
+    /// Ends what its faults began; whether there was something to end.
+    fn close(&mut self, returns: Instant) -> bool {
+        let Some(aside) = self.aside.take() else {
+            return false;
+        };
+        self.failed_trials = 0;
+        if aside.cause == Cause::Fault && !self.settings.ramp.is_zero() {
+            self.ramp_since = Some(returns);
+        }
+        true
+    }
+
+    /// What stands, or last stood, in the way: the later of the clocks, over or not.
+    fn obstacle(&self) -> Option<(Instant, Cause)> {
+        let aside = self.aside.map(|aside| (aside.until, aside.cause));
+        let told = self.told.until();
+        match (aside, told) {
+            (Some(aside), Some(told)) if told.0 > aside.0 => Some(told),
+            (aside, told) => aside.or(told),
+        }
+    }
+
+    fn needs_trial(&self) -> bool {
+        self.aside.is_some() || self.told.is_cut()
+    }
+
+    fn share(&self, since: Instant, now: Instant) -> f64 {
+        self.settings.share(now.saturating_duration_since(since))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{super::outcome::Fault, *};
-
-    fn throttled(seconds: u64) -> Outcome {
-        Outcome::Throttled {
-            wait: Duration::from_secs(seconds),
+/// Outcomes that don't come from the deployment.
+fn says_nothing(outcome: &Outcome) -> bool {
+    let no_token = matches!(
+        outcome,
+        Outcome::Faulted {
+            fault: Fault::Credential,
+            ..
         }
-    }
-
-    fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_throttled_deployment_is_left_alone_until_its_time_and_then_tried_by_one() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        assert_eq!(
-            breaker.note(Pass::Ordinary, &throttled(7), t),
-            Some(Transition::Opened { until: t + secs(7) })
-        );
-        assert_eq!(breaker.pass(t + secs(6)), None);
-        assert_eq!(breaker.pass(t + secs(7)), Some(Pass::Trial));
-        assert_eq!(breaker.pass(t + secs(7)), None);
-        assert_eq!(
-            breaker.note(Pass::Trial, &Outcome::Served, t + secs(8)),
-            Some(Transition::Closed)
-        );
-        assert_eq!(breaker.pass(t + secs(8)), Some(Pass::Ordinary));
-    }
-
-    #[test]
-    fn waits_extend_and_never_shorten() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(10), t);
-        assert_eq!(
-            breaker.note(Pass::Ordinary, &throttled(2), t + secs(1)),
-            None
-        );
-        assert_eq!(
-            breaker.state(),
-            State::Open {
-                until: t + secs(10),
-                cause: Cause::Throttle,
-            }
-        );
-        breaker.note(Pass::Ordinary, &throttled(20), t + secs(1));
-        assert_eq!(
-            breaker.state(),
-            State::Open {
-                until: t + secs(21),
-                cause: Cause::Throttle,
-            }
-        );
-    }
-
-    #[test]
-    fn an_answer_from_before_the_pause_does_not_end_it() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(10), t);
-        assert_eq!(breaker.note(Pass::Ordinary, &Outcome::Served, t), None);
-        assert!(!breaker.is_ready(t + secs(9)));
-    }
-
-    #[test]
-    fn no_word_closes_longer_than_the_longest_pause() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(86_400), t);
-        assert!(
-            !breaker.is_ready(t + LONGEST_PAUSE - secs(1)) && breaker.is_ready(t + LONGEST_PAUSE)
-        );
-    }
-
-    #[test]
-    fn a_trial_that_found_nothing_out_is_given_back() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        breaker.note(Pass::Ordinary, &throttled(1), t);
-        let pass = breaker.pass(t + secs(1)).unwrap();
-        breaker.note(pass, &Outcome::ClientLeft, t + secs(2));
-        assert_eq!(breaker.pass(t + secs(2)), Some(Pass::Trial));
-    }
-
-    #[test]
-    fn a_fault_closes_a_deployment_only_if_it_said_when_to_come_back() {
-        let (mut breaker, t) = (Breaker::default(), Instant::now());
-        assert_eq!(
-            breaker.note(Pass::Ordinary, &Outcome::fault(Fault::Reset), t),
-            None
-        );
-        assert!(breaker.is_ready(t));
-        let told = Outcome::Faulted {
-            fault: Fault::Status,
-            wait: Some(secs(3)),
-        };
-        assert!(breaker.note(Pass::Ordinary, &told, t).is_some());
-        assert!(!breaker.is_ready(t + secs(2)));
-    }
+    );
+    no_token || *outcome == Outcome::ClientLeft
 }

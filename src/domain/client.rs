@@ -88,6 +88,14 @@ impl Clients {
         Self::Anyone(Arc::new(client))
     }
 
+    /// Each of them; one with two keys twice.
+    pub fn all(&self) -> Box<dyn Iterator<Item = &Arc<Client>> + '_> {
+        match self {
+            Self::Anyone(client) => Box::new(std::iter::once(client)),
+            Self::ByKey(clients) => Box::new(clients.values()),
+        }
+    }
+
     /// Whose key this is. The look-up goes by the key's hash, so that its timing tells nothing of a key.
     pub fn by_key(&self, key: &[u8]) -> Option<&Arc<Client>> {
         match self {

@@ -201,6 +201,8 @@ pub struct Bounds {
     pub first_byte_timeout: Duration,
     /// Between two bytes of an answer.
     pub idle_timeout: Duration,
+    /// How long a stream is held for its first output at most.
+    pub hold: Duration,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// What the bodies of all requests may hold together while they are kept, in bytes.
@@ -237,6 +239,7 @@ impl Default for Bounds {
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: Duration::from_secs(120),
             idle_timeout: Duration::from_secs(300),
+            hold: Duration::from_secs(10),
             max_body: 32 << 20,
             body_memory: 1 << 30,
             over_body_memory: OverBodyMemory::Stream,

@@ -2,7 +2,12 @@
 
 use std::time::Instant;
 
-use super::{deployment::Bounds, outcome::Outcome, pool::Exhausted, refusal::Refusal};
+use super::{
+    deployment::Bounds,
+    outcome::{Fault, Outcome},
+    pool::Exhausted,
+    refusal::Refusal,
+};
 
 /// How far a request has come.
 #[derive(Clone, Debug)]
@@ -72,6 +77,11 @@ impl Progress {
             Outcome::Served | Outcome::CallerError => return Step::Deliver,
             Outcome::ClientLeft => return Step::GiveUp,
             Outcome::Throttled { .. } => {}
+            // Nothing was sent: it says nothing of what a further attempt may cost.
+            Outcome::Faulted {
+                fault: Fault::Credential,
+                ..
+            } => {}
             Outcome::Faulted { .. }
             | Outcome::IdentityRejected
             | Outcome::NotDeployed
@@ -114,7 +124,7 @@ impl Progress {
 mod tests {
     use std::time::Duration;
 
-    use super::{super::outcome::Fault, *};
+    use super::*;
 
     const FAULT: Outcome = Outcome::fault(Fault::Reset);
     const THROTTLED: Outcome = Outcome::Throttled {

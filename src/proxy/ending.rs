@@ -2,19 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::header;
-use pingora::{
-    Error, ErrorSource, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask,
-};
+use http::Version;
+use pingora::{Error, ErrorSource, ErrorType, Result, protocols::http::HttpTask};
 use pingora_proxy::Session;
 
 use super::{
+    commit,
     exchange::{Exchange, Stage},
     reply::{self, Reply},
     session,
 };
 use crate::{
-    domain::{refusal::Refusal, route::Operation},
+    domain::{opening::is_readable_stream, refusal::Refusal, route::Operation},
     telemetry::record::{End, Record},
 };
 
@@ -47,17 +46,18 @@ pub(super) async fn refuse(
 /// What becomes of a request that no attempt could save: what is said to the client, if it is still there to hear it.
 /// Gives the status, 0 for none.
 pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+    let status = session.response_written().map(|head| head.status);
+    if let Some(status) = status.filter(|status| !status.is_informational()) {
+        end_broken_stream(session, exchange).await;
+        return status.as_u16();
+    }
     unwrap(session, exchange);
-    match session.response_written().map(|head| head.status) {
-        Some(status) if !status.is_informational() => {
-            end_broken_stream(session, exchange).await;
-            status.as_u16()
-        }
-        _ if error.esource() == &ErrorSource::Downstream && exchange.refusal.is_none() => {
+    match () {
+        () if error.esource() == &ErrorSource::Downstream && exchange.refusal.is_none() => {
             exchange.end = End::ClientLeft;
             0
         }
-        _ => refuse_late(session, exchange, error).await,
+        () => refuse_late(session, exchange, error).await,
     }
 }
 
@@ -80,25 +80,23 @@ async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Err
     status
 }
 
-/// A stream that broke gets an event that says so, and is then cut off: many clients take any clean end for
-/// success, and some read no error events (CLIENTS.md 4). Any other answer is cut off as it is.
+/// A stream that broke gets an event that says so, unless it said so itself, and is then cut off: many clients take any
+/// clean end for success, and some read no error events (CLIENTS.md 4). Any other answer is cut off as it is.
 async fn end_broken_stream(session: &mut Session, exchange: &Exchange) {
-    if exchange.end != End::Broken || !session.response_written().is_some_and(is_event_stream) {
+    let head = session.response_written();
+    if exchange.end != End::Broken || !head.is_some_and(|head| is_readable_stream(&head.headers)) {
         return;
     }
-    let event = reply::broken_stream(exchange.operation == Some(Operation::Responses));
-    // The failure behind it makes Pingora send what it has, and not end the transfer.
-    let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
-    let tasks = vec![HttpTask::Body(Some(event), false), broken];
-    let _ = session.as_mut().response_duplex_vec(tasks).await;
-    if session.downstream_session.is_http2() {
+    if !exchange.is_failure_told {
+        let event = reply::broken_stream(exchange.operation == Some(Operation::Responses));
+        // The failure behind it makes Pingora send what it has, and not end the transfer.
+        let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
+        let tasks = vec![HttpTask::Body(Some(event), false), broken];
+        let _ = session.as_mut().response_duplex_vec(tasks).await;
+    }
+    if session.req_header().version == Version::HTTP_2 {
         tokio::time::sleep(BEFORE_RESET).await;
     }
-}
-
-fn is_event_stream(head: &ResponseHeader) -> bool {
-    let kind = head.headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Takes the session's stand-in out again, where it is in place.
@@ -115,12 +113,13 @@ pub(super) fn record(
     error: Option<&Error>,
 ) -> Record {
     unwrap(session, exchange);
+    commit::conclude(exchange);
     let status = session
         .response_written()
         .map(|head| head.status.as_u16())
         .filter(|status| *status >= 200);
     let left = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
-    let end = if left || status.is_none() {
+    let end = if left && exchange.end != End::Broken || status.is_none() {
         End::ClientLeft
     } else {
         exchange.end

@@ -11,6 +11,7 @@ use super::{drain::Guest, served::Served, session::Relay};
 use crate::{
     domain::{
         ask::Ask,
+        breaker::Transition,
         client::Client,
         failover::Progress,
         name::ModelName,
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub(super) response_bytes: u64,
     pub(super) first_byte: Option<Duration>,
     pub(super) end: End,
+    /// The deployment itself said in its stream that it failed.
+    pub(super) is_failure_told: bool,
     /// What counts it as being served.
     pub(super) guest: Option<(Guest, InFlight)>,
 }
@@ -88,6 +91,10 @@ pub(super) struct Current {
     pub(super) again: Option<Again>,
     /// The deployment of the same instance that Azure said it was served by.
     pub(super) spilled_to: Option<Arc<str>>,
+    /// Azure's own spillover was tried and failed.
+    pub(super) both_full: bool,
+    /// Its outcome is written down.
+    pub(super) is_judged: bool,
     pub(super) _inflight: InFlight,
 }
 
@@ -118,6 +125,8 @@ impl Current {
             renewed: false,
             again: None,
             spilled_to: None,
+            both_full: false,
+            is_judged: false,
             _inflight: inflight,
         }
     }
@@ -142,6 +151,7 @@ impl Exchange {
             response_bytes: 0,
             first_byte: None,
             end: End::Complete,
+            is_failure_told: false,
             guest: None,
         }
     }
@@ -199,17 +209,38 @@ impl Exchange {
     pub(super) fn tell_pool(&mut self, outcome: &Outcome, now: Instant) {
         if let Some(admitted) = self.admitted()
             && let Some(current) = &mut admitted.current
-            && let Some(transition) = current.attempt.judge(outcome, now)
         {
-            admitted.served.announce(&current.attempt, transition, now);
+            current.is_judged = true;
+            let transition = current.attempt.judge(outcome, now, fastrand::u64(..));
+            announce(&admitted.served, current, transition, now);
         }
     }
 
-    /// Replaces what was written down of the last attempt: its answer began well and ended otherwise.
-    pub(super) fn rewrite_last(&mut self, outcome: &Outcome) {
+    /// Writes down how an attempt ended whose answer went out: judged now, or otherwise than it was judged.
+    pub(super) fn close(&mut self, outcome: &Outcome) {
+        let now = Instant::now();
+        let current = self
+            .admitted()
+            .and_then(|admitted| admitted.current.as_ref());
+        if current.is_some_and(|current| !current.is_judged) {
+            self.judge(outcome, now);
+            return;
+        }
         if let Some(last) = self.attempts.last_mut() {
             last.outcome = outcome.label();
         }
+        if let Some(admitted) = self.admitted()
+            && let Some(current) = &admitted.current
+        {
+            let transition = current.attempt.amend(outcome, now, fastrand::u64(..));
+            announce(&admitted.served, current, transition, now);
+        }
+    }
+}
+
+fn announce(served: &Served, current: &Current, transition: Option<Transition>, now: Instant) {
+    if let Some(transition) = transition {
+        served.announce(current.attempt.deployment(), transition, now);
     }
 }
 

@@ -146,14 +146,24 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     let Some(admitted) = exchange.admitted() else {
         return Step::GiveUp;
     };
-    let mut step = admitted
-        .progress
-        .after(outcome, &admitted.served.bounds, true, now);
-    if step == Step::TryAnother && !admitted.replayable() {
+    let replayable = admitted.replayable();
+    let Admitted {
+        served, progress, ..
+    } = admitted;
+    let budget = served.pool.budget();
+    let is_fault = matches!(outcome, Outcome::Faulted { .. });
+    if is_fault && progress.tried().len() > 1 {
+        budget.note_wasted(now);
+    }
+    let budget_left = !is_fault || budget.allows(now);
+    let mut step = progress.after(outcome, &served.bounds, budget_left, now);
+    if step == Step::TryAnother && !replayable {
         step = Step::GiveUp;
     }
     if step != Step::Deliver {
         admitted.current = None;
+        // What had come of an answer that was held.
+        exchange.response_bytes = 0;
         exchange.start_clock();
     }
     step

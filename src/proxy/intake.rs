@@ -14,7 +14,7 @@ use super::{
     exchange::{Admitted, Exchange},
     reply::Reply,
     served::Served,
-    session::Relay,
+    session::{Keepalive, Relay},
 };
 use crate::domain::{
     ask::Ask,
@@ -140,19 +140,21 @@ async fn understand(
         false => Repeat::Harmless,
     };
     let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
+    served.pool.budget().note_request(now);
     if !served.pool.is_ready(now) {
         // Said here, and not once an attempt was begun, the client's connection stays usable.
         let exhausted = served.pool.exhausted(&[], now);
         return Err(progress.refusal(&exhausted, &served.bounds, now));
     }
-    let deadline = progress.deadline(&served.bounds);
+    let relay = Relay::new(keepalive(gateway, call.operation, head));
+    relay.carry(kept, rest, progress.deadline(&served.bounds));
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         ask,
-        relay: Arc::new(Relay::new(kept, rest, deadline)),
         progress,
+        relay: Arc::new(relay),
         current: None,
     })))
 }
@@ -176,6 +178,13 @@ fn passage(head: &RequestHeader, call: &Call<'_>, by_path: Option<&Served>) -> P
 
 fn content_type(head: &RequestHeader) -> Option<&str> {
     head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// How the answer is kept alive if it is a stream that falls quiet.
+fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> Option<Keepalive> {
+    let agent = head.headers.get(header::USER_AGENT);
+    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
+    Keepalive::of(gateway.stream_keepalive?, operation, agent)
 }
 
 /// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.

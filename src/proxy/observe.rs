@@ -2,16 +2,18 @@
 
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderName, StatusCode, header};
+use http::{HeaderName, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
 
 use super::{
+    commit,
     exchange::{Again, Current, Exchange, Stage},
     forward::{ended, last_word},
 };
 use crate::{
     domain::{
         failover::Step,
+        opening::Opening,
         outcome::{Fault, Outcome},
         refusal::Refusal,
     },
@@ -58,19 +60,43 @@ pub(super) fn response(
     if head.status.is_informational() {
         return Ok(());
     }
-    let outcome = Outcome::of_response(head.status, &head.headers, SystemTime::now());
     read_head(exchange, head);
-    let outcome = match is_unwanted(exchange, &outcome, head.status) {
+    let now = SystemTime::now();
+    match Opening::of(head.status, &head.headers, now) {
+        Some(opening) => commit::hold(exchange, head, opening),
+        None => settle(
+            exchange,
+            Outcome::of_response(head.status, &head.headers, now),
+        )?,
+    }
+    dress(exchange, head, reveal)
+}
+
+/// Judges an answer of which nothing has gone out. `Err` takes it back.
+pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
+    let current = exchange.admitted().and_then(|it| it.current.as_ref());
+    let status = current.and_then(|current| current.status).unwrap_or(0);
+    let outcome = match is_unwanted(exchange, &outcome, status) {
         true => Outcome::Unwanted,
         false => outcome,
     };
     if outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
         exchange.write_down(&outcome, Instant::now());
-        return Err(taken_back(exchange, Step::TryAnother, head.status.as_u16()));
+        return Err(taken_back(exchange, Step::TryAnother, status));
     }
+    close_both(exchange, &outcome);
     match ended(exchange, &outcome) {
-        Step::Deliver => deliver(exchange, head, reveal),
-        step => Err(taken_back(exchange, step, head.status.as_u16())),
+        Step::Deliver => commit(exchange),
+        step => return Err(taken_back(exchange, step, status)),
+    }
+    Ok(())
+}
+
+/// Nothing is sent again from here on.
+fn commit(exchange: &mut Exchange) {
+    if let Some(admitted) = exchange.admitted() {
+        admitted.relay.release();
+        admitted.relay.gate().open();
     }
 }
 
@@ -95,19 +121,35 @@ fn read_spillover(current: &mut Current, metrics: &DeploymentMetrics, head: &Res
         let served_by = head.headers.get(SERVED_BY);
         let served_by = served_by.and_then(|name| name.to_str().ok());
         if let Some(name) = served_by.filter(|name| name.len() <= LONGEST_NAME) {
+            current.attempt.note_spill(name);
             current.spilled_to = Some(name.into());
         }
+    }
+    current.both_full = head.headers.contains_key(SPILLOVER_ERROR);
+}
+
+/// A deployment that is full although Azure tried the one it spills to: both are.
+fn close_both(exchange: &mut Exchange, outcome: &Outcome) {
+    if let Outcome::Throttled { wait } = outcome
+        && let Some(admitted) = exchange.admitted()
+        && let Some(current) = admitted.current.as_ref().filter(|it| it.both_full)
+        && let Some((member, transition)) = current.attempt.note_both_full(*wait, Instant::now())
+    {
+        let deployment = member.deployment();
+        admitted
+            .served
+            .announce(deployment, transition, Instant::now());
     }
 }
 
 /// A status that the operator wants tried elsewhere, where that is possible now; else the client gets it as it is.
-fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: StatusCode) -> bool {
+fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> bool {
     let Some(admitted) = exchange.admitted() else {
         return false;
     };
     let (bounds, now) = (&admitted.served.bounds, Instant::now());
     *outcome == Outcome::CallerError
-        && bounds.more_statuses.contains(&status.as_u16())
+        && bounds.more_statuses.contains(&status)
         && admitted.replayable()
         && admitted.progress.could_go_on(bounds, now)
         && admitted
@@ -136,7 +178,8 @@ fn wants_fresh_token(exchange: &mut Exchange) -> bool {
     }
 }
 
-fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
+/// Makes a deployment's head the gateway's.
+fn dress(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
     remove_hop_by_hop(head);
     let limits = head
         .headers
@@ -148,15 +191,15 @@ fn deliver(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> 
     }
     // The one that the log knows; Azure's own stays in `apim-request-id`.
     head.insert_header("x-request-id", &*exchange.request_id)?;
-    let attempts = exchange.attempts.len();
+    let judged = exchange.attempts.len();
     let Some(admitted) = exchange.admitted() else {
         return Ok(());
     };
-    admitted.relay.release();
     if let (true, Some(current)) = (reveal, &admitted.current) {
         let deployment = current.attempt.deployment();
         let name = format!("{}/{}", deployment.instance.name, deployment.name);
         head.insert_header("x-forebay-deployment", name)?;
+        let attempts = judged + usize::from(!current.is_judged);
         head.insert_header("x-forebay-attempts", attempts)?;
     }
     Ok(())
@@ -217,38 +260,39 @@ pub(super) fn failure(
     if let Some(refusal) = admitted.relay.take_refusal() {
         return refused(exchange, error, refusal, answered);
     }
+    if current.again.is_some() {
+        // It is to be asked once more before it is judged.
+        return error;
+    }
     let silent = admitted.relay.take_silence();
     if answered {
         error.set_retry(false);
-        let left = !silent && error.esource() == &ErrorSource::Downstream;
-        exchange.end = if left { End::ClientLeft } else { End::Broken };
-        exchange.rewrite_last(&if left {
-            Outcome::ClientLeft
-        } else {
-            Outcome::fault(Fault::Broken)
-        });
+        let client_left = !silent && error.esource() == &ErrorSource::Downstream;
+        commit::broke(exchange, client_left);
         return error;
     }
-    let may_repeat = current.stale < STALE_CONNECTIONS && admitted.relay.replayable();
-    if reused && error.retry == RetryType::ReusedOnly && may_repeat {
+    let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
+    let is_unanswered = is_unanswered && admitted.relay.replayable();
+    if reused && error.retry == RetryType::ReusedOnly && is_unanswered {
         current.stale += 1;
         current.again = Some(Again::NewConnection);
         error.set_retry(true);
         return error;
     }
-    let outcome = match error.esource() {
-        _ if silent => Outcome::fault(Fault::Silence),
-        ErrorSource::Downstream => Outcome::ClientLeft,
-        _ if error.etype() == &ErrorType::ReadTimedout => Outcome::fault(Fault::Silence),
-        _ => Outcome::fault(Fault::Reset),
+    let fault = match error.esource() {
+        _ if silent => Fault::Silence,
+        ErrorSource::Downstream => {
+            exchange.end = End::ClientLeft;
+            exchange.judge(&Outcome::ClientLeft, Instant::now());
+            error.set_retry(false);
+            return error;
+        }
+        _ if error.etype() == &ErrorType::ReadTimedout => Fault::Silence,
+        _ => Fault::Reset,
     };
-    if outcome == Outcome::ClientLeft {
-        exchange.end = End::ClientLeft;
-        exchange.judge(&outcome, Instant::now());
-        error.set_retry(false);
-        return error;
-    }
     error.as_up();
+    let outcome = admitted.relay.gate().broken_off(fault);
+    let outcome = outcome.unwrap_or(Outcome::fault(fault));
     let step = ended(exchange, &outcome);
     apply(exchange, step, error)
 }
@@ -262,8 +306,7 @@ fn refused(
 ) -> Box<Error> {
     error.set_retry(false);
     if answered {
-        exchange.end = End::Broken;
-        exchange.rewrite_last(&Outcome::ClientLeft);
+        commit::broke(exchange, true);
     } else {
         exchange.judge(&Outcome::ClientLeft, Instant::now());
         exchange.refusal = Some(refusal);

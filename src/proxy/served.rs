@@ -8,9 +8,9 @@ use std::{
 use super::reach::Reach;
 use crate::{
     domain::{
-        breaker::Transition,
+        breaker::{Cause, Transition},
         deployment::{Bounds, Deployment},
-        pool::{Attempt, Pool},
+        pool::Pool,
     },
     telemetry::metrics::DeploymentMetrics,
 };
@@ -57,17 +57,30 @@ impl Served {
         able.any(|(member, _)| member.is_ready(now))
     }
 
-    /// Tells operators of a change in a deployment's state.
-    pub(super) fn announce(&self, attempt: &Attempt, transition: Transition, now: Instant) {
-        let deployment = attempt.deployment();
-        let (instance, name) = (&deployment.instance.name, &deployment.name);
-        match transition {
-            Transition::Opened { until } => {
-                let pause = until.saturating_duration_since(now);
-                tracing::warn!(model = %self.pool.model(), %instance, deployment = %name, ?pause, "deployment paused by its own word");
-            }
+    /// Tells operators of a change in a deployment's state; loudly where it is theirs to mend.
+    pub(super) fn announce(&self, deployment: &Deployment, transition: Transition, now: Instant) {
+        let model = self.pool.model();
+        let (instance, deployment) = (&deployment.instance.name, &deployment.name);
+        let (until, cause) = match transition {
+            Transition::Opened { until, cause } => (until, cause),
             Transition::Closed => {
-                tracing::info!(model = %self.pool.model(), %instance, deployment = %name, "deployment serves again");
+                tracing::info!(%model, %instance, %deployment, "deployment serves again");
+                return;
+            }
+        };
+        let (pause, why) = (until.saturating_duration_since(now), cause.as_str());
+        match cause {
+            Cause::Throttle => {
+                tracing::info!(%model, %instance, %deployment, ?pause, cause = why, "deployment left alone by its own word");
+            }
+            Cause::Fault => {
+                tracing::warn!(%model, %instance, %deployment, ?pause, cause = why, "deployment left alone: it fails");
+            }
+            Cause::Credential => {
+                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: it refuses the gateway's credential; check the identity's role, its scope, and the instance's network rules");
+            }
+            Cause::Configuration => {
+                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: the instance has no deployment of this name; check the config");
             }
         }
     }

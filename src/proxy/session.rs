@@ -1,11 +1,17 @@
 //! Stands in for Pingora's client session while a request is being served, so that every attempt can send
-//! the whole body, whatever its size, and so that a deployment's silence can end an attempt.
+//! the whole body, whatever its size; so that an answer can be held until it is settled; and so that time can pass
+//! where Pingora waits for nothing but the deployment and the client: a silent one's attempt ends, a quiet stream is
+//! kept alive.
 //!
 //! It goes in once the body has been read and comes out before the request ends, because some of Pingora's
 //! calls (keep-alive above all) mean nothing on a session like this. The trait is Pingora's own extension
 //! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.
 
+mod answer;
 mod feed;
+mod frames;
+mod gate;
+mod keepalive;
 
 use std::{
     mem,
@@ -17,9 +23,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use pingora::{
-    Error, ErrorType, Result,
+    Result,
     http::{RequestHeader, ResponseHeader},
     protocols::{
         Digest,
@@ -32,17 +38,24 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
+use answer::Answer;
 pub(crate) use feed::Behind;
 use feed::{Feed, Passing};
+use gate::Gate;
+pub(crate) use gate::Word;
+pub(crate) use keepalive::Keepalive;
 
 /// A body up to this size is handed over whole: one write. A larger one goes in slices, so that an early
 /// answer is seen while the body is still on its way.
 const SLICE: usize = 64 << 10;
 
-/// What one attempt sends and how long it may stay silent; set before each attempt, read by the stand-in.
+/// What one attempt sends, how long it may stay silent, and what is known of its answer: what the hooks and the
+/// stand-in tell each other.
 #[derive(Default)]
 pub(crate) struct Relay {
     orders: Mutex<Orders>,
+    gate: Mutex<Gate>,
+    keepalive: Option<Keepalive>,
 }
 
 #[derive(Default)]
@@ -62,12 +75,34 @@ struct Orders {
 }
 
 impl Relay {
+    /// `keepalive`: how the answer is kept alive if it is a stream that falls quiet.
+    pub(crate) fn new(keepalive: Option<Keepalive>) -> Self {
+        Self {
+            keepalive,
+            ..Self::default()
+        }
+    }
+
     /// What the next attempt sends, when its first byte is due, and how long its answer may then pause.
     pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant, idle_timeout: Duration) {
         let mut orders = self.orders.lock();
         orders.body = body;
         orders.first_byte_by = Some(first_byte_by);
         orders.idle_timeout = idle_timeout;
+        *self.gate.lock() = Gate::default();
+    }
+
+    /// What becomes of the current attempt's answer.
+    pub(crate) fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock()
+    }
+
+    fn keepalive(&self) -> Option<&Keepalive> {
+        self.keepalive.as_ref()
+    }
+
+    fn say_silent(&self) {
+        self.orders.lock().silent = true;
     }
 
     /// Whether the attempt just ended was ended for its silence. Asking clears it.
@@ -88,7 +123,7 @@ pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
         started: Instant::now(),
         due: None,
         idle_timeout: Duration::ZERO,
-        answered: false,
+        answer: Answer::default(),
     };
     *session.downstream_session = ServerSession::new_custom(Box::new(stand_in));
 }
@@ -123,8 +158,7 @@ struct StandIn {
     /// When the answer's next byte is due, its first one above all.
     due: Option<Instant>,
     idle_timeout: Duration,
-    /// Whether the answer's head has gone by.
-    answered: bool,
+    answer: Answer,
 }
 
 impl Drop for StandIn {
@@ -159,7 +193,7 @@ impl StandIn {
         self.body = slices(&orders.body);
         self.due = orders.first_byte_by;
         self.idle_timeout = orders.idle_timeout;
-        self.answered = false;
+        self.answer = Answer::default();
         self.started = Instant::now();
         self.next = 0;
     }
@@ -170,28 +204,15 @@ impl StandIn {
         Some(slice)
     }
 
-    /// Once the answer is there it is not sent again; what has not been handed over yet still is.
+    /// It is not sent again once the answer goes out; what has not been handed over yet still is.
     fn forget_body(&mut self) {
+        if self.body.is_empty() {
+            return;
+        }
         self.relay.release();
-        let handed_over = match self.whole() {
-            Some(_) => self.body.len(),
-            None => self.next,
-        };
-        self.body.drain(..handed_over);
-        self.next = 0;
-    }
-
-    async fn idle(&mut self) -> Result<Option<Bytes>> {
-        let Some(due) = self.due else {
-            return self.inner_mut().read_body_or_idle(true).await;
-        };
-        tokio::select! {
-            biased;
-            idle = self.inner_mut().read_body_or_idle(true) => idle,
-            () = tokio::time::sleep_until(due.into()) => {
-                self.relay.orders.lock().silent = true;
-                Error::e_explain(ErrorType::ReadTimedout, "the deployment was silent for too long")
-            }
+        if self.whole().is_some() || self.next >= self.body.len() {
+            self.body.clear();
+            self.next = 0;
         }
     }
 }
@@ -258,12 +279,9 @@ impl CustomSession for StandIn {
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
         let is_final = |task: &HttpTask| matches!(task, HttpTask::Header(head, _) if !head.status.is_informational());
-        if !self.answered && tasks.iter().any(is_final) {
-            self.answered = true;
-            self.forget_body();
-        }
-        let end = self.inner_mut().response_duplex_vec(tasks).await;
-        if self.answered {
+        self.answer.has_come |= tasks.iter().any(is_final);
+        let end = self.take_in(tasks).await;
+        if self.answer.has_come {
             // Counted from when the client had taken the last piece: its own slowness is no deployment's silence.
             self.due = Some(Instant::now() + self.idle_timeout);
         }
@@ -299,7 +317,10 @@ impl CustomSession for StandIn {
     }
 
     fn response_written(&self) -> Option<&ResponseHeader> {
-        self.inner().response_written()
+        self.answer
+            .head
+            .as_deref()
+            .or_else(|| self.inner().response_written())
     }
 
     async fn shutdown(&mut self, _code: u32, _context: &str) {
@@ -312,7 +333,11 @@ impl CustomSession for StandIn {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.inner_mut().finish_body().await
+        self.resume().await?;
+        match &mut self.answer.frames {
+            Some(frames) => frames.end(None),
+            None => self.inner_mut().finish_body().await,
+        }
     }
 
     fn is_body_empty(&mut self) -> bool {

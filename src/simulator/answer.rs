@@ -192,6 +192,3 @@ pub(crate) fn data(out: &mut Vec<u8>, value: &impl Serialize) {
 
 /// The end of a chat's or a completion's stream.
 pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
-
-/// A chat's error in mid-stream (AZURE 10).
-pub(crate) const STREAM_ERROR: &str = r#"data: {"error":{"type":"too_many_requests","code":"rate_limit_exceeded","message":"Rate limit is exceeded. Try again in 5 seconds.","param":null}}"#;

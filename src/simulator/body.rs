@@ -3,11 +3,14 @@
 //! Owns the [`Visit`] while the answer is on its way: the visit is finished just before the last byte is handed
 //! over, so that whoever has read the whole answer finds it in the books.
 
+mod told;
+
+pub(crate) use told::Told;
+
 use std::{
     convert::Infallible,
-    future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -15,10 +18,8 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{latency::Rhythm, visit::Visit, wire::Fate};
+use super::{faults::StreamError, latency::Rhythm, visit::Visit, wire::Fate};
 
-/// What was sent must have arrived before a reset, which would overtake it.
-const BEFORE_BREAKING: Duration = Duration::from_millis(20);
 /// How a dribbled answer is cut.
 const DRIBBLE: usize = 64;
 
@@ -35,15 +36,31 @@ pub(crate) enum Beat {
 pub(crate) trait Narration: Send {
     /// Writes the event of that number, closing blank line included; `None` after the last.
     fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat>;
-    /// The API's own form of an error in mid-stream, without its closing blank line.
-    fn error_event(&self) -> String;
+    /// An error in mid-stream as this API says it, without its closing blank line.
+    fn error_event(&self, error: &StreamError) -> String;
 }
 
 /// How an answer departs from the straight way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Twist {
+    /// Before each event, or each piece of a plain answer.
     pub(crate) delay: Option<Duration>,
+    /// Before the event of that number alone.
+    pub(crate) silence: Option<(usize, Duration)>,
     pub(crate) breaks: Option<Break>,
+}
+
+impl Twist {
+    /// What passes before the event of that number.
+    fn before(&self, at: usize) -> Duration {
+        let silence = self.silence.filter(|(here, _)| *here == at);
+        self.delay.unwrap_or_default() + silence.map_or(Duration::ZERO, |(_, long)| long)
+    }
+}
+
+/// What was sent must have arrived before a reset, which would overtake it.
+pub(crate) fn let_it_arrive() -> Sleep {
+    tokio::time::sleep(Duration::from_millis(20))
 }
 
 /// Where a stream breaks, and how.
@@ -53,12 +70,11 @@ pub(crate) struct Break {
     pub(crate) how: How,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum How {
     Reset,
     Close,
-    /// `None`: the narration's own error event.
-    Error(Option<String>),
+    Error(Box<StreamError>),
 }
 
 /// The transfer ends here without its end; hyper passes this on as a broken connection or stream.
@@ -100,7 +116,7 @@ impl Body {
 
     /// A plain answer that comes slowly or not to its end.
     pub(crate) fn dribbled(bytes: Vec<u8>, visit: Visit, twist: Twist, fate: Fate) -> Self {
-        let length = Some(bytes.len());
+        let length = bytes.len();
         let breaks = twist.breaks.map(|b| Break {
             after_events: (bytes.len() / DRIBBLE / 2).max(1),
             ..b
@@ -113,17 +129,15 @@ impl Body {
             DRIBBLE
         };
         let narration = Box::new(Dribble { bytes, cut });
-        Self::told(Told {
-            length,
-            ..Told::new(
-                narration,
-                Rhythm::of(&super::config::Latency::default()),
-                fastrand::Rng::with_seed(0),
-                visit,
-                twist,
-                fate,
-            )
-        })
+        let told = Told::new(
+            narration,
+            Rhythm::of(&super::config::Latency::default()),
+            fastrand::Rng::with_seed(0),
+            visit,
+            twist,
+            fate,
+        );
+        Self::told(told.of_length(length))
     }
 }
 
@@ -163,163 +177,6 @@ impl HttpBody for Body {
     }
 }
 
-/// An answer on its way, event by event.
-pub(crate) struct Told {
-    narration: Box<dyn Narration>,
-    rhythm: Rhythm,
-    rng: fastrand::Rng,
-    visit: Visit,
-    twist: Twist,
-    fate: Fate,
-    /// Known for plain answers only.
-    length: Option<usize>,
-    at: usize,
-    outputs: u64,
-    /// Written, and waiting for its time.
-    next: Option<(Bytes, u64)>,
-    sleep: Option<Pin<Box<Sleep>>>,
-    stage: Stage,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Stage {
-    Telling,
-    Breaking,
-    Over,
-}
-
-impl std::fmt::Debug for Told {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Told")
-            .field("at", &self.at)
-            .field("stage", &self.stage)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Told {
-    pub(crate) fn new(
-        narration: Box<dyn Narration>,
-        rhythm: Rhythm,
-        rng: fastrand::Rng,
-        visit: Visit,
-        twist: Twist,
-        fate: Fate,
-    ) -> Self {
-        let (length, at, outputs, next, sleep) = (None, 0, 0, None, None);
-        Self {
-            narration,
-            rhythm,
-            rng,
-            visit,
-            twist,
-            fate,
-            length,
-            at,
-            outputs,
-            next,
-            sleep,
-            stage: Stage::Telling,
-        }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        loop {
-            if let Some(sleep) = &mut self.sleep {
-                ready!(sleep.as_mut().poll(cx));
-                self.sleep = None;
-            }
-            match self.stage {
-                Stage::Over => return Poll::Ready(None),
-                Stage::Breaking => return Poll::Ready(Some(Err(self.break_off()))),
-                Stage::Telling => {}
-            }
-            if let Some((bytes, tokens)) = self.next.take() {
-                return Poll::Ready(Some(Ok(self.hand_over(bytes, tokens))));
-            }
-            if let Some(error) = self.meet_break() {
-                return Poll::Ready(Some(Ok(error)));
-            }
-            if self.stage == Stage::Telling && !self.prepare() {
-                self.stage = Stage::Over;
-                self.visit.finish();
-            }
-        }
-    }
-
-    /// Writes the next event and sets the wait before it; false if there is none.
-    fn prepare(&mut self) -> bool {
-        let mut out = Vec::with_capacity(512);
-        let Some(beat) = self.narration.event(self.at, &mut out) else {
-            return false;
-        };
-        self.at += 1;
-        let (mut wait, mut tokens) = (self.twist.delay.unwrap_or_default(), 0);
-        if let Beat::Output(counted) = beat {
-            wait += self.rhythm.before(self.outputs, &mut self.rng);
-            self.outputs += 1;
-            tokens = counted;
-        }
-        self.next = Some((out.into(), tokens));
-        if !wait.is_zero() {
-            self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
-        }
-        true
-    }
-
-    /// Counts what goes out; looks ahead, since the last event finishes the visit.
-    fn hand_over(&mut self, bytes: Bytes, tokens: u64) -> Bytes {
-        self.visit.spent.completion_tokens += tokens;
-        if self
-            .twist
-            .breaks
-            .as_ref()
-            .is_none_or(|b| b.after_events != self.at)
-            && !self.prepare()
-        {
-            self.stage = Stage::Over;
-            self.visit.finish();
-        }
-        bytes
-    }
-
-    /// At the place of the break: an error event to send, or the way to breaking off.
-    fn meet_break(&mut self) -> Option<Bytes> {
-        let here = self
-            .twist
-            .breaks
-            .as_ref()
-            .is_some_and(|b| b.after_events == self.at);
-        let found = if here {
-            self.twist.breaks.take()?
-        } else {
-            return None;
-        };
-        match found.how {
-            How::Error(event) => {
-                self.stage = Stage::Over;
-                self.visit.finish();
-                let event = event.unwrap_or_else(|| self.narration.error_event());
-                Some(format!("{event}\n\n").into())
-            }
-            how => {
-                if matches!(how, How::Reset) {
-                    self.fate.reset_at_end();
-                }
-                self.stage = Stage::Breaking;
-                self.sleep = Some(Box::pin(tokio::time::sleep(BEFORE_BREAKING)));
-                None
-            }
-        }
-    }
-
-    fn break_off(&mut self) -> BrokenOff {
-        self.stage = Stage::Over;
-        self.visit.finish();
-        BrokenOff
-    }
-}
-
 /// A plain answer in small pieces.
 struct Dribble {
     bytes: Vec<u8>,
@@ -333,7 +190,7 @@ impl Narration for Dribble {
         Some(Beat::Frame)
     }
 
-    fn error_event(&self) -> String {
+    fn error_event(&self, _: &StreamError) -> String {
         String::new()
     }
 }

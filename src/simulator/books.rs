@@ -1,13 +1,15 @@
 //! What was asked and what came of it: counted per deployment, and in `record: full` remembered per request.
 //!
 //! A [`Page`] counts one deployment; a [`Ring`] keeps the last requests. Both are read by the control endpoint
-//! and by tests in the same process. Invariant: `requests` = the sum of `by_status` + what has no outcome yet
-//! + those `cancelled` before they had one.
+//! and by tests in the same process. Invariant: `requests` = the sum of `by_status`, of what has no outcome yet,
+//! and of those `cancelled` before they had one. What spilled over is on two pages: as `spillover` where it was asked,
+//! and with its status where it was served.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -148,8 +150,10 @@ impl Books {
 /// One request as it was seen.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Seen {
-    /// Milliseconds since the simulator started.
-    pub arrived_ms: u64,
+    /// When its head had been read: microseconds since the simulator started.
+    pub arrived_us: u64,
+    /// When its answer or its end was decided, from there.
+    pub took_us: Option<u64>,
     pub instance: String,
     /// Once it is known: in v1 paths the body tells.
     pub deployment: Option<String>,
@@ -165,7 +169,22 @@ pub struct Seen {
     pub model: Option<String>,
     /// The status answered, or the fault's name.
     pub ending: Option<Ending>,
+    /// The fault that met it, whether it was answered or not.
+    pub fault: Option<&'static str>,
     pub cancelled: bool,
+    #[serde(skip)]
+    pub(crate) arrived: Option<Instant>,
+}
+
+impl Seen {
+    pub(crate) fn end(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+        self.took_us = self.arrived.map(|at| microseconds(at.elapsed()));
+    }
+}
+
+pub(crate) fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// One remembered request, filled in as it goes on.
@@ -206,14 +225,14 @@ mod tests {
     #[test]
     fn the_ring_keeps_the_last_requests_only() {
         let ring = Ring::default();
-        for arrived_ms in 0..5_010 {
+        for arrived_us in 0..5_010 {
             ring.remember(Seen {
-                arrived_ms,
+                arrived_us,
                 ..Seen::default()
             });
         }
         let kept = ring.requests(None);
-        assert_eq!((kept.len(), kept[0].arrived_ms), (5_000, 10));
+        assert_eq!((kept.len(), kept[0].arrived_us), (5_000, 10));
     }
 
     #[test]

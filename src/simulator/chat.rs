@@ -4,10 +4,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    answer::{Answer, Call, DONE, EMPTY, Form, STREAM_ERROR, Usage, data, estimate, fingerprint},
+    answer::{Answer, Call, DONE, EMPTY, Form, Usage, data, estimate, fingerprint},
     ask::{self, Calling, Chat},
     body::{Beat, Narration},
     books::Spent,
+    faults::StreamError,
     refusal::Refusal,
     text::{Reply, prompt_tokens},
 };
@@ -357,8 +358,8 @@ impl Narration for Events {
         Some(Beat::Frame)
     }
 
-    fn error_event(&self) -> String {
-        STREAM_ERROR.to_owned()
+    fn error_event(&self, error: &StreamError) -> String {
+        error.in_chat()
     }
 }
 

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Call, DONE, Form, STREAM_ERROR, Usage, data, estimate, fingerprint},
+    answer::{Answer, Call, DONE, Form, Usage, data, estimate, fingerprint},
     ask::{self, Completion},
     body::{Beat, Narration},
     books::Spent,
+    faults::StreamError,
     refusal::Refusal,
     text::{Reply, prompt_tokens},
 };
@@ -142,7 +143,7 @@ impl Narration for Events {
         Some(Beat::Frame)
     }
 
-    fn error_event(&self) -> String {
-        STREAM_ERROR.to_owned()
+    fn error_event(&self, error: &StreamError) -> String {
+        error.in_chat()
     }
 }

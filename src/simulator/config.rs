@@ -107,6 +107,8 @@ pub struct Deployment {
     pub output_tokens: Option<Spread<f64>>,
     /// Prompts longer than this many tokens are refused with `context_length_exceeded`.
     pub context_length: Option<u64>,
+    /// The deployment of the same instance that serves what this one can't (Azure's own spillover).
+    pub spillover: Option<String>,
     /// A fault from the start.
     pub fault: Option<Fault>,
 }
@@ -184,6 +186,13 @@ impl Config {
             {
                 return Err(ConfigError(format!(
                     "instance {name:?}: deployment {odd:?} is no deployment name"
+                )));
+            }
+            let spills = instance.deployments.values();
+            let mut spills = spills.filter_map(|deployment| deployment.spillover.as_ref());
+            if let Some(absent) = spills.find(|name| !instance.deployments.contains_key(*name)) {
+                return Err(ConfigError(format!(
+                    "instance {name:?}: no deployment {absent:?} to spill over to"
                 )));
             }
         }
@@ -301,6 +310,16 @@ mod tests {
             error.contains("adress") && error.contains("line 4"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_spillover_goes_to_a_deployment_of_the_same_instance() {
+        let error = Config::parse(
+            "instances: { e: { deployments: { d: { model: m, spillover: elsewhere } } } }",
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(error.contains("\"elsewhere\""), "{error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::{
     body::{Body, BrokenOff},
-    books::{InstanceBook, Memory, Page, Ring, Seen},
+    books::{InstanceBook, Memory, Page, Ring, Seen, microseconds},
     config::{self, Kind},
     deployment::{Deployment, fnv},
     faults::{Board, FaultKind},
@@ -120,6 +120,13 @@ impl Instance {
             .or_else(|| draw(&self.faults))
     }
 
+    /// The fault that is set on this deployment alone.
+    pub(super) fn own_fault(&self, deployment: &Deployment) -> Option<FaultKind> {
+        let (now, mut rng) = (Instant::now(), self.rng.lock());
+        let faults = &deployment.faults;
+        faults.draw(now, &mut rng, |kind| !kind.is_early())
+    }
+
     fn remember(&self, request: &Request<Incoming>) -> Option<Memory> {
         let header = |(name, value): (&http::HeaderName, &HeaderValue)| {
             (
@@ -129,7 +136,8 @@ impl Instance {
         };
         Some(
             self.ring.as_ref()?.remember(Seen {
-                arrived_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                arrived_us: microseconds(self.started.elapsed()),
+                arrived: Some(Instant::now()),
                 instance: self.name.clone(),
                 method: request.method().to_string(),
                 path: request
@@ -203,6 +211,7 @@ impl Service for Instance {
             visit,
             headers: self.headers.clone(),
             request: parts.headers,
+            version: parts.version,
             rng,
             instance: self,
         };

@@ -3,13 +3,16 @@
 //! The order is Azure's, with faults in front: what is broken on purpose breaks whoever asks; then the
 //! credential, the path, the deployment, the body, the limits. Shapes are other rooms' matter.
 
+mod spill;
+mod suffer;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
@@ -17,19 +20,20 @@ use sha2::{Digest, Sha256};
 use super::{
     answer::{Answer, Call, Form},
     ask,
-    body::{Body, Break, BrokenOff, How, Told, Twist},
+    body::{Body, BrokenOff, How, Told, Twist},
     books::Ending,
     deployment::Deployment,
-    faults::FaultKind,
     headers,
     instance::Instance,
     limits::Standing,
     models, operations,
-    refusal::Refusal,
-    route::{Address, Operation, Route},
+    refusal::{Called, Refusal},
+    route::{Address, Route},
     visit::Visit,
     wire::Fate,
 };
+
+use suffer::{End, Suffered};
 
 /// The largest body an instance reads.
 const MOST_BODY: usize = 40 << 20;
@@ -41,6 +45,7 @@ pub(super) struct Passage {
     pub(super) visit: Visit,
     pub(super) headers: HeaderMap,
     pub(super) request: HeaderMap,
+    pub(super) version: Version,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -73,22 +78,30 @@ impl Passage {
         if let Ok(deployment) = &deployment {
             self.reach(deployment);
         }
-        let fault = self.instance.fault(
-            deployment.as_ref().ok().map(|deployment| &**deployment),
-            false,
-        );
-        let twist = match fault {
-            Some(fault) => match self.suffer(fault, address.as_ref()).await {
-                Suffered::Ended(end) => return self.ended(end),
-                Suffered::Twisted(twist) => twist,
-            },
-            None => Twist::default(),
+        let (address, at) = (address.as_ref(), deployment.as_ref().ok().cloned());
+        let fault = self.instance.fault(at.as_deref(), false);
+        let called = Called::of(address, at.as_ref().map_or("", |at| at.name.as_str()));
+        let suffered = match fault {
+            Some(fault) => self.suffer(fault, &called).await,
+            None => Suffered::Twisted(Twist::default()),
         };
-        match self.work(address, deployment, &body) {
-            Ok(Work::Answer(answer, deployment)) => {
+        let served = match suffered {
+            Suffered::Ended(End::Broken(label)) => return self.broken(label),
+            Suffered::Ended(End::Refused(refusal)) => Err(refusal),
+            Suffered::Twisted(twist) => {
+                let work = self.work(address, deployment, &body);
+                work.map(|work| (work, twist))
+            }
+        };
+        let served = match (served, &at) {
+            (Err(own), Some(from)) => self.spill(address, from, &body, own).await,
+            (served, _) => served,
+        };
+        match served {
+            Ok((Work::Answer(answer, deployment), twist)) => {
                 Ok(self.deliver(answer, &deployment, twist).await)
             }
-            Ok(Work::List(list)) => Ok(self.whole(StatusCode::OK, "application/json", list)),
+            Ok((Work::List(list), _)) => Ok(self.whole(StatusCode::OK, "application/json", list)),
             Err(refusal) => Ok(self.refuse(refusal)),
         }
     }
@@ -139,6 +152,11 @@ impl Passage {
 
     fn reach(&mut self, deployment: &Deployment) {
         self.visit.reach(deployment);
+        self.name(deployment);
+    }
+
+    /// Says in the answer which deployment gives it.
+    fn name(&mut self, deployment: &Deployment) {
         if self.visit.memory().is_some() {
             let place = [self.instance.name.as_str(), "/", &deployment.name].concat();
             self.headers
@@ -152,13 +170,13 @@ impl Passage {
 
     fn work(
         &mut self,
-        address: Option<Address>,
+        address: Option<&Address>,
         deployment: Result<Arc<Deployment>, Refusal>,
         body: &[u8],
     ) -> Result<Work, Refusal> {
         self.instance.authenticate(
             &self.request,
-            address.as_ref().is_none_or(|address| address.key_as_bearer),
+            address.is_none_or(|address| address.key_as_bearer),
         )?;
         let address = address.ok_or_else(Refusal::no_resource)?;
         let operation = match &address.route {
@@ -176,12 +194,8 @@ impl Passage {
             operation,
             Call::new(&deployment, body, self.instance.azure()),
         )?;
-        self.admit(
-            &deployment,
-            answer.estimate,
-            operation,
-            &address.api_version,
-        )?;
+        let called = Called::of(Some(address), &deployment.name);
+        self.admit(&deployment, answer.estimate, &called)?;
         self.visit.spent = answer.spent;
         self.visit.hold(deployment.clone(), answer.estimate);
         Ok(Work::Answer(answer, deployment))
@@ -191,8 +205,7 @@ impl Passage {
         &mut self,
         deployment: &Deployment,
         estimate: u64,
-        operation: Operation,
-        version: &str,
+        called: &Called<'_>,
     ) -> Result<(), Refusal> {
         let standing = deployment.limiter.lock().admit(estimate, Instant::now());
         match standing {
@@ -203,7 +216,7 @@ impl Passage {
             }
             Err(no) => {
                 headers::tell_standing(&mut self.headers, &no.standing);
-                Err(Refusal::throttled(&no, operation.azure_name(), version))
+                Err(Refusal::throttled(&no, called))
             }
         }
     }
@@ -236,9 +249,10 @@ impl Passage {
                 content_type,
                 bytes,
             } => {
-                let wait = deployment
+                let thinks = deployment
                     .rhythm
                     .whole(answer.spent.completion_tokens, &mut self.rng);
+                let wait = thinks + twist.silence.map_or(Duration::ZERO, |(_, long)| long);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
@@ -252,6 +266,7 @@ impl Passage {
                 }
                 let twist = Twist {
                     breaks: twist.breaks.filter(|_| broken),
+                    silence: None,
                     ..twist
                 };
                 self.visit.end(Ending::Status(200));
@@ -294,123 +309,6 @@ impl Passage {
 enum Work {
     Answer(Answer, Arc<Deployment>),
     List(Vec<u8>),
-}
-
-/// What a fault left of a request.
-enum Suffered {
-    Ended(End),
-    /// It is answered, but not in the straight way.
-    Twisted(Twist),
-}
-
-enum End {
-    Refused(Refusal),
-    Broken(&'static str),
-}
-
-impl Passage {
-    fn break_early(
-        mut self,
-        fault: FaultKind,
-        named: Option<Arc<Deployment>>,
-    ) -> Result<Response<Body>, BrokenOff> {
-        if let Some(deployment) = named {
-            self.reach(&deployment);
-        }
-        match fault {
-            FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Ok(self.refuse(of_status(status, &headers, body))),
-            other => {
-                self.fate.reset_at_end();
-                self.ended(End::Broken(other.label()))
-            }
-        }
-    }
-
-    async fn suffer(&mut self, fault: FaultKind, address: Option<&Address>) -> Suffered {
-        let label = fault.label();
-        let breaks = |after_events, how| {
-            Suffered::Twisted(Twist {
-                delay: None,
-                breaks: Some(Break { after_events, how }),
-            })
-        };
-        match fault {
-            FaultKind::Status {
-                status,
-                headers,
-                body,
-            }
-            | FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Suffered::Ended(End::Refused(of_status(status, &headers, body))),
-            FaultKind::Throttle { seconds } => {
-                let (operation, version) = match address {
-                    Some(Address {
-                        route: Route::Call { operation, .. },
-                        api_version,
-                        ..
-                    }) => (operation.azure_name(), api_version.as_str()),
-                    _ => ("Models_List", "v1"),
-                };
-                let wait = Duration::from_secs_f64(seconds);
-                Suffered::Ended(End::Refused(Refusal::too_many(
-                    "token", wait, operation, version,
-                )))
-            }
-            FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
-                self.fate.reset_at_end();
-                Suffered::Ended(End::Broken(label))
-            }
-            FaultKind::Close {} => Suffered::Ended(End::Broken(label)),
-            FaultKind::Hang {} => {
-                self.visit.end(Ending::Fault(label));
-                std::future::pending().await
-            }
-            FaultKind::SlowBody { delay_ms } => Suffered::Twisted(Twist {
-                delay: Some(Duration::from_millis(delay_ms)),
-                breaks: None,
-            }),
-            FaultKind::ResetMidStream { after_events } => breaks(after_events, How::Reset),
-            FaultKind::CloseMidStream { after_events } => breaks(after_events, How::Close),
-            FaultKind::StreamError {
-                after_events,
-                event,
-            } => breaks(after_events, How::Error(event)),
-        }
-    }
-
-    fn ended(mut self, end: End) -> Result<Response<Body>, BrokenOff> {
-        match end {
-            End::Refused(refusal) => Ok(self.refuse(refusal)),
-            End::Broken(label) => {
-                self.visit.end(Ending::Fault(label));
-                self.visit.finish();
-                Err(BrokenOff)
-            }
-        }
-    }
-}
-
-fn of_status(
-    status: u16,
-    headers: &std::collections::BTreeMap<String, String>,
-    body: Option<String>,
-) -> Refusal {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut refusal = Refusal::of_status(status);
-    if let Some(body) = body {
-        refusal.body = body;
-    }
-    let sendable =
-        |(name, value): (&String, &String)| Some((name.parse().ok()?, value.parse().ok()?));
-    refusal.headers.extend(headers.iter().filter_map(sendable));
-    refusal
 }
 
 fn response(

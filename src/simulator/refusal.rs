@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::limits::{Limit, Throttled};
+use super::{
+    limits::{Limit, Throttled},
+    route::{Address, Route},
+};
 
 /// An error answer: status, body, and the headers that belong to this error only.
 #[derive(Debug)]
@@ -13,6 +17,49 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) body: String,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// How the message of a 429 tells its wait (AZURE 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wording {
+    /// "Requests to the … Operation … Please retry after 7 seconds."
+    RetryAfter,
+    /// "Rate limit is exceeded. Try again in 7 seconds."
+    #[default]
+    TryAgain,
+    /// "Your requests to … have exceeded … Please retry after 7 seconds."
+    YourRequests,
+    /// "Rate limit of 8000 per 60s exceeded … Please wait 7 seconds …": the first seconds are not the wait.
+    PleaseWait,
+    /// "… experiencing high demand …": no wait at all.
+    HighDemand,
+}
+
+/// What was called, as Azure's messages name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Called<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) api_version: &'a str,
+    pub(crate) deployment: &'a str,
+}
+
+impl<'a> Called<'a> {
+    pub(crate) fn of(address: Option<&'a Address>, deployment: &'a str) -> Self {
+        let (operation, api_version) = match address {
+            Some(Address {
+                route: Route::Call { operation, .. },
+                api_version,
+                ..
+            }) => (operation.azure_name(), api_version.as_str()),
+            _ => ("Models_List", "v1"),
+        };
+        Self {
+            operation,
+            api_version,
+            deployment,
+        }
+    }
 }
 
 impl Refusal {
@@ -101,20 +148,20 @@ impl Refusal {
     }
 
     /// A 429 with both retry headers, as a deployment's own limit gives it.
-    pub(crate) fn throttled(no: &Throttled, operation: &str, api_version: &str) -> Self {
+    pub(crate) fn throttled(no: &Throttled, called: &Called<'_>) -> Self {
         let limit = match no.limit {
             Limit::Tokens => "token",
             Limit::Calls => "call",
         };
-        Self::too_many(limit, no.wait, operation, api_version)
+        Self::too_many(limit, no.wait, called)
     }
 
-    pub(crate) fn too_many(
-        limit: &str,
-        wait: Duration,
-        operation: &str,
-        api_version: &str,
-    ) -> Self {
+    pub(crate) fn too_many(limit: &str, wait: Duration, called: &Called<'_>) -> Self {
+        let Called {
+            operation,
+            api_version,
+            ..
+        } = called;
         let seconds = whole_seconds(wait);
         let message = format!(
             "Requests to the {operation} Operation under Azure OpenAI API version {api_version} have exceeded {limit} rate limit of your current OpenAI S0 pricing tier. Please retry after {seconds} seconds. Please go here: https://aka.ms/oai/quotaincrease if you would like to further increase the default rate limit. For Free Account customers, upgrade to Pay as you Go here: https://aka.ms/429TrialUpgrade."
@@ -129,6 +176,51 @@ impl Refusal {
             .headers
             .push((http::header::RETRY_AFTER, HeaderValue::from(seconds)));
         refusal
+    }
+
+    /// A 429 that has no header of a wait, in one of the wordings that Azure uses.
+    pub(crate) fn in_words(wording: Wording, seconds: u64, called: &Called<'_>) -> Self {
+        let Called {
+            operation,
+            api_version,
+            deployment,
+        } = called;
+        let (code, message) = match wording {
+            Wording::RetryAfter => (
+                "429",
+                format!(
+                    "Requests to the {operation} Operation under Azure OpenAI API version {api_version} have exceeded call rate limit of your current OpenAI S0 pricing tier. Please retry after {seconds} seconds. Please go here: https://aka.ms/oai/quotaincrease if you would like to further increase the default rate limit."
+                ),
+            ),
+            Wording::TryAgain => (
+                "429",
+                format!("Rate limit is exceeded. Try again in {seconds} seconds."),
+            ),
+            Wording::YourRequests => (
+                "RateLimitReached",
+                format!(
+                    "Your requests to {deployment} for {deployment} in East US 2 have exceeded the token rate limit for your current AIServices S0 pricing tier. This request was for {operation} under Azure OpenAI API version {api_version}. Please retry after {seconds} seconds. To increase your default rate limit, visit: https://aka.ms/oai/quotaincrease."
+                ),
+            ),
+            Wording::PleaseWait => (
+                "RateLimitReached",
+                format!(
+                    "Rate limit of 8000 per 60s exceeded for UserByModelByMinuteUncachedInputTokens. Please wait {seconds} seconds before retrying."
+                ),
+            ),
+            Wording::HighDemand => return Self::high_demand(),
+        };
+        let mut error = json!({ "code": code, "message": message });
+        if wording == Wording::PleaseWait {
+            error["details"] = json!(message);
+        }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error)
+    }
+
+    fn high_demand() -> Self {
+        let message = "The system is currently experiencing high demand and cannot process your request. Your request exceeds the maximum usage size allowed during peak load. For improved capacity reliability, consider switching to Provisioned Throughput.";
+        let error = json!({ "message": message, "type": "too_many_requests", "param": null, "code": "no_capacity" });
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error)
     }
 
     /// The usual body of a status, for faults that give none.
@@ -172,14 +264,15 @@ fn whole_seconds(wait: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    const CALLED: Called<'_> = Called {
+        operation: "ChatCompletions_Create",
+        api_version: "2024-10-21",
+        deployment: "gpt-4o",
+    };
+
     #[test]
     fn a_429_says_its_wait_three_times_over() {
-        let refusal = Refusal::too_many(
-            "token",
-            Duration::from_millis(5_400),
-            "ChatCompletions_Create",
-            "2024-10-21",
-        );
+        let refusal = Refusal::too_many("token", Duration::from_millis(5_400), &CALLED);
         let header = |name: &str| {
             refusal
                 .headers
@@ -199,6 +292,23 @@ mod tests {
             refusal.body.contains("exceeded token rate limit")
                 && refusal.body.contains("retry after 6 seconds")
         );
+    }
+
+    #[test]
+    fn a_429_can_keep_its_wait_to_its_message_or_have_none() {
+        for (wording, says) in [
+            (Wording::RetryAfter, "retry after 9 seconds"),
+            (Wording::TryAgain, "Try again in 9 seconds"),
+            (Wording::YourRequests, "retry after 9 seconds"),
+            (Wording::PleaseWait, "Please wait 9 seconds"),
+            (Wording::HighDemand, "high demand"),
+        ] {
+            let refusal = Refusal::in_words(wording, 9, &CALLED);
+            assert!(refusal.headers.is_empty() && refusal.status == 429);
+            assert!(refusal.body.contains(says), "{}", refusal.body);
+            let seconds = refusal.body.contains("9 seconds");
+            assert_eq!(seconds, wording != Wording::HighDemand);
+        }
     }
 
     #[test]

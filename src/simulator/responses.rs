@@ -9,6 +9,7 @@ use super::{
     ask::{self, Calling, Input, Respond, Tool},
     body::{Beat, Narration},
     books::Spent,
+    faults::StreamError,
     refusal::Refusal,
     text::{Reply, prompt_tokens},
 };
@@ -287,15 +288,7 @@ impl Narration for Events {
         Some(beat)
     }
 
-    /// Seen: `response.failed` without an error, then the error itself (AZURE 10).
-    fn error_event(&self) -> String {
-        let mut response = self.unfinished();
-        response["status"] = json!("failed");
-        let failed =
-            json!({ "type": "response.failed", "sequence_number": 0, "response": response });
-        let error = json!({ "type": "error", "sequence_number": 1, "error": {
-            "type": "too_many_requests", "code": "rate_limit_exceeded", "param": null,
-            "message": "Rate limit is exceeded. Try again in 5 seconds." } });
-        format!("event: response.failed\ndata: {failed}\n\nevent: error\ndata: {error}")
+    fn error_event(&self, error: &StreamError) -> String {
+        error.in_responses(|| self.unfinished())
     }
 }

@@ -12,6 +12,7 @@ use hyper_util::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{Mutex, oneshot},
     task::{JoinHandle, JoinSet},
@@ -19,8 +20,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    body::{Body, BrokenOff},
+    body::{self, Body, BrokenOff},
     config::Tls,
+    raw::RawEnd,
     wire::{self, Fate, Stream, Wire},
 };
 
@@ -144,12 +146,35 @@ async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, ser
             Err(error) => return tracing::debug!(%error, "no TLS"),
         },
     };
-    let fate = Fate::default();
-    let answer = service_fn(|request| service.clone().answer(request, fate.clone()));
-    let wire = TokioIo::new(Wire::new(stream, fate.clone()));
-    let builder = auto::Builder::new(TokioExecutor::new());
-    // An error is a client that left, or a fault that was asked for.
-    let _ = builder.serve_connection(wire, answer).await;
+    let mut next = Some(stream);
+    while let Some(stream) = next {
+        let fate = Fate::default();
+        let answer = service_fn(|request| service.clone().answer(request, fate.clone()));
+        let wire = TokioIo::new(Wire::new(stream, fate.clone()));
+        let builder = auto::Builder::new(TokioExecutor::new());
+        // An error is a client that left, or a fault that was asked for.
+        let _ = builder.serve_connection(wire, answer).await;
+        next = after_hyper(&fate).await;
+    }
+}
+
+/// Sends what is sent past hyper; the connection, if it goes on after that.
+async fn after_hyper(fate: &Fate) -> Option<Stream> {
+    let (raw, mut stream) = fate.take_raw()?;
+    // The client may have left: that is no matter of the simulation's.
+    let sent = raw.send(&mut stream).await;
+    match raw.end {
+        RawEnd::Keep => sent.ok().map(|()| stream),
+        RawEnd::Reset => {
+            body::let_it_arrive().await;
+            stream.reset_on_close();
+            None
+        }
+        RawEnd::Close => {
+            let _ = stream.shutdown().await;
+            None
+        }
+    }
 }
 
 fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {

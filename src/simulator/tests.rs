@@ -1,7 +1,9 @@
 //! The simulator from outside: real sockets, real clients, faults as a caller meets them.
 
 mod faults;
+mod odd;
 mod refusals;
+mod spillover;
 
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ instances:
       gpt-4o: { model: gpt-4o, version: "2024-11-20" }
       small: { model: gpt-4o, capacity: { standard: { tokens_per_minute: 60, requests_per_minute: 6000 } } }
       ptu: { model: gpt-4o, capacity: { ptu: { tokens_per_minute: 100 } } }
+      spilling: { model: gpt-4o, capacity: { ptu: { tokens_per_minute: 1 } }, spillover: small }
       slow: { model: gpt-4o, latency: { first_token: { median: 1h } } }
       embed: { model: text-embedding-3-small }
   plain: { kind: openai, keys: [sim-key], deployments: { gpt-4o: { model: gpt-4o } } }

@@ -63,6 +63,23 @@ impl Visit {
         self.page = Some(page);
     }
 
+    /// Another deployment takes this request over: from now on it counts there.
+    pub(crate) fn spill(&mut self, to: &Deployment) {
+        if let Some(page) = self.page.take() {
+            let mut page = page.lock();
+            page.note(Ending::Fault("spillover"));
+            page.leave(Spent::default(), false);
+        }
+        self.enter(to.page.clone());
+    }
+
+    /// A fault meets this request.
+    pub(crate) fn strike(&mut self, fault: &'static str) {
+        if let Some(memory) = &self.memory {
+            memory.lock().fault = Some(fault);
+        }
+    }
+
     /// The limiter let this request in, at this estimate.
     pub(crate) fn hold(&mut self, deployment: Arc<Deployment>, estimate: u64) {
         self.held = Some(Held {
@@ -77,7 +94,7 @@ impl Visit {
             return;
         }
         if let Some(memory) = &self.memory {
-            memory.lock().ending = Some(ending);
+            memory.lock().end(ending);
         }
         self.page().lock().note(ending);
     }

@@ -12,19 +12,41 @@ use std::{
     task::{Context, Poll},
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
 
+use super::raw::Raw;
+
 /// How a connection will end; shared between it and the requests on it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fate(Arc<AtomicBool>);
+pub(crate) struct Fate(Arc<End>);
+
+#[derive(Debug, Default)]
+struct End {
+    reset: AtomicBool,
+    /// What is sent past hyper once it has let go of the connection.
+    raw: Mutex<Option<Raw>>,
+    /// Where the connection waits for that.
+    left: Mutex<Option<Stream>>,
+}
 
 impl Fate {
     pub(crate) fn reset_at_end(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.reset.store(true, Ordering::Relaxed);
+    }
+
+    /// The request that says this must end without an answer, so that hyper lets go of the connection.
+    pub(crate) fn answer_raw(&self, raw: Raw) {
+        *self.0.raw.lock() = Some(raw);
+    }
+
+    /// What is to be sent, and the connection to send it on.
+    pub(crate) fn take_raw(&self) -> Option<(Raw, Stream)> {
+        Some((self.0.raw.lock().take()?, self.0.left.lock().take()?))
     }
 }
 
@@ -34,27 +56,46 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    fn whole(&mut self) -> Pin<&mut (dyn ReadWrite + 'static)> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream.as_mut()),
+        }
+    }
+
+    /// Makes the close that follows a reset.
+    pub(crate) fn reset_on_close(&self) {
+        match self {
+            Self::Plain(stream) => reset_on_close(stream),
+            Self::Tls(stream) => reset_on_close(stream.get_ref().0),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: Stream,
+    /// `None` only while this is being dropped.
+    stream: Option<Stream>,
     fate: Fate,
 }
 
 impl Wire {
     pub(crate) fn new(stream: Stream, fate: Fate) -> Self {
-        Self { stream, fate }
+        Self {
+            stream: Some(stream),
+            fate,
+        }
     }
 
     fn stream(self: Pin<&mut Self>) -> Pin<&mut (dyn ReadWrite + 'static)> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()),
-        }
+        let stream = self.get_mut().stream.as_mut();
+        stream.expect("the stream is there until the drop").whole()
     }
 }
 
-trait ReadWrite: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> ReadWrite for T {}
+trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ReadWrite for T {}
 
 /// Makes the close that follows a reset.
 pub(crate) fn reset_on_close(stream: &TcpStream) {
@@ -64,11 +105,13 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.fate.0.load(Ordering::Relaxed) {
-            match &self.stream {
-                Stream::Plain(stream) => reset_on_close(stream),
-                Stream::Tls(stream) => reset_on_close(stream.get_ref().0),
-            }
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        if self.fate.0.reset.load(Ordering::Relaxed) {
+            stream.reset_on_close();
+        } else if self.fate.0.raw.lock().is_some() {
+            *self.fate.0.left.lock() = Some(stream);
         }
     }
 }
@@ -110,8 +153,37 @@ impl AsyncWrite for Wire {
 
     fn is_write_vectored(&self) -> bool {
         match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+            Some(Stream::Plain(stream)) => stream.is_write_vectored(),
+            Some(Stream::Tls(stream)) => stream.is_write_vectored(),
+            None => false,
         }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.get_mut().whole().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().whole().poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().whole().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().whole().poll_shutdown(cx)
     }
 }

@@ -27,7 +27,8 @@ pub(crate) fn hash_at(instance: &str, body: &[u8]) -> String {
 }
 
 pub(crate) async fn failing_twice() -> House {
-    let house = House::open(&[("throttled", 1, 1), ("reset", 2, 1), ("well", 3, 1)]).await;
+    let instances = [("throttled", 1, 1), ("reset", 2, 1), ("well", 3, 1)];
+    let house = House::open_with(&instances, "breaker: { faults: 1000 }").await;
     house.fault("throttled", status(429, &[("retry-after-ms", "0")]));
     house.fault("reset", FaultKind::Reset {});
     house

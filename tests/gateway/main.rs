@@ -4,9 +4,11 @@
 
 mod bodies;
 mod choosing;
+mod explaining;
 mod failing;
 mod house;
 mod memory;
+mod moving_on;
 mod noise;
 mod operating;
 mod own;
@@ -14,6 +16,7 @@ mod passing;
 mod raw;
 mod readme;
 mod refusals;
+mod renewing;
 mod secrets;
 mod streams;
 mod tls;

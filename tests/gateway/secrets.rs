@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
-use forebay::simulator::{self, Config, FaultKind, TokenFault};
+use forebay::simulator::{self, Config, ErrorType, FaultKind, StreamError, TokenFault};
 use reqwest::Response;
 
 use crate::{
@@ -50,7 +50,7 @@ async fn house(variables: &[(&str, &str)]) -> House {
         "models:\n  gpt-4o:\n    deployments: [{{ instance: tokens, priority: 1 }}, {{ instance: keys, priority: 2 }}]\n  \
          never: {{ deployments: [{{ instance: refused, deployment: gpt-4o }}] }}\n\
          clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\n\
-         failover: {{ max_body: 1MiB, first_byte_timeout: 200ms, deadline: 2s }}\nreveal: true"
+         failover: {{ max_body: 1MiB, first_byte_timeout: 200ms, deadline: 2s }}\nbreaker: {{ pause: 1ms, longest_pause: 1ms, ramp: 0s }}\nreveal: true"
     )
     .unwrap();
     House {
@@ -150,10 +150,7 @@ async fn everything(house: &House) -> String {
         FaultKind::Hang {},
         FaultKind::ResetMidStream { after_events: 2 },
         FaultKind::CloseMidStream { after_events: 2 },
-        FaultKind::StreamError {
-            after_events: 1,
-            event: None,
-        },
+        FaultKind::StreamError(StreamError::of(ErrorType::TooManyRequests, 1)),
     ] {
         for instance in ["tokens", "keys"] {
             house.fault(instance, fault.clone());

@@ -203,7 +203,9 @@ async fn a_client_that_leaves_mid_stream_cancels_it_at_once() {
 
 #[tokio::test]
 async fn a_stream_that_falls_silent_is_ended_as_broken() {
-    let house = House::open_with(&[("only", 1, 1)], "failover: { idle_timeout: 200ms }").await;
+    // Its head is out before it is ended.
+    let bounds = "failover: { idle_timeout: 400ms, hold: 50ms }";
+    let house = House::open_with(&[("only", 1, 1)], bounds).await;
     house.fault("only", FaultKind::SlowBody { delay_ms: 60_000 });
     for http in over_each_protocol() {
         let (text, broken) = read(ask(&house, &http, CHAT, &streamed()).await).await;

@@ -4,13 +4,16 @@ use std::{sync::Arc, thread, time::Duration};
 
 use crate::{
     config::{
-        plan::{Drain, Log, Server},
+        plan::{Drain, Log, RetryBudget, Server},
         problem::Placed,
         raw,
         read::{List, Reader},
         value::{Size, Span},
     },
-    domain::deployment::{Bounds, OverBodyMemory, Timeouts},
+    domain::{
+        breaker::Settings,
+        deployment::{Bounds, OverBodyMemory, Timeouts},
+    },
 };
 
 pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Server {
@@ -18,11 +21,15 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         threads: thread::available_parallelism().map_or(1, usize::from),
         max_headers: 32 << 10,
         body_timeout: Duration::from_secs(60),
+        stream_keepalive: None,
     };
     if let Some(raw) = raw {
         count(raw.threads, 1024, &mut server.threads, reader);
         size(raw.max_headers, &mut server.max_headers, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
+        let mut keepalive = Duration::ZERO;
+        span(raw.stream_keepalive, &mut keepalive, reader);
+        server.stream_keepalive = (!keepalive.is_zero()).then_some(keepalive);
     }
     server
 }
@@ -39,6 +46,7 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
             reader,
         );
         span(raw.idle_timeout, &mut bounds.idle_timeout, reader);
+        span(raw.hold, &mut bounds.hold, reader);
         size(raw.max_body, &mut bounds.max_body, reader);
         size(raw.body_memory, &mut bounds.body_memory, reader);
         if let Some(raw) = raw.over_body_memory {
@@ -50,6 +58,40 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
         bounds.more_statuses = statuses(raw.more_statuses, reader);
     }
     bounds
+}
+
+pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Settings {
+    let mut settings = Settings::default();
+    let Some(raw) = raw else { return settings };
+    count(raw.faults, 1000, &mut settings.faults, reader);
+    span(raw.window, &mut settings.window, reader);
+    let pause = raw.pause.as_ref().map(|pause| pause.place);
+    span(raw.pause, &mut settings.pause, reader);
+    span(raw.longest_pause, &mut settings.longest_pause, reader);
+    settings.ramp = raw.ramp.map_or(settings.ramp, |ramp| ramp.0);
+    if let Some(place) = pause.filter(|_| settings.pause > settings.longest_pause) {
+        reader.problem(
+            place,
+            "this is longer than `longest_pause`; write less here or more there",
+        );
+    }
+    settings
+}
+
+pub(super) fn retry_budget(raw: Option<raw::RetryBudget>, reader: &mut Reader<'_>) -> RetryBudget {
+    let (share, floor) = raw.map_or((None, None), |raw| (raw.share, raw.floor));
+    let mut budget = RetryBudget {
+        share: share.map_or(0.2, |share| share.0),
+        floor: 10,
+    };
+    if let Some(raw) = floor {
+        let number = u32::try_from(raw.value)
+            .ok()
+            .filter(|number| *number <= 1_000_000);
+        let number = number.ok_or("this is a number from 0 to 1000000");
+        budget.floor = reader.take(raw.place, number).unwrap_or(budget.floor);
+    }
+    budget
 }
 
 /// A model's own timeouts.

@@ -125,6 +125,7 @@ fn the_defaults_that_the_schema_tells_are_those_a_plan_gets() {
         ("server", "Server"),
         ("failover", "Failover"),
         ("drain", "Drain"),
+        ("breaker", "Breaker"),
     ] {
         long.push_str(&format!("{field}:\n"));
         for (name, property) in schema["$defs"][section]["properties"].as_object().unwrap() {
@@ -135,8 +136,13 @@ fn the_defaults_that_the_schema_tells_are_those_a_plan_gets() {
     }
     let (short, long) = (read(short).unwrap().plan, read(long).unwrap().plan);
     assert_eq!(
-        (short.server, short.bounds.clone(), short.drain),
-        (long.server, long.bounds.clone(), long.drain)
+        (
+            short.server,
+            short.bounds.clone(),
+            short.drain,
+            short.breaker
+        ),
+        (long.server, long.bounds.clone(), long.drain, long.breaker)
     );
     assert_eq!(long.bounds, crate::domain::deployment::Bounds::default());
 }

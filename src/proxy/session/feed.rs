@@ -39,10 +39,9 @@ pub(crate) enum Behind {
 }
 
 impl Relay {
-    /// For a body, or the part of one that is kept; `rest` comes behind it, within `deadline`.
-    pub(crate) fn new(kept: Bytes, rest: Option<Rest>, deadline: Instant) -> Self {
-        let relay = Self::default();
-        let mut orders = relay.orders.lock();
+    /// Gives it a body, or the part of one that is kept; `rest` comes behind it. The answer is due by `deadline`.
+    pub(crate) fn carry(&self, kept: Bytes, rest: Option<Rest>, deadline: Instant) {
+        let mut orders = self.orders.lock();
         orders.passing = rest.map(|rest| Passing {
             length: rest.length.map(|length| length - kept.len()),
             rest: Some(rest),
@@ -53,8 +52,6 @@ impl Relay {
             refusal: None,
         });
         orders.kept = kept;
-        drop(orders);
-        relay
     }
 
     /// The client's body as far as it is kept.
@@ -224,7 +221,7 @@ impl StandIn {
             self.next = 0;
         }
         passing.asks_for_stream = feed.asks_for_stream();
-        if feed.is_done && !self.answered {
+        if feed.is_done && !self.answer.has_come {
             // The time the client took is not the deployment's.
             let due = self.due.map(|due| due + self.started.elapsed());
             self.due = due.map(|due| due.min(passing.deadline));

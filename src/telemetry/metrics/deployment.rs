@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{InFlight, handles::Handles, instruments::Instruments};
 
@@ -23,6 +23,7 @@ pub struct DeploymentMetrics {
     overhead: Histogram,
     available: IntGauge,
     pause: Gauge,
+    set_aside: IntGaugeVec,
     inflight: IntGauge,
     utilization: Reported,
     remaining_tokens: Reported,
@@ -44,6 +45,7 @@ impl DeploymentMetrics {
             overhead: all.overhead.with_label_values(&labels[..1]),
             available: all.available.with_label_values(&labels),
             pause: all.pause.with_label_values(&labels),
+            set_aside: all.set_aside.clone(),
             inflight: all.inflight.with_label_values(&labels),
             utilization: Reported::new(&all.utilization),
             remaining_tokens: Reported::new(&all.remaining_tokens),
@@ -99,6 +101,12 @@ impl DeploymentMetrics {
     pub fn say_state(&self, available: bool, pause: Duration) {
         self.available.set(available.into());
         self.pause.set(pause.as_secs_f64());
+    }
+
+    /// Says whether it is set aside for this cause, which an operator has to mend.
+    pub fn say_set_aside(&self, cause: &'static str, is_so: bool) {
+        let gauge = self.set_aside.with_label_values(&self.with(cause));
+        gauge.set(is_so.into());
     }
 
     /// How full the deployment said it is: 1.0 is all of a PTU's capacity.

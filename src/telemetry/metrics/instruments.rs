@@ -33,6 +33,7 @@ pub(super) struct Instruments {
     pub(super) body_memory: IntGauge,
     pub(super) available: IntGaugeVec,
     pub(super) pause: GaugeVec,
+    pub(super) set_aside: IntGaugeVec,
     pub(super) inflight: IntGaugeVec,
     pub(super) utilization: GaugeVec,
     pub(super) remaining_tokens: GaugeVec,
@@ -118,6 +119,11 @@ impl Instruments {
                 "forebay_deployment_pause_seconds",
                 "How long until the deployment may be tried again.",
                 DEPLOYMENT,
+            ),
+            set_aside: r.int_gauges(
+                "forebay_deployment_set_aside",
+                "1 where the deployment is left alone for what an operator has to mend: a refused credential, or a deployment that isn't there.",
+                &["model", "instance", "deployment", "cause"],
             ),
             inflight: r.int_gauges(
                 "forebay_deployment_inflight",

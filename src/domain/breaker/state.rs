@@ -1,0 +1,55 @@
+//! What can be said of a breaker: to operators, and to those who choose.
+
+use std::time::Instant;
+
+/// Whether requests may go to a deployment, at some moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum State {
+    Closed,
+    /// It failed, is back, and gets this part of its share (below 1).
+    Ramping {
+        share: f64,
+    },
+    /// Left alone until then; where that is over, the next request is the trial.
+    Open {
+        until: Instant,
+        cause: Cause,
+    },
+    /// One request is finding out; `since` is when its pause had ended.
+    Trial {
+        since: Instant,
+        cause: Cause,
+    },
+}
+
+/// Why a deployment is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It is at its limit.
+    Throttle,
+    /// It failed: so often that it is set aside, or it said when to come back.
+    Fault,
+    /// It does not take our credential.
+    Credential,
+    /// The config names what isn't there.
+    Configuration,
+}
+
+impl Cause {
+    /// The word in log, metrics and status: a closed set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttle => "throttle",
+            Self::Fault => "fault",
+            Self::Credential => "credential",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+/// A change that an operator wants to know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transition {
+    Opened { until: Instant, cause: Cause },
+    Closed,
+}

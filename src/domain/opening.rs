@@ -1,0 +1,226 @@
+//! The first pieces of an answer whose head does not settle what it means: a stream may begin well and be an error
+//! (AZURE.md fact 1), a 404 may mean the deployment, a 429 may name its wait only in its body.
+//!
+//! Nothing here waits or writes: whoever holds the answer back gives each piece as it comes, and is told the outcome as
+//! soon as there is one. Pieces may be cut anywhere. What is kept of them is bounded.
+
+mod events;
+mod meaning;
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode, header};
+
+use self::{
+    events::Events,
+    meaning::{Meaning, meaning},
+};
+use super::{
+    outcome::{Fault, Outcome},
+    wait,
+};
+
+/// The most of a stream that is held, and the most of an error's body that is read, in bytes.
+const MOST_HELD: usize = 64 << 10;
+
+/// An answer that has begun and is not settled yet.
+#[derive(Debug)]
+pub struct Opening(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Stream(Stream),
+    Body(ErrorBody),
+}
+
+/// A stream before its first output.
+#[derive(Debug)]
+struct Stream {
+    events: Events,
+    head: Head,
+    /// How much of it has come.
+    seen: usize,
+    /// Something came that is neither an event nor a comment.
+    is_odd: bool,
+    /// It said that it failed, and not yet why.
+    has_failed: bool,
+}
+
+/// What the head of a stream says for the case that the stream is an error.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    wait: Option<Duration>,
+    /// No requests or no tokens were left.
+    is_exhausted: bool,
+}
+
+#[derive(Debug)]
+struct ErrorBody {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// A stream after the commit: it can still say that it failed.
+#[derive(Debug)]
+pub struct Watch {
+    events: Events,
+    head: Head,
+    has_failed: bool,
+}
+
+impl Opening {
+    /// `None` where the head alone settles what the answer means, and where the rest can't be read.
+    pub fn of(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
+        if is_encoded(headers) {
+            return None;
+        }
+        if Outcome::is_open_until_body(status, headers, now) {
+            return Some(Self(Kind::Body(ErrorBody {
+                status,
+                headers: headers.clone(),
+                body: Vec::new(),
+            })));
+        }
+        (status == StatusCode::OK && is_event_stream(headers))
+            .then(|| Self(Kind::Stream(Stream::new(Head::read(headers, now)))))
+    }
+
+    /// Whether it is a stream of events, which may begin with long silence; else an error's body.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::Stream(_))
+    }
+
+    /// Takes in the next piece; `end`: the last one. `Some` once the outcome is known, at the end at the latest.
+    pub fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
+        match &mut self.0 {
+            Kind::Stream(stream) => stream.read(piece, end, now),
+            Kind::Body(body) => body.read(piece, end, now),
+        }
+    }
+
+    /// What it means that the answer broke off here with `fault`.
+    pub fn broken_off(&self, fault: Fault, now: SystemTime) -> Outcome {
+        match &self.0 {
+            Kind::Body(body) if body.status == StatusCode::TOO_MANY_REQUESTS => body.outcome(now),
+            Kind::Body(_) | Kind::Stream(_) => Outcome::fault(fault),
+        }
+    }
+
+    /// What reads the rest of a stream.
+    pub fn into_watch(self) -> Option<Watch> {
+        match self.0 {
+            Kind::Stream(stream) => Some(Watch {
+                events: stream.events,
+                head: stream.head,
+                has_failed: stream.has_failed,
+            }),
+            Kind::Body(_) => None,
+        }
+    }
+}
+
+/// Whether an answer is a stream of events.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    const KIND: &[u8] = b"text/event-stream";
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.as_bytes().get(..KIND.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(KIND))
+}
+
+/// The same, where its events can be read as they pass.
+pub fn is_readable_stream(headers: &HeaderMap) -> bool {
+    is_event_stream(headers) && !is_encoded(headers)
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    coding.is_some_and(|coding| coding != "identity")
+}
+
+impl Head {
+    fn read(headers: &HeaderMap, now: SystemTime) -> Self {
+        let is_none_left = |name| headers.get(name).is_some_and(|left| left == "0");
+        Self {
+            wait: wait::retry_after(headers, now),
+            is_exhausted: is_none_left("x-ratelimit-remaining-requests")
+                || is_none_left("x-ratelimit-remaining-tokens"),
+        }
+    }
+}
+
+impl Stream {
+    fn new(head: Head) -> Self {
+        Self {
+            events: Events::default(),
+            head,
+            seen: 0,
+            is_odd: false,
+            has_failed: false,
+        }
+    }
+
+    /// An error beats output that came with it: none of it has gone out yet.
+    fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
+        self.seen = self.seen.saturating_add(piece.len());
+        let (mut has_output, mut error) = (false, None);
+        let Self { events, is_odd, .. } = self;
+        events.read(piece, end, |event| match meaning(&event) {
+            Meaning::Nothing => {}
+            Meaning::Odd => *is_odd = true,
+            Meaning::Output => has_output = true,
+            Meaning::Failed => self.has_failed = true,
+            Meaning::Error(told) => error = error.take().or(Some(told)),
+        });
+        if let Some(error) = error {
+            return Some(error.outcome(&self.head, now));
+        }
+        if has_output || self.seen > MOST_HELD {
+            return Some(Outcome::Served);
+        }
+        end.then(|| self.outcome_without_output())
+    }
+
+    fn outcome_without_output(&self) -> Outcome {
+        match (self.has_failed, self.is_odd) {
+            (true, _) => Outcome::fault(Fault::Status),
+            // Whoever asked may make sense of it.
+            (false, true) => Outcome::Served,
+            (false, false) => Outcome::fault(Fault::Broken),
+        }
+    }
+}
+
+impl ErrorBody {
+    fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
+        let room = MOST_HELD - self.body.len();
+        self.body.extend_from_slice(&piece[..piece.len().min(room)]);
+        (end || piece.len() > room).then(|| self.outcome(now))
+    }
+
+    fn outcome(&self, now: SystemTime) -> Outcome {
+        Outcome::of_error_body(self.status, &self.headers, &self.body, now)
+    }
+}
+
+impl Watch {
+    /// Takes in the next piece; `Some` where the deployment says in it that it failed.
+    pub fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
+        let (mut error, head) = (None, self.head);
+        let has_failed = &mut self.has_failed;
+        self.events.read(piece, end, |event| {
+            if !event.may_be_error() {
+                return;
+            }
+            match meaning(&event) {
+                Meaning::Failed => *has_failed = true,
+                Meaning::Error(told) => error = error.or(Some(told.outcome(&head, now))),
+                Meaning::Nothing | Meaning::Odd | Meaning::Output => {}
+            }
+        });
+        error.or((end && self.has_failed).then_some(Outcome::fault(Fault::Status)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Splits a stream into its events as server-sent events are defined: lines end with LF, CRLF or CR, an event with an
+//! empty line. Pieces may be cut anywhere, also inside a character or between CR and LF.
+
+use memchr::{memchr, memchr2, memmem};
+
+/// The largest event that is read; of a larger one only its end is looked for.
+const LARGEST: usize = 64 << 10;
+
+/// One event, whole.
+pub(super) struct Event<'a> {
+    /// Empty where it has none.
+    pub(super) name: &'a [u8],
+    /// Its data lines, joined.
+    pub(super) data: &'a [u8],
+    /// A line of it is of no kind that events have.
+    pub(super) is_odd: bool,
+}
+
+/// What has come of the event that is not whole yet. The buffers are used again for each.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// The line that is not whole yet.
+    line: Vec<u8>,
+    /// The last byte was a CR: a LF that follows belongs to it.
+    after_cr: bool,
+    name: Vec<u8>,
+    data: Vec<u8>,
+    has_data: bool,
+    is_odd: bool,
+    is_too_large: bool,
+}
+
+impl Event<'_> {
+    /// Whether reading it closely is worth while for one who looks for errors.
+    pub(super) fn may_be_error(&self) -> bool {
+        self.name == b"error"
+            || memmem::find(self.data, b"error").is_some()
+            || memmem::find(self.data, b"response.failed").is_some()
+            || self.name == b"response.failed"
+    }
+}
+
+impl Events {
+    /// Takes in the next piece and gives each event that it makes whole; at the `end` also one without its empty line.
+    pub(super) fn read(&mut self, piece: &[u8], end: bool, mut take: impl FnMut(Event<'_>)) {
+        let mut rest = piece;
+        if let (true, Some(first)) = (self.after_cr, piece.first()) {
+            self.after_cr = false;
+            if *first == b'\n' {
+                rest = &piece[1..];
+            }
+        }
+        while let Some(at) = memchr2(b'\n', b'\r', rest) {
+            let (line, after) = (&rest[..at], &rest[at + 1..]);
+            rest = after;
+            if piece[piece.len() - after.len() - 1] == b'\r' {
+                self.after_cr = after.is_empty();
+                rest = after.strip_prefix(b"\n").unwrap_or(after);
+            }
+            self.end_line(line, &mut take);
+        }
+        self.keep(rest);
+        if end {
+            self.end_line(b"", &mut take);
+            self.end_event(&mut take);
+        }
+    }
+
+    /// Keeps the beginning of a line.
+    fn keep(&mut self, part: &[u8]) {
+        let room = LARGEST.saturating_sub(self.line.len());
+        self.is_too_large |= part.len() > room;
+        self.line.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    fn end_line(&mut self, line: &[u8], take: &mut impl FnMut(Event<'_>)) {
+        if self.line.is_empty() {
+            return self.take_line(line, take);
+        }
+        self.keep(line);
+        let mut whole = std::mem::take(&mut self.line);
+        self.take_line(&whole, take);
+        whole.clear();
+        self.line = whole;
+    }
+
+    fn take_line(&mut self, line: &[u8], take: &mut impl FnMut(Event<'_>)) {
+        if line.is_empty() {
+            return self.end_event(take);
+        }
+        let (field, value) = match memchr(b':', line) {
+            // A comment.
+            Some(0) => return,
+            Some(colon) => (&line[..colon], &line[colon + 1..]),
+            None => (line, &b""[..]),
+        };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" => self.add_data(value),
+            b"event" => {
+                self.name.clear();
+                self.name.extend_from_slice(value);
+            }
+            b"id" | b"retry" => {}
+            _ => self.is_odd = true,
+        }
+    }
+
+    fn add_data(&mut self, value: &[u8]) {
+        if self.data.len() + value.len() > LARGEST {
+            self.is_too_large = true;
+            return;
+        }
+        if self.has_data {
+            self.data.push(b'\n');
+        }
+        self.has_data = true;
+        self.data.extend_from_slice(value);
+    }
+
+    fn end_event(&mut self, take: &mut impl FnMut(Event<'_>)) {
+        if !self.is_too_large && (self.has_data || self.is_odd) {
+            take(Event {
+                name: &self.name,
+                data: &self.data,
+                is_odd: self.is_odd,
+            });
+        }
+        self.name.clear();
+        self.data.clear();
+        (self.has_data, self.is_odd, self.is_too_large) = (false, false, false);
+    }
+}

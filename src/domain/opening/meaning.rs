@@ -1,0 +1,199 @@
+//! What one event of a stream says: output, nothing yet, or an error; and what the error means (AZURE.md 6 and 10).
+//!
+//! Chat and completions are known by their `choices`, Responses by their events' types; anything else that can be read
+//! is taken for output.
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::{Map, Value};
+
+use super::{Head, events::Event};
+use crate::domain::{
+    outcome::{Fault, Outcome},
+    wait,
+};
+
+/// What comes before a response's first output, and says nothing of how it goes.
+const PREAMBLES: [&str; 4] = [
+    "response.created",
+    "response.queued",
+    "response.in_progress",
+    "keepalive",
+];
+
+pub(super) enum Meaning {
+    /// Nothing of the model is in it.
+    Nothing,
+    /// It can't be read.
+    Odd,
+    Output,
+    /// The response failed; why, an event that follows may say.
+    Failed,
+    Error(Told),
+}
+
+/// An error as it was told: the object that holds its code, its type and its message.
+pub(super) struct Told(Value);
+
+pub(super) fn meaning(event: &Event<'_>) -> Meaning {
+    match event.data {
+        b"[DONE]" => return Meaning::Output,
+        b"" if !event.is_odd => return Meaning::Nothing,
+        _ => {}
+    }
+    let data = match serde_json::from_slice(event.data) {
+        Ok(Value::Object(data)) if !event.is_odd => data,
+        _ => return Meaning::Odd,
+    };
+    match data.get("type").and_then(Value::as_str) {
+        Some(kind) => of_response(kind, &data),
+        None if data.contains_key("choices") || data.contains_key("error") => of_chat(data),
+        None => of_response(std::str::from_utf8(event.name).unwrap_or_default(), &data),
+    }
+}
+
+fn of_chat(mut data: Map<String, Value>) -> Meaning {
+    if let Some(error) = data.remove("error").filter(|error| !error.is_null()) {
+        return Meaning::Error(Told(error));
+    }
+    match data.get("choices") {
+        Some(Value::Array(choices)) if !choices.iter().any(has_output) => Meaning::Nothing,
+        _ => Meaning::Output,
+    }
+}
+
+fn has_output(choice: &Value) -> bool {
+    let is_there = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    let delta = choice.get("delta").and_then(Value::as_object);
+    let mut members = delta.into_iter().flatten();
+    members.any(|(name, value)| name != "role" && is_there(value))
+        || ["text", "finish_reason"]
+            .iter()
+            .any(|name| choice.get(name).is_some_and(is_there))
+}
+
+fn of_response(kind: &str, data: &Map<String, Value>) -> Meaning {
+    let error = |error: Option<&Value>| error.filter(|error| !error.is_null()).cloned();
+    match kind {
+        "response.failed" => match error(data.get("response").and_then(|it| it.get("error"))) {
+            Some(error) => Meaning::Error(Told(error)),
+            None => Meaning::Failed,
+        },
+        "error" => {
+            let nested = error(data.get("error"));
+            Meaning::Error(Told(nested.unwrap_or_else(|| data.clone().into())))
+        }
+        kind if PREAMBLES.contains(&kind) => Meaning::Nothing,
+        kind if kind.starts_with("response.") => Meaning::Output,
+        _ => match error(data.get("error")) {
+            Some(error) => Meaning::Error(Told(error)),
+            None => Meaning::Output,
+        },
+    }
+}
+
+impl Told {
+    /// By whichever of its words says most of where the fault lies.
+    pub(super) fn outcome(&self, head: &Head, now: SystemTime) -> Outcome {
+        let words = ["code", "type", "status"].map(|name| word(self.0.get(name)));
+        let known = words.iter().filter_map(|word| of_word(word, now));
+        match known.min_by_key(weight) {
+            Some(Outcome::Throttled { .. }) => self.throttled(head, now),
+            Some(Outcome::Faulted { fault, .. }) => self.faulted(fault, head, now),
+            Some(outcome) => outcome,
+            None if head.is_exhausted => self.throttled(head, now),
+            None => self.faulted(Fault::Status, head, now),
+        }
+    }
+
+    fn throttled(&self, head: &Head, now: SystemTime) -> Outcome {
+        let message = self.0.get("message").and_then(Value::as_str);
+        let wait = head.wait;
+        let wait = wait.or_else(|| wait::after_throttle(&self.headers(), now));
+        let wait = wait.or_else(|| message.and_then(wait::in_message));
+        Outcome::Throttled {
+            wait: wait.unwrap_or(wait::UNSAID),
+        }
+    }
+
+    fn faulted(&self, fault: Fault, head: &Head, now: SystemTime) -> Outcome {
+        let wait = head.wait;
+        let wait = wait.or_else(|| wait::retry_after(&self.headers(), now));
+        Outcome::Faulted { fault, wait }
+    }
+
+    /// The headers of the answer that stands behind the error, where it brings them along.
+    fn headers(&self) -> HeaderMap {
+        let headers = self.0.get("headers").and_then(Value::as_object);
+        let pair = |(name, value): (&String, &Value)| {
+            let name = HeaderName::try_from(name.as_str()).ok()?;
+            Some((name, HeaderValue::try_from(word(Some(value))).ok()?))
+        };
+        headers.into_iter().flatten().filter_map(pair).collect()
+    }
+}
+
+/// Text or a number as a word in lower case; else nothing.
+fn word(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.to_ascii_lowercase(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// What a code, a type or a status says by itself, if it is one that Azure or OpenAI use.
+fn of_word(word: &str, now: SystemTime) -> Option<Outcome> {
+    if let Some(status) = word
+        .parse::<StatusCode>()
+        .ok()
+        .filter(|it| it.as_u16() >= 400)
+    {
+        return Some(Outcome::of_response(status, &HeaderMap::new(), now));
+    }
+    let outcome = match word {
+        "too_many_requests"
+        | "no_capacity"
+        | "rate_limit_exceeded"
+        | "ratelimitreached"
+        | "rate_limit_error"
+        | "insufficient_quota" => Outcome::Throttled { wait: wait::UNSAID },
+        "forbidden"
+        | "unauthorized"
+        | "permissiondenied"
+        | "accessdenied"
+        | "authentication_error"
+        | "permission_error" => Outcome::IdentityRejected,
+        "deploymentnotfound" | "model_not_found" => Outcome::NotDeployed,
+        "user_error"
+        | "invalid_request_error"
+        | "invalid_prompt"
+        | "bad_request"
+        | "badrequest"
+        | "content_filter"
+        | "content_policy_violation"
+        | "context_length_exceeded"
+        | "operationnotsupported" => Outcome::CallerError,
+        "timeout" => Outcome::fault(Fault::Timeout),
+        "serviceunavailable" | "service_unavailable" => Outcome::fault(Fault::Unavailable),
+        _ => return None,
+    };
+    Some(outcome)
+}
+
+/// Which of several words counts: the lightest.
+fn weight(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Throttled { .. } => 0,
+        Outcome::IdentityRejected => 1,
+        Outcome::NotDeployed => 2,
+        Outcome::CallerError => 3,
+        _ => 4,
+    }
+}

@@ -1,0 +1,102 @@
+//! When each member may be asked, as plain numbers side by side, so that choosing takes no lock.
+//!
+//! A member's numbers are written under its lock, after each change of its breaker; the breaker stays the judge.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::domain::breaker::{Breaker, Readiness, Settings};
+
+/// A whole share.
+pub(super) const WHOLE: u64 = 1000;
+
+/// Not before somebody says so.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Nanoseconds since the first moment that the pool was used at. 0 is before all.
+#[derive(Clone, Copy)]
+pub(super) struct Moment(u64);
+
+#[derive(Debug)]
+pub(super) struct Ready {
+    settings: Settings,
+    base: OnceLock<Instant>,
+    /// From when on each may be asked: 0 while nothing is against it.
+    from: Vec<AtomicU64>,
+    /// When the share of each began to grow, 0 if never.
+    ramp_since: Vec<AtomicU64>,
+    /// From then on no share is growing any more.
+    ramps_until: AtomicU64,
+}
+
+impl Ready {
+    pub(super) fn new(members: usize, settings: Settings) -> Self {
+        let zeros = || (0..members).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            settings,
+            base: OnceLock::new(),
+            from: zeros(),
+            ramp_since: zeros(),
+            ramps_until: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn moment(&self, at: Instant) -> Moment {
+        let base = *self.base.get_or_init(|| at);
+        Moment(at.saturating_duration_since(base).as_nanos() as u64)
+    }
+
+    pub(super) fn is_ready(&self, index: usize, now: Moment) -> bool {
+        self.from[index].load(Relaxed) <= now.0
+    }
+
+    /// Whether some share is not whole now.
+    pub(super) fn any_ramps(&self, now: Moment) -> bool {
+        now.0 < self.ramps_until.load(Relaxed)
+    }
+
+    /// The part of its share that a member gets now, in thousandths; never none.
+    pub(super) fn share(&self, index: usize, now: Moment) -> u64 {
+        match self.ramp_since[index].load(Relaxed) {
+            0 => WHOLE,
+            since => {
+                let returned = Duration::from_nanos(now.0.saturating_sub(since));
+                (self.settings.share(returned) * WHOLE as f64) as u64
+            }
+        }
+    }
+
+    /// Takes over what a member's breaker says. To be called under that member's lock.
+    pub(super) fn refresh(&self, index: usize, breaker: &Breaker) {
+        let from = match breaker.readiness() {
+            Readiness::Ready => 0,
+            Readiness::From(at) => self.after_all(at),
+            Readiness::Unknown => UNKNOWN,
+        };
+        put(&self.from[index], from);
+        let ramp_since = breaker.ramp_since().map_or(0, |at| self.after_all(at));
+        if put(&self.ramp_since[index], ramp_since) && ramp_since > 0 {
+            let until = ramp_since.saturating_add(self.settings.ramp.as_nanos() as u64);
+            self.ramps_until.fetch_max(until, Relaxed);
+        }
+    }
+
+    /// Never 0, which stands for nothing: what was before the base is just over at it.
+    fn after_all(&self, at: Instant) -> u64 {
+        self.moment(at).0.max(1)
+    }
+}
+
+/// Writes only what is new, so that the other cores keep what they have read. Whether it was.
+fn put(number: &AtomicU64, new: u64) -> bool {
+    let changed = number.load(Relaxed) != new;
+    if changed {
+        number.store(new, Relaxed);
+    }
+    changed
+}

@@ -1,0 +1,4 @@
+//! What holds for whatever happens: properties of the parts, and hours of traffic over all of them together.
+
+mod properties;
+mod simulation;

@@ -1,0 +1,263 @@
+//! `forebay explain`: what would become of a request, worked out from a config by the decisions that serve it.
+//!
+//! It sends nothing to any deployment. How they fare now it knows only from a running gateway's `/status`.
+
+mod states;
+
+use std::fmt::Write as _;
+
+use http::Method;
+use thiserror::Error;
+
+use crate::{
+    config::Plan,
+    domain::{
+        ask::Ask,
+        client::{Client, Clients, Models},
+        deployment::{Bounds, Capacity, Deployment, Model},
+        refusal::Refusal,
+        route::{self, Call, Dialect, Operation, Route},
+    },
+};
+
+pub use states::{State, States, StatesError};
+
+/// The request that is asked about.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// A name of `clients`.
+    pub client: String,
+    /// With its query, if it has one.
+    pub path: String,
+    /// A JSON body.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why there is nothing to explain. The message says what to mend.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ExplainError {
+    #[error("the config has no client `{0}`; it has: {1}")]
+    UnknownClient(String, String),
+    #[error("this path leaves the model to the body: give one with --body FILE")]
+    BodyMissing,
+}
+
+/// Says who asks, what for, whether it may, and which deployments would be tried, in their order.
+pub fn explain(
+    plan: &Plan,
+    question: &Question,
+    states: Option<&States>,
+) -> Result<String, ExplainError> {
+    let client = find_client(&plan.clients, &question.client)?;
+    let mut text = format!("client       {}: {}\n", client.name, may_use(client));
+    let (path, query) = question
+        .path
+        .split_once('?')
+        .unwrap_or((&question.path, ""));
+    let call = match route_of(path) {
+        Ok(Route::Call(call)) => call,
+        Ok(other) => return Ok(text + &answered_here(&other)),
+        Err(refusal) => return Ok(text + &refused(&refusal)),
+    };
+    let named_by = match call.model {
+        Some(_) => "path",
+        None => "body",
+    };
+    let operation = call.operation.path();
+    let _ = writeln!(
+        text,
+        "operation    {operation}, the {named_by} names the model"
+    );
+    let asked = match asked(&call, question.body.as_deref()) {
+        Ok(asked) => asked,
+        Err(Unread::Missing) => return Err(ExplainError::BodyMissing),
+        Err(Unread::Refused(refusal)) => return Ok(text + &refused(&refusal)),
+    };
+    let model = plan
+        .models
+        .iter()
+        .find(|model| model.name.as_str() == asked);
+    match model.filter(|_| client.may_use(&asked)) {
+        Some(model) => {
+            let call = (call.dialect, call.operation);
+            Ok(text + &tried(plan, model, call, query, states))
+        }
+        None => {
+            let why = match model {
+                Some(_) => "is in the config, but this client may not use it",
+                None => "is not in the config",
+            };
+            let _ = writeln!(text, "model        {asked} {why}");
+            Ok(text + &refused(&Refusal::UnknownModel))
+        }
+    }
+}
+
+fn find_client<'a>(clients: &'a Clients, name: &str) -> Result<&'a Client, ExplainError> {
+    let mut all: Vec<&Client> = clients.all().map(|client| &**client).collect();
+    all.sort_unstable_by_key(|client| client.name.as_str());
+    all.dedup_by_key(|client| client.name.as_str());
+    let names: Vec<&str> = all.iter().map(|client| client.name.as_str()).collect();
+    let found = all.iter().find(|client| client.name.as_str() == name);
+    found
+        .copied()
+        .ok_or_else(|| ExplainError::UnknownClient(name.into(), names.join(", ")))
+}
+
+fn may_use(client: &Client) -> String {
+    match &client.models {
+        Models::All => "may use every model".into(),
+        Models::These(models) => {
+            let names: Vec<&str> = models.iter().map(|model| model.as_str()).collect();
+            format!("may use {}", names.join(", "))
+        }
+    }
+}
+
+/// A path is explained for the method that belongs to it.
+fn route_of(path: &str) -> Result<Route<'_>, Refusal> {
+    route::route(&Method::POST, path).or_else(|_| route::route(&Method::GET, path))
+}
+
+fn answered_here(route: &Route<'_>) -> String {
+    let what = match route {
+        Route::Health | Route::ModelHealth(_) => "health",
+        _ => "the list of models this client may use",
+    };
+    format!("answer       the gateway answers this itself: {what}\n")
+}
+
+fn refused(refusal: &Refusal) -> String {
+    let (status, reason) = (refusal.status().as_u16(), refusal.reason());
+    format!("answer       {status} {reason}: {}\n", refusal.message())
+}
+
+enum Unread {
+    Missing,
+    Refused(Refusal),
+}
+
+/// The model's name as the request gives it.
+fn asked(call: &Call<'_>, body: Option<&[u8]>) -> Result<String, Unread> {
+    if let Some(model) = &call.model {
+        return Ok(model.clone().into_owned());
+    }
+    let body = body.ok_or(Unread::Missing)?;
+    let ask = Ask::read(None, body).map_err(Unread::Refused)?;
+    ask.model.ok_or(Unread::Refused(Refusal::ModelMissing))
+}
+
+/// The pool, first to be tried first, with the reason for each.
+fn tried(
+    plan: &Plan,
+    model: &Model,
+    call: (Dialect, Operation),
+    query: &str,
+    states: Option<&States>,
+) -> String {
+    let version = model
+        .version
+        .as_deref()
+        .map(|version| format!(", version {version}"));
+    let mut text = format!(
+        "model        {}{}\n",
+        model.name,
+        version.unwrap_or_default()
+    );
+    let mut pool: Vec<&Deployment> = model.deployments.iter().collect();
+    pool.sort_by_key(|deployment| {
+        (
+            deployment.priority,
+            std::cmp::Reverse(deployment.weight.get()),
+        )
+    });
+    let state_of =
+        |deployment: &Deployment| states.map(|states| states.of(&model.name, deployment));
+    let (ready, out): (Vec<_>, Vec<_>) = pool.iter().copied().partition(|deployment| {
+        state_of(deployment)
+            .flatten()
+            .is_none_or(|state| state.available)
+    });
+    for (place, deployment) in ready.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "{:<12} {}",
+            format!("{}.", place + 1),
+            name(deployment)
+        );
+        let _ = writeln!(text, "             {}", why(deployment, &ready));
+        if let Some(state) = state_of(deployment) {
+            let state = state.map_or(
+                "the running gateway does not know it".into(),
+                State::to_string,
+            );
+            let _ = writeln!(text, "             now: {state}");
+        }
+        let _ = writeln!(text, "             {}", goes_to(deployment, call, query));
+    }
+    for deployment in out {
+        let state = state_of(deployment).flatten();
+        let state = state.map(State::to_string).unwrap_or_default();
+        let _ = writeln!(text, "not now      {}: {state}", name(deployment));
+    }
+    if ready.is_empty() {
+        text.push_str("answer       429 if throttling is all that stands in the way, else 503, with the soonest return\n");
+    }
+    text + &bounds(&plan.bounds.with(model.timeouts))
+}
+
+fn name(deployment: &Deployment) -> String {
+    format!("{}/{}", deployment.instance.name, deployment.name)
+}
+
+fn why(deployment: &Deployment, ready: &[&Deployment]) -> String {
+    let priority = deployment.priority;
+    let alike = ready.iter().filter(|other| other.priority == priority);
+    let total: u64 = alike.map(|other| u64::from(other.weight.get())).sum();
+    let share = 100.0 * f64::from(deployment.weight.get()) / total as f64;
+    let capacity = match deployment.capacity {
+        Capacity::Standard => "standard",
+        Capacity::Provisioned => "provisioned",
+    };
+    let turn = match ready.iter().any(|other| other.priority < priority) {
+        true => "once those of a lower priority number are throttled, failing or tried",
+        false => "first, since no lower priority number is ready",
+    };
+    let weight = deployment.weight.get();
+    format!(
+        "{capacity}, priority {}: {turn}; weight {weight} of {total} there: {share:.0} % of them",
+        priority.get()
+    )
+}
+
+fn goes_to(deployment: &Deployment, call: (Dialect, Operation), query: &str) -> String {
+    let endpoint = &deployment.instance.endpoint;
+    let scheme = if endpoint.tls() { "https" } else { "http" };
+    let path = route::outgoing(
+        call,
+        deployment.instance.kind,
+        endpoint.base_path(),
+        deployment.name.as_str(),
+        query,
+    );
+    let identity = &deployment.instance.identity;
+    format!(
+        "POST {scheme}://{}{path} as identity {identity}",
+        endpoint.authority()
+    )
+}
+
+fn bounds(bounds: &Bounds) -> String {
+    let time = humantime::format_duration;
+    format!(
+        "bounds       {} attempts may end in a fault (a 429 costs none), each deployment is asked once, {} to the first byte;\n             \
+         an attempt has {} to connect and {} to its first byte\n",
+        bounds.attempts,
+        time(bounds.deadline),
+        time(bounds.connect_timeout),
+        time(bounds.first_byte_timeout),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The commit point: until an answer is settled nothing of it goes out, and another deployment may still take its place;
+//! from then on it is from one deployment, and ends truthfully (DESIGN.md 5).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header;
+use pingora::{Result, http::ResponseHeader};
+
+use super::{exchange::Exchange, observe::settle, session::Word};
+use crate::{
+    domain::{
+        opening::Opening,
+        outcome::{Fault, Outcome},
+    },
+    telemetry::record::End,
+};
+
+/// Holds an answer whose head does not settle it.
+pub(super) fn hold(exchange: &mut Exchange, head: &mut ResponseHeader, opening: Opening) {
+    if opening.is_stream() {
+        // We may have to add to it.
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
+    if let Some(admitted) = exchange.admitted() {
+        let until = Instant::now() + admitted.served.bounds.hold;
+        admitted.relay.gate().hold(opening, until);
+    }
+}
+
+/// Reads a piece of an answer on its way. `Err` takes the answer back before the client has seen any of it.
+pub(super) fn piece(exchange: &mut Exchange, body: Option<&Bytes>, end: bool) -> Result<()> {
+    let piece = body.map(|piece| &piece[..]).unwrap_or_default();
+    exchange.response_bytes += piece.len() as u64;
+    let Some(admitted) = exchange.admitted() else {
+        return Ok(());
+    };
+    let word = admitted.relay.gate().read(piece, end);
+    match word {
+        Word::None => {}
+        Word::Settled(outcome) => settle(exchange, outcome)?,
+        Word::Late(outcome) => judge_late(exchange, &outcome),
+        Word::Failed(outcome) => {
+            exchange.close(&outcome);
+            doom(exchange, true);
+        }
+    }
+    note_first_byte(exchange);
+    Ok(())
+}
+
+/// The stream went out unjudged, its time being up.
+fn judge_late(exchange: &mut Exchange, outcome: &Outcome) {
+    exchange.judge(outcome, Instant::now());
+    if let Some(admitted) = exchange.admitted() {
+        admitted.relay.release();
+    }
+    if !outcome.is_delivered() {
+        // An end without any output is the one failure that no event has told.
+        doom(exchange, *outcome != Outcome::fault(Fault::Broken));
+    }
+}
+
+/// A deployment that said in its stream that it failed may end the stream well all the same, and some clients look at
+/// nothing but its end (CLIENTS.md 4).
+fn doom(exchange: &mut Exchange, is_told: bool) {
+    exchange.end = End::Broken;
+    exchange.is_failure_told |= is_told;
+    if let Some(admitted) = exchange.admitted() {
+        admitted.relay.gate().doom();
+    }
+}
+
+/// Writes down how an attempt ended whose answer had gone out in part.
+pub(super) fn broke(exchange: &mut Exchange, client_left: bool) {
+    if exchange.end == End::Broken {
+        return;
+    }
+    let verdict = exchange
+        .admitted()
+        .and_then(|admitted| admitted.relay.gate().take_verdict());
+    let (end, outcome) = match client_left {
+        true => (End::ClientLeft, Outcome::ClientLeft),
+        false => (End::Broken, Outcome::fault(Fault::Broken)),
+    };
+    exchange.end = end;
+    exchange.close(&verdict.unwrap_or(outcome));
+}
+
+/// Writes down what only the end of the answer has shown.
+pub(super) fn conclude(exchange: &mut Exchange) {
+    note_first_byte(exchange);
+    let Some(admitted) = exchange.admitted() else {
+        return;
+    };
+    let verdict = admitted.relay.gate().take_verdict();
+    if let Some(outcome) = verdict {
+        exchange.close(&outcome);
+    }
+}
+
+fn note_first_byte(exchange: &mut Exchange) {
+    if exchange.first_byte.is_some() || exchange.response_bytes == 0 {
+        return;
+    }
+    let arrived = exchange.arrived;
+    let Some(admitted) = exchange.admitted() else {
+        return;
+    };
+    let gate = admitted.relay.gate();
+    if !gate.is_held() {
+        let first_out = gate.first_out().unwrap_or_else(Instant::now);
+        drop(gate);
+        exchange.first_byte = Some(first_out.saturating_duration_since(arrived));
+    }
+}

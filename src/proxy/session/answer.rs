@@ -1,0 +1,297 @@
+//! The answer's side of the stand-in: holds what is not settled yet, lets it out, keeps a quiet stream alive, and cuts
+//! off what must not look whole.
+//!
+//! A timer's writes can be dropped at any await, when something comes from the deployment. So each is queued first, and
+//! whatever is written next finishes it first.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::StatusCode;
+use pingora::{
+    Error, ErrorType, Result,
+    http::ResponseHeader,
+    protocols::http::{HttpTask, ServerSession},
+};
+
+use super::{StandIn, frames::Frames, gate::State, keepalive::Tail};
+use crate::domain::opening::is_readable_stream;
+
+/// What the stand-in knows of the answer to the current attempt.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// Its final head has come.
+    pub(super) has_come: bool,
+    /// What has come of it and has not gone out.
+    held: Vec<HttpTask>,
+    /// Its head, once that has been let out by the timer: the real session knows it only when it is written.
+    pub(super) head: Option<Box<ResponseHeader>>,
+    /// Until when.
+    hold_until: Option<Instant>,
+    /// Where a stream ends that went out, and in which we may write.
+    tail: Option<Tail>,
+    /// Its body, over HTTP/2.
+    pub(super) frames: Option<Frames>,
+    /// When the stream is to be kept alive next.
+    keepalive_at: Option<Instant>,
+}
+
+impl StandIn {
+    /// Takes in what has come of the answer. `true`: it is at its end.
+    pub(super) async fn take_in(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        self.resume().await?;
+        if tasks.iter().any(ends) && self.relay.gate().finish().is_err() {
+            return Err(not_passed_on());
+        }
+        let state = self.relay.gate().state();
+        match state {
+            State::Held { until } => self.hold(tasks, until).await,
+            State::Open => self.let_out(tasks).await,
+            State::Doomed => self.let_out_doomed(tasks).await,
+        }
+    }
+
+    async fn hold(&mut self, tasks: Vec<HttpTask>, until: Instant) -> Result<bool> {
+        self.answer.hold_until = Some(until);
+        for task in tasks {
+            match task {
+                HttpTask::Header(head, end) if head.status.is_informational() => {
+                    let task = HttpTask::Header(head, end);
+                    self.inner_mut().response_duplex_vec(vec![task]).await?;
+                }
+                HttpTask::Failed(error) => return Err(error),
+                task => self.answer.held.push(task),
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is held goes first.
+    async fn let_out(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        self.answer.hold_until = None;
+        if !self.answer.held.is_empty() {
+            tasks.splice(0..0, self.answer.held.drain(..));
+        }
+        if self.answer.has_come {
+            self.forget_body();
+        }
+        self.look_at(&tasks);
+        let written = match self.is_http2_stream() {
+            true => self.write_frames(tasks).await,
+            false => self.inner_mut().response_duplex_vec(tasks).await,
+        };
+        self.put_off_keepalive();
+        written
+    }
+
+    /// The same, but where it would end the transfer is cut off.
+    async fn let_out_doomed(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let is_over = tasks.iter().any(ends);
+        let body = tasks.into_iter().filter_map(|task| match task {
+            HttpTask::Body(piece, _) => Some(HttpTask::Body(piece, false)),
+            HttpTask::Done | HttpTask::Trailer(_) => None,
+            task => Some(task),
+        });
+        let mut tasks: Vec<HttpTask> = body.collect();
+        if is_over {
+            tasks.push(HttpTask::Failed(not_passed_on()));
+        }
+        self.let_out(tasks).await
+    }
+
+    /// Takes note of what is about to go out.
+    fn look_at(&mut self, tasks: &[HttpTask]) {
+        for task in tasks {
+            match (task, &mut self.answer.tail) {
+                (HttpTask::Header(head, _), tail) if may_be_written_in(head) => {
+                    *tail = Some(Tail::default());
+                }
+                (HttpTask::Body(Some(piece), _), Some(tail)) => tail.push(piece),
+                _ => {}
+            }
+        }
+        if tasks.iter().any(ends) {
+            self.answer.tail = None;
+        }
+    }
+
+    fn is_http2_stream(&self) -> bool {
+        let is_http2 = matches!(self.inner(), ServerSession::H2(_));
+        is_http2 && (self.answer.tail.is_some() || self.answer.frames.is_some())
+    }
+
+    async fn write_frames(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut is_ended = false;
+        for task in tasks {
+            is_ended |= ends(&task);
+            match task {
+                HttpTask::Header(head, _) => self.send_head(head)?,
+                HttpTask::Body(Some(piece), _) => self.frames()?.send(piece).await?,
+                HttpTask::Trailer(Some(trailers)) => self.frames()?.end(Some(*trailers))?,
+                HttpTask::Failed(error) => return Err(error),
+                _ => {}
+            }
+        }
+        if is_ended {
+            self.frames()?.end(None)?;
+        }
+        Ok(is_ended)
+    }
+
+    /// Over HTTP/2. It takes no await: nobody can be dropped in the middle of it.
+    fn send_head(&mut self, head: Box<ResponseHeader>) -> Result<()> {
+        let ServerSession::H2(session) = self.inner_mut() else {
+            return Ok(());
+        };
+        session.write_response_header(head, false)?;
+        if let Some(stream) = session.take_response_body_writer() {
+            self.answer.frames = Some(Frames::new(stream));
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self) -> Result<&mut Frames> {
+        let frames = self.answer.frames.as_mut();
+        frames.ok_or_else(|| Error::explain(ErrorType::InternalError, "a body before its head"))
+    }
+
+    /// Finishes what a dropped timer's write left.
+    pub(super) async fn resume(&mut self) -> Result<()> {
+        if let ServerSession::H1(session) = self.inner_mut()
+            && session.has_pending_proxy_tasks()
+        {
+            session.write_proxy_tasks().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the client to leave, and meanwhile for the answer's times. Comes back for nothing else.
+    pub(super) async fn idle(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let Some(wake) = self.next_time() else {
+                return self.client().await;
+            };
+            tokio::select! {
+                biased;
+                idle = self.client() => return idle,
+                () = tokio::time::sleep_until(wake.into()) => self.awake(Instant::now())?,
+            }
+        }
+    }
+
+    async fn client(&mut self) -> Result<Option<Bytes>> {
+        self.resume().await?;
+        match &mut self.answer.frames {
+            Some(frames) => Err(frames.left().await),
+            None => self.inner_mut().read_body_or_idle(true).await,
+        }
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        let times = [self.due, self.answer.hold_until, self.next_keepalive()];
+        times.into_iter().flatten().min()
+    }
+
+    fn next_keepalive(&self) -> Option<Instant> {
+        let is_between = self
+            .answer
+            .tail
+            .is_some_and(|tail| tail.is_between_events());
+        self.answer.keepalive_at.filter(|_| is_between)
+    }
+
+    fn awake(&mut self, now: Instant) -> Result<()> {
+        let is_time = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        if is_time(self.due) {
+            return Err(self.silent());
+        }
+        if is_time(self.answer.hold_until) {
+            self.let_out_by_time(now)?;
+        } else if is_time(self.next_keepalive()) {
+            self.keep_alive()?;
+        }
+        Ok(())
+    }
+
+    /// The stream has been held for as long as it may be: its head goes out, whatever may follow.
+    fn let_out_by_time(&mut self, now: Instant) -> Result<()> {
+        let is_body =
+            |task: &HttpTask| matches!(task, HttpTask::Body(Some(piece), _) if !piece.is_empty());
+        let is_body_among = self.answer.held.iter().any(is_body);
+        if self.relay.gate().time_is_up(is_body_among, now).is_err() {
+            return Err(self.silent());
+        }
+        self.answer.hold_until = None;
+        self.forget_body();
+        let tasks = std::mem::take(&mut self.answer.held);
+        self.look_at(&tasks);
+        for task in tasks {
+            if let HttpTask::Header(head, _) = &task {
+                self.answer.head = Some(head.clone());
+            }
+            self.queue(task)?;
+        }
+        self.put_off_keepalive();
+        Ok(())
+    }
+
+    /// Leaves a piece to be written, where it can't be lost.
+    fn queue(&mut self, task: HttpTask) -> Result<()> {
+        if let ServerSession::H1(session) = self.inner_mut() {
+            session.send_proxy_task(task);
+            return Ok(());
+        }
+        match task {
+            HttpTask::Header(head, _) => self.send_head(head),
+            HttpTask::Body(Some(piece), _) => self.frames()?.send_now(piece),
+            _ => Ok(()),
+        }
+    }
+
+    fn keep_alive(&mut self) -> Result<()> {
+        self.put_off_keepalive();
+        let Some(keepalive) = self.relay.keepalive() else {
+            return Ok(());
+        };
+        let form = keepalive.form.clone();
+        match self.inner_mut() {
+            // What still waits to be written there will do as well.
+            ServerSession::H1(session) if session.has_pending_proxy_tasks() => Ok(()),
+            ServerSession::H1(_) => self.queue(HttpTask::Body(Some(form), false)),
+            _ => self.frames()?.try_send(form),
+        }
+    }
+
+    fn put_off_keepalive(&mut self) {
+        let every = self.relay.keepalive().map(|keepalive| keepalive.every);
+        self.answer.keepalive_at = match self.answer.tail {
+            Some(_) => every.map(|every| Instant::now() + every),
+            None => None,
+        };
+    }
+
+    fn silent(&self) -> Box<Error> {
+        self.relay.say_silent();
+        let what = "the deployment was silent for too long";
+        Error::explain(ErrorType::ReadTimedout, what)
+    }
+}
+
+/// Whether the answer is over with this.
+fn ends(task: &HttpTask) -> bool {
+    match task {
+        HttpTask::Header(head, end) => *end && !head.status.is_informational(),
+        HttpTask::Body(_, end) | HttpTask::UpgradedBody(_, end) => *end,
+        HttpTask::Trailer(_) | HttpTask::Done => true,
+        HttpTask::Failed(_) => false,
+    }
+}
+
+fn may_be_written_in(head: &ResponseHeader) -> bool {
+    head.status == StatusCode::OK && is_readable_stream(&head.headers)
+}
+
+fn not_passed_on() -> Box<Error> {
+    let what = "the deployment's answer is not passed on";
+    Error::explain(ErrorType::InternalError, what).into_up()
+}

@@ -1,0 +1,150 @@
+//! Whether an answer goes out as it comes, and what is known of it so far: shared by the hooks, which read each piece on
+//! its way, and the stand-in, which holds the pieces.
+
+use std::time::{Instant, SystemTime};
+
+use crate::domain::{
+    opening::{Opening, Watch},
+    outcome::{Fault, Outcome},
+};
+
+/// One attempt's answer on its way to the client.
+#[derive(Default)]
+pub(crate) struct Gate {
+    state: State,
+    reading: Reading,
+    /// What the answer came to at an end that no hook was asked about.
+    verdict: Option<Outcome>,
+    /// When the first bytes of a body went out, where that was not right after a hook had seen them.
+    first_out: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// What comes goes out.
+    #[default]
+    Open,
+    /// Nothing goes out: another attempt may still take its place.
+    Held { until: Instant },
+    /// What comes goes out, but the transfer is cut off where it would end.
+    Doomed,
+}
+
+#[derive(Default)]
+enum Reading {
+    #[default]
+    Nothing,
+    /// Not judged yet.
+    Opening(Opening),
+    Watch(Watch),
+}
+
+/// What a piece of an answer changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// Nothing: it goes the way of those before it.
+    None,
+    /// Nothing of it has gone out, and now its outcome is known.
+    Settled(Outcome),
+    /// It went out unjudged, and now its outcome is known.
+    Late(Outcome),
+    /// It went out as served, and now says that it failed.
+    Failed(Outcome),
+}
+
+impl Gate {
+    /// Holds an answer until it is settled; a stream no longer than `until`.
+    pub(crate) fn hold(&mut self, opening: Opening, until: Instant) {
+        self.state = State::Held { until };
+        self.reading = Reading::Opening(opening);
+    }
+
+    /// Takes in the next piece on its way.
+    pub(crate) fn read(&mut self, piece: &[u8], end: bool) -> Word {
+        let outcome = match &mut self.reading {
+            Reading::Nothing => return Word::None,
+            Reading::Opening(opening) => opening.read(piece, end, SystemTime::now()),
+            Reading::Watch(watch) => watch.read(piece, end, SystemTime::now()),
+        };
+        let Some(outcome) = outcome else {
+            return Word::None;
+        };
+        match std::mem::take(&mut self.reading) {
+            Reading::Opening(opening) => {
+                if outcome == Outcome::Served {
+                    self.reading = opening.into_watch().map(Reading::Watch).unwrap_or_default();
+                }
+                match self.is_held() {
+                    true => Word::Settled(outcome),
+                    false => Word::Late(outcome),
+                }
+            }
+            Reading::Watch(_) | Reading::Nothing => Word::Failed(outcome),
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.state, State::Held { .. })
+    }
+
+    /// Lets out what is held.
+    pub(crate) fn open(&mut self) {
+        self.state = State::Open;
+    }
+
+    /// Nothing more is to be believed: where the transfer would end it is cut off.
+    pub(crate) fn doom(&mut self) {
+        self.state = State::Doomed;
+    }
+
+    /// What an answer came to that ended where no hook could see it, if it is not judged yet.
+    pub(crate) fn take_verdict(&mut self) -> Option<Outcome> {
+        self.verdict.take()
+    }
+
+    /// What it means that the attempt ended here with `fault`, if its answer had begun and is not judged yet.
+    pub(crate) fn broken_off(&mut self, fault: Fault) -> Option<Outcome> {
+        if let Some(verdict) = self.verdict.take() {
+            return Some(verdict);
+        }
+        match std::mem::take(&mut self.reading) {
+            Reading::Opening(opening) => Some(opening.broken_off(fault, SystemTime::now())),
+            Reading::Watch(_) | Reading::Nothing => None,
+        }
+    }
+
+    pub(crate) fn first_out(&self) -> Option<Instant> {
+        self.first_out
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// The end has come, perhaps where no hook saw it. `Err`: the answer is not to be delivered.
+    pub(super) fn finish(&mut self) -> Result<(), ()> {
+        let (outcome, was_held) = match self.read(b"", true) {
+            Word::None => return Ok(()),
+            Word::Settled(outcome) => (outcome, true),
+            Word::Late(outcome) | Word::Failed(outcome) => (outcome, false),
+        };
+        self.verdict = Some(outcome);
+        match (outcome.is_delivered(), was_held) {
+            (true, true) => self.open(),
+            (true, false) => {}
+            (false, true) => return Err(()),
+            (false, false) => self.doom(),
+        }
+        Ok(())
+    }
+
+    /// The time to hold a stream is over. `Err`: it is no stream, and overdue.
+    pub(super) fn time_is_up(&mut self, is_body_among: bool, now: Instant) -> Result<(), ()> {
+        if !matches!(&self.reading, Reading::Opening(opening) if opening.is_stream()) {
+            return Err(());
+        }
+        self.open();
+        self.first_out = is_body_among.then_some(now);
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! A stream on its way: each event at its time, and the place where it breaks off.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::time::Sleep;
+
+use super::{
+    super::{
+        faults::{StreamEnd, StreamError},
+        latency::Rhythm,
+        visit::Visit,
+        wire::Fate,
+    },
+    Beat, BrokenOff, How, Narration, Twist,
+};
+
+/// An answer on its way, event by event.
+pub(crate) struct Told {
+    narration: Box<dyn Narration>,
+    rhythm: Rhythm,
+    rng: fastrand::Rng,
+    visit: Visit,
+    twist: Twist,
+    fate: Fate,
+    /// Known for plain answers only.
+    pub(super) length: Option<usize>,
+    at: usize,
+    outputs: u64,
+    /// Written, and waiting for its time.
+    next: Option<(Bytes, u64)>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    stage: Stage,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Telling,
+    Breaking,
+    Over,
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Told")
+            .field("at", &self.at)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Told {
+    pub(crate) fn new(
+        narration: Box<dyn Narration>,
+        rhythm: Rhythm,
+        rng: fastrand::Rng,
+        visit: Visit,
+        twist: Twist,
+        fate: Fate,
+    ) -> Self {
+        let (length, at, outputs, next, sleep) = (None, 0, 0, None, None);
+        Self {
+            narration,
+            rhythm,
+            rng,
+            visit,
+            twist,
+            fate,
+            length,
+            at,
+            outputs,
+            next,
+            sleep,
+            stage: Stage::Telling,
+        }
+    }
+
+    /// The same for a body whose length is told in advance.
+    pub(super) fn of_length(self, length: usize) -> Self {
+        Self {
+            length: Some(length),
+            ..self
+        }
+    }
+
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        loop {
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(cx));
+                self.sleep = None;
+            }
+            match self.stage {
+                Stage::Over => return Poll::Ready(None),
+                Stage::Breaking => return Poll::Ready(Some(Err(self.break_off()))),
+                Stage::Telling => {}
+            }
+            if let Some((bytes, tokens)) = self.next.take() {
+                return Poll::Ready(Some(Ok(self.hand_over(bytes, tokens))));
+            }
+            if let Some(error) = self.meet_break() {
+                return Poll::Ready(Some(Ok(error)));
+            }
+            if self.stage == Stage::Telling && !self.prepare() {
+                self.stage = Stage::Over;
+                self.visit.finish();
+            }
+        }
+    }
+
+    /// Writes the next event and sets the wait before it; false if there is none.
+    fn prepare(&mut self) -> bool {
+        let mut out = Vec::with_capacity(512);
+        let Some(beat) = self.narration.event(self.at, &mut out) else {
+            return false;
+        };
+        let (mut wait, mut tokens) = (self.twist.before(self.at), 0);
+        self.at += 1;
+        if let Beat::Output(counted) = beat {
+            wait += self.rhythm.before(self.outputs, &mut self.rng);
+            self.outputs += 1;
+            tokens = counted;
+        }
+        self.next = Some((out.into(), tokens));
+        if !wait.is_zero() {
+            self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        true
+    }
+
+    /// Counts what goes out; looks ahead, since the last event finishes the visit.
+    fn hand_over(&mut self, bytes: Bytes, tokens: u64) -> Bytes {
+        self.visit.spent.completion_tokens += tokens;
+        if self
+            .twist
+            .breaks
+            .as_ref()
+            .is_none_or(|b| b.after_events != self.at)
+            && !self.prepare()
+        {
+            self.stage = Stage::Over;
+            self.visit.finish();
+        }
+        bytes
+    }
+
+    /// At the place of the break: an error event to send, or the way to breaking off.
+    fn meet_break(&mut self) -> Option<Bytes> {
+        let here = self
+            .twist
+            .breaks
+            .as_ref()
+            .is_some_and(|b| b.after_events == self.at);
+        let found = if here {
+            self.twist.breaks.take()?
+        } else {
+            return None;
+        };
+        match found.how {
+            How::Error(error) => Some(self.tell_error(&error)),
+            how => {
+                self.prepare_breaking(how == How::Reset);
+                None
+            }
+        }
+    }
+
+    fn tell_error(&mut self, error: &StreamError) -> Bytes {
+        match error.end {
+            StreamEnd::Clean => {
+                self.stage = Stage::Over;
+                self.visit.finish();
+            }
+            end => self.prepare_breaking(end == StreamEnd::Reset),
+        }
+        format!("{}\n\n", self.narration.error_event(error)).into()
+    }
+
+    fn prepare_breaking(&mut self, reset: bool) {
+        if reset {
+            self.fate.reset_at_end();
+        }
+        self.stage = Stage::Breaking;
+        self.sleep = Some(Box::pin(super::let_it_arrive()));
+    }
+
+    fn break_off(&mut self) -> BrokenOff {
+        self.stage = Stage::Over;
+        self.visit.finish();
+        BrokenOff
+    }
+}

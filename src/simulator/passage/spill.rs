@@ -1,0 +1,83 @@
+//! Azure's own spillover: what a deployment can't serve, another one of the same instance does (AZURE 8).
+
+use std::sync::Arc;
+
+use http::{HeaderName, StatusCode};
+
+use super::{
+    super::{
+        body::Twist,
+        deployment::Deployment,
+        headers,
+        refusal::{Called, Refusal},
+        route::Address,
+    },
+    Passage, Work,
+    suffer::{End, Suffered},
+};
+
+const ASKED_FOR: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
+const FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
+const ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
+
+impl Passage {
+    /// What comes of a deployment's own no: another one's answer, or that no with a word on the other's.
+    pub(super) async fn spill(
+        &mut self,
+        address: Option<&Address>,
+        from: &Deployment,
+        body: &[u8],
+        mut own: Refusal,
+    ) -> Result<(Work, Twist), Refusal> {
+        let Some(to) = self.spillover(from).filter(|_| spills(own.status)) else {
+            return Err(own);
+        };
+        let before = self.headers.clone();
+        match self.ask_instead(address, &to, body).await {
+            Ok(served) => {
+                self.visit.spill(&to);
+                self.name(&to);
+                self.headers.insert(FROM, headers::text(&from.name));
+                Ok(served)
+            }
+            Err(no) => {
+                self.headers = before;
+                let reason = format!("{}: {} answered {}", own.status, to.name, no.status);
+                own.headers.push((ERROR, headers::text(&reason)));
+                Err(own)
+            }
+        }
+    }
+
+    /// The deployment's own setting goes before the caller's wish.
+    fn spillover(&self, from: &Deployment) -> Option<Arc<Deployment>> {
+        let wish = self.request.get(ASKED_FOR);
+        let wish = wish.and_then(|name| name.to_str().ok());
+        let name = from.spillover.as_deref().or(wish)?;
+        let to = self.instance.deployments.get(name)?;
+        (to.name != from.name).then(|| to.clone())
+    }
+
+    async fn ask_instead(
+        &mut self,
+        address: Option<&Address>,
+        to: &Arc<Deployment>,
+        body: &[u8],
+    ) -> Result<(Work, Twist), Refusal> {
+        let twist = match self.instance.own_fault(to) {
+            None => Twist::default(),
+            Some(fault) => match self.suffer(fault, &Called::of(address, &to.name)).await {
+                Suffered::Twisted(twist) => twist,
+                Suffered::Ended(End::Refused(refusal)) => return Err(refusal),
+                Suffered::Ended(End::Broken(_)) => {
+                    return Err(Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE));
+                }
+            },
+        };
+        Ok((self.work(address, Ok(to.clone()), body)?, twist))
+    }
+}
+
+fn spills(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 503)
+}

@@ -1,0 +1,100 @@
+//! What operators may add to when a request moves on, what a model may have of its own, and what clients are told.
+
+use std::fmt::Write as _;
+
+use forebay::simulator::FaultKind;
+
+use crate::house::{Gateway, House, KEY, error_of, served_by, status};
+
+#[tokio::test]
+async fn a_status_of_the_operators_list_moves_on_while_another_can_be_asked() {
+    let more = "failover: { more_statuses: [409, 422] }";
+    let house = House::open_with(&[("first", 1, 1), ("second", 2, 1)], more).await;
+    for code in [409, 422] {
+        house.fault("first", status(code, &[]));
+        assert_eq!(served_by(&house.chat().await), "second", "{code}");
+    }
+    let log = house.log(2).await;
+    assert_eq!(log[0]["attempts"][0]["outcome"], "unwanted");
+    // It says nothing of the deployment.
+    let page = house.status().await;
+    assert_eq!(page["models"][0]["deployments"][0]["state"], "closed");
+    // When nobody else is left the client gets it as it is.
+    house.fault("second", status(409, &[]));
+    let answer = house.chat().await;
+    assert_eq!(
+        (answer.status().as_u16(), served_by(&answer)),
+        (409, "second".into())
+    );
+    house.fault("first", status(400, &[]));
+    let answer = house.chat().await;
+    assert_eq!(
+        (answer.status().as_u16(), served_by(&answer)),
+        (400, "first".into())
+    );
+}
+
+/// A second gateway before the same instances, whose models have timeouts of their own.
+#[tokio::test]
+async fn a_model_may_have_timeouts_of_its_own() {
+    let mut house = House::open(&[("slow", 1, 1), ("quick", 2, 1)]).await;
+    let mut config = "identities: { key: { api_key: an-instance-key } }\ninstances:\n".to_owned();
+    for name in ["slow", "quick"] {
+        let address = house.simulator.address(name).unwrap();
+        writeln!(
+            config,
+            "  {name}: {{ endpoint: \"http://{address}\", identity: key }}"
+        )
+        .unwrap();
+    }
+    let hash = forebay::config::hash_key(KEY).unwrap().hash;
+    writeln!(
+        config,
+        "models: {{ gpt-4o: {{ first_byte_timeout: 200ms, deployments: [\
+         {{ instance: slow, deployment: slow-gpt-4o, priority: 1 }}, {{ instance: quick, deployment: quick-gpt-4o, priority: 2 }}] }} }}\n\
+         clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\nfailover: {{ first_byte_timeout: 1h }}"
+    )
+    .unwrap();
+    house.gateway = Gateway::start(&config).await;
+    house.fault("slow", FaultKind::Hang {});
+    assert_eq!(served_by(&house.chat().await), "quick");
+    let log = house.log(1).await;
+    assert_eq!(log[0]["attempts"][0]["outcome"], "fault_silence");
+}
+
+#[tokio::test]
+async fn a_client_is_told_whether_to_retry() {
+    let more = "failover: { deadline: 500ms }";
+    let house = House::open_with(&[("only", 1, 1)], more).await;
+    house.fault("only", status(429, &[("retry-after-ms", "1500")]));
+    let throttled = house.chat().await;
+    assert_eq!(throttled.headers()["x-should-retry"], "true");
+    error_of(throttled, 429, "429").await;
+
+    let house = House::open_with(&[("only", 1, 1)], more).await;
+    house.fault("only", FaultKind::Hang {});
+    let late = house.chat().await;
+    assert_eq!(late.headers()["x-should-retry"], "false");
+    error_of(late, 504, "Timeout").await;
+}
+
+/// Azure's own spillover: the answer came from another deployment of the instance.
+#[tokio::test]
+async fn an_answer_that_azure_spilled_over_says_so_in_log_and_metrics_and_not_to_the_client() {
+    let house = House::open(&[("only", 1, 1)]).await;
+    let spilled = [
+        ("x-ms-spillover-from-deployment", "only-gpt-4o"),
+        ("x-ms-deployment-name", "gpt-4o-spill"),
+    ];
+    house.fault("only", status(200, &spilled));
+    let answer = house.chat().await;
+    for (name, _) in spilled {
+        assert!(!answer.headers().contains_key(name), "{name}");
+    }
+    let log = house.log(1).await;
+    assert_eq!(log[0]["attempts"][0]["spilled_to"], "only-gpt-4o");
+    let metrics = house.metrics().await;
+    let counted =
+        "forebay_spillovers_total{deployment=\"only-gpt-4o\",instance=\"only\",model=\"gpt-4o\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+}
