@@ -145,6 +145,7 @@ pub(super) fn record(
         address: address.map(|address| address.ip()),
         attempts: std::mem::take(&mut exchange.attempts),
         refusal: exchange.refusal.as_ref().map(Refusal::reason),
+        out_of_budget: exchange.out_of_budget,
         status,
         end,
         unreplayable,

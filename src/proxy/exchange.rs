@@ -39,6 +39,8 @@ pub struct Exchange {
     pub(super) stage: Stage,
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) refusal: Option<Refusal>,
+    /// The retry budget did not allow a further move.
+    pub(super) out_of_budget: bool,
     /// The gateway's own share of the time, up to when its clock was last stopped.
     overhead: Duration,
     /// Since when the time is the gateway's own; `None` while a client or a deployment is waited for.
@@ -145,6 +147,7 @@ impl Exchange {
             stage: Stage::Arrived,
             attempts: Vec::new(),
             refusal: None,
+            out_of_budget: false,
             overhead: Duration::ZERO,
             clock: Some(arrived),
             request_bytes: 0,

@@ -157,6 +157,7 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     }
     let budget_left = !is_fault || budget.allows(now);
     let mut step = progress.after(outcome, &served.bounds, budget_left, now);
+    let out_of_budget = !budget_left && served.pool.has_ready(progress.tried(), now);
     if step == Step::TryAnother && !replayable {
         step = Step::GiveUp;
     }
@@ -166,6 +167,7 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
         exchange.response_bytes = 0;
         exchange.start_clock();
     }
+    exchange.out_of_budget |= out_of_budget;
     step
 }
 

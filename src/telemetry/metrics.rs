@@ -92,6 +92,10 @@ impl Metrics {
     pub fn account(&self, record: &Record) {
         self.count_request(record);
         let last = self.count_attempts(record);
+        if let (true, Some(model)) = (record.out_of_budget, &record.model) {
+            let counter = &self.instruments.out_of_budget;
+            counter.with_label_values(&[model.as_str()]).inc();
+        }
         if let Some(reason) = record.refusal {
             let labels = [record.client(), reason];
             self.instruments.refusals.with_label_values(&labels).inc();

@@ -26,6 +26,7 @@ pub(super) struct Instruments {
     pub(super) failovers: IntCounterVec,
     pub(super) maybe_billed: IntCounterVec,
     pub(super) spillovers: IntCounterVec,
+    pub(super) out_of_budget: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
@@ -82,6 +83,11 @@ impl Instruments {
                 "forebay_spillovers_total",
                 "Answers that came from the deployment's own spillover deployment, by Azure's word.",
                 DEPLOYMENT,
+            ),
+            out_of_budget: r.counters(
+                "forebay_retry_budget_exhausted_total",
+                "Requests that ended because too many moves had ended in yet another fault.",
+                &["model"],
             ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
