@@ -116,10 +116,7 @@ async fn understand(
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
-    let (kept, rest) = match read? {
-        Arrived::Whole(body) => (body, None),
-        Arrived::Begun(kept, rest) => (kept, Some(rest)),
-    };
+    let Arrived { kept, rest } = read?;
     exchange.request_bytes = kept.len() as u64;
     let head = session.req_header();
     let ask = match &rest {

@@ -16,7 +16,7 @@ const UNDER_WAY: usize = 2;
 /// What is known, outside of the stand-in, of a body that is passed on as it comes.
 pub(super) struct Passing {
     /// Until the stand-in takes it.
-    rest: Option<Rest>,
+    rest: Option<Box<Rest>>,
     /// Behind the kept part; `None`: the client did not say.
     length: Option<usize>,
     /// An attempt was given something that can't be given to another.
@@ -40,7 +40,7 @@ pub(crate) enum Behind {
 
 impl Relay {
     /// Gives it a body, or the part of one that is kept; `rest` comes behind it. The answer is due by `deadline`.
-    pub(crate) fn carry(&self, kept: Bytes, rest: Option<Rest>, deadline: Instant) {
+    pub(crate) fn carry(&self, kept: Bytes, rest: Option<Box<Rest>>, deadline: Instant) {
         let mut orders = self.orders.lock();
         orders.passing = rest.map(|rest| Passing {
             length: rest.length.map(|length| length - kept.len()),
@@ -115,7 +115,7 @@ impl Relay {
 
 /// What of a body comes from the client while an attempt is under way.
 pub(super) struct Feed {
-    rest: Rest,
+    rest: Box<Rest>,
     /// Each piece takes one until it is written.
     under_way: Arc<Semaphore>,
     /// Since when the client is waited for: a wait goes on where another left off that was given up.
