@@ -49,10 +49,11 @@ pub(super) enum Passage {
 }
 
 /// A body as far as it was read.
-pub(super) enum Arrived {
-    Whole(Bytes),
-    /// What is kept of it, and what is to be passed on as it comes.
-    Begun(Bytes, Rest),
+pub(super) struct Arrived {
+    /// What is kept of it.
+    pub(super) kept: Bytes,
+    /// What is to be passed on behind that as it comes.
+    pub(super) rest: Option<Box<Rest>>,
 }
 
 /// What is still to come of a body, and what it has to keep to.
@@ -153,7 +154,7 @@ impl<'a> Reading<'a> {
                 return Err(Refusal::BodyTooLarge { max });
             }
             if self.kept.is_empty() && self.length == Some(piece.len()) {
-                return Ok(Arrived::Whole(held(self.lease, piece)));
+                return Ok(whole(held(self.lease, piece)));
             }
             self.keep(piece)?;
             if self.has_no_room() && self.is_named()? {
@@ -171,7 +172,7 @@ impl<'a> Reading<'a> {
                 return self.overflow();
             }
         }
-        Ok(Arrived::Whole(self.close()))
+        Ok(whole(self.close()))
     }
 
     async fn next(&self, session: &mut Session) -> Result<Option<Bytes>, Refusal> {
@@ -269,7 +270,10 @@ impl<'a> Reading<'a> {
             scan: read_along.then(|| mem::take(&mut self.scan)),
             strict,
         };
-        Ok(Arrived::Begun(self.close(), rest))
+        Ok(Arrived {
+            kept: self.close(),
+            rest: Some(Box::new(rest)),
+        })
     }
 
     /// What is kept, with the room it takes and no more.
@@ -281,6 +285,10 @@ impl<'a> Reading<'a> {
         });
         held(lease, self.kept)
     }
+}
+
+fn whole(kept: Bytes) -> Arrived {
+    Arrived { kept, rest: None }
 }
 
 fn held<B>(lease: Option<Lease>, body: B) -> Bytes

@@ -116,10 +116,7 @@ async fn understand(
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
-    let (kept, rest) = match read? {
-        Arrived::Whole(body) => (body, None),
-        Arrived::Begun(kept, rest) => (kept, Some(rest)),
-    };
+    let Arrived { kept, rest } = read?;
     exchange.request_bytes = kept.len() as u64;
     let head = session.req_header();
     let ask = match &rest {
@@ -146,24 +143,17 @@ async fn understand(
         let exhausted = served.pool.exhausted(&[], now);
         return Err(progress.refusal(&exhausted, &served.bounds, now));
     }
-    let deadline = progress.deadline(&served.bounds);
-    let keepalive = keepalive(gateway, call.operation, head);
+    let relay = Relay::new(keepalive(gateway, call.operation, head));
+    relay.carry(kept, rest, progress.deadline(&served.bounds));
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         ask,
-        relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),
         progress,
+        relay: Arc::new(relay),
         current: None,
     })))
-}
-
-/// How the answer is kept alive if it is a stream that falls quiet.
-fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> Option<Keepalive> {
-    let agent = head.headers.get(header::USER_AGENT);
-    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
-    Keepalive::of(gateway.stream_keepalive?, operation, agent)
 }
 
 /// What must be known of a body before it may be passed on as it comes.
@@ -185,6 +175,13 @@ fn passage(head: &RequestHeader, call: &Call<'_>, by_path: Option<&Served>) -> P
 
 fn content_type(head: &RequestHeader) -> Option<&str> {
     head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// How the answer is kept alive if it is a stream that falls quiet.
+fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> Option<Keepalive> {
+    let agent = head.headers.get(header::USER_AGENT);
+    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
+    Keepalive::of(gateway.stream_keepalive?, operation, agent)
 }
 
 /// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.

@@ -75,6 +75,14 @@ struct Orders {
 }
 
 impl Relay {
+    /// `keepalive`: how the answer is kept alive if it is a stream that falls quiet.
+    pub(crate) fn new(keepalive: Option<Keepalive>) -> Self {
+        Self {
+            keepalive,
+            ..Self::default()
+        }
+    }
+
     /// What the next attempt sends, when its first byte is due, and how long its answer may then pause.
     pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant, idle_timeout: Duration) {
         let mut orders = self.orders.lock();
@@ -196,15 +204,16 @@ impl StandIn {
         Some(slice)
     }
 
-    /// Once the answer is there it is not sent again; what has not been handed over yet still is.
+    /// It is not sent again once the answer goes out; what has not been handed over yet still is.
     fn forget_body(&mut self) {
+        if self.body.is_empty() {
+            return;
+        }
         self.relay.release();
-        let handed_over = match self.whole() {
-            Some(_) => self.body.len(),
-            None => self.next,
-        };
-        self.body.drain(..handed_over);
-        self.next = 0;
+        if self.whole().is_some() || self.next >= self.body.len() {
+            self.body.clear();
+            self.next = 0;
+        }
     }
 }
 

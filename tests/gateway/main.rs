@@ -19,6 +19,7 @@ mod raw;
 mod readme;
 mod refusals;
 mod renewing;
+mod room;
 mod secrets;
 mod streams;
 mod tls;

@@ -4,12 +4,16 @@
 //! not find another model in it than was found here, so a second `model`, however its name is spelled, is an error as
 //! soon as it comes, and so is every byte that does not belong to one JSON object.
 
+mod number;
+
 use std::{mem, ops::Range};
 
 use memchr::memchr2;
 
 use super::{Ask, DEEPEST, Place};
 use crate::domain::refusal::Refusal;
+
+use number::Number;
 
 /// The longest text that may spell `model` or `stream`, each character an escape.
 const LONGEST_KEY: usize = 2 + 6 * "stream".len();
@@ -73,19 +77,6 @@ enum Escape {
     Begun,
     /// So many hexadecimal digits are still to come.
     Digits(u8),
-}
-
-/// The last part of a number that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Number {
-    Minus,
-    Zero,
-    Whole,
-    Point,
-    Fraction,
-    E,
-    Sign,
-    Exponent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,24 +353,9 @@ impl Scan {
 
     /// A number has no end of its own: what can't belong to it is read again as what follows it.
     fn number(&mut self, part: Number, byte: u8) -> Result<usize, Refusal> {
-        use Number::*;
-        let part = match (part, byte) {
-            (Minus, b'0') => Zero,
-            (Minus, b'1'..=b'9') => Whole,
-            (Whole, b'0'..=b'9') => Whole,
-            (Zero | Whole, b'.') => Point,
-            (Point | Fraction, b'0'..=b'9') => Fraction,
-            (Zero | Whole | Fraction, b'e' | b'E') => E,
-            (E, b'+' | b'-') => Sign,
-            (E | Sign | Exponent, b'0'..=b'9') => Exponent,
-            (Zero | Whole | Fraction | Exponent, _) => {
-                self.token = Token::None;
-                return Ok(0);
-            }
-            _ => return Err(Refusal::BodyNotJson),
-        };
-        self.token = Token::Number(part);
-        Ok(1)
+        let part = part.followed_by(byte)?;
+        self.token = part.map_or(Token::None, Token::Number);
+        Ok(usize::from(part.is_some()))
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Keepalive, Relay, StandIn};
+use super::{Relay, StandIn};
 use crate::{domain::refusal::Refusal, proxy::body::Rest};
 
 /// How many pieces may be between the client and the deployment: what one body takes that has no room of its own.
@@ -16,7 +16,7 @@ const UNDER_WAY: usize = 2;
 /// What is known, outside of the stand-in, of a body that is passed on as it comes.
 pub(super) struct Passing {
     /// Until the stand-in takes it.
-    rest: Option<Rest>,
+    rest: Option<Box<Rest>>,
     /// Behind the kept part; `None`: the client did not say.
     length: Option<usize>,
     /// An attempt was given something that can't be given to another.
@@ -39,19 +39,9 @@ pub(crate) enum Behind {
 }
 
 impl Relay {
-    /// For a body, or the part of one that is kept; `rest` comes behind it, within `deadline`. `keepalive`: how the
-    /// answer is kept alive if it is a stream that falls quiet.
-    pub(crate) fn new(
-        kept: Bytes,
-        rest: Option<Rest>,
-        deadline: Instant,
-        keepalive: Option<Keepalive>,
-    ) -> Self {
-        let relay = Self {
-            keepalive,
-            ..Self::default()
-        };
-        let mut orders = relay.orders.lock();
+    /// Gives it a body, or the part of one that is kept; `rest` comes behind it. The answer is due by `deadline`.
+    pub(crate) fn carry(&self, kept: Bytes, rest: Option<Box<Rest>>, deadline: Instant) {
+        let mut orders = self.orders.lock();
         orders.passing = rest.map(|rest| Passing {
             length: rest.length.map(|length| length - kept.len()),
             rest: Some(rest),
@@ -62,8 +52,6 @@ impl Relay {
             refusal: None,
         });
         orders.kept = kept;
-        drop(orders);
-        relay
     }
 
     /// The client's body as far as it is kept.
@@ -127,7 +115,7 @@ impl Relay {
 
 /// What of a body comes from the client while an attempt is under way.
 pub(super) struct Feed {
-    rest: Rest,
+    rest: Box<Rest>,
     /// Each piece takes one until it is written.
     under_way: Arc<Semaphore>,
     /// Since when the client is waited for: a wait goes on where another left off that was given up.
