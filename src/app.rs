@@ -34,6 +34,7 @@ use crate::{
     proxy::{
         Gateway,
         drain::Drain,
+        memory::Memory,
         reach::Reach,
         served::{Served, Target},
     },
@@ -44,6 +45,8 @@ use crate::{
 const LOOK_UP_TIME: Duration = Duration::from_secs(1);
 /// The write buffer towards clients: an answer's head and a body of this size leave in one write.
 const WRITE_BUFFER: usize = 16 << 10;
+/// The read buffer: each open connection keeps one, and what comes after a request's head goes past it.
+const READ_BUFFER: usize = 16 << 10;
 /// How much of a body an HTTP/2 client may send ahead, per stream and per connection, in bytes: the protocol's own
 /// 64 KiB would make a large prompt wait a round trip for each of them.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -176,7 +179,9 @@ fn server_conf(plan: &Plan) -> ServerConf {
 }
 
 fn endpoint(listener: &Listener) -> Result<ListenerConfig, StartError> {
-    let buffer = L4BufferSettings::default().write(WRITE_BUFFER);
+    let buffer = L4BufferSettings::default()
+        .read(READ_BUFFER)
+        .write(WRITE_BUFFER);
     let endpoint = ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffer);
     let Some(files) = &listener.tls else {
         return Ok(endpoint);
@@ -245,6 +250,7 @@ impl Parts {
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
+            memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
             stream_keepalive: self.plan.server.stream_keepalive,
             reveal: self.plan.reveal,
             metrics: Arc::clone(&self.metrics),

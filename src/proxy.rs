@@ -7,6 +7,7 @@ mod ending;
 mod exchange;
 mod forward;
 mod intake;
+pub(crate) mod memory;
 mod observe;
 pub(crate) mod reach;
 mod reply;
@@ -33,6 +34,7 @@ use crate::{
 use drain::Drain;
 use exchange::{Exchange, Stage};
 use intake::Verdict;
+use memory::Memory;
 use served::Served;
 
 /// How long a client's unused connection is kept: longer than Front Door's 90 s, so that the end that may send
@@ -50,6 +52,8 @@ pub struct Gateway {
     pub(crate) max_headers: usize,
     /// For a request's body to arrive.
     pub(crate) body_timeout: Duration,
+    /// For the bodies of all requests.
+    pub(crate) memory: Memory,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.
     pub(crate) stream_keepalive: Option<Duration>,
     pub(crate) reveal: bool,

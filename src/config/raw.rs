@@ -265,13 +265,28 @@ section! {
         /// The largest request body.
         #[schemars(extend("default" = "32MiB"))]
         max_body: Option<Placed<Size>>,
+        /// What the bodies of all requests may hold together while they are kept to be sent again.
+        #[schemars(extend("default" = "1GiB"))]
+        body_memory: Option<Placed<Size>>,
+        /// What becomes of a request whose body finds `body_memory` taken.
+        #[schemars(extend("default" = "stream"))]
+        over_body_memory: Option<OverBodyMemory>,
         /// 4xx statuses, beside the built-in ones, after which another deployment is asked if one is there to ask.
         #[schemars(length(min = 1))]
         more_statuses: Option<Placed<List<Placed<i64>>>>,
         /// Bounds the moves after faults that don't help, so that a failure of all deployments does not multiply the load.
         retry_budget: Option<RetryBudget>,
     }
-    later "body_memory"
+}
+
+choice! {
+    /// What becomes of a request whose body finds `body_memory` taken.
+    enum OverBodyMemory {
+        /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
+        Stream = "stream",
+        /// It is refused with 503.
+        Refuse = "refuse",
+    }
 }
 
 section! {

@@ -11,6 +11,10 @@ use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
 
+mod scan;
+
+pub use scan::Scan;
+
 /// How deep a JSON body may nest.
 const DEEPEST: usize = 128;
 
@@ -59,6 +63,11 @@ impl Ask {
             Some(boundary) => read_multipart(boundary, body),
             None => read_json(body),
         }
+    }
+
+    /// Whether a body of this content type is a form of parts.
+    pub fn is_multipart(content_type: Option<&str>) -> bool {
+        content_type.and_then(boundary).is_some()
     }
 
     /// A body that is passed on unread.

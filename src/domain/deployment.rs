@@ -205,6 +205,9 @@ pub struct Bounds {
     pub hold: Duration,
     /// The largest request body, in bytes.
     pub max_body: usize,
+    /// What the bodies of all requests may hold together while they are kept, in bytes.
+    pub body_memory: usize,
+    pub over_body_memory: OverBodyMemory,
     /// 4xx statuses, beside the built-in ones, after which another deployment is asked.
     pub more_statuses: Arc<[u16]>,
 }
@@ -219,6 +222,15 @@ impl Bounds {
     }
 }
 
+/// What becomes of a request whose body finds `body_memory` taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverBodyMemory {
+    /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
+    Stream,
+    /// It is refused.
+    Refuse,
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         Self {
@@ -229,6 +241,8 @@ impl Default for Bounds {
             idle_timeout: Duration::from_secs(300),
             hold: Duration::from_secs(10),
             max_body: 32 << 20,
+            body_memory: 1 << 30,
+            over_body_memory: OverBodyMemory::Stream,
             more_statuses: Arc::default(),
         }
     }

@@ -9,6 +9,9 @@ use http::StatusCode;
 /// one (CLIENTS.md 3).
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
+/// When to come back after there was no room for a body.
+const MEMORY_WAIT: Duration = Duration::from_secs(1);
+
 /// Our own no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -27,6 +30,8 @@ pub enum Refusal {
     /// The connection ended before the body did.
     BodyUnfinished,
     BodyTooSlow,
+    /// There is no room to keep the body in.
+    BodyMemoryFull,
     BodyNotJson,
     BodyTooDeep,
     BodyNotMultipart,
@@ -77,6 +82,7 @@ impl Refusal {
             Self::Throttled { wait } | Self::Unavailable { wait } => {
                 Some((*wait).clamp(Duration::from_millis(1), LONGEST_WAIT))
             }
+            Self::BodyMemoryFull => Some(MEMORY_WAIT),
             _ => None,
         }
     }
@@ -97,7 +103,7 @@ impl Refusal {
         let message = self.answer().message;
         match self {
             Self::BodyTooLarge { max } => message.replace("{max}", &max.to_string()),
-            Self::Throttled { .. } | Self::Unavailable { .. } => {
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::BodyMemoryFull => {
                 message.replace("{wait}", &self.seconds().to_string())
             }
             _ => message.to_owned(),
@@ -189,6 +195,12 @@ impl Refusal {
                 "408",
                 "body_too_slow",
                 "The request body took too long to arrive. Send it again.",
+            ),
+            Self::BodyMemoryFull => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "body_memory_full",
+                "The gateway has no room for this request's body at the moment. Please retry after {wait} seconds.",
             ),
             Self::BodyNotJson => answer(
                 StatusCode::BAD_REQUEST,

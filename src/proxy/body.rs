@@ -1,32 +1,99 @@
-//! Holds the request body, so that every attempt can send all of it.
+//! Reads a request's body and keeps it, so that every attempt can send all of it; or, where there is no room for it,
+//! as much of it as routing needs, the rest to be passed on as it comes.
 
-use std::time::Duration;
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header;
 use pingora_proxy::Session;
 
-use crate::domain::{ask::Splice, refusal::Refusal};
+use super::memory::{Lease, Memory};
+use crate::domain::{
+    ask::{Ask, Scan, Splice},
+    deployment::{Bounds, OverBodyMemory},
+    refusal::Refusal,
+};
 
-/// How much is set aside on the word of a `Content-Length` alone.
-const FIRST_RESERVE: usize = 64 << 10;
+/// What a request may hold beside all leases: enough to find the model in most bodies, and to keep any small one.
+const SLACK: usize = 64 << 10;
+/// How far the model is looked for in a body that has no room yet. One more piece may come with it, and as many requests
+/// may wait as there are connections.
+const LOOK: usize = 8 << 10;
+/// By how much a lease grows while a body of unknown length arrives.
+const STEP: usize = 64 << 10;
 
-/// Reads the whole body; at most `max` bytes, within `time`.
-pub(super) async fn read(
-    session: &mut Session,
-    max: usize,
-    time: Duration,
-) -> Result<Bytes, Refusal> {
-    let length = declared_length(session);
+/// On what terms a body is read.
+pub(super) struct Terms<'a> {
+    pub(super) bounds: &'a Bounds,
+    /// For all of it to arrive.
+    pub(super) time: Duration,
+    pub(super) memory: &'a Memory,
+    pub(super) passage: Passage,
+}
+
+/// What must be known of a body before it may be passed on as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// Nothing: the path says where it goes, and it goes there as it is.
+    AsItIs {
+        /// Whether it may be JSON.
+        read_along: bool,
+    },
+    /// The model it names.
+    OnceNamed,
+    /// Everything: it can't be read in pieces.
+    Never,
+}
+
+/// A body as far as it was read.
+pub(super) struct Arrived {
+    /// What is kept of it.
+    pub(super) kept: Bytes,
+    /// What is to be passed on behind that as it comes.
+    pub(super) rest: Option<Box<Rest>>,
+}
+
+/// What is still to come of a body, and what it has to keep to.
+pub(crate) struct Rest {
+    /// The whole body's length, where the client said it.
+    pub(super) length: Option<usize>,
+    /// How much of it has come.
+    pub(super) received: usize,
+    pub(super) max: usize,
+    /// How much longer it may be waited for.
+    pub(super) patience: Duration,
+    /// Reads along, where there is something to be read.
+    pub(super) scan: Option<Scan>,
+    /// Whether it must be one JSON object that names one model; else that is the deployment's matter.
+    pub(super) strict: bool,
+}
+
+impl Rest {
+    /// What the body asks for, as far as it must be known.
+    pub(super) fn ask(&self) -> Ask {
+        let ask = self.scan.as_ref().filter(|_| self.strict);
+        ask.and_then(Scan::ask).unwrap_or(Ask::unread())
+    }
+}
+
+/// Reads a body, all of it if there is room.
+pub(super) async fn read(session: &mut Session, terms: Terms<'_>) -> Result<Arrived, Refusal> {
+    let (length, max) = (declared_length(session), terms.bounds.max_body);
     if length.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge { max });
+    }
+    let lease = terms.memory.try_lease(length.unwrap_or(0));
+    if lease.is_none() && terms.bounds.over_body_memory == OverBodyMemory::Refuse {
+        return Err(Refusal::BodyMemoryFull);
     }
     if session.req_header().headers.contains_key(header::EXPECT) && !session.is_body_done() {
         let waved_on = session.downstream_session.write_continue_response().await;
         waved_on.map_err(|_| Refusal::BodyUnfinished)?;
     }
-    let read = tokio::time::timeout(time, collect(session, length, max)).await;
-    let body = read.unwrap_or(Err(Refusal::BodyTooSlow));
+    let body = Reading::new(length, lease, terms).run(session).await;
     if matches!(body, Err(Refusal::BodyUnfinished | Refusal::BodyTooSlow)) {
         // Where the next request would start is not known, or not in sight.
         session.set_keepalive(None);
@@ -45,40 +112,193 @@ fn declared_length(session: &Session) -> Option<usize> {
         .ok()
 }
 
-async fn collect(
-    session: &mut Session,
+/// A body being read.
+struct Reading<'a> {
+    terms: Terms<'a>,
+    started: Instant,
+    /// As the client said it.
     length: Option<usize>,
-    max: usize,
-) -> Result<Bytes, Refusal> {
-    let mut body = BytesMut::new();
-    while let Some(piece) = next(session).await? {
-        if body.len() + piece.len() > max {
-            return Err(Refusal::BodyTooLarge { max });
-        }
-        if body.is_empty() && length == Some(piece.len()) {
-            return Ok(piece);
-        }
-        if body.capacity() - body.len() < piece.len() {
-            // Once the client has shown that it means it, the rest is set aside at once.
-            let rest = length.map_or(piece.len(), |length| length - body.len().min(length));
-            let reserve = if body.len() < FIRST_RESERVE {
-                rest.min(FIRST_RESERVE)
-            } else {
-                rest
-            };
-            body.reserve(reserve.max(piece.len()));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body.freeze())
+    /// Room for what is kept; `None` where there was none for what the client said.
+    lease: Option<Lease>,
+    kept: Vec<u8>,
+    scan: Scan,
+    scanned: usize,
+    /// Whether it may go on without room for all of it.
+    may_overflow: bool,
+    has_waited: bool,
 }
 
-async fn next(session: &mut Session) -> Result<Option<Bytes>, Refusal> {
-    session
-        .downstream_session
-        .read_request_body()
-        .await
-        .map_err(|_| Refusal::BodyUnfinished)
+impl<'a> Reading<'a> {
+    fn new(length: Option<usize>, lease: Option<Lease>, terms: Terms<'a>) -> Self {
+        let refuses = terms.bounds.over_body_memory == OverBodyMemory::Refuse;
+        Self {
+            may_overflow: refuses || matches!(terms.passage, Passage::AsItIs { .. }),
+            terms,
+            started: Instant::now(),
+            length,
+            lease,
+            kept: Vec::new(),
+            scan: Scan::default(),
+            scanned: 0,
+            has_waited: false,
+        }
+    }
+
+    async fn run(mut self, session: &mut Session) -> Result<Arrived, Refusal> {
+        if self.has_no_room() && self.may_overflow {
+            return self.overflow();
+        }
+        while let Some(piece) = self.next(session).await? {
+            if self.kept.len() + piece.len() > self.terms.bounds.max_body {
+                let max = self.terms.bounds.max_body;
+                return Err(Refusal::BodyTooLarge { max });
+            }
+            if self.kept.is_empty() && self.length == Some(piece.len()) {
+                return Ok(whole(held(self.lease, piece)));
+            }
+            self.keep(piece)?;
+            if self.has_no_room() && self.is_named()? {
+                return self.overflow();
+            }
+            if self.fits() || self.length == Some(self.kept.len()) {
+                continue;
+            }
+            if !self.may_overflow && !self.is_named()? {
+                self.wait_for_room().await?;
+                continue;
+            }
+            self.may_overflow = true;
+            if !self.fits() {
+                return self.overflow();
+            }
+        }
+        Ok(whole(self.close()))
+    }
+
+    async fn next(&self, session: &mut Session) -> Result<Option<Bytes>, Refusal> {
+        let piece = session.downstream_session.read_request_body();
+        let piece = tokio::time::timeout(self.remaining(), piece).await;
+        let piece = piece.map_err(|_| Refusal::BodyTooSlow)?;
+        piece.map_err(|_| Refusal::BodyUnfinished)
+    }
+
+    /// Whether there was no room for what the client said, and it is too much for the slack.
+    fn has_no_room(&self) -> bool {
+        self.lease.is_none() && self.length > Some(SLACK)
+    }
+
+    fn keep(&mut self, piece: Bytes) -> Result<(), Refusal> {
+        let length = self.kept.len() + piece.len();
+        let room = match (self.length, &self.lease) {
+            (Some(length), Some(_)) => length,
+            // Growing it later would hold two copies. Only what is written to costs memory, and that is leased.
+            (None, _) if length > SLACK => self.terms.bounds.max_body,
+            _ => 0,
+        };
+        if self.kept.capacity() < room {
+            let more = self.kept.try_reserve_exact(room - self.kept.len());
+            more.map_err(|_| Refusal::BodyMemoryFull)?;
+        }
+        self.kept.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// Whether there is room for what is kept; a lease grows for it, where that can't end in waiting.
+    fn fits(&mut self) -> bool {
+        let kept = self.kept.len();
+        let slack = if self.has_no_room() { LOOK } else { SLACK };
+        let in_slack =
+            kept <= slack && self.terms.bounds.over_body_memory == OverBodyMemory::Stream;
+        let may_grow = self.length.is_none() && (kept <= SLACK || self.may_overflow);
+        let grown = kept.next_multiple_of(STEP);
+        self.lease.as_mut().is_some_and(|lease| {
+            lease.bytes() >= kept || may_grow && self.terms.memory.try_grow(lease, grown)
+        }) || in_slack
+    }
+
+    fn is_named(&mut self) -> Result<bool, Refusal> {
+        if self.terms.passage != Passage::OnceNamed {
+            return Ok(false);
+        }
+        self.read_along()?;
+        Ok(self.scan.ask().is_some())
+    }
+
+    fn read_along(&mut self) -> Result<(), Refusal> {
+        let unread = &self.kept[self.scanned..];
+        self.scanned = self.kept.len();
+        self.scan.push(unread)
+    }
+
+    /// Waits until there is room for as much as may come. Nothing but the slack is held meanwhile.
+    async fn wait_for_room(&mut self) -> Result<(), Refusal> {
+        let all = self.terms.memory.size();
+        let room = self.length.unwrap_or(self.terms.bounds.max_body.min(all));
+        self.lease = None;
+        if !mem::replace(&mut self.has_waited, true) {
+            let lease = tokio::time::timeout(self.remaining(), self.terms.memory.lease(room));
+            self.lease = lease.await.map_err(|_| Refusal::BodyMemoryFull)?;
+        }
+        match self.lease {
+            Some(_) => Ok(()),
+            None => Err(Refusal::BodyTooLarge { max: all }),
+        }
+    }
+
+    fn remaining(&self) -> Duration {
+        self.terms.time.saturating_sub(self.started.elapsed())
+    }
+
+    /// There is no room for more than what is kept.
+    fn overflow(mut self) -> Result<Arrived, Refusal> {
+        let strict = match self.terms.passage {
+            _ if self.terms.bounds.over_body_memory == OverBodyMemory::Refuse => {
+                return Err(Refusal::BodyMemoryFull);
+            }
+            Passage::AsItIs { .. } => false,
+            Passage::OnceNamed | Passage::Never => true,
+        };
+        let read_along = match self.read_along() {
+            Err(refusal) if strict || refusal == Refusal::BodyTooDeep => return Err(refusal),
+            read => read.is_ok() && self.terms.passage != Passage::AsItIs { read_along: false },
+        };
+        let rest = Rest {
+            length: self.length,
+            received: self.kept.len(),
+            max: self.terms.bounds.max_body,
+            patience: self.remaining(),
+            scan: read_along.then(|| mem::take(&mut self.scan)),
+            strict,
+        };
+        Ok(Arrived {
+            kept: self.close(),
+            rest: Some(Box::new(rest)),
+        })
+    }
+
+    /// What is kept, with the room it takes and no more.
+    fn close(mut self) -> Bytes {
+        self.kept.shrink_to_fit();
+        let lease = self.lease.map(|mut lease| {
+            lease.shrink_to(self.kept.len());
+            lease
+        });
+        held(lease, self.kept)
+    }
+}
+
+fn whole(kept: Bytes) -> Arrived {
+    Arrived { kept, rest: None }
+}
+
+fn held<B>(lease: Option<Lease>, body: B) -> Bytes
+where
+    B: AsRef<[u8]> + Into<Bytes> + Send + 'static,
+{
+    match lease {
+        Some(lease) => lease.hold(body),
+        None => body.into(),
+    }
 }
 
 /// The body in the pieces that make it up once the change is in it; nothing of it is copied.

@@ -53,7 +53,7 @@ pub(super) fn piece(exchange: &mut Exchange, body: Option<&Bytes>, end: bool) ->
 fn judge_late(exchange: &mut Exchange, outcome: &Outcome) {
     exchange.judge(outcome, Instant::now());
     if let Some(admitted) = exchange.admitted() {
-        admitted.body = Bytes::new();
+        admitted.relay.release();
     }
     if !outcome.is_delivered() {
         // An end without any output is the one failure that no event has told.

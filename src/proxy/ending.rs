@@ -73,6 +73,10 @@ async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Err
         Ok(sent) => exchange.response_bytes = sent,
         Err(_) => exchange.end = End::ClientLeft,
     }
+    if !session.is_body_done() {
+        // Closing on what the client still sends could destroy the answer before it is read.
+        let _ = session.downstream_session.drain_request_body().await;
+    }
     status
 }
 
@@ -120,9 +124,12 @@ pub(super) fn record(
     } else {
         exchange.end
     };
-    let stream = exchange
-        .admitted()
-        .is_some_and(|admitted| admitted.ask.stream);
+    let (mut stream, mut unreplayable, mut passed_on) = (false, false, 0);
+    if let Some(admitted) = exchange.admitted() {
+        let (bytes, asks_for_stream) = admitted.relay.passed_on();
+        stream = admitted.ask.stream || asks_for_stream;
+        (unreplayable, passed_on) = (admitted.relay.is_passed_on(), bytes);
+    }
     let head = session.req_header();
     let address = session.client_addr().and_then(|address| address.as_inet());
     Record {
@@ -138,9 +145,11 @@ pub(super) fn record(
         address: address.map(|address| address.ip()),
         attempts: std::mem::take(&mut exchange.attempts),
         refusal: exchange.refusal.as_ref().map(Refusal::reason),
+        out_of_budget: exchange.out_of_budget,
         status,
         end,
-        request_bytes: exchange.request_bytes,
+        unreplayable,
+        request_bytes: exchange.request_bytes + passed_on,
         response_bytes: exchange.response_bytes,
         time_to_first_byte: exchange.first_byte,
         duration: exchange.arrived.elapsed(),

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{drain::Guest, served::Served, session::Relay};
@@ -40,6 +39,8 @@ pub struct Exchange {
     pub(super) stage: Stage,
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) refusal: Option<Refusal>,
+    /// The retry budget did not allow a further move.
+    pub(super) out_of_budget: bool,
     /// The gateway's own share of the time, up to when its clock was last stopped.
     overhead: Duration,
     /// Since when the time is the gateway's own; `None` while a client or a deployment is waited for.
@@ -69,8 +70,8 @@ pub(super) struct Admitted {
     /// The client's query, its credential still in it: what goes out is filtered.
     pub(super) query: String,
     pub(super) ask: Ask,
-    pub(super) body: Bytes,
     pub(super) progress: Progress,
+    /// Holds the body.
     pub(super) relay: Arc<Relay>,
     /// The attempt under way, or the one whose answer is being delivered.
     pub(super) current: Option<Current>,
@@ -108,6 +109,13 @@ pub(super) enum Again {
     FreshToken(HeaderValue),
 }
 
+impl Admitted {
+    /// Whether another attempt could send the same body.
+    pub(super) fn replayable(&self) -> bool {
+        self.relay.replayable()
+    }
+}
+
 impl Current {
     pub(super) fn new(attempt: Attempt, started: Instant, inflight: InFlight) -> Self {
         Self {
@@ -139,6 +147,7 @@ impl Exchange {
             stage: Stage::Arrived,
             attempts: Vec::new(),
             refusal: None,
+            out_of_budget: false,
             overhead: Duration::ZERO,
             clock: Some(arrived),
             request_bytes: 0,

@@ -11,6 +11,7 @@ use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::Ht
 use super::{
     body,
     exchange::{Admitted, Again, Current, Exchange, Stage},
+    session::Behind,
 };
 use crate::domain::{
     deployment::Kind,
@@ -145,6 +146,7 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
     let Some(admitted) = exchange.admitted() else {
         return Step::GiveUp;
     };
+    let replayable = admitted.replayable();
     let Admitted {
         served, progress, ..
     } = admitted;
@@ -154,13 +156,18 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
         budget.note_wasted(now);
     }
     let budget_left = !is_fault || budget.allows(now);
-    let step = progress.after(outcome, &served.bounds, budget_left, now);
+    let mut step = progress.after(outcome, &served.bounds, budget_left, now);
+    let out_of_budget = !budget_left && served.pool.has_ready(progress.tried(), now);
+    if step == Step::TryAnother && !replayable {
+        step = Step::GiveUp;
+    }
     if step != Step::Deliver {
         admitted.current = None;
         // What had come of an answer that was held.
         exchange.response_bytes = 0;
         exchange.start_clock();
     }
+    exchange.out_of_budget |= out_of_budget;
     step
 }
 
@@ -170,10 +177,15 @@ pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
     let Some(admitted) = exchange.admitted() else {
         return Refusal::Internal;
     };
+    let replayable = admitted.replayable();
     let Admitted {
         served, progress, ..
     } = admitted;
-    let exhausted = served.pool.exhausted(progress.tried(), now);
+    let mut exhausted = served.pool.exhausted(progress.tried(), now);
+    if !replayable && served.pool.has_ready(progress.tried(), now) {
+        // It is this request alone that can't go on: sent once more, it will find them.
+        (exhausted.throttled, exhausted.back_at) = (false, now);
+    }
     progress.refusal(&exhausted, &served.bounds, now)
 }
 
@@ -226,7 +238,12 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     )?;
-    out.insert_header(header::CONTENT_LENGTH, length)?;
+    match admitted.relay.behind() {
+        Behind::Nothing => out.insert_header(header::CONTENT_LENGTH, length)?,
+        Behind::Bytes(Some(more)) => out.insert_header(header::CONTENT_LENGTH, length + more)?,
+        // Pingora sends it in chunks.
+        Behind::Bytes(None) => {}
+    }
     let target = &admitted.served.targets[current.attempt.index()];
     let Some((credential, value)) = target.reach.credential.header(SystemTime::now()) else {
         return Error::e_explain(ErrorType::InternalError, "the token ended while connecting");
@@ -249,5 +266,5 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
 fn outgoing_body(admitted: &Admitted, kind: Kind, deployment: &str) -> Vec<bytes::Bytes> {
     let names_it = body_names_deployment(admitted.call, kind);
     let change = names_it.then(|| admitted.ask.naming(deployment)).flatten();
-    body::spliced(&admitted.body, change)
+    body::spliced(&admitted.relay.kept(), change)
 }

@@ -9,7 +9,8 @@ use pingora_proxy::Session;
 use serde_json::json;
 
 use super::{
-    Gateway, body,
+    Gateway,
+    body::{self, Arrived, Passage, Terms},
     exchange::{Admitted, Exchange},
     reply::Reply,
     served::Served,
@@ -20,7 +21,7 @@ use crate::domain::{
     client::{Client, Clients},
     failover::{Progress, Repeat},
     refusal::Refusal,
-    route::{Call, Operation, Route, route},
+    route::{Call, Operation, Route, body_names_deployment, route},
 };
 
 /// What becomes of a request at the door.
@@ -107,12 +108,21 @@ async fn understand(
         .map(|model| find(gateway, client, model))
         .transpose()?;
     exchange.stop_clock();
-    let read = body::read(session, gateway.bounds.max_body, gateway.body_timeout).await;
+    let terms = Terms {
+        bounds: &gateway.bounds,
+        time: gateway.body_timeout,
+        memory: &gateway.memory,
+        passage: passage(session.req_header(), &call, by_path.as_deref()),
+    };
+    let read = body::read(session, terms).await;
     exchange.start_clock();
-    let body = read?;
-    exchange.request_bytes = body.len() as u64;
+    let Arrived { kept, rest } = read?;
+    exchange.request_bytes = kept.len() as u64;
     let head = session.req_header();
-    let ask = read_ask(head, &body, by_path.is_some())?;
+    let ask = match &rest {
+        None => read_ask(head, &kept, by_path.is_some())?,
+        Some(rest) => rest.ask(),
+    };
     let served = match by_path {
         Some(served) => served,
         None => find(
@@ -133,16 +143,38 @@ async fn understand(
         let exhausted = served.pool.exhausted(&[], now);
         return Err(progress.refusal(&exhausted, &served.bounds, now));
     }
+    let relay = Relay::new(keepalive(gateway, call.operation, head));
+    relay.carry(kept, rest, progress.deadline(&served.bounds));
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         ask,
-        body,
         progress,
-        relay: Arc::new(Relay::new(keepalive(gateway, call.operation, head))),
+        relay: Arc::new(relay),
         current: None,
     })))
+}
+
+/// What must be known of a body before it may be passed on as it comes.
+fn passage(head: &RequestHeader, call: &Call<'_>, by_path: Option<&Served>) -> Passage {
+    let call = (call.dialect, call.operation);
+    let is_multipart = Ask::is_multipart(content_type(head));
+    let stays_as_it_is = by_path.is_some_and(|served| {
+        let mut members = served.pool.members().iter();
+        !members.any(|member| body_names_deployment(call, member.deployment().instance.kind))
+    });
+    match (stays_as_it_is, is_multipart) {
+        (true, _) => Passage::AsItIs {
+            read_along: !is_multipart,
+        },
+        (false, true) => Passage::Never,
+        (false, false) => Passage::OnceNamed,
+    }
+}
+
+fn content_type(head: &RequestHeader) -> Option<&str> {
+    head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
 }
 
 /// How the answer is kept alive if it is a stream that falls quiet.
@@ -154,11 +186,7 @@ fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> O
 
 /// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.
 fn read_ask(head: &RequestHeader, body: &[u8], named_by_path: bool) -> Result<Ask, Refusal> {
-    let content_type = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    match Ask::read(content_type, body) {
+    match Ask::read(content_type(head), body) {
         Err(refusal) if !named_by_path || refusal == Refusal::BodyTooDeep => Err(refusal),
         Err(_) => Ok(Ask::unread()),
         Ok(ask) => Ok(ask),

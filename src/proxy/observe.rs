@@ -2,7 +2,6 @@
 
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderName, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
 
@@ -16,6 +15,7 @@ use crate::{
         failover::Step,
         opening::Opening,
         outcome::{Fault, Outcome},
+        refusal::Refusal,
     },
     telemetry::{metrics::DeploymentMetrics, record::End},
 };
@@ -95,7 +95,7 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
 /// Nothing is sent again from here on.
 fn commit(exchange: &mut Exchange) {
     if let Some(admitted) = exchange.admitted() {
-        admitted.body = Bytes::new();
+        admitted.relay.release();
         admitted.relay.gate().open();
     }
 }
@@ -150,6 +150,7 @@ fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> bool 
     let (bounds, now) = (&admitted.served.bounds, Instant::now());
     *outcome == Outcome::CallerError
         && bounds.more_statuses.contains(&status)
+        && admitted.replayable()
         && admitted.progress.could_go_on(bounds, now)
         && admitted
             .served
@@ -166,7 +167,8 @@ fn wants_fresh_token(exchange: &mut Exchange) -> bool {
         return false;
     };
     let target = &admitted.served.targets[current.attempt.index()];
-    let may = !current.renewed && target.reach.credential.is_renewable();
+    let may =
+        !current.renewed && target.reach.credential.is_renewable() && admitted.relay.replayable();
     match current.sent.take().filter(|_| may) {
         Some(refused) => {
             current.again = Some(Again::FreshToken(refused));
@@ -255,6 +257,9 @@ pub(super) fn failure(
         // Judged by its answer's head already.
         return error;
     };
+    if let Some(refusal) = admitted.relay.take_refusal() {
+        return refused(exchange, error, refusal, answered);
+    }
     if current.again.is_some() {
         // It is to be asked once more before it is judged.
         return error;
@@ -267,6 +272,7 @@ pub(super) fn failure(
         return error;
     }
     let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
+    let is_unanswered = is_unanswered && admitted.relay.replayable();
     if reused && error.retry == RetryType::ReusedOnly && is_unanswered {
         current.stale += 1;
         current.again = Some(Again::NewConnection);
@@ -289,6 +295,23 @@ pub(super) fn failure(
     let outcome = outcome.unwrap_or(Outcome::fault(fault));
     let step = ended(exchange, &outcome);
     apply(exchange, step, error)
+}
+
+/// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.
+fn refused(
+    exchange: &mut Exchange,
+    mut error: Box<Error>,
+    refusal: Refusal,
+    answered: bool,
+) -> Box<Error> {
+    error.set_retry(false);
+    if answered {
+        commit::broke(exchange, true);
+    } else {
+        exchange.judge(&Outcome::ClientLeft, Instant::now());
+        exchange.refusal = Some(refusal);
+    }
+    error
 }
 
 /// What a deployment says of itself in passing (AZURE.md 4).

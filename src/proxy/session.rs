@@ -8,6 +8,7 @@
 //! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.
 
 mod answer;
+mod feed;
 mod frames;
 mod gate;
 mod keepalive;
@@ -38,6 +39,8 @@ use pingora::{
 use pingora_proxy::Session;
 
 use answer::Answer;
+pub(crate) use feed::Behind;
+use feed::{Feed, Passing};
 use gate::Gate;
 pub(crate) use gate::Word;
 pub(crate) use keepalive::Keepalive;
@@ -57,7 +60,12 @@ pub(crate) struct Relay {
 
 #[derive(Default)]
 struct Orders {
+    /// The client's body, as far as it is kept to be sent again.
+    kept: Bytes,
+    /// The same as the attempt under way sends it.
     body: Vec<Bytes>,
+    /// What is passed on behind that as it comes from the client.
+    passing: Option<Passing>,
     first_byte_by: Option<Instant>,
     idle_timeout: Duration,
     /// The attempt was ended because nothing came in time.
@@ -133,6 +141,10 @@ struct StandIn {
     /// This attempt's body, in pieces none of which is larger than a slice, or one whole.
     body: Vec<Bytes>,
     next: usize,
+    /// What comes behind that, from the client.
+    feed: Option<Feed>,
+    /// Since when this attempt's body is sent.
+    started: Instant,
     /// When the answer's next byte is due, its first one above all.
     due: Option<Instant>,
     idle_timeout: Duration,
@@ -147,11 +159,14 @@ impl Drop for StandIn {
 
 impl StandIn {
     fn new(inner: Box<ServerSession>, relay: Arc<Relay>) -> Self {
+        let feed = relay.feed();
         Self {
             inner: Some(inner),
             relay,
             body: Vec::new(),
             next: 0,
+            feed,
+            started: Instant::now(),
             due: None,
             idle_timeout: Duration::ZERO,
             answer: Answer::default(),
@@ -173,7 +188,7 @@ impl StandIn {
     /// A body that fits one write is given through the retry buffer, in one piece.
     fn whole(&self) -> Option<&Bytes> {
         match self.body.as_slice() {
-            [whole] if whole.len() <= SLICE => Some(whole),
+            [whole] if whole.len() <= SLICE && self.feed.is_none() => Some(whole),
             _ => None,
         }
     }
@@ -184,6 +199,7 @@ impl StandIn {
         self.due = orders.first_byte_by;
         self.idle_timeout = orders.idle_timeout;
         self.answer = Answer::default();
+        self.started = Instant::now();
         self.next = 0;
     }
 
@@ -193,15 +209,15 @@ impl StandIn {
         Some(slice)
     }
 
-    /// Once all of it has been handed over and the answer goes out, nobody needs it again.
+    /// It is not sent again once the answer goes out; what has not been handed over yet still is.
     fn forget_body(&mut self) {
         if self.body.is_empty() {
             return;
         }
+        self.relay.release();
         if self.whole().is_some() || self.next >= self.body.len() {
             self.body.clear();
             self.next = 0;
-            self.relay.orders.lock().body.clear();
         }
     }
 }
@@ -234,7 +250,10 @@ impl CustomSession for StandIn {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        Ok(self.next_slice())
+        match self.next_slice() {
+            Some(slice) => Ok(Some(slice)),
+            None => self.pass_on().await,
+        }
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
@@ -314,7 +333,8 @@ impl CustomSession for StandIn {
     }
 
     fn is_body_done(&mut self) -> bool {
-        self.whole().is_some() || self.next >= self.body.len()
+        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
+        is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
     }
 
     async fn finish(&mut self) -> Result<()> {
@@ -327,7 +347,7 @@ impl CustomSession for StandIn {
 
     fn is_body_empty(&mut self) -> bool {
         // Asked before the attempt starts too, when only the orders are known.
-        self.relay.orders.lock().body.iter().all(Bytes::is_empty)
+        self.relay.is_empty()
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
@@ -336,7 +356,7 @@ impl CustomSession for StandIn {
         }
         // Between slices whoever reads the answer gets a turn: an early one stops the rest of the body.
         tokio::task::yield_now().await;
-        Ok(self.next_slice())
+        self.read_body_bytes().await
     }
 
     fn body_bytes_sent(&self) -> usize {

@@ -57,6 +57,10 @@ impl Metrics {
         instance: &InstanceName,
         deployment: &DeploymentName,
     ) -> Arc<DeploymentMetrics> {
+        // There from the start, so that its first count is seen as a rise.
+        self.instruments
+            .unreplayable
+            .with_label_values(&[model.as_str()]);
         let key = (model.clone(), instance.clone(), deployment.clone());
         self.deployments.of(key, || {
             let labels = [model.as_str(), instance.as_str(), deployment.as_str()];
@@ -88,9 +92,17 @@ impl Metrics {
     pub fn account(&self, record: &Record) {
         self.count_request(record);
         let last = self.count_attempts(record);
+        if let (true, Some(model)) = (record.out_of_budget, &record.model) {
+            let counter = &self.instruments.out_of_budget;
+            counter.with_label_values(&[model.as_str()]).inc();
+        }
         if let Some(reason) = record.refusal {
             let labels = [record.client(), reason];
             self.instruments.refusals.with_label_values(&labels).inc();
+        }
+        if let (true, Some(model)) = (record.unreplayable, &record.model) {
+            let counter = &self.instruments.unreplayable;
+            counter.with_label_values(&[model.as_str()]).inc();
         }
         if let (Some(deployment), None) = (last, record.refusal) {
             observe_times(&deployment, record);
@@ -165,6 +177,11 @@ impl Metrics {
     /// The counter of access-log lines that were dropped.
     pub fn log_lines_dropped(&self) -> IntCounter {
         self.instruments.log_lines_dropped.clone()
+    }
+
+    /// What request bodies hold now, in bytes.
+    pub fn body_memory(&self) -> IntGauge {
+        self.instruments.body_memory.clone()
     }
 
     /// Adds an instrument that lives elsewhere. Fails where one of its names is taken.

@@ -36,9 +36,13 @@ pub struct Record {
     pub attempts: Vec<AttemptRecord>,
     /// The refusal's code where the answer was our own no.
     pub refusal: Option<&'static str>,
+    /// The retry budget did not allow a further move.
+    pub out_of_budget: bool,
     /// What the client got; `None`: it left before it got any.
     pub status: Option<u16>,
     pub end: End,
+    /// Whether the body was passed on as it came, so that it could not be sent again.
+    pub unreplayable: bool,
     /// Of the body as the client sent it.
     pub request_bytes: u64,
     /// Of the body as the client got it.
@@ -148,8 +152,10 @@ pub(super) mod tests {
                 attempt("west", "served", 200),
             ],
             refusal: None,
+            out_of_budget: false,
             status: Some(200),
             end: End::Complete,
+            unreplayable: false,
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),

@@ -13,7 +13,7 @@ use crate::house::{CHAT, House, KEY, chat_of, client, client_builder, served_by,
 const SIZES: [usize; 6] = [1, 65_300, 65_700, 100 << 10, 5 << 20, 30 << 20];
 
 /// The deployment that serves has its own name in the body, in place of the model's.
-fn hash_at(instance: &str, body: &[u8]) -> String {
+pub(crate) fn hash_at(instance: &str, body: &[u8]) -> String {
     let (model, own) = (b"\"gpt-4o\"", format!("\"{instance}-gpt-4o\""));
     let at = body
         .windows(model.len())
@@ -26,7 +26,7 @@ fn hash_at(instance: &str, body: &[u8]) -> String {
         .collect()
 }
 
-async fn failing_twice() -> House {
+pub(crate) async fn failing_twice() -> House {
     let instances = [("throttled", 1, 1), ("reset", 2, 1), ("well", 3, 1)];
     let house = House::open_with(&instances, "breaker: { faults: 1000 }").await;
     house.fault("throttled", status(429, &[("retry-after-ms", "0")]));
@@ -75,7 +75,7 @@ async fn any_size_survives_two_failures_over_each_protocol_and_framing() {
     );
 }
 
-fn in_chunks(body: Vec<u8>) -> Body {
+pub(crate) fn in_chunks(body: Vec<u8>) -> Body {
     let chunks: Vec<_> = body
         .chunks(10_000)
         .map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec()))

@@ -1,10 +1,10 @@
 //! What operators may add to when a request moves on, what a model may have of its own, and what clients are told.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Instant};
 
 use forebay::simulator::FaultKind;
 
-use crate::house::{Gateway, House, KEY, error_of, served_by, status};
+use crate::house::{Gateway, House, KEY, comes_true, error_of, served_by, status};
 
 #[tokio::test]
 async fn a_status_of_the_operators_list_moves_on_while_another_can_be_asked() {
@@ -97,4 +97,39 @@ async fn an_answer_that_azure_spilled_over_says_so_in_log_and_metrics_and_not_to
     let counted =
         "forebay_spillovers_total{deployment=\"only-gpt-4o\",instance=\"only\",model=\"gpt-4o\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
+}
+
+/// When everything fails, moving on only adds to the load: the budget ends that, and one that can serve ends the budget.
+#[tokio::test]
+async fn a_failure_of_all_does_not_multiply_the_load_and_one_that_serves_is_always_reached() {
+    let more = "failover: { retry_budget: { share: 0%, floor: 1 } }\nbreaker: { faults: 1000 }";
+    let house = House::open_with(&[("a", 1, 1), ("b", 2, 1)], more).await;
+    for name in ["a", "b"] {
+        house.fault(name, status(500, &[]));
+    }
+    let started = Instant::now();
+    for _ in 0..60 {
+        error_of(house.chat().await, 503, "ServiceUnavailable").await;
+    }
+    // One a second, over ten seconds at once.
+    let budget = 10 * (1 + started.elapsed().as_secs() / 10) + 10;
+    assert_eq!(house.asked("a"), 60);
+    let moved = house.asked("b");
+    assert!(
+        (10..=budget).contains(&moved),
+        "{moved} moves, {budget} allowed"
+    );
+    let metrics = house.metrics().await;
+    let counted = format!(
+        "forebay_retry_budget_exhausted_total{{model=\"gpt-4o\"}} {}",
+        60 - moved
+    );
+    assert!(metrics.contains(&counted), "{metrics}");
+
+    house.fault("b", None);
+    let until_it_serves = || async { house.chat().await.status() == 200 };
+    comes_true("the budget is there again", until_it_serves).await;
+    for _ in 0..30 {
+        assert_eq!(served_by(&house.chat().await), "b");
+    }
 }

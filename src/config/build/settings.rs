@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{
         breaker::Settings,
-        deployment::{Bounds, Timeouts},
+        deployment::{Bounds, OverBodyMemory, Timeouts},
     },
 };
 
@@ -48,6 +48,13 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
         span(raw.idle_timeout, &mut bounds.idle_timeout, reader);
         span(raw.hold, &mut bounds.hold, reader);
         size(raw.max_body, &mut bounds.max_body, reader);
+        size(raw.body_memory, &mut bounds.body_memory, reader);
+        if let Some(raw) = raw.over_body_memory {
+            bounds.over_body_memory = match raw {
+                raw::OverBodyMemory::Stream => OverBodyMemory::Stream,
+                raw::OverBodyMemory::Refuse => OverBodyMemory::Refuse,
+            };
+        }
         bounds.more_statuses = statuses(raw.more_statuses, reader);
     }
     bounds

@@ -16,7 +16,8 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     // Shapes.
     ("failover:", "failovr:", "16:1", "unknown field `failovr`; did you mean `failover`?"),
     ("attempts: 4", "tries: 4", "16:45", "unknown field `tries`; known here: `attempts`"),
-    ("attempts: 4", "body_memory: 1GiB", "16:45", "does not know `body_memory` yet"),
+    ("attempts: 4", "body_memory: 0B", "16:58", "write more than 0B"),
+    ("attempts: 4", "over_body_memory: wait", "16:63", "known here: `stream`, `refuse`"),
     ("models: [gpt-4o] }", "models: [gpt-4o], limits: {} }", "15:111", "does not know `limits` yet"),
     ("failover:", "limits: {}\nfailover:", "16:1", "does not know `limits` yet"),
     ("attempts: 4", "attempts: four", "16:55", "this is a string; it should be a whole number"),

@@ -26,9 +26,12 @@ pub(super) struct Instruments {
     pub(super) failovers: IntCounterVec,
     pub(super) maybe_billed: IntCounterVec,
     pub(super) spillovers: IntCounterVec,
+    pub(super) out_of_budget: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
+    pub(super) unreplayable: IntCounterVec,
+    pub(super) body_memory: IntGauge,
     pub(super) available: IntGaugeVec,
     pub(super) pause: GaugeVec,
     pub(super) set_aside: IntGaugeVec,
@@ -81,6 +84,11 @@ impl Instruments {
                 "Answers that came from the deployment's own spillover deployment, by Azure's word.",
                 DEPLOYMENT,
             ),
+            out_of_budget: r.counters(
+                "forebay_retry_budget_exhausted_total",
+                "Requests that ended because too many moves had ended in yet another fault.",
+                &["model"],
+            ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
                 "From a request's arrival to its answer's last byte, by the deployment that answered.",
@@ -98,6 +106,15 @@ impl Instruments {
                 "The gateway's own share of a request's time, waiting for others excluded.",
                 &["model"],
                 OVERHEAD_SECONDS,
+            ),
+            unreplayable: r.counters(
+                "forebay_requests_unreplayable_total",
+                "Requests whose body was passed on as it came for want of room, and could not be sent again.",
+                &["model"],
+            ),
+            body_memory: r.gauge(
+                "forebay_body_memory_bytes",
+                "Memory set aside now for request bodies that may be sent again.",
             ),
             available: r.int_gauges(
                 "forebay_deployment_available",

@@ -1,0 +1,363 @@
+//! Reads a JSON object while it arrives, in pieces cut anywhere: its grammar, and which model it names where.
+//!
+//! It is for bodies that are passed on before their end is known. Whatever reads such a body at its destination must
+//! not find another model in it than was found here, so a second `model`, however its name is spelled, is an error as
+//! soon as it comes, and so is every byte that does not belong to one JSON object.
+
+mod number;
+
+use std::{mem, ops::Range};
+
+use memchr::memchr2;
+
+use super::{Ask, DEEPEST, Place};
+use crate::domain::refusal::Refusal;
+
+use number::Number;
+
+/// The longest text that may spell `model` or `stream`, each character an escape.
+const LONGEST_KEY: usize = 2 + 6 * "stream".len();
+/// The longest model's name, as it is spelled.
+const LONGEST_NAME: usize = 4096;
+
+/// How far an object has been read.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Bytes read.
+    at: usize,
+    /// The containers around the place being read, one bit each, innermost lowest: whether it is an object.
+    open: u128,
+    depth: usize,
+    next: Next,
+    token: Token,
+    /// The text being read, its quotes included, as long as it may be one that matters.
+    text: Option<Vec<u8>>,
+    text_start: usize,
+    /// What the value being read, or due, is to the outermost object.
+    member: Member,
+    /// Just behind the opening brace.
+    start: usize,
+    model: Option<Named>,
+    stream: Option<bool>,
+}
+
+/// The model's name and where it stands; `None`: it is `null`.
+#[derive(Clone, Debug)]
+struct Named {
+    name: Option<String>,
+    at: Range<usize>,
+}
+
+/// What may come next, outside of any token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Object,
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    Colon,
+    CommaOrEnd,
+    Nothing,
+}
+
+/// The token being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    None,
+    Text(Escape),
+    /// What is still to come of `true`, `false` or `null`.
+    Word(&'static [u8]),
+    Number(Number),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escape {
+    None,
+    Begun,
+    /// So many hexadecimal digits are still to come.
+    Digits(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    Model,
+    Stream,
+    Other,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            at: 0,
+            open: 0,
+            depth: 0,
+            next: Next::Object,
+            token: Token::None,
+            text: None,
+            text_start: 0,
+            member: Member::Other,
+            start: 0,
+            model: None,
+            stream: None,
+        }
+    }
+}
+
+impl Scan {
+    /// Reads on. After an error nothing more can be read.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        let mut rest = piece;
+        while let Some(byte) = rest.first() {
+            let read = match self.token {
+                Token::None => self.outside(*byte)?,
+                Token::Text(escape) => self.text(escape, rest)?,
+                Token::Word(word) => self.word(word, *byte)?,
+                Token::Number(part) => self.number(part, *byte)?,
+            };
+            self.at += read;
+            rest = &rest[read..];
+        }
+        Ok(())
+    }
+
+    /// Whether all of the object has been read.
+    pub fn finish(&self) -> Result<(), Refusal> {
+        match self.next {
+            Next::Nothing => Ok(()),
+            _ => Err(Refusal::BodyNotJson),
+        }
+    }
+
+    /// Whether a stream of events is asked for, as far as is known.
+    pub fn stream(&self) -> bool {
+        self.stream == Some(true)
+    }
+
+    /// What the object asks for, once its model is known. That it may do something which must not be done twice is
+    /// left out: who has not been sent all of it can't have done it.
+    pub fn ask(&self) -> Option<Ask> {
+        let model = self.model.as_ref()?;
+        Some(Ask {
+            model: model.name.clone(),
+            stream: self.stream(),
+            acts: false,
+            place: Place::Json {
+                value: Some(model.at.clone()),
+                start: self.start,
+                empty: false,
+            },
+        })
+    }
+
+    /// Between two tokens. Gives how much was read.
+    fn outside(&mut self, byte: u8) -> Result<usize, Refusal> {
+        match (self.next, byte) {
+            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+            (Next::Object, b'{') => {
+                self.start = self.at + 1;
+                self.enter(true)?;
+            }
+            (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave(),
+            (Next::CommaOrEnd, b'}') if self.in_object() => self.leave(),
+            (Next::CommaOrEnd, b']') if !self.in_object() => self.leave(),
+            (Next::CommaOrEnd, b',') if self.in_object() => self.next = Next::Key,
+            (Next::CommaOrEnd, b',') => self.next = Next::Value,
+            (Next::Colon, b':') => self.next = Next::Value,
+            (Next::Key | Next::KeyOrEnd, b'"') => {
+                self.next = Next::Colon;
+                self.begin_text(self.is_outermost());
+            }
+            (Next::Value | Next::ValueOrEnd, byte) => self.begin_value(byte)?,
+            _ => return Err(Refusal::BodyNotJson),
+        }
+        Ok(1)
+    }
+
+    fn begin_value(&mut self, byte: u8) -> Result<(), Refusal> {
+        let is_model = self.is_outermost() && self.member == Member::Model;
+        if is_model && !matches!(byte, b'"' | b'n') {
+            return Err(Refusal::ModelNotText);
+        }
+        self.next = Next::CommaOrEnd;
+        self.token = match byte {
+            b'{' | b'[' => return self.enter(byte == b'{'),
+            b'"' => {
+                self.begin_text(is_model);
+                return Ok(());
+            }
+            b't' => Token::Word(b"rue"),
+            b'f' => Token::Word(b"alse"),
+            b'n' => Token::Word(b"ull"),
+            b'-' => Token::Number(Number::Minus),
+            b'0' => Token::Number(Number::Zero),
+            b'1'..=b'9' => Token::Number(Number::Whole),
+            _ => return Err(Refusal::BodyNotJson),
+        };
+        self.text_start = self.at;
+        Ok(())
+    }
+
+    fn in_object(&self) -> bool {
+        self.open & 1 == 1
+    }
+
+    /// Whether what is read belongs to the object itself and not to one of its values.
+    fn is_outermost(&self) -> bool {
+        self.depth == 1
+    }
+
+    fn enter(&mut self, is_object: bool) -> Result<(), Refusal> {
+        if self.depth == DEEPEST {
+            return Err(Refusal::BodyTooDeep);
+        }
+        self.open = self.open << 1 | u128::from(is_object);
+        self.depth += 1;
+        self.next = match is_object {
+            true => Next::KeyOrEnd,
+            false => Next::ValueOrEnd,
+        };
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.open >>= 1;
+        self.depth -= 1;
+        self.next = match self.depth {
+            0 => Next::Nothing,
+            _ => Next::CommaOrEnd,
+        };
+    }
+
+    fn begin_text(&mut self, matters: bool) {
+        self.token = Token::Text(Escape::None);
+        self.text_start = self.at;
+        self.text = matters.then(|| vec![b'"']);
+    }
+
+    fn text(&mut self, escape: Escape, rest: &[u8]) -> Result<usize, Refusal> {
+        let byte = rest[0];
+        let after = match escape {
+            Escape::None => return self.plain_text(rest),
+            Escape::Begun => match byte {
+                b'u' => Escape::Digits(4),
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Escape::None,
+                _ => return Err(Refusal::BodyNotJson),
+            },
+            Escape::Digits(_) if !byte.is_ascii_hexdigit() => return Err(Refusal::BodyNotJson),
+            Escape::Digits(1) => Escape::None,
+            Escape::Digits(left) => Escape::Digits(left - 1),
+        };
+        self.keep(&rest[..1])?;
+        self.token = Token::Text(after);
+        Ok(1)
+    }
+
+    /// Text up to the next escape or the closing quote.
+    fn plain_text(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
+        let stop = memchr2(b'"', b'\\', rest);
+        let plain = &rest[..stop.unwrap_or(rest.len())];
+        // Without an early end it can look at many bytes at once.
+        if plain
+            .iter()
+            .fold(false, |found, byte| found | (*byte < b' '))
+        {
+            return Err(Refusal::BodyNotJson);
+        }
+        let read = plain.len() + usize::from(stop.is_some());
+        self.keep(&rest[..read])?;
+        match stop.map(|stop| rest[stop]) {
+            Some(b'"') => {
+                self.token = Token::None;
+                self.end_text(self.at + read)?;
+            }
+            Some(_) => self.token = Token::Text(Escape::Begun),
+            None => {}
+        }
+        Ok(read)
+    }
+
+    /// Adds to the text that may matter, until it is too long to.
+    fn keep(&mut self, more: &[u8]) -> Result<(), Refusal> {
+        let Some(text) = &mut self.text else {
+            return Ok(());
+        };
+        let is_key = self.next == Next::Colon;
+        if is_key && text.len() + more.len() > LONGEST_KEY {
+            self.text = None;
+        } else if text.len() + more.len() > LONGEST_NAME {
+            return Err(Refusal::ModelNotText);
+        } else {
+            text.extend_from_slice(more);
+        }
+        Ok(())
+    }
+
+    fn end_text(&mut self, end: usize) -> Result<(), Refusal> {
+        let is_key = self.next == Next::Colon;
+        let text = mem::take(&mut self.text);
+        match text {
+            Some(key) if is_key => self.begin_member(&key),
+            Some(name) => {
+                let name = serde_json::from_slice(&name).map_err(|_| Refusal::ModelNotText)?;
+                self.name(Some(name), end);
+                Ok(())
+            }
+            None => {
+                if is_key && self.is_outermost() {
+                    self.member = Member::Other;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_member(&mut self, key: &[u8]) -> Result<(), Refusal> {
+        let key: String = serde_json::from_slice(key).map_err(|_| Refusal::BodyNotJson)?;
+        self.member = match key.as_str() {
+            "model" if self.model.is_some() => return Err(Refusal::ModelTwice),
+            "model" => Member::Model,
+            "stream" if self.stream.is_some() => return Err(Refusal::BodyNotJson),
+            "stream" => {
+                self.stream = Some(false);
+                Member::Stream
+            }
+            _ => Member::Other,
+        };
+        Ok(())
+    }
+
+    fn name(&mut self, name: Option<String>, end: usize) {
+        let at = self.text_start..end;
+        self.model = Some(Named { name, at });
+    }
+
+    fn word(&mut self, word: &'static [u8], byte: u8) -> Result<usize, Refusal> {
+        match word {
+            [last] if *last == byte => {
+                self.token = Token::None;
+                let length = self.at + 1 - self.text_start;
+                match self.member {
+                    Member::Model if self.is_outermost() => self.name(None, self.at + 1),
+                    Member::Stream if self.is_outermost() => {
+                        self.stream = Some(length == b"true".len() && byte == b'e');
+                    }
+                    _ => {}
+                }
+            }
+            [next, rest @ ..] if *next == byte => self.token = Token::Word(rest),
+            _ => return Err(Refusal::BodyNotJson),
+        }
+        Ok(1)
+    }
+
+    /// A number has no end of its own: what can't belong to it is read again as what follows it.
+    fn number(&mut self, part: Number, byte: u8) -> Result<usize, Refusal> {
+        let part = part.followed_by(byte)?;
+        self.token = part.map_or(Token::None, Token::Number);
+        Ok(usize::from(part.is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
