@@ -60,8 +60,8 @@ pub(crate) struct Relay {
 
 #[derive(Default)]
 struct Orders {
-    /// The client's body, as far as it is kept to be sent again.
-    kept: Bytes,
+    /// The client's body, as far as it is kept to be sent again, until it is let go of.
+    kept: Option<Bytes>,
     /// The same as the attempt under way sends it.
     body: Vec<Bytes>,
     /// What is passed on behind that as it comes from the client.

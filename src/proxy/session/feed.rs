@@ -51,11 +51,11 @@ impl Relay {
             deadline,
             refusal: None,
         });
-        orders.kept = kept;
+        orders.kept = Some(kept);
     }
 
-    /// The client's body as far as it is kept.
-    pub(crate) fn kept(&self) -> Bytes {
+    /// The client's body as far as it is kept; `None`: it was let go of.
+    pub(crate) fn kept(&self) -> Option<Bytes> {
         self.orders.lock().kept.clone()
     }
 
@@ -93,7 +93,7 @@ impl Relay {
     /// of it is on its way has been written.
     pub(crate) fn release(&self) {
         let mut orders = self.orders.lock();
-        orders.kept = Bytes::new();
+        orders.kept = None;
         orders.body = Vec::new();
     }
 
@@ -216,7 +216,7 @@ impl StandIn {
         passing.received += length as u64;
         if length > 0 && !mem::replace(&mut passing.begun, true) {
             // What came before can't be sent again either.
-            (orders.kept, orders.body) = (Bytes::new(), Vec::new());
+            (orders.kept, orders.body) = (None, Vec::new());
             self.body.clear();
             self.next = 0;
         }
