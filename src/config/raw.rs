@@ -277,16 +277,7 @@ section! {
         /// Bounds the moves after faults that don't help, so that a failure of all deployments does not multiply the load.
         retry_budget: Option<RetryBudget>,
     }
-}
-
-choice! {
-    /// What becomes of a request whose body finds `body_memory` taken.
-    enum OverBodyMemory {
-        /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
-        Stream = "stream",
-        /// It is refused with 503.
-        Refuse = "refuse",
-    }
+    later "body_memory"
 }
 
 section! {
@@ -320,6 +311,16 @@ section! {
         /// How long its share grows after its return, so that it is not flooded; `0s`: all at once.
         #[schemars(extend("default" = "10s"))]
         ramp: Option<Span>,
+    }
+}
+
+choice! {
+    /// What becomes of a request whose body finds `body_memory` taken.
+    enum OverBodyMemory {
+        /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
+        Stream = "stream",
+        /// It is refused with 503.
+        Refuse = "refuse",
     }
 }
 

@@ -50,7 +50,7 @@ struct Stream {
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     wait: Option<Duration>,
-    /// No requests or no tokens were left.
+    /// No requests or no tokens were left, or it says when to come back: an error without words is a throttle then.
     is_exhausted: bool,
 }
 
@@ -141,9 +141,11 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 impl Head {
     fn read(headers: &HeaderMap, now: SystemTime) -> Self {
         let is_none_left = |name| headers.get(name).is_some_and(|left| left == "0");
+        let wait = wait::retry_after(headers, now);
         Self {
-            wait: wait::retry_after(headers, now),
-            is_exhausted: is_none_left("x-ratelimit-remaining-requests")
+            wait,
+            is_exhausted: wait.is_some()
+                || is_none_left("x-ratelimit-remaining-requests")
                 || is_none_left("x-ratelimit-remaining-tokens"),
         }
     }

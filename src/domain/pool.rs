@@ -119,12 +119,13 @@ impl Pool {
 
     /// Whether a request that has `tried` those could be sent somewhere else now.
     pub fn has_ready(&self, tried: &[usize], now: Instant) -> bool {
-        let (tried, at, now) = (Tried::of(tried), now, self.ready.moment(now));
-        let could = |index: usize| {
-            let follows = || self.members[index].health.lock().breaker.follows(at);
-            !tried.has(index) && (self.ready.is_ready(index, now) || follows())
+        let (tried, moment) = (Tried::of(tried), self.ready.moment(now));
+        let ready = |index: usize| self.ready.is_ready(index, moment) && !tried.has(index);
+        let follows = |index: usize| {
+            !tried.has(index) && self.members[index].health.lock().breaker.follows(now)
         };
-        (0..self.members.len()).any(could)
+        // Mostly the first look finds one, and it takes no locks.
+        (0..self.members.len()).any(ready) || (0..self.members.len()).any(follows)
     }
 
     /// Takes the deployment to ask now, none of those `tried`. `draw` decides among equals.
@@ -135,16 +136,17 @@ impl Pool {
         draw: u64,
     ) -> Result<Attempt, Exhausted> {
         let mut chance = Chance::new(draw);
-        loop {
+        // Another request may have taken a trial since it was picked; then there is one candidate fewer.
+        for _ in 0..=self.members.len() {
             let Some(index) = self.pick(tried, now, &mut chance) else {
-                let behind = self.behind_another(tried, now);
-                return behind.ok_or_else(|| self.exhausted(tried, now));
+                break;
             };
-            // Another request may have taken the trial since; then there is one candidate fewer.
             if let Some(pass) = self.change(index, |health| health.breaker.pass(now)) {
                 return Ok(Attempt::new(Arc::clone(self), index, pass));
             }
         }
+        let behind = self.behind_another(tried, now);
+        behind.ok_or_else(|| self.exhausted(tried, now))
     }
 
     /// Rather than to refuse it, a request is sent right behind one that is a moment ahead.

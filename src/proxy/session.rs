@@ -75,14 +75,6 @@ struct Orders {
 }
 
 impl Relay {
-    /// `keepalive`: how the answer is kept alive if it is a stream that falls quiet.
-    pub(crate) fn new(keepalive: Option<Keepalive>) -> Self {
-        Self {
-            keepalive,
-            ..Self::default()
-        }
-    }
-
     /// What the next attempt sends, when its first byte is due, and how long its answer may then pause.
     pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant, idle_timeout: Duration) {
         let mut orders = self.orders.lock();

@@ -33,7 +33,7 @@ async fn ask(house: &House, http: &Client, path: &str, body: &Value) -> Response
     response
 }
 
-fn over_each_protocol() -> [Client; 2] {
+pub(crate) fn over_each_protocol() -> [Client; 2] {
     [
         client(),
         client_builder().http2_prior_knowledge().build().unwrap(),
@@ -105,7 +105,7 @@ async fn events_pass_one_by_one_as_they_come() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_ends_with_an_error_event_and_then_breaks() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let house = House::open_with(&[("only", 1, 1)], "breaker: { faults: 100 }").await;
     for fault in [
         FaultKind::ResetMidStream { after_events: 3 },
         FaultKind::CloseMidStream { after_events: 3 },

@@ -47,6 +47,7 @@ pub(super) fn meaning(event: &Event<'_>) -> Meaning {
         _ => return Meaning::Odd,
     };
     match data.get("type").and_then(Value::as_str) {
+        _ if event.name == b"error" => of_response("error", &data),
         Some(kind) => of_response(kind, &data),
         None if data.contains_key("choices") || data.contains_key("error") => of_chat(data),
         None => of_response(std::str::from_utf8(event.name).unwrap_or_default(), &data),
@@ -180,6 +181,7 @@ fn of_word(word: &str, now: SystemTime) -> Option<Outcome> {
         | "content_policy_violation"
         | "context_length_exceeded"
         | "operationnotsupported" => Outcome::CallerError,
+        "server_error" | "internalservererror" => Outcome::fault(Fault::Status),
         "timeout" => Outcome::fault(Fault::Timeout),
         "serviceunavailable" | "service_unavailable" => Outcome::fault(Fault::Unavailable),
         _ => return None,

@@ -185,6 +185,8 @@ fn an_error_means_what_its_words_say_in_every_form() {
     }
     let named = format!("event: error\ndata: {}\n\n", r#"{"code":"no_capacity"}"#);
     assert_eq!(whole(named), throttled(10));
+    let typed = format!("event: error\ndata: {}\n\n", r#"{"type":"user_error"}"#);
+    assert_eq!(whole(typed), Outcome::CallerError);
 }
 
 #[test]
@@ -212,12 +214,18 @@ fn the_heads_own_wait_comes_first_and_its_spent_limit_tells_an_error_without_wor
         read(&mut opening, data(&[vague]), false),
         Some(throttled(5))
     );
-    let mut opening = stream_with(&[("retry-after-ms", "500")]);
+    let mut opening = stream_with(&[("retry-after-ms", "2000")]);
+    assert_eq!(
+        read(&mut opening, data(&[vague]), false),
+        Some(throttled(2))
+    );
+    let mut opening = stream_with(&[("retry-after-ms", "2000")]);
+    let server_error = r#"{"error":{"type":"server_error"}}"#;
     let told = Outcome::Faulted {
         fault: Fault::Status,
-        wait: Some(Duration::from_millis(500)),
+        wait: Some(Duration::from_secs(2)),
     };
-    assert_eq!(read(&mut opening, data(&[vague]), false), Some(told));
+    assert_eq!(read(&mut opening, data(&[server_error]), false), Some(told));
 }
 
 #[test]
