@@ -52,10 +52,10 @@ pub struct Gateway {
     pub(crate) max_headers: usize,
     /// For a request's body to arrive.
     pub(crate) body_timeout: Duration,
-    /// For the bodies of all requests.
-    pub(crate) memory: Memory,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.
     pub(crate) stream_keepalive: Option<Duration>,
+    /// For the bodies of all requests.
+    pub(crate) memory: Memory,
     pub(crate) reveal: bool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Arc<AccessLog>,

@@ -279,16 +279,6 @@ section! {
     }
 }
 
-choice! {
-    /// What becomes of a request whose body finds `body_memory` taken.
-    enum OverBodyMemory {
-        /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
-        Stream = "stream",
-        /// It is refused with 503.
-        Refuse = "refuse",
-    }
-}
-
 section! {
     /// Over ten seconds, per model: a request moves on after a fault while fewer moves than these ended in another fault.
     struct RetryBudget {
@@ -320,6 +310,16 @@ section! {
         /// How long its share grows after its return, so that it is not flooded; `0s`: all at once.
         #[schemars(extend("default" = "10s"))]
         ramp: Option<Span>,
+    }
+}
+
+choice! {
+    /// What becomes of a request whose body finds `body_memory` taken.
+    enum OverBodyMemory {
+        /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
+        Stream = "stream",
+        /// It is refused with 503.
+        Refuse = "refuse",
     }
 }
 

@@ -216,7 +216,10 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         name,
         &admitted.query,
     );
-    let pieces = outgoing_body(admitted, instance.kind, name);
+    let Some(body) = admitted.relay.kept() else {
+        return Error::e_explain(ErrorType::InternalError, "the body was let go of");
+    };
+    let pieces = outgoing_body(admitted, &body, instance.kind, name);
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
     // Names go out in lower case, as over HTTP/2: no second map of how each is to be spelled.
@@ -263,8 +266,13 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
 }
 
 /// The client's body, the model's name in it replaced where the body is what names the deployment.
-fn outgoing_body(admitted: &Admitted, kind: Kind, deployment: &str) -> Vec<bytes::Bytes> {
+fn outgoing_body(
+    admitted: &Admitted,
+    body: &bytes::Bytes,
+    kind: Kind,
+    deployment: &str,
+) -> Vec<bytes::Bytes> {
     let names_it = body_names_deployment(admitted.call, kind);
     let change = names_it.then(|| admitted.ask.naming(deployment)).flatten();
-    body::spliced(&admitted.relay.kept(), change)
+    body::spliced(body, change)
 }

@@ -143,17 +143,24 @@ async fn understand(
         let exhausted = served.pool.exhausted(&[], now);
         return Err(progress.refusal(&exhausted, &served.bounds, now));
     }
-    let relay = Relay::new(keepalive(gateway, call.operation, head));
-    relay.carry(kept, rest, progress.deadline(&served.bounds));
+    let deadline = progress.deadline(&served.bounds);
+    let keepalive = keepalive(gateway, call.operation, head);
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         ask,
+        relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),
         progress,
-        relay: Arc::new(relay),
         current: None,
     })))
+}
+
+/// How the answer is kept alive if it is a stream that falls quiet.
+fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> Option<Keepalive> {
+    let agent = head.headers.get(header::USER_AGENT);
+    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
+    Keepalive::of(gateway.stream_keepalive?, operation, agent)
 }
 
 /// What must be known of a body before it may be passed on as it comes.
@@ -175,13 +182,6 @@ fn passage(head: &RequestHeader, call: &Call<'_>, by_path: Option<&Served>) -> P
 
 fn content_type(head: &RequestHeader) -> Option<&str> {
     head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
-}
-
-/// How the answer is kept alive if it is a stream that falls quiet.
-fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> Option<Keepalive> {
-    let agent = head.headers.get(header::USER_AGENT);
-    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
-    Keepalive::of(gateway.stream_keepalive?, operation, agent)
 }
 
 /// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.

@@ -257,12 +257,12 @@ pub(super) fn failure(
         // Judged by its answer's head already.
         return error;
     };
-    if let Some(refusal) = admitted.relay.take_refusal() {
-        return refused(exchange, error, refusal, answered);
-    }
     if current.again.is_some() {
         // It is to be asked once more before it is judged.
         return error;
+    }
+    if let Some(refusal) = admitted.relay.take_refusal() {
+        return refused(exchange, error, refusal, answered);
     }
     let silent = admitted.relay.take_silence();
     if answered {
@@ -272,8 +272,8 @@ pub(super) fn failure(
         return error;
     }
     let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
-    let is_unanswered = is_unanswered && admitted.relay.replayable();
-    if reused && error.retry == RetryType::ReusedOnly && is_unanswered {
+    let may_repeat = is_unanswered && admitted.relay.replayable();
+    if reused && error.retry == RetryType::ReusedOnly && may_repeat {
         current.stale += 1;
         current.again = Some(Again::NewConnection);
         error.set_retry(true);
@@ -306,7 +306,8 @@ fn refused(
 ) -> Box<Error> {
     error.set_retry(false);
     if answered {
-        commit::broke(exchange, true);
+        exchange.end = End::Broken;
+        exchange.close(&Outcome::ClientLeft);
     } else {
         exchange.judge(&Outcome::ClientLeft, Instant::now());
         exchange.refusal = Some(refusal);

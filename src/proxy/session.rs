@@ -60,8 +60,8 @@ pub(crate) struct Relay {
 
 #[derive(Default)]
 struct Orders {
-    /// The client's body, as far as it is kept to be sent again.
-    kept: Bytes,
+    /// The client's body, as far as it is kept to be sent again, until it is let go of.
+    kept: Option<Bytes>,
     /// The same as the attempt under way sends it.
     body: Vec<Bytes>,
     /// What is passed on behind that as it comes from the client.
@@ -75,14 +75,6 @@ struct Orders {
 }
 
 impl Relay {
-    /// `keepalive`: how the answer is kept alive if it is a stream that falls quiet.
-    pub(crate) fn new(keepalive: Option<Keepalive>) -> Self {
-        Self {
-            keepalive,
-            ..Self::default()
-        }
-    }
-
     /// What the next attempt sends, when its first byte is due, and how long its answer may then pause.
     pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant, idle_timeout: Duration) {
         let mut orders = self.orders.lock();

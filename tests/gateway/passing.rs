@@ -120,26 +120,54 @@ async fn small_bodies_need_no_room() {
     assert_eq!(passed_on(&house).await, 0);
 }
 
-#[tokio::test]
-async fn before_anything_was_passed_on_another_deployment_can_be_asked() {
-    let house = cramped(&[("down", 1, 1), ("early", 2, 1), ("well", 3, 1)]).await;
-    house.switch("down", "down").await;
+/// The same answer before the body was read.
+fn early(code: u16, headers: &[(&str, &str)]) -> FaultKind {
     let FaultKind::Status {
         status,
         headers,
         body,
-    } = status(429, &[("retry-after-ms", "60000")])
+    } = status(code, headers)
     else {
         unreachable!()
     };
-    house.fault(
-        "early",
-        FaultKind::EarlyStatus {
-            status,
-            headers,
-            body,
-        },
-    );
+    FaultKind::EarlyStatus {
+        status,
+        headers,
+        body,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_wait_for_the_body_is_delivered() {
+    let house = cramped(&[("only", 1, 1)]).await;
+    house.fault("only", early(400, &[]));
+    for lines in [CHUNKED, "content-length: 200000\r\n"] {
+        let mut wire = Wire::open(house.gateway.address).await;
+        let (begin, end) = match lines {
+            CHUNKED => (chunk(&[b' '; 150_000]), b"0\r\n\r\n".to_vec()),
+            _ => (vec![b' '; 150_000], vec![b' '; 50_000]),
+        };
+        wire.send(post(CLASSIC, lines, begin)).await;
+        let answer = wire.answer().await.unwrap();
+        assert_eq!(answer.status, 400, "{lines}");
+        // What is still to come of it is read past.
+        wire.send(end).await;
+        wire.send(post("/nowhere", "", "")).await;
+        let next = wire.answer().await;
+        assert!(
+            next.is_none_or(|next| next.status == 404),
+            "no rest of a body is taken for a request"
+        );
+    }
+    let log = house.log(2).await;
+    assert!(log.iter().take(2).all(|line| line["status"] == 400));
+}
+
+#[tokio::test]
+async fn before_anything_was_passed_on_another_deployment_can_be_asked() {
+    let house = cramped(&[("down", 1, 1), ("early", 2, 1), ("well", 3, 1)]).await;
+    house.switch("down", "down").await;
+    house.fault("early", early(429, &[("retry-after-ms", "60000")]));
     let sent = chat_of(200_000, 1);
     let mut wire = Wire::open(house.gateway.address).await;
     let length = format!("content-length: {}\r\n", sent.len());

@@ -1,6 +1,6 @@
 //! Bodies that find no room and can't be passed on, or must not be: they wait, or are refused with the reason.
 
-use forebay::simulator::FaultKind;
+use forebay::simulator::{Fault, FaultKind};
 
 use crate::{
     house::{CHAT, House, chat_of, comes_true, eventually},
@@ -103,11 +103,14 @@ async fn what_must_be_read_whole_waits_for_room() {
 async fn who_waits_for_room_in_vain_is_refused_and_what_never_fits_at_once() {
     let more = "failover: { body_memory: 1MiB }\nserver: { body_timeout: 500ms }";
     let house = House::open_with(&[("only", 1, 1)], more).await;
-    house.fault("only", FaultKind::Hang {});
+    let once = Fault {
+        times: Some(1),
+        ..Fault::from(FaultKind::Hang {})
+    };
+    house.simulator.set_fault("only", None, Some(once)).unwrap();
     let mut first = Wire::open(house.gateway.address).await;
     first.send(post(CHAT, "", chat_of(1_000_000, 1))).await;
-    eventually("the room is taken", || !house.seen("only").is_empty()).await;
-    house.fault("only", None);
+    eventually("the room is taken", || house.asked("only") == 1).await;
     let mut wire = Wire::open(house.gateway.address).await;
     wire.send(post(CHAT, "", chat_of(200_000, 1))).await;
     let answer = wire.answer().await.unwrap();

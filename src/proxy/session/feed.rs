@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Relay, StandIn};
+use super::{Keepalive, Relay, StandIn};
 use crate::{domain::refusal::Refusal, proxy::body::Rest};
 
 /// How many pieces may be between the client and the deployment: what one body takes that has no room of its own.
@@ -39,9 +39,19 @@ pub(crate) enum Behind {
 }
 
 impl Relay {
-    /// Gives it a body, or the part of one that is kept; `rest` comes behind it. The answer is due by `deadline`.
-    pub(crate) fn carry(&self, kept: Bytes, rest: Option<Box<Rest>>, deadline: Instant) {
-        let mut orders = self.orders.lock();
+    /// For a body, or the part of one that is kept; `rest` comes behind it, within `deadline`. `keepalive`: how the
+    /// answer is kept alive if it is a stream that falls quiet.
+    pub(crate) fn new(
+        kept: Bytes,
+        rest: Option<Box<Rest>>,
+        deadline: Instant,
+        keepalive: Option<Keepalive>,
+    ) -> Self {
+        let relay = Self {
+            keepalive,
+            ..Self::default()
+        };
+        let mut orders = relay.orders.lock();
         orders.passing = rest.map(|rest| Passing {
             length: rest.length.map(|length| length - kept.len()),
             rest: Some(rest),
@@ -51,11 +61,13 @@ impl Relay {
             deadline,
             refusal: None,
         });
-        orders.kept = kept;
+        orders.kept = Some(kept);
+        drop(orders);
+        relay
     }
 
-    /// The client's body as far as it is kept.
-    pub(crate) fn kept(&self) -> Bytes {
+    /// The client's body as far as it is kept; `None`: it was let go of.
+    pub(crate) fn kept(&self) -> Option<Bytes> {
         self.orders.lock().kept.clone()
     }
 
@@ -93,7 +105,7 @@ impl Relay {
     /// of it is on its way has been written.
     pub(crate) fn release(&self) {
         let mut orders = self.orders.lock();
-        orders.kept = Bytes::new();
+        orders.kept = None;
         orders.body = Vec::new();
     }
 
@@ -216,7 +228,7 @@ impl StandIn {
         passing.received += length as u64;
         if length > 0 && !mem::replace(&mut passing.begun, true) {
             // What came before can't be sent again either.
-            (orders.kept, orders.body) = (Bytes::new(), Vec::new());
+            (orders.kept, orders.body) = (None, Vec::new());
             self.body.clear();
             self.next = 0;
         }
