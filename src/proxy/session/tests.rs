@@ -21,7 +21,12 @@ fn keepalive(every: Duration) -> Keepalive {
 }
 
 fn stand_in(inner: ServerSession, every: Duration) -> StandIn {
-    let relay = Arc::new(Relay::new(Some(keepalive(every))));
+    let relay = Arc::new(Relay::new(
+        Bytes::new(),
+        None,
+        Instant::now(),
+        Some(keepalive(every)),
+    ));
     let late = Instant::now() + Duration::from_secs(3600);
     relay.order(Vec::new(), late, Duration::from_secs(3600));
     let mut stand_in = StandIn::new(Box::new(inner), relay);
