@@ -273,7 +273,9 @@ pub(super) fn failure(
     }
     let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
     let may_repeat = is_unanswered && admitted.relay.replayable();
-    if reused && error.retry == RetryType::ReusedOnly && may_repeat {
+    // Of a request that could not be written to its end nothing can have come.
+    let is_stale = error.retry == RetryType::ReusedOnly || error.etype() == &ErrorType::WriteError;
+    if reused && is_stale && may_repeat {
         current.stale += 1;
         current.again = Some(Again::NewConnection);
         error.set_retry(true);
