@@ -277,7 +277,6 @@ section! {
         /// Bounds the moves after faults that don't help, so that a failure of all deployments does not multiply the load.
         retry_budget: Option<RetryBudget>,
     }
-    later "body_memory"
 }
 
 section! {
