@@ -4,6 +4,7 @@
 
 mod bodies;
 mod choosing;
+mod conformance;
 mod explaining;
 mod failing;
 mod holding;
