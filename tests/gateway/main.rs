@@ -12,6 +12,7 @@ mod house;
 mod memory;
 mod moving_on;
 mod noise;
+mod odd_answers;
 mod operating;
 mod own;
 mod passing;
