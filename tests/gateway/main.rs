@@ -24,6 +24,7 @@ mod refusals;
 mod renewing;
 mod room;
 mod secrets;
+mod spillover;
 mod streams;
 mod tls;
 mod wire;
