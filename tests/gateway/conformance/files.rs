@@ -60,7 +60,7 @@ pub(super) fn config(simulator: &Simulator, cases: &[Case<'_>]) -> String {
         }
         let hangs = case.row.does == Does::Fails(FaultKind::Hang {});
         let timeout = if hangs {
-            "first_byte_timeout: 2s, "
+            "first_byte_timeout: 4s, "
         } else {
             ""
         };
