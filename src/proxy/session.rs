@@ -106,17 +106,7 @@ impl Relay {
 /// Puts the stand-in in place. The body must have been read by now.
 pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
     let inner = mem::replace(&mut session.downstream_session, Box::new(nobody()));
-    let stand_in = StandIn {
-        inner: Some(inner),
-        relay: Arc::clone(relay),
-        body: Vec::new(),
-        next: 0,
-        feed: relay.feed(),
-        started: Instant::now(),
-        due: None,
-        idle_timeout: Duration::ZERO,
-        answer: Answer::default(),
-    };
+    let stand_in = StandIn::new(inner, Arc::clone(relay));
     *session.downstream_session = ServerSession::new_custom(Box::new(stand_in));
 }
 
@@ -160,6 +150,21 @@ impl Drop for StandIn {
 }
 
 impl StandIn {
+    fn new(inner: Box<ServerSession>, relay: Arc<Relay>) -> Self {
+        let feed = relay.feed();
+        Self {
+            inner: Some(inner),
+            relay,
+            body: Vec::new(),
+            next: 0,
+            feed,
+            started: Instant::now(),
+            due: None,
+            idle_timeout: Duration::ZERO,
+            answer: Answer::default(),
+        }
+    }
+
     fn inner(&self) -> &ServerSession {
         self.inner
             .as_deref()
@@ -417,24 +422,4 @@ impl CustomSession for StandIn {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_body_is_one_piece_and_a_large_one_slices_without_a_copy() {
-        let pieces = [
-            Bytes::from_static(b"{\"model\":"),
-            Bytes::from_static(b"\"d\""),
-            Bytes::from_static(b"}"),
-        ];
-        assert_eq!(slices(&pieces), [&b"{\"model\":\"d\"}"[..]]);
-        let large = Bytes::from(vec![7; 3 * SLICE + 1]);
-        let cut = slices(&[Bytes::from_static(b"x"), large.clone()]);
-        assert_eq!(
-            cut.iter().map(Bytes::len).collect::<Vec<_>>(),
-            [1, SLICE, SLICE, SLICE, 1]
-        );
-        assert_eq!(cut[1].as_ptr(), large.as_ptr());
-        assert!(slices(&[]).is_empty());
-    }
-}
+mod tests;

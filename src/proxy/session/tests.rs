@@ -1,0 +1,204 @@
+//! What is written while somebody else may be writing: the real session over a pipe with hardly any room.
+
+use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::domain::{opening::Opening, outcome::Outcome};
+
+const WORD: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"Dams\"}}]}\n\n";
+
+const COMMENT: &str = ": keepalive\n\n";
+
+fn keepalive(every: Duration) -> Keepalive {
+    let agent = b"any";
+    Keepalive::of(
+        every,
+        crate::domain::route::Operation::ChatCompletions,
+        agent,
+    )
+    .unwrap()
+}
+
+fn stand_in(inner: ServerSession, every: Duration) -> StandIn {
+    let relay = Arc::new(Relay::new(
+        Bytes::new(),
+        None,
+        Instant::now(),
+        Some(keepalive(every)),
+    ));
+    let late = Instant::now() + Duration::from_secs(3600);
+    relay.order(Vec::new(), late, Duration::from_secs(3600));
+    let mut stand_in = StandIn::new(Box::new(inner), relay);
+    stand_in.enable_retry_buffering();
+    stand_in
+}
+
+fn head() -> HttpTask {
+    let mut head = ResponseHeader::build(200, None).unwrap();
+    head.insert_header("content-type", "text/event-stream")
+        .unwrap();
+    head.insert_header("transfer-encoding", "chunked").unwrap();
+    HttpTask::Header(Box::new(head), false)
+}
+
+/// A client over HTTP/1.1 whose end of the pipe takes so many bytes.
+async fn over_http1(room: usize) -> (ServerSession, DuplexStream) {
+    let (mut client, server) = duplex(room);
+    let mut session = ServerSession::new_http1(Box::new(server));
+    let request = b"POST / HTTP/1.1\r\nhost: g\r\ncontent-length: 0\r\n\r\n";
+    let (read, ()) = tokio::join!(session.read_request(), async {
+        client.write_all(request).await.unwrap();
+    });
+    assert!(read.unwrap());
+    (session, client)
+}
+
+/// Lets the stand-in wait for its client for a moment, and drops it wherever it is, as the engine does.
+async fn interrupted(stand_in: &mut StandIn) {
+    let idle = stand_in.read_body_or_idle(true);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(3), idle)
+            .await
+            .is_err()
+    );
+}
+
+/// What the client gets byte by byte, the stand-in being interrupted before each.
+async fn read_interrupting(
+    stand_in: &mut StandIn,
+    client: &mut DuplexStream,
+    until: &str,
+) -> String {
+    let (mut text, mut rounds) = (String::new(), 0);
+    while !text.ends_with(until) {
+        rounds += 1;
+        assert!(rounds < 2000, "{text:?}");
+        interrupted(stand_in).await;
+        let mut some = [0; 1];
+        let read = tokio::time::timeout(Duration::from_millis(1), client.read(&mut some)).await;
+        if let Ok(count) = read {
+            text += std::str::from_utf8(&some[..count.unwrap()]).unwrap();
+        }
+    }
+    text
+}
+
+#[tokio::test]
+async fn what_a_timer_writes_over_http1_is_whole_wherever_it_was_interrupted() {
+    let (session, mut client) = over_http1(8).await;
+    let mut stand_in = stand_in(session, Duration::from_millis(1));
+    let HttpTask::Header(answer, _) = head() else {
+        unreachable!("it is a head")
+    };
+    let opening = Opening::of(answer.status, &answer.headers, std::time::SystemTime::now());
+    let relay = Arc::clone(&stand_in.relay);
+    relay.gate().hold(opening.unwrap(), Instant::now());
+    assert!(!stand_in.response_duplex_vec(vec![head()]).await.unwrap());
+    assert!(stand_in.response_written().is_none());
+
+    let comment = format!("D\r\n{COMMENT}\r\n");
+    let text = read_interrupting(&mut stand_in, &mut client, &comment).await;
+    assert!(stand_in.response_written().is_some());
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, comment);
+
+    // Whatever is half written now is finished before this.
+    interrupted(&mut stand_in).await;
+    assert_eq!(relay.gate().read(WORD, true), Word::Late(Outcome::Served));
+    let last = HttpTask::Body(Some(Bytes::from_static(WORD)), true);
+    let mut rest = String::new();
+    let (written, read) = tokio::join!(stand_in.response_duplex_vec(vec![last]), async {
+        while !rest.ends_with("0\r\n\r\n") {
+            let mut some = [0; 8];
+            let count = client.read(&mut some).await.unwrap();
+            rest += std::str::from_utf8(&some[..count]).unwrap();
+        }
+    });
+    let ((), ended) = (read, written.unwrap());
+    assert!(ended);
+    let word = format!(
+        "{:X}\r\n{}\r\n",
+        WORD.len(),
+        std::str::from_utf8(WORD).unwrap()
+    );
+    let rest = rest
+        .strip_suffix("0\r\n\r\n")
+        .unwrap()
+        .strip_suffix(&word)
+        .unwrap();
+    assert_eq!(rest.replace(&comment, ""), "");
+}
+
+/// A client over HTTP/2 that takes so many bytes of a body before it has to allow more.
+async fn over_http2(window: u32) -> (ServerSession, h2::client::ResponseFuture) {
+    let (client, server) = duplex(1 << 20);
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(window);
+    let (handshaken, accepted) = tokio::join!(
+        builder.handshake::<_, Bytes>(client),
+        handshake(Box::new(server), None)
+    );
+    let (mut requests, connection) = handshaken.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://g/").body(()).unwrap();
+    let (response, _) = requests.send_request(request, true).unwrap();
+    let (mut connection, digest) = (accepted.unwrap(), Arc::new(Digest::default()));
+    let session = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)).await;
+    let Ok(Some(H2Accept::Session(session))) = session else {
+        panic!("no request came")
+    };
+    tokio::spawn(async move {
+        while let Ok(Some(_)) =
+            HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)).await
+        {}
+    });
+    (ServerSession::new_http2(session), response)
+}
+
+#[tokio::test]
+async fn what_a_timer_writes_over_http2_is_written_whole_or_not_at_all() {
+    let (session, response) = over_http2(20).await;
+    let mut stand_in = stand_in(session, Duration::from_millis(1));
+    stand_in.response_duplex_vec(vec![head()]).await.unwrap();
+    let mut body = response.await.unwrap().into_body();
+    // There is room for one comment and a half.
+    for _ in 0..20 {
+        interrupted(&mut stand_in).await;
+    }
+    let first = body.data().await.unwrap().unwrap();
+    assert_eq!(first, COMMENT);
+    let (last, mut rest) = (
+        HttpTask::Body(Some(Bytes::from_static(WORD)), true),
+        Vec::new(),
+    );
+    let (ended, ()) = tokio::join!(stand_in.response_duplex_vec(vec![last]), async {
+        body.flow_control().release_capacity(first.len()).unwrap();
+        while let Some(piece) = body.data().await {
+            let piece = piece.unwrap();
+            body.flow_control().release_capacity(piece.len()).unwrap();
+            rest.extend_from_slice(&piece);
+        }
+    });
+    assert!(ended.unwrap());
+    assert_eq!(rest, WORD);
+}
+
+#[test]
+fn a_small_body_is_one_piece_and_a_large_one_slices_without_a_copy() {
+    let pieces = [
+        Bytes::from_static(b"{\"model\":"),
+        Bytes::from_static(b"\"d\""),
+        Bytes::from_static(b"}"),
+    ];
+    assert_eq!(slices(&pieces), [&b"{\"model\":\"d\"}"[..]]);
+    let large = Bytes::from(vec![7; 3 * SLICE + 1]);
+    let cut = slices(&[Bytes::from_static(b"x"), large.clone()]);
+    assert_eq!(
+        cut.iter().map(Bytes::len).collect::<Vec<_>>(),
+        [1, SLICE, SLICE, SLICE, 1]
+    );
+    assert_eq!(cut[1].as_ptr(), large.as_ptr());
+    assert!(slices(&[]).is_empty());
+}
