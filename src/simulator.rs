@@ -41,7 +41,14 @@ mod tokens;
 mod visit;
 mod wire;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use books::{Books, Ending, InstanceBook, Page, Seen, Spent, TokenBook};
 pub use config::{Capacity, Config, ConfigError, Kind, Record};
@@ -90,9 +97,9 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
     let lifetime = config
         .tokens
         .as_ref()
-        .map_or(std::time::Duration::ZERO, |tokens| tokens.lifetime);
+        .map_or(Duration::ZERO, |tokens| tokens.lifetime);
     let mint = Arc::new(Mint::new(lifetime, config.seed));
-    let ring = Arc::new(Ring::default());
+    let ring = Arc::new(Ring::new(Instant::now()));
     let mut instances = BTreeMap::new();
     for (name, setup) in &config.instances {
         let remembered = (config.record == Record::Full).then(|| ring.clone());
@@ -161,6 +168,11 @@ impl Simulator {
     /// What is remembered of the last requests, oldest first; of one instance, or of all.
     pub fn requests(&self, instance: Option<&str>) -> Vec<Seen> {
         self.house.requests(instance)
+    }
+
+    /// How long it has run: what the times of requests are counted by.
+    pub fn clock(&self) -> Duration {
+        self.house.ring.clock()
     }
 
     /// Forgets the requests so far.

@@ -44,7 +44,7 @@ section! {
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,
     }
-    later "front_door", "issuers", "stream_keepalive", "limits", "probe"
+    later "front_door", "issuers", "limits", "probe"
 }
 
 section! {

@@ -191,13 +191,29 @@ pub(crate) fn microseconds(time: Duration) -> u64 {
 pub(crate) type Memory = Arc<Mutex<Seen>>;
 
 /// The last requests.
-#[derive(Debug, Default)]
-pub(crate) struct Ring(Mutex<VecDeque<Memory>>);
+#[derive(Debug)]
+pub(crate) struct Ring {
+    started: Instant,
+    kept: Mutex<VecDeque<Memory>>,
+}
 
 impl Ring {
+    /// `started`: from when on times are counted.
+    pub(crate) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// How long it has run.
+    pub(crate) fn clock(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     pub(crate) fn remember(&self, seen: Seen) -> Memory {
         let memory = Arc::new(Mutex::new(seen));
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         if kept.len() == KEPT {
             kept.pop_front();
         }
@@ -207,14 +223,14 @@ impl Ring {
 
     /// Oldest first; of one instance, or of all.
     pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<Seen> {
-        let kept = self.0.lock();
+        let kept = self.kept.lock();
         let all = kept.iter().map(|memory| memory.lock().clone());
         all.filter(|seen| instance.is_none_or(|name| seen.instance == name))
             .collect()
     }
 
     pub(crate) fn clear(&self) {
-        self.0.lock().clear();
+        self.kept.lock().clear();
     }
 }
 
@@ -224,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_ring_keeps_the_last_requests_only() {
-        let ring = Ring::default();
+        let ring = Ring::new(Instant::now());
         for arrived_us in 0..5_010 {
             ring.remember(Seen {
                 arrived_us,

@@ -46,7 +46,6 @@ pub(crate) struct Instance {
     mint: Arc<Mint>,
     /// Present in `record: full`.
     ring: Option<Arc<Ring>>,
-    started: Instant,
     rng: Mutex<fastrand::Rng>,
 }
 
@@ -82,7 +81,6 @@ impl Instance {
             connections: AtomicU64::new(0),
             mint,
             ring,
-            started,
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
         }
     }
@@ -134,9 +132,10 @@ impl Instance {
                 String::from_utf8_lossy(value.as_bytes()).into_owned(),
             )
         };
+        let ring = self.ring.as_ref()?;
         Some(
-            self.ring.as_ref()?.remember(Seen {
-                arrived_us: microseconds(self.started.elapsed()),
+            ring.remember(Seen {
+                arrived_us: microseconds(ring.clock()),
                 arrived: Some(Instant::now()),
                 instance: self.name.clone(),
                 method: request.method().to_string(),

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod bodies;
+mod chaos;
 mod choosing;
+mod conformance;
 mod explaining;
 mod failing;
 mod holding;
@@ -11,6 +13,7 @@ mod house;
 mod memory;
 mod moving_on;
 mod noise;
+mod odd_answers;
 mod operating;
 mod own;
 mod passing;
@@ -21,6 +24,7 @@ mod refusals;
 mod renewing;
 mod room;
 mod secrets;
+mod spillover;
 mod streams;
 mod tls;
 mod wire;

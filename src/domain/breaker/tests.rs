@@ -227,6 +227,18 @@ fn half_of_the_latest_attempts_is_too_much() {
 }
 
 #[test]
+fn throttled_attempts_between_faults_do_not_hide_them() {
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    for number in 1..=5 {
+        for _ in 0..20 {
+            ends(&mut breaker, &throttled(0), t);
+        }
+        let opened = ends(&mut breaker, &RESET, t);
+        assert_eq!(opened.is_some(), number == 5);
+    }
+}
+
+#[test]
 fn faults_far_apart_do_not_add_up() {
     for (apart, trips) in [(8, None), (7, Some(4))] {
         let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());

@@ -6,6 +6,8 @@ use memchr::{memchr, memchr2, memmem};
 /// The largest event that is read; of a larger one only its end is looked for.
 const LARGEST: usize = 64 << 10;
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// One event, whole.
 pub(super) struct Event<'a> {
     /// Empty where it has none.
@@ -28,6 +30,8 @@ pub(super) struct Events {
     has_data: bool,
     is_odd: bool,
     is_too_large: bool,
+    /// A line has come: a byte order mark has its place before the first only.
+    has_begun: bool,
 }
 
 impl Event<'_> {
@@ -85,6 +89,10 @@ impl Events {
     }
 
     fn take_line(&mut self, line: &[u8], take: &mut impl FnMut(Event<'_>)) {
+        let line = match std::mem::replace(&mut self.has_begun, true) {
+            true => line,
+            false => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+        };
         if line.is_empty() {
             return self.end_event(take);
         }

@@ -111,6 +111,8 @@ fn lines_end_as_the_standard_allows_and_the_last_event_may_lack_its_blank_line()
         );
         assert_eq!(whole(&error), throttled(7), "{end:?}");
         assert_eq!(whole(error.trim_end()), throttled(7), "{end:?}");
+        let marked = format!("\u{feff}event: error{end}data: {NO_CAPACITY}{end}{end}");
+        assert_eq!(whole(marked), throttled(7), "{end:?}");
         let lines = format!("data: {{\"error\":{end}data:  {{\"status\":401}}}}{end}{end}");
         assert_eq!(whole(lines), Outcome::IdentityRejected, "{end:?}");
         let word = format!("data: {WORD}{end}{end}");

@@ -1,0 +1,251 @@
+//! The table: one row a line of what an attempt's end means, and one a source of a wait.
+
+mod waits;
+
+use std::collections::BTreeMap;
+
+use forebay::simulator::{ErrorType, FaultKind, StreamError};
+
+use super::row::{
+    ALL, Does,
+    ForDeployment::{self, Closed, Fault, FaultAndClosed, Nothing, SetAside, Success},
+    ForRequest::{self, Aborted, Delivered, Next, OnceMoreThenNext, Stopped},
+    Row, STREAMS,
+};
+use crate::house::status;
+
+/// `breaker.longest_pause` of the table's gateway, in seconds.
+pub(crate) const LONGEST_PAUSE: f64 = 100.0;
+/// Its `breaker.pause`.
+pub(crate) const PAUSE: f64 = 60.0;
+
+pub(crate) fn rows() -> Vec<Row> {
+    let mut rows = answers();
+    rows.extend(refused());
+    rows.extend(waits::waits());
+    rows.extend(waits::words());
+    rows.extend(faults());
+    rows.extend(streams());
+    rows.extend(ends());
+    rows
+}
+
+/// A row whose deployment does this in every shape.
+pub(crate) fn row(
+    deployment: impl Into<String>,
+    does: impl Into<Does>,
+    request: ForRequest,
+    outcome: &'static str,
+    after: ForDeployment,
+) -> Row {
+    Row {
+        deployment: deployment.into(),
+        does: does.into(),
+        shapes: ALL,
+        request,
+        outcome,
+        after,
+        by_token: false,
+    }
+}
+
+fn closed(seconds: f64) -> ForDeployment {
+    Closed {
+        seconds,
+        off_by: 0.0,
+    }
+}
+
+/// What it answers is the caller's matter.
+fn answers() -> Vec<Row> {
+    let caller = |deployment, code| {
+        let request = Delivered(code);
+        row(
+            deployment,
+            status(code, &[]),
+            request,
+            "caller_error",
+            Nothing,
+        )
+    };
+    let moved = row(
+        "a status of `more_statuses`",
+        status(451, &[]),
+        Next,
+        "unwanted",
+        Nothing,
+    );
+    vec![
+        row("2xx", Does::Well, Delivered(200), "served", Success),
+        caller("400", 400),
+        caller("404, other than `DeploymentNotFound`", 404),
+        caller("409", 409),
+        caller("413", 413),
+        caller("422", 422),
+        caller("any other 4xx", 418),
+        moved,
+    ]
+}
+
+/// Its answer shows that the gateway is set up wrongly for it.
+fn refused() -> Vec<Row> {
+    let refused = |deployment, code, by_token, request| Row {
+        by_token,
+        ..row(
+            deployment,
+            status(code, &[]),
+            request,
+            "identity_rejected",
+            SetAside("credential"),
+        )
+    };
+    let absent = FaultKind::NotDeployed {};
+    vec![
+        refused("401", 401, true, OnceMoreThenNext),
+        refused("403", 403, true, OnceMoreThenNext),
+        refused(
+            "401 or 403 where the credential is an api-key",
+            401,
+            false,
+            Next,
+        ),
+        row(
+            "404 `DeploymentNotFound`",
+            absent,
+            Next,
+            "not_deployed",
+            SetAside("configuration"),
+        ),
+    ]
+}
+
+fn faults() -> Vec<Row> {
+    let fault = |deployment: &str, does: Does, outcome| row(deployment, does, Next, outcome, Fault);
+    let mut rows = vec![fault("408", status(408, &[]).into(), "fault_timeout")];
+    rows.extend(
+        [424, 500, 502, 503, 504]
+            .map(|code| fault(&code.to_string(), status(code, &[]).into(), "fault_status")),
+    );
+    let told = FaultAndClosed { seconds: 44.0 };
+    let says = status(503, &[("retry-after", "44")]);
+    rows.push(row(
+        "503, `retry-after: 44`",
+        says,
+        Next,
+        "fault_status",
+        told,
+    ));
+    rows.extend([
+        fault("no connection", Does::Gone, "fault_connect"),
+        fault(
+            "a name that can't be resolved",
+            Does::NoName,
+            "fault_connect",
+        ),
+        fault("no TLS", Does::NoTls, "fault_connect"),
+        fault(
+            "a reset before its answer",
+            FaultKind::Reset {}.into(),
+            "fault_reset",
+        ),
+        fault(
+            "a close before its answer",
+            FaultKind::Close {}.into(),
+            "fault_reset",
+        ),
+        fault(
+            "silence until `first_byte_timeout`",
+            FaultKind::Hang {}.into(),
+            "fault_silence",
+        ),
+    ]);
+    rows
+}
+
+/// A 200 whose stream begins with an error, behind the one event that comes first and has no output.
+fn streams() -> Vec<Row> {
+    let row = |deployment: &str, error, request, outcome, after| Row {
+        shapes: STREAMS,
+        by_token: true,
+        ..row(
+            format!("200, {deployment}"),
+            FaultKind::StreamError(error),
+            request,
+            outcome,
+            after,
+        )
+    };
+    let full =
+        |deployment, error, seconds| row(deployment, error, Next, "throttled", closed(seconds));
+    let plain = |kind| StreamError::of(kind, 1);
+    let wait = |seconds: &str| BTreeMap::from([("retry-after".to_owned(), seconds.to_owned())]);
+    let throttled = plain(ErrorType::TooManyRequests);
+    let in_head = StreamError {
+        head: wait("51"),
+        ..throttled.clone()
+    };
+    let in_event = StreamError {
+        headers: wait("52"),
+        ..throttled.clone()
+    };
+    let refused = SetAside("credential");
+    vec![
+        full(
+            "`retry-after: 51`, and `too_many_requests` in the stream before output",
+            in_head,
+            51.0,
+        ),
+        full(
+            "`too_many_requests` before output, `retry-after: 52` in the event's `headers`",
+            in_event,
+            52.0,
+        ),
+        full(
+            "`too_many_requests` before output, \"… Try again in 5 seconds.\"",
+            throttled,
+            5.0,
+        ),
+        row(
+            "`server_error` before output",
+            plain(ErrorType::ServerError),
+            Next,
+            "fault_status",
+            Fault,
+        ),
+        row(
+            "`forbidden` before output",
+            plain(ErrorType::Forbidden),
+            OnceMoreThenNext,
+            "identity_rejected",
+            refused,
+        ),
+        row(
+            "`user_error` before output",
+            plain(ErrorType::UserError),
+            Delivered(200),
+            "caller_error",
+            Nothing,
+        ),
+    ]
+}
+
+/// What can't be mended any more.
+fn ends() -> Vec<Row> {
+    let breaks = FaultKind::ResetMidStream { after_events: 6 };
+    vec![
+        row(
+            "200, broken off after output",
+            breaks,
+            Aborted,
+            "fault_broken",
+            Fault,
+        ),
+        row(
+            "its client goes away",
+            Does::LosesItsClient,
+            Stopped,
+            "client_left",
+            Nothing,
+        ),
+    ]
+}

@@ -1,0 +1,79 @@
+//! Waits that nobody can mean: however one is told, the gateway comes back by itself, and clients can keep what they hear.
+
+use crate::{
+    conformance::{
+        row::{ForDeployment::Nothing, ForRequest::Next, Row, Shape},
+        rows::{LONGEST_PAUSE, row},
+        stage::{Stage, cases},
+    },
+    house::{House, error_of, status},
+};
+
+const ABSURD: [&str; 12] = [
+    "99999999999999999999",
+    "1e400",
+    "1e19",
+    "-1e9",
+    "NaN",
+    "inf",
+    "0x10",
+    "",
+    "1,5",
+    " 7 7 ",
+    "9223372036854775808",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+];
+
+#[tokio::test]
+async fn no_wait_is_longer_than_the_longest_pause() {
+    let mut rows = Vec::new();
+    for code in [429, 503] {
+        for name in ["retry-after", "retry-after-ms", "x-ratelimit-reset-tokens"] {
+            rows.extend(ABSURD.map(|wait| Row {
+                shapes: &[Shape::Chat],
+                ..row(
+                    format!("{code} {name}: {wait}"),
+                    status(code, &[(name, wait)]),
+                    Next,
+                    "",
+                    Nothing,
+                )
+            }));
+        }
+    }
+    let cases = cases(&rows);
+    let stage = Stage::open(&cases).await;
+    for case in &cases {
+        let told = stage.play(case).await.told.unwrap();
+        let name = &case.row.deployment;
+        assert_eq!(
+            (told.status, stage.asked("second", case)),
+            (200, 1),
+            "{name}: {told:?}"
+        );
+    }
+    for (model, state) in stage.states().await {
+        let wait = state["retry_in_seconds"].as_f64().unwrap_or_default();
+        assert!((0.0..=LONGEST_PAUSE).contains(&wait), "{model}: {state}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_never_hears_of_a_wait_that_ends_its_own_retries() {
+    for wait in ["86400", "99999999999999999999", "0"] {
+        let house = House::open(&[("only", 1, 1)]).await;
+        house.fault("only", status(429, &[("retry-after", wait)]));
+        let response = house.chat().await;
+        let number = |name: &str| -> u64 {
+            let value = response.headers()[name].to_str().unwrap();
+            value.parse().unwrap()
+        };
+        let (seconds, milliseconds) = (number("retry-after"), number("retry-after-ms"));
+        assert!((1..=120).contains(&seconds), "{wait}: {seconds}");
+        assert!(
+            (1..=120_000).contains(&milliseconds),
+            "{wait}: {milliseconds}"
+        );
+        error_of(response, 429, "429").await;
+    }
+}

@@ -1,0 +1,107 @@
+//! Azure's own spillover, by simulated instances that do as Azure does: the client is served, and operators see by whom.
+
+use forebay::simulator::{self, Config, Fault, Simulator};
+use serde_json::{Value, json};
+
+use crate::house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, client, throttle};
+
+/// A provisioned deployment that is full after one request and spills over, and another instance beside it.
+async fn house() -> House {
+    let simulation = format!(
+        "instances:\n  east:\n    keys: [{INSTANCE_KEY}]\n    deployments:\n      \
+         ptu: {{ model: gpt-4o, capacity: {{ ptu: {{ tokens_per_minute: 1 }} }}, spillover: overflow }}\n      \
+         overflow: {{ model: gpt-4o }}\n  west: {{ keys: [{INSTANCE_KEY}], deployments: {{ std: {{ model: gpt-4o }} }} }}\n"
+    );
+    let simulator = simulator::start(Config::parse(&simulation).unwrap());
+    let simulator = simulator.await.unwrap();
+    let gateway = Gateway::start(&config(&simulator)).await;
+    let http = client();
+    House {
+        simulator,
+        gateway,
+        http,
+    }
+}
+
+fn config(simulator: &Simulator) -> String {
+    let [east, west] = ["east", "west"].map(|name| simulator.address(name).unwrap());
+    let hash = forebay::config::hash_key(KEY).unwrap().hash;
+    format!(
+        "identities: {{ key: {{ api_key: {INSTANCE_KEY} }} }}\ninstances:\n  \
+         east: {{ endpoint: \"http://{east}\", identity: key }}\n  west: {{ endpoint: \"http://{west}\", identity: key }}\n\
+         models:\n  gpt-4o:\n    deployments:\n      \
+         - {{ instance: east, deployment: ptu, type: provisioned, priority: 1 }}\n      \
+         - {{ instance: west, deployment: std, priority: 2 }}\n\
+         clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\nreveal: true\n"
+    )
+}
+
+/// Which deployment the gateway says it asked last, of a chat that was served.
+async fn served_by(house: &House, streamed: bool) -> String {
+    let chat = json!({"model": "gpt-4o", "stream": streamed, "messages": [{"role": "user", "content": "dams"}]});
+    let answer = house.post(CHAT).json(&chat).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let headers = answer.headers().clone();
+    for name in ["x-ms-spillover-from-deployment", "x-ms-spillover-error"] {
+        assert!(
+            !headers.contains_key(name),
+            "{name} is the operator's matter"
+        );
+    }
+    assert!(answer.text().await.unwrap().contains("You"));
+    headers["x-forebay-deployment"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_azure_serves_from_another_deployment_is_logged_and_counted_as_that_ones() {
+    let house = house().await;
+    for streamed in [false, false, true] {
+        assert_eq!(served_by(&house, streamed).await, "east/ptu");
+    }
+    let books = house.simulator.books();
+    assert_eq!(books.deployment("east", "overflow").status(200), 2);
+    let log = house.log(3).await;
+    let spilled = log.iter().map(|line| &line["attempts"][0]["spilled_to"]);
+    assert_eq!(
+        spilled.collect::<Vec<_>>(),
+        [&Value::Null, &json!("overflow"), &json!("overflow")]
+    );
+    let counted =
+        "forebay_spillovers_total{deployment=\"ptu\",instance=\"east\",model=\"gpt-4o\"} 2";
+    let metrics = house.metrics().await;
+    assert!(metrics.contains(counted), "{metrics}");
+    // A spill is no throttle: the provisioned deployment is asked first all the same.
+    assert_eq!(
+        house.status().await["models"][0]["deployments"][0]["state"],
+        "closed"
+    );
+}
+
+#[tokio::test]
+async fn where_both_are_full_the_next_one_serves_and_the_first_is_left_alone_for_its_own_wait() {
+    let house = house().await;
+    assert_eq!(served_by(&house, false).await, "east/ptu");
+    let full = Fault::from(throttle(600.0));
+    house
+        .simulator
+        .set_fault("east", Some("overflow"), Some(full))
+        .unwrap();
+    for _ in 0..3 {
+        assert_eq!(served_by(&house, false).await, "west/std");
+    }
+    let books = house.simulator.books();
+    let asked = [("east", "ptu"), ("east", "overflow"), ("west", "std")]
+        .map(|(instance, deployment)| books.deployment(instance, deployment).requests);
+    assert_eq!(
+        asked,
+        [2, 0, 3],
+        "a deployment that said to wait was asked again"
+    );
+    let status = house.status().await;
+    let first = &status["models"][0]["deployments"][0];
+    assert_eq!(
+        (&first["state"], &first["cause"]),
+        (&json!("open"), &json!("throttle")),
+        "{first}"
+    );
+}
