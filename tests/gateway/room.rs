@@ -101,7 +101,7 @@ async fn what_must_be_read_whole_waits_for_room() {
 
 #[tokio::test]
 async fn who_waits_for_room_in_vain_is_refused_and_what_never_fits_at_once() {
-    let more = "failover: { body_memory: 1MiB }\nserver: { body_timeout: 500ms }";
+    let more = "failover: { body_memory: 1MiB }\nserver: { body_timeout: 3s }";
     let house = House::open_with(&[("only", 1, 1)], more).await;
     let once = Fault {
         times: Some(1),

@@ -21,13 +21,9 @@ fn keepalive(every: Duration) -> Keepalive {
 }
 
 fn stand_in(inner: ServerSession, every: Duration) -> StandIn {
-    let relay = Arc::new(Relay::new(
-        Bytes::new(),
-        None,
-        Instant::now(),
-        Some(keepalive(every)),
-    ));
     let late = Instant::now() + Duration::from_secs(3600);
+    let relay = Relay::new(Bytes::new(), None, late, Some(keepalive(every)));
+    let relay = Arc::new(relay);
     relay.order(Vec::new(), late, Duration::from_secs(3600));
     let mut stand_in = StandIn::new(Box::new(inner), relay);
     stand_in.enable_retry_buffering();
