@@ -7,6 +7,7 @@
 mod accounts;
 mod client;
 mod unrest;
+mod witness;
 
 use std::{
     env,
@@ -21,9 +22,10 @@ use std::{
 use forebay::simulator::{self, Config, Simulator};
 
 use self::{
-    accounts::{Accounts, Witness},
+    accounts::Accounts,
     client::{Asked, Caller},
     unrest::Unrest,
+    witness::Witness,
 };
 use crate::house::{Gateway, INSTANCE_KEY, KEY};
 
@@ -69,6 +71,11 @@ async fn no_client_sees_a_failure_before_its_answer_began_while_three_of_four_de
     Accounts::settle(&scene, &asked, &seen).await.check(seed);
 }
 
+/// Every deployment's instance.
+fn names() -> impl Iterator<Item = &'static str> {
+    UNSTEADY.into_iter().chain([STEADY])
+}
+
 fn told<T: FromStr>(variable: &str, usual: T) -> T {
     let told = env::var(variable).ok();
     told.and_then(|text| text.parse().ok()).unwrap_or(usual)
@@ -97,8 +104,7 @@ fn simulation(seed: u64) -> String {
         "{MODEL}: {{ model: {MODEL}, output_tokens: {{ median: 12, p99: 30 }}, latency: {{ \
          first_token: {{ median: 150ms, p99: 600ms }}, between_tokens: {{ median: 40ms, p99: 120ms }} }} }}"
     );
-    let instances = UNSTEADY.iter().chain([&STEADY]);
-    let instances = instances.map(|name| {
+    let instances = names().map(|name| {
         format!("  {name}: {{ keys: [{INSTANCE_KEY}], deployments: {{ {deployment} }} }}\n")
     });
     format!(
@@ -109,7 +115,6 @@ fn simulation(seed: u64) -> String {
 
 /// Deployments come back soon, so that there is much to break; moves are bounded by nothing but the deployments there are.
 fn config(simulator: &Simulator) -> String {
-    let names = || UNSTEADY.iter().chain([&STEADY]);
     let instances = names().map(|name| {
         let address = simulator.address(name).unwrap();
         format!("  {name}: {{ endpoint: \"http://{address}\", identity: key }}\n")

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use forebay::simulator::FaultKind;
 
+use super::rows::LONGEST_PAUSE;
 use crate::house::status;
 
 /// How a client asks.
@@ -139,6 +140,9 @@ impl ForDeployment {
             Self::Nothing => "nothing".to_owned(),
             Self::Fault => "a fault".to_owned(),
             Self::Closed { seconds: 0.0, .. } => "may be asked at once".to_owned(),
+            Self::Closed { seconds, .. } if seconds == LONGEST_PAUSE => {
+                "not asked for `longest_pause`, then by one request first".to_owned()
+            }
             Self::Closed { seconds, .. } => format!("not asked for {seconds} s"),
             Self::FaultAndClosed { seconds } => format!("a fault, and not asked for {seconds} s"),
             Self::SetAside(cause) => format!("set aside ({cause}) for `pause`"),
