@@ -108,11 +108,12 @@ async fn understand(
         .map(|model| find(gateway, client, model))
         .transpose()?;
     exchange.stop_clock();
+    let stays = stays_as_it_is(&call, by_path.as_deref());
     let terms = Terms {
         bounds: &gateway.bounds,
         time: gateway.body_timeout,
         memory: &gateway.memory,
-        passage: passage(session.req_header(), &call, by_path.as_deref()),
+        passage: passage(session.req_header(), stays),
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
@@ -120,7 +121,7 @@ async fn understand(
     exchange.request_bytes = kept.len() as u64;
     let head = session.req_header();
     let ask = match &rest {
-        None => read_ask(head, &kept, by_path.is_some())?,
+        None => read_ask(head, &kept, stays)?,
         Some(rest) => rest.ask(),
     };
     let served = match by_path {
@@ -163,14 +164,18 @@ fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> O
     Keepalive::of(gateway.stream_keepalive?, operation, agent)
 }
 
-/// What must be known of a body before it may be passed on as it comes.
-fn passage(head: &RequestHeader, call: &Call<'_>, by_path: Option<&Served>) -> Passage {
+/// Whether no deployment goes by what the body says of the model: the path names it, to all of them.
+fn stays_as_it_is(call: &Call<'_>, by_path: Option<&Served>) -> bool {
     let call = (call.dialect, call.operation);
-    let is_multipart = Ask::is_multipart(content_type(head));
-    let stays_as_it_is = by_path.is_some_and(|served| {
+    by_path.is_some_and(|served| {
         let mut members = served.pool.members().iter();
         !members.any(|member| body_names_deployment(call, member.deployment().instance.kind))
-    });
+    })
+}
+
+/// What must be known of a body before it may be passed on as it comes.
+fn passage(head: &RequestHeader, stays_as_it_is: bool) -> Passage {
+    let is_multipart = Ask::is_multipart(content_type(head));
     match (stays_as_it_is, is_multipart) {
         (true, _) => Passage::AsItIs {
             read_along: !is_multipart,
@@ -184,10 +189,11 @@ fn content_type(head: &RequestHeader) -> Option<&str> {
     head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
 }
 
-/// Where the path names the model, a body that can't be read is for the deployment to judge, as it always was.
-fn read_ask(head: &RequestHeader, body: &[u8], named_by_path: bool) -> Result<Ask, Refusal> {
+/// Where the path alone names the model, a body that can't be read is for the deployment to judge, as it always was.
+/// Elsewhere it could name a model to the deployment that we did not read in it.
+fn read_ask(head: &RequestHeader, body: &[u8], stays_as_it_is: bool) -> Result<Ask, Refusal> {
     match Ask::read(content_type(head), body) {
-        Err(refusal) if !named_by_path || refusal == Refusal::BodyTooDeep => Err(refusal),
+        Err(refusal) if !stays_as_it_is || refusal == Refusal::BodyTooDeep => Err(refusal),
         Err(_) => Ok(Ask::unread()),
         Ok(ask) => Ok(ask),
     }

@@ -273,7 +273,7 @@ pub(super) fn failure(
     }
     let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
     let may_repeat = is_unanswered && admitted.relay.replayable();
-    if reused && error.retry == RetryType::ReusedOnly && may_repeat {
+    if reused && is_stale(&error) && may_repeat {
         current.stale += 1;
         current.again = Some(Again::NewConnection);
         error.set_retry(true);
@@ -295,6 +295,14 @@ pub(super) fn failure(
     let outcome = outcome.unwrap_or(Outcome::fault(fault));
     let step = ended(exchange, &outcome);
     apply(exchange, step, error)
+}
+
+/// Whether a pooled connection that failed so was closed before it was used: Pingora says so of reads, and what can't be
+/// written there was closed too.
+fn is_stale(error: &Error) -> bool {
+    let is_unwritten =
+        error.esource() == &ErrorSource::Upstream && error.etype() == &ErrorType::WriteError;
+    error.retry == RetryType::ReusedOnly || is_unwritten
 }
 
 /// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.

@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     house::{
-        CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, client_builder, served_by, status,
-        throttle,
+        CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, client_builder, error_of, served_by,
+        status, throttle,
     },
     raw::{Wire, post, request},
 };
@@ -464,6 +464,22 @@ async fn a_plain_openai_server_is_asked_on_its_own_paths_with_the_model_in_the_b
             format!("Bearer {INSTANCE_KEY}")
         );
     }
+}
+
+/// A server that goes by the body could read another model in it than the path, which is what was allowed.
+#[tokio::test]
+async fn no_second_model_reaches_a_server_that_goes_by_the_body() {
+    let house = house_of("kind: openai,", "/v1", "d").await;
+    for body in [
+        r#"{"model":"gpt-4o","messages":[],"model":"other"}"#,
+        r#"{"model":42,"messages":[]}"#,
+        r#"{"model":"other","messages":[]"#,
+    ] {
+        let path = "/openai/deployments/gpt-4o/chat/completions?api-version=1";
+        let answer = house.post(path).body(body).send().await.unwrap();
+        error_of(answer, 400, "400").await;
+    }
+    assert_eq!(house.asked("only"), 0);
 }
 
 #[tokio::test]
