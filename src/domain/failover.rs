@@ -54,6 +54,11 @@ impl Progress {
         self.tried.push(index);
     }
 
+    /// Whether it does no harm if two deployments do what the request asks.
+    pub fn may_repeat(&self) -> bool {
+        self.repeat == Repeat::Harmless
+    }
+
     /// When the request's time is up.
     pub fn deadline(&self, bounds: &Bounds) -> Instant {
         self.arrived + bounds.deadline
@@ -87,7 +92,7 @@ impl Progress {
             | Outcome::NotDeployed
             | Outcome::Unwanted => self.faults += 1,
         }
-        let acted = self.repeat == Repeat::Acts && !outcome.is_untouched();
+        let acted = !self.may_repeat() && !outcome.is_untouched();
         let unpaid = !budget_left && matches!(outcome, Outcome::Faulted { .. });
         if acted || unpaid || !self.has_attempts_left(bounds, now) {
             return Step::GiveUp;
@@ -97,9 +102,7 @@ impl Progress {
 
     /// Whether one more attempt could follow one that ends in a fault now.
     pub fn could_go_on(&self, bounds: &Bounds, now: Instant) -> bool {
-        self.repeat == Repeat::Harmless
-            && self.faults + 1 < bounds.attempts
-            && now < self.deadline(bounds)
+        self.may_repeat() && self.faults + 1 < bounds.attempts && now < self.deadline(bounds)
     }
 
     fn has_attempts_left(&self, bounds: &Bounds, now: Instant) -> bool {

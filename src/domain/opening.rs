@@ -44,6 +44,7 @@ struct Stream {
     is_odd: bool,
     /// It said that it failed, and not yet why.
     has_failed: bool,
+    is_whole: bool,
 }
 
 /// What the head of a stream says for the case that the stream is an error.
@@ -67,6 +68,7 @@ pub struct Watch {
     events: Events,
     head: Head,
     has_failed: bool,
+    is_whole: bool,
 }
 
 impl Opening {
@@ -114,6 +116,7 @@ impl Opening {
                 events: stream.events,
                 head: stream.head,
                 has_failed: stream.has_failed,
+                is_whole: stream.is_whole,
             }),
             Kind::Body(_) => None,
         }
@@ -159,6 +162,7 @@ impl Stream {
             seen: 0,
             is_odd: false,
             has_failed: false,
+            is_whole: false,
         }
     }
 
@@ -167,12 +171,15 @@ impl Stream {
         self.seen = self.seen.saturating_add(piece.len());
         let (mut has_output, mut error) = (false, None);
         let Self { events, is_odd, .. } = self;
-        events.read(piece, end, |event| match meaning(&event) {
-            Meaning::Nothing => {}
-            Meaning::Odd => *is_odd = true,
-            Meaning::Output => has_output = true,
-            Meaning::Failed => self.has_failed = true,
-            Meaning::Error(told) => error = error.take().or(Some(told)),
+        events.read(piece, end, |event| {
+            self.is_whole |= event.is_last();
+            match meaning(&event) {
+                Meaning::Nothing => {}
+                Meaning::Odd => *is_odd = true,
+                Meaning::Output => has_output = true,
+                Meaning::Failed => self.has_failed = true,
+                Meaning::Error(told) => error = error.take().or(Some(told)),
+            }
         });
         if let Some(error) = error {
             return Some(error.outcome(&self.head, now));
@@ -206,11 +213,17 @@ impl ErrorBody {
 }
 
 impl Watch {
+    /// Whether the answer's last event has come: nothing is missing if only the transfer's end is.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Takes in the next piece; `Some` where the deployment says in it that it failed.
     pub fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
         let (mut error, head) = (None, self.head);
-        let has_failed = &mut self.has_failed;
+        let (has_failed, is_whole) = (&mut self.has_failed, &mut self.is_whole);
         self.events.read(piece, end, |event| {
+            *is_whole |= event.is_last();
             if !event.may_be_error() {
                 return;
             }

@@ -73,7 +73,7 @@ fn doom(exchange: &mut Exchange, is_told: bool) {
 
 /// Writes down how an attempt ended whose answer had gone out in part.
 pub(super) fn broke(exchange: &mut Exchange, client_left: bool) {
-    if exchange.end == End::Broken {
+    if exchange.end == End::Broken || !client_left && is_whole(exchange) {
         return;
     }
     let verdict = exchange
@@ -85,6 +85,12 @@ pub(super) fn broke(exchange: &mut Exchange, client_left: bool) {
     };
     exchange.end = end;
     exchange.close(&verdict.unwrap_or(outcome));
+}
+
+/// Whether nothing but the end of the transfer is missing.
+pub(super) fn is_whole(exchange: &mut Exchange) -> bool {
+    let admitted = exchange.admitted();
+    admitted.is_some_and(|admitted| admitted.relay.gate().is_whole())
 }
 
 /// Writes down what only the end of the answer has shown.

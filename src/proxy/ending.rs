@@ -81,10 +81,19 @@ async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Err
 }
 
 /// A stream that broke gets an event that says so, unless it said so itself, and is then cut off: many clients take any
-/// clean end for success, and some read no error events (CLIENTS.md 4). Any other answer is cut off as it is.
-async fn end_broken_stream(session: &mut Session, exchange: &Exchange) {
+/// clean end for success, and some read no error events (CLIENTS.md 4). Any other answer is cut off as it is. A stream
+/// whose last event had come is whole, and ends so.
+async fn end_broken_stream(session: &mut Session, exchange: &mut Exchange) {
     let head = session.response_written();
-    if exchange.end != End::Broken || !head.is_some_and(|head| is_readable_stream(&head.headers)) {
+    if !head.is_some_and(|head| is_readable_stream(&head.headers)) {
+        return;
+    }
+    if exchange.end == End::Complete && commit::is_whole(exchange) {
+        let end = vec![HttpTask::Body(None, true)];
+        let _ = session.as_mut().response_duplex_vec(end).await;
+        return;
+    }
+    if exchange.end != End::Broken {
         return;
     }
     if !exchange.is_failure_told {

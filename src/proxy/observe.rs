@@ -273,7 +273,7 @@ pub(super) fn failure(
     }
     let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
     let may_repeat = is_unanswered && admitted.relay.replayable();
-    if reused && is_stale(&error) && may_repeat {
+    if reused && is_stale(&error, admitted.progress.may_repeat()) && may_repeat {
         current.stale += 1;
         current.again = Some(Again::NewConnection);
         error.set_retry(true);
@@ -297,12 +297,12 @@ pub(super) fn failure(
     apply(exchange, step, error)
 }
 
-/// Whether a pooled connection that failed so was closed before it was used: Pingora says so of reads, and what can't be
-/// written there was closed too.
-fn is_stale(error: &Error) -> bool {
+/// Whether a pooled connection that failed so was closed before it was used: what can't be written there was, and most
+/// likely where it ended without a byte of an answer, which is not enough for what must not be done twice.
+fn is_stale(error: &Error, may_repeat: bool) -> bool {
     let is_unwritten =
         error.esource() == &ErrorSource::Upstream && error.etype() == &ErrorType::WriteError;
-    error.retry == RetryType::ReusedOnly || is_unwritten
+    is_unwritten || may_repeat && error.retry == RetryType::ReusedOnly
 }
 
 /// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, time::Instant};
 
 use forebay::simulator::FaultKind;
+use serde_json::json;
 
 use crate::house::{Gateway, House, KEY, comes_true, error_of, served_by, status};
 
@@ -131,5 +132,41 @@ async fn a_failure_of_all_does_not_multiply_the_load_and_one_that_serves_is_alwa
     comes_true("the budget is there again", until_it_serves).await;
     for _ in 0..30 {
         assert_eq!(served_by(&house.chat().await), "b");
+    }
+}
+
+/// A response in the background, or in a conversation, would be there twice.
+#[tokio::test]
+async fn what_must_not_be_done_twice_moves_on_only_from_who_cannot_have_acted() {
+    let house = House::open(&[("first", 1, 1), ("second", 2, 1)]).await;
+    for (more, fault, code, asked) in [
+        (json!({"background": true}), status(500, &[]), 503, 0),
+        (
+            json!({"conversation": "conv_1"}),
+            FaultKind::Reset {},
+            503,
+            0,
+        ),
+        (json!({"background": false}), status(500, &[]), 200, 1),
+        (json!({"background": true}), status(503, &[]), 200, 1),
+        (
+            json!({"background": true}),
+            status(429, &[("retry-after", "0")]),
+            200,
+            1,
+        ),
+    ] {
+        let mut body = json!({"model": "gpt-4o", "input": "Why do dams spill?"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        house.fault("first", fault.clone());
+        let before = house.asked("second");
+        let answer = house.post("/openai/v1/responses").json(&body).send().await;
+        let seen = (
+            answer.unwrap().status().as_u16(),
+            house.asked("second") - before,
+        );
+        assert_eq!(seen, (code, asked), "{more} {fault:?}");
     }
 }

@@ -11,7 +11,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::house::{CHAT, House, KEY, client, client_builder, eventually, streamed};
+use crate::{
+    house::{CHAT, House, KEY, client, client_builder, eventually, streamed},
+    puppet::{Puppet, STREAM},
+};
 
 const RESPONSES: &str = "/openai/v1/responses";
 
@@ -234,4 +237,31 @@ async fn a_client_that_stops_reading_can_come_back_to_its_stream() {
             .unwrap()
             .ends_with("data: [DONE]\n\n\r\n0\r\n\r\n")
     );
+}
+
+/// Nothing is missing but the transfer's end, and an error behind `[DONE]` would be a lie.
+#[tokio::test]
+async fn a_stream_cut_behind_its_last_event_is_whole() {
+    let text = "data: {\"choices\":[{\"delta\":{\"content\":\"Dams\"}}]}\n\ndata: [DONE]\n\n";
+    for http in over_each_protocol() {
+        // In pieces, and all at once.
+        for piece in [20, text.len()] {
+            let (puppet, house) = Puppet::house("").await;
+            let request = http.post(house.url(CHAT)).header("api-key", KEY);
+            let response = tokio::spawn(request.json(&streamed()).send());
+            let mut call = puppet.call().await;
+            call.send(STREAM).await;
+            for piece in text.as_bytes().chunks(piece) {
+                call.chunk(piece).await;
+            }
+            drop(call);
+            let response = response.await.unwrap().unwrap();
+            assert_eq!(response.text().await.unwrap(), text);
+            let log = house.log(1).await;
+            assert_eq!(
+                (&log[0]["end"], &log[0]["attempts"][0]["outcome"]),
+                (&json!("complete"), &json!("served"))
+            );
+        }
+    }
 }

@@ -35,6 +35,13 @@ pub(super) struct Events {
 }
 
 impl Event<'_> {
+    /// Whether the answer is whole with it.
+    pub(super) fn is_last(&self) -> bool {
+        self.data == b"[DONE]"
+            || self.name == b"response.completed"
+            || self.name == b"response.incomplete"
+    }
+
     /// Whether reading it closely is worth while for one who looks for errors.
     pub(super) fn may_be_error(&self) -> bool {
         self.name == b"error"

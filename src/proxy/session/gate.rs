@@ -113,6 +113,11 @@ impl Gate {
         }
     }
 
+    /// Whether the last event of the answer has gone by.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(&self.reading, Reading::Watch(watch) if watch.is_whole())
+    }
+
     pub(crate) fn first_out(&self) -> Option<Instant> {
         self.first_out
     }
