@@ -17,8 +17,8 @@ pub(super) mod tests;
 use std::{
     cmp::Reverse,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -57,8 +57,8 @@ pub struct Member {
     deployment: Deployment,
     health: Mutex<Health>,
     inflight: AtomicU32,
-    /// The member that Azure itself lets serve what this one can't, once an answer has said so.
-    spills_to: OnceLock<usize>,
+    /// The member that Azure itself lets serve what this one can't, by its last word; [`NOWHERE`] if it is none of these.
+    spills_to: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -66,6 +66,9 @@ struct Health {
     breaker: Breaker,
     last: Option<(Outcome, Instant)>,
 }
+
+/// No member's place.
+const NOWHERE: usize = usize::MAX;
 
 /// When a deployment that failed without a word may be worth another try: a failure, unlike a limit, may be over at once.
 const UNSAID_WAIT: Duration = Duration::from_secs(1);
@@ -241,7 +244,7 @@ impl Member {
                 last: None,
             }),
             inflight: AtomicU32::new(0),
-            spills_to: OnceLock::new(),
+            spills_to: AtomicUsize::new(NOWHERE),
         }
     }
 

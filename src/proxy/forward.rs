@@ -121,7 +121,7 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
             exchange.tell_pool(&Outcome::IdentityRejected, Instant::now());
             return Some(Err(let_go(exchange, &Outcome::IdentityRejected)));
         }
-        current.renewed = true;
+        (current.renewed, current.status) = (true, None);
         current.started = Instant::now();
     }
     let peer = target.reach.address().map(|address| {

@@ -82,6 +82,7 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
     };
     if outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
         exchange.write_down(&outcome, Instant::now());
+        exchange.response_bytes = 0;
         return Err(taken_back(exchange, Step::TryAnother, status));
     }
     close_both(exchange, &outcome);

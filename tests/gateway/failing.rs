@@ -285,6 +285,9 @@ async fn every_attempt_is_in_the_log_and_in_the_metrics() {
     for line in [
         "forebay_attempts_total{deployment=\"a-gpt-4o\",instance=\"a\",model=\"gpt-4o\",outcome=\"throttled\"} 1",
         "forebay_failovers_total{cause=\"fault_reset\",deployment=\"b-gpt-4o\",instance=\"b\",model=\"gpt-4o\"} 1",
+        // A reset may be billed, a 429 never is.
+        "forebay_failovers_maybe_billed_total{deployment=\"a-gpt-4o\",instance=\"a\",model=\"gpt-4o\"} 0",
+        "forebay_failovers_maybe_billed_total{deployment=\"b-gpt-4o\",instance=\"b\",model=\"gpt-4o\"} 1",
         "forebay_requests_total{client=\"tests\",code=\"200\",model=\"gpt-4o\",operation=\"chat/completions\"} 1",
         "forebay_deployment_available{deployment=\"a-gpt-4o\",instance=\"a\",model=\"gpt-4o\"} 0",
     ] {

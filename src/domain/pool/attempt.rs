@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Member, Pool};
+use super::{Member, NOWHERE, Pool};
 use crate::domain::{
     breaker::{Cause, Pass, Transition},
     deployment::Deployment,
@@ -68,26 +68,24 @@ impl Attempt {
 
     /// Remembers that Azure let `deployment`, of the same instance, serve this (AZURE.md 8).
     pub fn note_spill(&self, deployment: &str) {
-        let (instance, spills_to) = (&self.deployment().instance.name, &self.member().spills_to);
+        let instance = &self.deployment().instance.name;
         let named = |member: &Member| {
             member.deployment.instance.name == *instance
                 && member.deployment.name.as_str() == deployment
         };
-        if spills_to.get().is_none()
-            && let Some(target) = self.pool.members.iter().position(named)
-        {
-            // Another answer may have said the same meanwhile.
-            let _ = spills_to.set(target);
-        }
+        let target = self.pool.members.iter().position(named);
+        let target = target.unwrap_or(NOWHERE);
+        self.member().spills_to.store(target, Ordering::Relaxed);
     }
 
     /// A 429 of a deployment that spills by itself: the one it spills to, if we know it, is full for as long.
     pub fn note_both_full(&self, wait: Duration, now: Instant) -> Option<(&Member, Transition)> {
-        let target = *self.member().spills_to.get()?;
+        let target = self.member().spills_to.load(Ordering::Relaxed);
+        let member = self.pool.members.get(target)?;
         let told = self.pool.change(target, |health| {
             health.breaker.tell(wait, Cause::Throttle, now)
         })?;
-        Some((&self.pool.members[target], told))
+        Some((member, told))
     }
 }
 

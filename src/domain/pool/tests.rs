@@ -311,7 +311,12 @@ fn where_azure_spills_by_itself_its_429_stands_for_both() {
         attempt.note_both_full(secs(5), t).is_none(),
         "nothing is known yet"
     );
+    attempt.note_spill("std");
     attempt.note_spill("elsewhere");
+    assert!(
+        attempt.note_both_full(secs(5), t).is_none(),
+        "it spills to another by now"
+    );
     attempt.note_spill("std");
     attempt.judge(&throttled(5), t, 0);
     let (target, opened) = attempt.note_both_full(secs(5), t).unwrap();
