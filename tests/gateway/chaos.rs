@@ -113,7 +113,7 @@ fn simulation(seed: u64) -> String {
     )
 }
 
-/// Deployments come back soon, so that there is much to break; moves are bounded by nothing but the deployments there are.
+/// Deployments come back soon, so that there is much to break. Attempts and the retry budget are those of any gateway.
 fn config(simulator: &Simulator) -> String {
     let instances = names().map(|name| {
         let address = simulator.address(name).unwrap();
@@ -125,7 +125,7 @@ fn config(simulator: &Simulator) -> String {
         "identities: {{ key: {{ api_key: {INSTANCE_KEY} }} }}\ninstances:\n{}\
          models: {{ {MODEL}: {{ deployments: [{}] }} }}\n\
          clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\n\
-         failover: {{ connect_timeout: 20s, first_byte_timeout: 10s, retry_budget: {{ floor: 1000000 }} }}\n\
+         failover: {{ connect_timeout: 20s, first_byte_timeout: 10s }}\n\
          breaker: {{ faults: 3, window: 10s, pause: 500ms, longest_pause: 3s, ramp: 1s }}\n",
         instances.collect::<String>(),
         deployments.collect::<String>()
