@@ -220,9 +220,10 @@ fn fail(text: &str) -> ExitCode {
 /// To stderr: text on a terminal, JSON elsewhere. `FOREBAY_LOG` chooses levels, as in `warn,forebay=debug`.
 fn start_log() {
     let filter = EnvFilter::try_from_env("FOREBAY_LOG");
-    // What Pingora says of single connections, the access log says of requests.
+    // What Pingora says of single connections, the access log says of requests; its connectors call it an error where two
+    // merely reach for one pooled connection.
     let filter = filter.unwrap_or_else(|_| {
-        EnvFilter::new("info,azure_identity=warn,azure_core=warn,typespec_client_core=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=error")
+        EnvFilter::new("info,azure_identity=warn,azure_core=warn,typespec_client_core=warn,pingora_core=warn,pingora_core::connectors=off,pingora_proxy=warn,pingora_load_balancing=error")
     });
     let log = tracing_subscriber::registry()
         .with(filter)

@@ -35,7 +35,6 @@ pub(super) fn plan(
         identities: identities.into_values(),
         instances: instances.into_values(),
         models: models.into_values(),
-        clients: clients?,
         retry_budget: settings::retry_budget(
             raw.failover
                 .as_mut()
@@ -48,5 +47,7 @@ pub(super) fn plan(
         drain: settings::drain(raw.drain),
         log: settings::log(raw.log),
         reveal: raw.reveal.unwrap_or(false),
+        // Last: what is in front of it is checked all the same.
+        clients: clients?,
     })
 }

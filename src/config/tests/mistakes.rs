@@ -214,6 +214,14 @@ fn aliases_that_unfold_into_billions_are_stopped_by_the_budget() {
 }
 
 #[test]
+fn a_missing_part_hides_no_mistake_elsewhere() {
+    let text = with("attempts: 4", "attempts: 0").replace("clients:", "#");
+    let answer = answer(text.replace("  app: {", "# {"));
+    assert!(answer.contains("nobody could call"), "{answer}");
+    assert!(answer.contains("a number from 1 to"), "{answer}");
+}
+
+#[test]
 fn a_dozen_mistakes_are_reported_in_one_run_in_the_order_of_the_file() {
     let text = r#"listeners: [{ address: 8080 }]
 identities:
