@@ -85,14 +85,7 @@ async fn is_served_by_well(response: Response) {
 
 #[tokio::test]
 async fn an_error_event_of_any_form_before_output_moves_on() {
-    let forms = [
-        ErrorForm::FailedThenError,
-        ErrorForm::Nested,
-        ErrorForm::Root,
-        ErrorForm::RootTyped,
-        ErrorForm::Failed,
-        ErrorForm::FailedText,
-    ];
+    let forms = ErrorForm::ALL;
     // The deployment may be asked again at once.
     let head = BTreeMap::from([("retry-after-ms".to_owned(), "0".to_owned())]);
     for http in over_each_protocol() {

@@ -15,6 +15,8 @@ use forebay::simulator::{self, Config, Fault, FaultKind, Seen, Simulator};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::counted;
+
 pub(crate) const KEY: &str = "a-key-of-the-tests";
 /// The api-key that every other instance is asked with.
 pub(crate) const INSTANCE_KEY: &str = "an-instance-key";
@@ -106,15 +108,7 @@ impl House {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        let url = format!("http://{}/metrics", self.gateway.admin);
-        self.http
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap()
+        counted::page(&self.http, self.gateway.admin).await
     }
 
     pub(crate) async fn status(&self) -> Value {

@@ -6,6 +6,7 @@ mod bodies;
 mod chaos;
 mod choosing;
 mod conformance;
+mod counted;
 mod explaining;
 mod failing;
 mod holding;

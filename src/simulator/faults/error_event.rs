@@ -46,6 +46,17 @@ pub enum ErrorForm {
     FailedText,
 }
 
+impl ErrorForm {
+    pub const ALL: [Self; 6] = [
+        Self::FailedThenError,
+        Self::Nested,
+        Self::Root,
+        Self::RootTyped,
+        Self::Failed,
+        Self::FailedText,
+    ];
+}
+
 /// What went wrong, and so the status that it stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::{Asked, MODEL, STEADY, Scene, names, witness::Sight};
-use crate::house::{client, comes_true, eventually};
+use crate::{
+    counted::{label, samples},
+    house::{client, comes_true, eventually},
+};
 
 /// All there is to compare, and what doesn't fit.
 pub(crate) struct Accounts<'a> {
@@ -269,18 +272,4 @@ impl<'a> Accounts<'a> {
 
 fn total(page: &str, name: &str) -> u64 {
     samples(page, name).map(|(_, number)| number).sum()
-}
-
-/// A counter's samples: labels as written, and the number.
-fn samples<'a>(page: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, u64)> {
-    let lines = page.lines().filter_map(move |line| line.strip_prefix(name));
-    lines.map(|line| {
-        let (labels, number) = line.rsplit_once("} ").unwrap();
-        (labels, number.parse().unwrap())
-    })
-}
-
-fn label(labels: &str, name: &str) -> String {
-    let (_, rest) = labels.split_once(&format!("{name}=\"")).unwrap();
-    rest.split('"').next().unwrap().to_owned()
 }

@@ -13,14 +13,6 @@ use super::{
     stage::{Stage, cases},
 };
 
-const FORMS: [ErrorForm; 6] = [
-    ErrorForm::FailedThenError,
-    ErrorForm::Nested,
-    ErrorForm::Root,
-    ErrorForm::RootTyped,
-    ErrorForm::Failed,
-    ErrorForm::FailedText,
-];
 /// The error's type, and the code that makes it known where the type isn't told.
 const KINDS: [(ErrorType, &str); 5] = [
     (ErrorType::TooManyRequests, "rate_limit_exceeded"),
@@ -32,7 +24,7 @@ const KINDS: [(ErrorType, &str); 5] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_before_output_counts_as_the_status_that_it_names_in_every_form() {
-    let pairs = FORMS
+    let pairs = ErrorForm::ALL
         .iter()
         .flat_map(|form| KINDS.map(|kind| (*form, kind)));
     let rows = pairs.map(|(form, (kind, code))| before_output(form, kind, code));
@@ -108,7 +100,7 @@ fn closed(seconds: f64) -> super::row::ForDeployment {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_after_output_never_ends_a_stream_cleanly() {
-    let pairs = FORMS
+    let pairs = ErrorForm::ALL
         .iter()
         .flat_map(|form| KINDS.map(|kind| (*form, kind)));
     let rows = pairs.map(|(form, (kind, code))| {

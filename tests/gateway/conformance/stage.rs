@@ -11,7 +11,10 @@ use super::{
     files::{config, simulation},
     row::{Does, ForRequest, Row, Shape},
 };
-use crate::house::{Gateway, KEY, client, comes_true, eventually};
+use crate::{
+    counted::{self, label, samples},
+    house::{Gateway, KEY, client, comes_true, eventually},
+};
 
 /// Of ten words, so that a stream's sixth event is not its last.
 const PROMPT: &str = "one two three four five six seven eight";
@@ -193,17 +196,7 @@ impl Stage {
 
     /// How many attempts were counted, by instance, model and outcome; once so many requests were.
     pub(crate) async fn attempts(&self, requests: usize) -> BTreeMap<[String; 3], u64> {
-        let page = async || {
-            let url = format!("http://{}/metrics", self.gateway.admin);
-            self.http
-                .get(url)
-                .send()
-                .await
-                .unwrap()
-                .text()
-                .await
-                .unwrap()
-        };
+        let page = async || counted::page(&self.http, self.gateway.admin).await;
         comes_true("every request is counted", async || {
             let page = page().await;
             let counted = samples(&page, "forebay_requests_total{");
@@ -221,20 +214,6 @@ impl Stage {
             })
             .collect()
     }
-}
-
-/// A counter's samples: labels as written, and the number.
-fn samples<'a>(page: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, u64)> {
-    let lines = page.lines().filter_map(move |line| line.strip_prefix(name));
-    lines.map(|line| {
-        let (labels, number) = line.rsplit_once("} ").unwrap();
-        (labels, number.parse().unwrap())
-    })
-}
-
-fn label(labels: &str, name: &str) -> String {
-    let (_, rest) = labels.split_once(&format!("{name}=\"")).unwrap();
-    rest.split('"').next().unwrap().to_owned()
 }
 
 async fn told(request: RequestBuilder) -> Told {
