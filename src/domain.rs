@@ -18,6 +18,7 @@ pub mod pool;
 pub mod refusal;
 pub mod route;
 pub mod secret;
+pub mod validity;
 pub mod wait;
 
 #[cfg(test)]

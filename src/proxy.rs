@@ -40,7 +40,7 @@ use served::Served;
 
 /// How long a client's unused connection is kept: longer than Front Door's 90 s, so that the end that may send
 /// the next request is the end that closes.
-const KEEP_ALIVE_SECONDS: u64 = 120;
+pub(crate) const KEEP_ALIVE_SECONDS: u64 = 120;
 /// How long what is left of a refused request's body is read past, so that its connection stays usable.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
 
@@ -53,6 +53,8 @@ pub struct Gateway {
     pub(crate) max_headers: usize,
     /// For a request's body to arrive.
     pub(crate) body_timeout: Duration,
+    /// How long a client may leave unread what is written to it.
+    pub(crate) write_timeout: Duration,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.
     pub(crate) stream_keepalive: Option<Duration>,
     /// For the bodies of all requests.
@@ -85,6 +87,10 @@ impl ProxyHttp for Gateway {
         let downstream = &mut session.downstream_session;
         downstream.set_pipelining_enabled(true);
         downstream.set_total_drain_timeout(Some(DRAIN_BODY));
+        if downstream.is_http2() {
+            // Its stream's window may be closed while the connection moves; over HTTP/1.1 the system watches.
+            downstream.set_write_timeout(Some(self.write_timeout));
+        }
         // A refusal may come before the body has; what is left of it is read past.
         downstream.set_close_on_response_before_downstream_finish(false);
         // Not where the client or the end of the gateway has said that this request is the connection's last.

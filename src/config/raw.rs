@@ -54,24 +54,45 @@ section! {
         address: Required<Placed<Address>>,
         /// Given: TLS, with HTTP/1.1 and HTTP/2.
         tls: Option<Tls>,
+        /// What comes beyond so many connections is closed at once.
+        #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
+        max_connections: Option<Placed<i64>>,
     }
 }
 
 section! {
-    /// A listener's own certificate.
+    /// A listener's own certificate, and whose it asks for. The files are read again when they change.
     struct Tls {
         /// PEM: the certificate, then those that lead to its authority.
         certificate: Required<Placed<FilePath>>,
         /// PEM: the certificate's private key.
         key: Required<Placed<FilePath>>,
+        /// PEM: the authorities that sign clients' certificates. Clients are asked for none unless given.
+        client_ca: Option<Placed<FilePath>>,
+        /// Whether a client must show one; with `client_ca`, `required` unless given.
+        client_certificate: Option<Placed<ClientCertificate>>,
+    }
+}
+
+choice! {
+    /// Whether a client must show a certificate.
+    enum ClientCertificate {
+        /// Without one its handshake fails.
+        Required = "required",
+        /// It may show another credential instead.
+        Optional = "optional",
     }
 }
 
 section! {
     /// The operators' own address, never one that clients reach.
     struct Admin {
-        /// Best on loopback, like `127.0.0.1:9090`.
+        /// Best on loopback, like `127.0.0.1:9090`. Any other needs `token`, or `tls` with `client_ca`.
         address: Required<Placed<Address>>,
+        /// The hash of what its readers send as `Authorization: Bearer TOKEN`; `/health/live` and `/health/ready` need none.
+        token: Option<Hash>,
+        /// Given: TLS.
+        tls: Option<Tls>,
     }
 }
 
@@ -235,6 +256,12 @@ section! {
         /// For a request's body to arrive.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
+        /// For a TLS handshake, and for the first bytes after it.
+        #[schemars(extend("default" = "10s"))]
+        handshake_timeout: Option<Placed<Span>>,
+        /// How long a client may leave unread what is written to it; then its connection is closed.
+        #[schemars(extend("default" = "60s"))]
+        write_timeout: Option<Placed<Span>>,
         /// How long a stream may be quiet before a comment is written into it; for ever unless given.
         stream_keepalive: Option<Placed<Span>>,
     }

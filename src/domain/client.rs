@@ -1,5 +1,6 @@
 //! Who may call: a client proves who it is by a credential of its own, and may use the models it was given.
 
+pub mod certificate;
 pub mod credential;
 pub mod key;
 

@@ -107,7 +107,9 @@ fn scope_of(scope: Placed<String>, reader: &mut Reader<'_>) -> Option<String> {
 }
 
 fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
-    reader.take(file.place, pem::authorities(&file.value.0))?;
+    let path = &file.value.0;
+    let read = pem::read(path).and_then(|text| pem::authorities(path, &text));
+    reader.take(file.place, read)?;
     Some(file.value.0)
 }
 

@@ -21,12 +21,16 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         threads: thread::available_parallelism().map_or(1, usize::from),
         max_headers: 32 << 10,
         body_timeout: Duration::from_secs(60),
+        handshake_timeout: Duration::from_secs(10),
+        write_timeout: Duration::from_secs(60),
         stream_keepalive: None,
     };
     if let Some(raw) = raw {
         count(raw.threads, 1024, &mut server.threads, reader);
         size(raw.max_headers, &mut server.max_headers, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
+        span(raw.handshake_timeout, &mut server.handshake_timeout, reader);
+        span(raw.write_timeout, &mut server.write_timeout, reader);
         let mut keepalive = Duration::ZERO;
         span(raw.stream_keepalive, &mut keepalive, reader);
         server.stream_keepalive = (!keepalive.is_zero()).then_some(keepalive);
@@ -143,7 +147,7 @@ pub(super) fn log(raw: Option<raw::Log>) -> Log {
     }
 }
 
-fn count<T: TryFrom<u32>>(
+pub(super) fn count<T: TryFrom<u32>>(
     raw: Option<Placed<i64>>,
     most: u32,
     setting: &mut T,

@@ -88,6 +88,13 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("127.0.0.1:8080", "localhost", "1:24", "an IP address and a port"),
     ("127.0.0.1:9090", "0.0.0.0:8080", "2:19", "line 1 has taken this address"),
     ("\"127.0.0.1:8080\" }", "\"127.0.0.1:8080\" }, { address: \"127.0.0.1:8080\" }", "1:55", "line 1 has taken"),
+    ("127.0.0.1:9090", "0.0.0.0:9090", "2:19", "write 127.0.0.1, or add token:"),
+    ("127.0.0.1:9090", "[::]:9090", "2:19", "or tls: with client_ca:"),
+    ("127.0.0.1:9090\"", "127.0.0.1:9090\", token: hunter2", "2:44", "`forebay hash-key` prints it"),
+    ("127.0.0.1:8080\"", "127.0.0.1:8080\", max_connections: 0", "1:59", "from 1 to 1000000"),
+    ("127.0.0.1:8080\"", "127.0.0.1:8080\", max_connections: many", "1:59", "it should be a whole number"),
+    ("attempts: 4 }", "attempts: 4 }\nserver: { handshake_timeout: 0s }", "17:30", "more than 0s"),
+    ("attempts: 4 }", "attempts: 4 }\nserver: { write_timeout: soon }", "17:26", "like 250ms, 30s or 10m"),
     ("swordfish", "${env:SET}", "5:23", "a string with { or } is quoted"),
     // Clients.
     ("sha256:2a97516c", "sha256:", "15:17", "`forebay hash-key` prints it"),
