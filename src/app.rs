@@ -10,8 +10,10 @@ mod tls;
 mod upkeep;
 
 use std::{
+    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -27,13 +29,17 @@ use thiserror::Error;
 
 use crate::{
     config::{Plan, TlsFiles},
-    domain::{budget::Budget, deployment::Deployment, pool::Pool},
+    domain::{
+        budget::Budget,
+        deployment::{Deployment, Instance},
+        pool::Pool,
+    },
     identity::{Identities, IdentitiesError},
     proxy::{
         self, Gateway,
         drain::Drain,
         memory::Memory,
-        reach::Reach,
+        reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
     telemetry::{access_log::AccessLog, metrics::Metrics},
@@ -295,19 +301,26 @@ impl Parts {
 }
 
 fn reaches(plan: &Plan, identities: &Identities) -> Result<Vec<Arc<Reach>>, StartError> {
-    let reach = |instance: &Arc<_>| {
+    let mut files: HashMap<PathBuf, Arc<Authorities>> = HashMap::new();
+    let mut authorities = |path: &PathBuf| {
+        if let Some(open) = files.get(path) {
+            return Ok(Arc::clone(open));
+        }
+        let open = Arc::new(Authorities::open(path)?);
+        files.insert(path.clone(), Arc::clone(&open));
+        Ok::<_, AuthoritiesError>(open)
+    };
+    let reach = |instance: &Arc<Instance>| {
         let instance = Arc::clone(instance);
         let credential = identities
             .credential(&instance)
             .expect("every instance has been given its credential");
-        let failed = |source, name: String| StartError::Instance {
-            instance: name,
-            source,
-        };
-        let name = instance.name.to_string();
-        Reach::new(instance, credential)
-            .map(Arc::new)
-            .map_err(|source| failed(source, name))
+        let authorities = instance.ca.as_ref().map(&mut authorities).transpose();
+        let authorities = authorities.map_err(|source| StartError::Instance {
+            instance: instance.name.to_string(),
+            source: io::Error::other(source),
+        })?;
+        Ok(Arc::new(Reach::new(instance, credential, authorities)))
     };
     plan.instances.iter().map(reach).collect()
 }

@@ -22,8 +22,7 @@ impl BackgroundService for Upkeep {
             tasks.spawn(Arc::clone(credential).run(shutdown.clone()));
         }
         for reach in &self.reaches {
-            let (reach, shutdown) = (Arc::clone(reach), shutdown.clone());
-            tasks.spawn(async move { reach.keep_fresh(shutdown).await });
+            tasks.spawn(Arc::clone(reach).keep_fresh(shutdown.clone()));
         }
         for tls in &self.tls {
             tasks.spawn(watch(Arc::clone(tls), shutdown.clone()));

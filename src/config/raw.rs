@@ -165,7 +165,7 @@ section! {
         /// What its Entra tokens are for. Ends in `/.default`.
         #[schemars(extend("default" = crate::domain::identity::DEFAULT_SCOPE))]
         scope: Option<Placed<String>>,
-        /// PEM: the certificate authorities that may have signed its certificate, in place of the system's.
+        /// PEM: more certificate authorities that may have signed its certificate, beside the system's.
         ca: Option<Placed<FilePath>>,
         /// A private address to connect to; the endpoint's name is verified all the same.
         connect_to: Option<Target>,
