@@ -15,7 +15,7 @@ use crate::{
     domain::{
         breaker::{Cause, State},
         deployment::Capacity,
-        name::IdentityName,
+        name::{IdentityName, IssuerName},
         pool::{Member, Pool},
     },
     telemetry::metrics::Metrics,
@@ -27,6 +27,9 @@ pub struct Admin {
     pub pools: Vec<Arc<Pool>>,
     pub identities: Box<dyn Fn() -> Vec<IdentityState> + Send + Sync>,
     pub listeners: Box<dyn Fn() -> Vec<ListenerState> + Send + Sync>,
+    pub issuers: Box<dyn Fn() -> Vec<IssuerState> + Send + Sync>,
+    /// How many signatures of clients' tokens were checked.
+    pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
     pub started: Instant,
 }
@@ -63,6 +66,20 @@ pub struct ListenerState {
     pub certificate_ends: Option<SystemTime>,
     /// Why the certificate's files, as they are now, are not in force.
     pub certificate_error: Option<String>,
+}
+
+/// How one issuer of clients' tokens stands.
+#[derive(Clone, Debug)]
+pub struct IssuerState {
+    pub issuer: IssuerName,
+    pub url: String,
+    /// Signing keys in use.
+    pub keys: usize,
+    /// When they were last fetched.
+    pub fetched_at: Option<SystemTime>,
+    pub fetches: u64,
+    pub failures: u64,
+    pub last_error: Option<String>,
 }
 
 /// An answer of the admin listener.
@@ -122,6 +139,15 @@ impl Admin {
             self.metrics
                 .identity(&identity.identity, identity.expires_on, identity.failures);
         }
+        for issuer in (self.issuers)() {
+            self.metrics.issuer(
+                &issuer.issuer,
+                issuer.fetched_at,
+                issuer.fetches,
+                issuer.failures,
+            );
+        }
+        self.metrics.token_checks((self.token_checks)());
         Page {
             status: StatusCode::OK,
             content_type: Metrics::CONTENT_TYPE,
@@ -143,6 +169,7 @@ impl Admin {
             "listeners": (self.listeners)().iter().map(listener_status).collect::<Vec<_>>(),
             "models": self.pools.iter().map(|pool| pool_status(pool, now)).collect::<Vec<_>>(),
             "identities": (self.identities)().iter().map(identity_status).collect::<Vec<_>>(),
+            "issuers": (self.issuers)().iter().map(issuer_status).collect::<Vec<_>>(),
         });
         let mut body = format!("{status:#}").into_bytes();
         body.push(b'\n');
@@ -244,6 +271,21 @@ fn identity_status(identity: &IdentityState) -> Value {
     })
 }
 
+fn issuer_status(issuer: &IssuerState) -> Value {
+    let age = issuer
+        .fetched_at
+        .and_then(|at| SystemTime::now().duration_since(at).ok());
+    json!({
+        "issuer": issuer.issuer.as_str(),
+        "url": issuer.url,
+        "keys": issuer.keys,
+        "keys_age_seconds": age.map(|age| age.as_secs()),
+        "fetches": issuer.fetches,
+        "failures": issuer.failures,
+        "last_error": issuer.last_error,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +296,8 @@ mod tests {
             pools: Vec::new(),
             identities: Box::new(Vec::new),
             listeners: Box::new(Vec::new),
+            issuers: Box::new(Vec::new),
+            token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
             started: Instant::now(),
         }

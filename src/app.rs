@@ -34,6 +34,7 @@ use crate::{
         deployment::{Deployment, Instance},
         pool::Pool,
     },
+    entra::{Issuers, IssuersError},
     identity::{Identities, IdentitiesError},
     proxy::{
         self, Gateway,
@@ -69,6 +70,8 @@ pub enum StartError {
     },
     #[error(transparent)]
     Identities(#[from] IdentitiesError),
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
     #[error("the access log {path} can't be opened: {source}")]
     AccessLog { path: String, source: io::Error },
     #[error("the instance {instance} can't be set up: {source}")]
@@ -85,6 +88,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     identities: Arc<Identities>,
+    issuers: Arc<Issuers>,
     reaches: Vec<Arc<Reach>>,
     models: Vec<Arc<Served>>,
     drain: Arc<Drain>,
@@ -198,6 +202,7 @@ impl Parts {
             StartError::AccessLog { path, source }
         })?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
+        let issuers = Arc::new(Issuers::new(&plan.issuers, &plan.clients)?);
         let reaches = reaches(&plan, &identities)?;
         let models = models(&plan, &reaches, &metrics);
         let (access_log, drain) = (Arc::new(access_log), Arc::default());
@@ -206,6 +211,7 @@ impl Parts {
             metrics,
             access_log,
             identities,
+            issuers,
             reaches,
             models,
             drain,
@@ -223,6 +229,7 @@ impl Parts {
                 .map(|served| (served.pool.model().clone(), Arc::clone(served)))
                 .collect(),
             clients: self.plan.clients.clone(),
+            issuers: Arc::clone(&self.issuers),
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
@@ -296,6 +303,7 @@ impl Parts {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
             tls,
+            issuers: Arc::clone(&self.issuers),
         }
     }
 }

@@ -18,16 +18,18 @@ use super::{
 };
 use crate::{
     admin::{
-        Admin, IdentityState, ListenerState, Phase,
+        Admin, IdentityState, IssuerState, ListenerState, Phase,
         access::{Access, Visit},
     },
     config::Plan,
+    entra::Keeper,
     identity::Credential,
 };
 
 /// What it shows of these parts and the clients' ports.
 pub(super) fn page(parts: &Parts, ports: &[Port]) -> Admin {
     let (identities, drain) = (Arc::clone(&parts.identities), Arc::clone(&parts.drain));
+    let (issuers, checks) = (Arc::clone(&parts.issuers), Arc::clone(&parts.issuers));
     let ports: Vec<_> = ports.iter().map(listener).collect();
     Admin {
         metrics: Arc::clone(&parts.metrics),
@@ -36,6 +38,14 @@ pub(super) fn page(parts: &Parts, ports: &[Port]) -> Admin {
             let credentials = identities.credentials().iter();
             credentials.map(|it| identity_state(it)).collect()
         }),
+        issuers: Box::new(move || {
+            issuers
+                .keepers()
+                .iter()
+                .map(|it| issuer_state(it))
+                .collect()
+        }),
+        token_checks: Box::new(move || checks.checked()),
         listeners: Box::new(move || ports.iter().map(|state| state()).collect()),
         phase: Box::new(move || match (drain.is_draining(), drain.is_open()) {
             (true, _) => Phase::Draining,
@@ -80,6 +90,19 @@ fn identity_state(credential: &Credential) -> IdentityState {
         scope: state.scope,
         ready: credential.header(SystemTime::now()).is_some(),
         expires_on: state.expires_on,
+        failures: state.failures,
+        last_error: state.last_error,
+    }
+}
+
+fn issuer_state(keeper: &Keeper) -> IssuerState {
+    let state = keeper.state();
+    IssuerState {
+        issuer: state.issuer,
+        url: state.url,
+        keys: state.keys,
+        fetched_at: state.fetched_at,
+        fetches: state.fetches,
         failures: state.failures,
         last_error: state.last_error,
     }

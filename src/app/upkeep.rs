@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use pingora::{server::ShutdownWatch, services::background::BackgroundService};
 
 use super::tls::{self, Tls};
-use crate::{identity::Identities, proxy::reach::Reach};
+use crate::{entra::Issuers, identity::Identities, proxy::reach::Reach};
 
 pub(super) struct Upkeep {
     pub(super) reaches: Vec<Arc<Reach>>,
     pub(super) identities: Arc<Identities>,
+    pub(super) issuers: Arc<Issuers>,
     pub(super) tls: Vec<Arc<Tls>>,
 }
 
@@ -20,6 +21,9 @@ impl BackgroundService for Upkeep {
         let mut tasks = tokio::task::JoinSet::new();
         for credential in self.identities.credentials() {
             tasks.spawn(Arc::clone(credential).run(shutdown.clone()));
+        }
+        for keeper in self.issuers.keepers() {
+            tasks.spawn(Arc::clone(keeper).run(shutdown.clone()));
         }
         for reach in &self.reaches {
             tasks.spawn(Arc::clone(reach).keep_fresh(shutdown.clone()));

@@ -69,6 +69,11 @@ pub fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
+/// The authorities in a file that is read for it.
+pub fn authorities_in(path: &Path) -> Result<RootCertStore, String> {
+    authorities(path, &read(path)?)
+}
+
 /// The time a certificate is for; `None` where it can't be read.
 pub fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;

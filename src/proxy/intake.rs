@@ -47,7 +47,7 @@ pub(super) async fn admit(
         Route::ModelHealth(model) => return model_health(gateway, &model),
         Route::Models | Route::Model(_) | Route::Call(_) => {}
     }
-    let client = identify(&gateway.clients, &head.headers, None).await?;
+    let client = identify(gateway, &head.headers, None).await?;
     exchange.client = Some(Arc::clone(&client));
     match route {
         Route::Call(call) => understand(gateway, session, exchange, &client, call).await,
@@ -193,6 +193,7 @@ fn health(is_well: bool) -> Reply {
         body: json!({"status": "unavailable"}),
         retry_after: None,
         should_retry: None,
+        challenge: None,
         no_store: true,
     }
 }

@@ -18,6 +18,8 @@ pub struct Config {
     pub control: SocketAddr,
     /// The token endpoints; without them no bearer token is ever good.
     pub tokens: Option<Tokens>,
+    /// Where clients' tokens are issued, if they are.
+    pub issuer: Option<IssuerSetup>,
     /// All chance comes from here: the same seed and the same calls in the same order give the same answers.
     #[serde(default)]
     pub seed: u64,
@@ -50,6 +52,15 @@ pub struct Tokens {
     /// How long a token is good for.
     #[serde(default = "one_hour", deserialize_with = "duration")]
     pub lifetime: Duration,
+}
+
+/// An issuer of tokens for clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSetup {
+    #[serde(default = "any_port")]
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
 }
 
 /// A certificate chain and its private key, both PEM files.

@@ -29,4 +29,5 @@ mod secrets;
 mod spillover;
 mod streams;
 mod tls;
+mod tokens;
 mod wire;

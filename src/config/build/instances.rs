@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use rustls::pki_types::ServerName;
+
 use super::known::Known;
 use crate::{
     config::{
@@ -71,6 +73,12 @@ fn endpoint(url: Placed<Url>, insecure: bool, reader: &mut Reader<'_>) -> Option
         reader.problem(url.place, message);
         return None;
     }
+    if endpoint.tls() && ServerName::try_from(endpoint.host()).is_err() {
+        let message =
+            "no certificate can be verified for this host; write its DNS name or its IP address";
+        reader.problem(url.place, message);
+        return None;
+    }
     Some(endpoint)
 }
 
@@ -107,9 +115,7 @@ fn scope_of(scope: Placed<String>, reader: &mut Reader<'_>) -> Option<String> {
 }
 
 fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
-    let path = &file.value.0;
-    let read = pem::read(path).and_then(|text| pem::authorities(path, &text));
-    reader.take(file.place, read)?;
+    reader.take(file.place, pem::authorities_in(&file.value.0))?;
     Some(file.value.0)
 }
 

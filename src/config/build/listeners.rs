@@ -138,8 +138,7 @@ fn of_clients(
             None => Some(None),
         };
     };
-    let roots = read(&file).and_then(|text| pem::authorities(&file.value.0, &text));
-    reader.take(file.place, roots)?;
+    reader.take(file.place, pem::authorities_in(&file.value.0))?;
     let asked = client_certificate.map(|asked| asked.value);
     Some(Some(AskedOfClients {
         authorities: file.value.0,
