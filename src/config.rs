@@ -22,13 +22,8 @@ use std::{env, fs::File, io::Read as _, path::Path, str};
 
 use sha2::{Digest, Sha256};
 
-<<<<<<< HEAD
 pub use hash_key::{HashedKey, UnusableKey, hash_key};
 pub use plan::{Admin, AskedOfClients, Drain, Listener, Log, Plan, RetryBudget, Server, TlsFiles};
-=======
-pub use hash_key::{GeneratedKey, HashedKey, NoRandomness, UnusableKey, generate_key, hash_key};
-pub use plan::{Drain, Listener, Log, Plan, RetryBudget, Server, TlsFiles};
->>>>>>> issuers
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 

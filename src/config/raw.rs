@@ -288,11 +288,31 @@ section! {
         entra: Option<Tried<Placed<Entra>>>,
         /// What its tokens of another issuer say.
         token: Option<Tried<Placed<Token>>>,
+        /// What its certificates say, where a listener asks for them: any one of these names.
+        #[schemars(length(min = 1))]
+        certificates: Option<Tried<Placed<List<Placed<OnlyOne<CertificateName>>>>>>,
         /// Names of `models` that it may use; `"*"`: all.
         #[schemars(length(min = 1))]
         models: Required<Placed<List<Placed<String>>>>,
     }
     later "limits", "priority"
+}
+
+section! {
+    /// A name in a certificate, exactly as it stands there: exactly one of these.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    struct CertificateName {
+        /// The whole subject, like `CN=batch,OU=AI,O=Contoso` (RFC 4514).
+        subject: Option<Placed<String>>,
+        /// The subject's common name, where it has one only.
+        common_name: Option<Placed<String>>,
+        /// An alternative name of the kind `DNS`.
+        dns: Option<Placed<String>>,
+        /// An alternative name of the kind `URI`, like `spiffe://contoso/batch`.
+        uri: Option<Placed<String>>,
+        /// An alternative name of the kind `email`.
+        email: Option<Placed<String>>,
+    }
 }
 
 section! {

@@ -12,7 +12,7 @@ use super::{
     Gateway,
     body::{self, Arrived, Passage, Terms},
     exchange::{Admitted, Exchange},
-    identify::identify,
+    identify::{Shown, certificate, identify},
     reply::Reply,
     served::Served,
     session::{Keepalive, Relay},
@@ -47,7 +47,12 @@ pub(super) async fn admit(
         Route::ModelHealth(model) => return model_health(gateway, &model),
         Route::Models | Route::Model(_) | Route::Call(_) => {}
     }
-    let client = identify(gateway, &head.headers, None).await?;
+    let shown = Shown {
+        headers: &head.headers,
+        query: None,
+        certificate: certificate(session),
+    };
+    let client = identify(gateway, shown).await?;
     exchange.client = Some(Arc::clone(&client));
     match route {
         Route::Call(call) => understand(gateway, session, exchange, &client, call).await,

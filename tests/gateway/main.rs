@@ -29,5 +29,4 @@ mod secrets;
 mod spillover;
 mod streams;
 mod tls;
-mod tokens;
 mod wire;

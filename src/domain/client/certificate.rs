@@ -1,7 +1,7 @@
 //! Whom a client's certificate stands for. The certificate itself was verified in the TLS handshake; here its names
 //! are looked up, exactly as they are written: no wildcard is expanded, and no name is taken for another.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 
@@ -128,6 +128,15 @@ impl Name {
         Subject::parse(plain(text)?).map(Self::Subject)
     }
 
+    /// The common name that a certificate of this name has, where that is known.
+    pub fn common(&self) -> Option<&str> {
+        match self {
+            Self::CommonName(name) => Some(name),
+            Self::Subject(subject) => subject.common_name().map(String::as_str),
+            Self::Dns(_) | Self::Uri(_) | Self::Email(_) => None,
+        }
+    }
+
     /// Whether one certificate could be both this and the other, which need not be the same.
     pub fn may_be_one_with(&self, other: &Self) -> bool {
         match (self, other) {
@@ -137,19 +146,6 @@ impl Name {
             }
             _ => self == other,
         }
-    }
-}
-
-/// What the name is called in the config.
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Subject(_) => "subject",
-            Self::CommonName(_) => "common_name",
-            Self::Dns(_) => "dns",
-            Self::Uri(_) => "uri",
-            Self::Email(_) => "email",
-        })
     }
 }
 
@@ -266,18 +262,16 @@ impl Certificate {
 pub struct Bearers(HashMap<Name, Arc<Client>>);
 
 impl Bearers {
-    /// `names` of two clients must not be the same; the config sees to that.
-    pub fn new(names: impl IntoIterator<Item = (Name, Arc<Client>)>) -> Self {
-        Self(names.into_iter().collect())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Each of them, once for each of its names.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Client>> {
-        self.0.values()
+    /// No two clients have the same name; the config sees to that.
+    pub(super) fn of(clients: &[Arc<Client>]) -> Self {
+        let each = |client: &Arc<Client>| {
+            let client = Arc::clone(client);
+            let names = client.certificates.clone();
+            names
+                .into_iter()
+                .map(move |name| (name, Arc::clone(&client)))
+        };
+        Self(clients.iter().flat_map(each).collect())
     }
 
     /// Whose certificate this is; `None`: nobody's.

@@ -6,10 +6,6 @@ fn subject(text: &str) -> Name {
     Name::subject(text).unwrap()
 }
 
-fn client(name: &str) -> Arc<Client> {
-    Arc::new(Client::named(name))
-}
-
 /// A subject in a certificate's order.
 fn attributes(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     let pair = |(kind, value): &(&str, &str)| (identifier(kind).unwrap(), (*value).to_owned());
@@ -29,13 +25,21 @@ fn later() -> SystemTime {
 }
 
 fn bearers() -> Bearers {
-    let (app, batch) = (client("app"), client("batch"));
-    Bearers::new([
-        (Name::uri("spiffe://contoso/app").unwrap(), app.clone()),
-        (subject("CN=app\\, the first,OU=AI,O=Contoso"), app),
-        (Name::dns("batch.contoso.internal").unwrap(), batch.clone()),
-        (Name::common_name("batch").unwrap(), batch),
-    ])
+    let client = |name: &str, certificates: [Name; 2]| {
+        Arc::new(Client {
+            certificates: certificates.into(),
+            ..Client::named(name)
+        })
+    };
+    let app = [
+        Name::uri("spiffe://contoso/app").unwrap(),
+        subject("CN=app\\, the first,OU=AI,O=Contoso"),
+    ];
+    let batch = [
+        Name::dns("batch.contoso.internal").unwrap(),
+        Name::common_name("batch").unwrap(),
+    ];
+    Bearers::of(&[client("app", app), client("batch", batch)])
 }
 
 #[test]
