@@ -87,6 +87,9 @@ fn identity_state(credential: &Credential) -> IdentityState {
     IdentityState {
         identity: state.identity,
         kind: state.kind,
+        source: state.source,
+        asked_at: state.asked_at,
+        instances: state.instances,
         scope: state.scope,
         ready: credential.header(SystemTime::now()).is_some(),
         expires_on: state.expires_on,

@@ -191,12 +191,12 @@ fn read(files: &TlsFiles) -> Read {
         .map(|asked| (asked, text(&asked.authorities)));
     let contents = hash.finalize().into();
     let acceptor = (|| {
-        let chain = pem::certificates(&files.certificate, &certificate?)?;
-        let validity = pem::validity(&chain[0]);
-        let pair = pem::pair(chain, pem::private_key(&files.key, &key?)?)?;
+        let chain = pem::certificates_of(&files.certificate, &certificate?)?;
+        let validity = pem::term(&chain[0]);
+        let pair = pem::pair(chain, pem::private_key_of(&files.key, &key?)?)?;
         let asked = match authorities {
             Some((asked, text)) => {
-                let roots = pem::authorities(&asked.authorities, &text?)?;
+                let roots = pem::authorities_of(&asked.authorities, &text?)?;
                 Some((roots, asked.required))
             }
             None => None,

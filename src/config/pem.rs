@@ -1,10 +1,14 @@
 //! PEM files that the config names: opened while it is checked, so that a start does not fail over them later, and
 //! again when they change.
 
-use std::{fs, path::Path, time::SystemTime};
+use std::{
+    fs,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use rustls::{
-    RootCertStore,
+    RootCertStore, SignatureAlgorithm,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
@@ -22,7 +26,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 }
 
 /// The certificates in a file, at least one. `path` is for messages.
-pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn certificates_of(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
@@ -34,7 +38,7 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
     }
 }
 
-pub fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+pub fn private_key_of(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let no_key = |_| {
         format!(
             "{} holds no private key (-----BEGIN PRIVATE KEY-----)",
@@ -42,6 +46,28 @@ pub fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, St
         )
     };
     PrivateKeyDer::from_pem_slice(pem).map_err(no_key)
+}
+
+/// The certificates in a file that is read for it, at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    certificates_of(path, &read(path)?)
+}
+
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    private_key_of(path, &read(path)?)
+}
+
+/// Whether each certificate of a file can be trusted as an authority.
+pub(super) fn authorities(path: &Path) -> Result<(), String> {
+    authorities_of(path, &read(path)?).map(drop)
+}
+
+/// Whether a server can show this chain and prove it with this key.
+pub(super) fn belong_together(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<(), String> {
+    pair(chain, key).map(drop)
 }
 
 /// What a server shows, and proves with its key.
@@ -54,7 +80,7 @@ pub fn pair(
 }
 
 /// The authorities in a file.
-pub fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
+pub fn authorities_of(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let unfit = |error| {
         format!(
@@ -62,20 +88,15 @@ pub fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
             path.display()
         )
     };
-    certificates(path, pem)?
+    certificates_of(path, pem)?
         .into_iter()
         .try_for_each(|certificate| roots.add(certificate))
         .map_err(unfit)?;
     Ok(roots)
 }
 
-/// The authorities in a file that is read for it.
-pub fn authorities_in(path: &Path) -> Result<RootCertStore, String> {
-    authorities(path, &read(path)?)
-}
-
 /// The time a certificate is for; `None` where it can't be read.
-pub fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
+pub fn term(certificate: &CertificateDer<'_>) -> Option<Validity> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let time = |time: x509_parser::time::ASN1Time| SystemTime::from(time.to_datetime());
     let validity = certificate.validity();
@@ -105,4 +126,42 @@ pub fn warning(standing: Standing) -> Option<String> {
             Some("this certificate has ended: nobody will believe it; renew it".into())
         }
     }
+}
+
+/// Whether the key is RSA, the one kind that Entra takes.
+pub(super) fn is_rsa(key: &PrivateKeyDer<'static>) -> Result<(), String> {
+    let loaded = ring::default_provider()
+        .key_provider
+        .load_private_key(key.clone_key())
+        .map_err(|error| format!("this key can't be used: {error}"))?;
+    match loaded.algorithm() {
+        SignatureAlgorithm::RSA => Ok(()),
+        _ => Err("Entra takes certificates with RSA keys only; this key is of another kind".into()),
+    }
+}
+
+/// What is to be said of the time that the first certificate is good for; mostly nothing.
+pub(super) fn validity(
+    chain: &[CertificateDer<'static>],
+    now: SystemTime,
+) -> Result<Option<String>, String> {
+    let unsound = || "this certificate can't be read".to_owned();
+    let first = chain.first().ok_or_else(unsound)?;
+    let (_, certificate) = X509Certificate::from_der(first).map_err(|_| unsound())?;
+    let validity = certificate.validity();
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    Ok(if now > validity.not_after.timestamp() {
+        let ended = validity.not_after;
+        Some(format!(
+            "this certificate ended on {ended}: no token will come until it is renewed"
+        ))
+    } else if now < validity.not_before.timestamp() {
+        let begins = validity.not_before;
+        Some(format!(
+            "this certificate is good from {begins} on: no token will come before"
+        ))
+    } else {
+        None
+    })
 }

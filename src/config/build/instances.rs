@@ -115,7 +115,7 @@ fn scope_of(scope: Placed<String>, reader: &mut Reader<'_>) -> Option<String> {
 }
 
 fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
-    reader.take(file.place, pem::authorities_in(&file.value.0))?;
+    reader.take(file.place, pem::authorities(&file.value.0))?;
     Some(file.value.0)
 }
 

@@ -99,21 +99,19 @@ fn admin(
 fn tls(raw: raw::Tls, reader: &mut Reader<'_>) -> Option<TlsFiles> {
     let of_clients = of_clients(raw.client_ca, raw.client_certificate, reader);
     let (certificate, key) = (raw.certificate.0, raw.key.0);
-    let chain = certificate.as_ref().and_then(|file| {
-        let read = read(file).and_then(|text| pem::certificates(&file.value.0, &text));
-        reader.take(file.place, read)
-    });
-    let private = key.as_ref().and_then(|file| {
-        let read = read(file).and_then(|text| pem::private_key(&file.value.0, &text));
-        reader.take(file.place, read)
-    });
+    let chain = certificate
+        .as_ref()
+        .and_then(|file| reader.take(file.place, pem::certificates(&file.value.0)));
+    let private = key
+        .as_ref()
+        .and_then(|file| reader.take(file.place, pem::private_key(&file.value.0)));
     let (certificate, key, chain) = (certificate?, key?, chain?);
-    if let Some(warning) = pem::validity(&chain[0])
-        .and_then(|validity| pem::warning(validity.standing(SystemTime::now())))
+    if let Some(warning) =
+        pem::term(&chain[0]).and_then(|term| pem::warning(term.standing(SystemTime::now())))
     {
         reader.warn(certificate.place, warning);
     }
-    reader.take(key.place, pem::pair(chain, private?))?;
+    reader.take(key.place, pem::belong_together(chain, private?))?;
     Some(TlsFiles {
         certificate: certificate.value.0,
         key: key.value.0,
@@ -125,7 +123,7 @@ fn tls(raw: raw::Tls, reader: &mut Reader<'_>) -> Option<TlsFiles> {
 #[expect(clippy::option_option, reason = "nothing asked for is not a mistake")]
 fn of_clients(
     client_ca: Option<Placed<FilePath>>,
-    client_certificate: Option<Placed<raw::ClientCertificate>>,
+    client_certificate: Option<Placed<raw::AskedFor>>,
     reader: &mut Reader<'_>,
 ) -> Option<Option<AskedOfClients>> {
     let Some(file) = client_ca else {
@@ -138,16 +136,12 @@ fn of_clients(
             None => Some(None),
         };
     };
-    reader.take(file.place, pem::authorities_in(&file.value.0))?;
+    reader.take(file.place, pem::authorities(&file.value.0))?;
     let asked = client_certificate.map(|asked| asked.value);
     Some(Some(AskedOfClients {
         authorities: file.value.0,
-        required: !matches!(asked, Some(raw::ClientCertificate::Optional)),
+        required: !matches!(asked, Some(raw::AskedFor::Optional)),
     }))
-}
-
-fn read(file: &Placed<FilePath>) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-    pem::read(&file.value.0)
 }
 
 /// The address, unless one before it has taken its port. Port 0 is any free port.

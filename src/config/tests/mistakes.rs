@@ -58,7 +58,11 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     // Identities.
     ("{ managed_identity: {} }", "{}", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
     ("{ managed_identity: {} }", "{ managed_identity: {}, api_key: x }", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
-    ("{ managed_identity: {} }", "{ client_certificate: {} }", "4:9", "does not know `client_certificate` yet"),
+    ("{ managed_identity: {} }", "{ client_certificate: { tenant_id: t, client_id: c } }", "4:9", "`certificate` is missing"),
+    ("{ managed_identity: {} }", "{ client_certificate: { tenant_id: t, client_id: c, certificate: none.pem } }", "4:72", "none.pem can't be read"),
+    ("{ managed_identity: {} }", "{ managed_identity: { ca: none.pem } }", "4:33", "none.pem can't be read"),
+    ("{ managed_identity: {} }", "{ workload_identity: { ca: none.pem } }", "4:34", "none.pem can't be read"),
+    ("{ managed_identity: {} }", "{ client_secret: { tenant_id: t, client_id: c, secret: s, ca: /dev/null } }", "4:69", "holds no certificate"),
     ("{ managed_identity: {} }", "{ managed_identity: { endpoint: \"http://h/path\" } }", "4:39", "take out the path"),
     ("{ managed_identity: {} }", "{ workload_identity: { authority: \"http://h\" } }", "4:41", "so it is https://"),
     ("api_key: swordfish", "api_key: \"\"", "5:22", "a secret is not empty"),
@@ -97,6 +101,20 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("attempts: 4 }", "attempts: 4 }\nserver: { write_timeout: soon }", "17:26", "like 250ms, 30s or 10m"),
     ("swordfish", "${env:SET}", "5:23", "a string with { or } is quoted"),
     // Clients.
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [] }", "15:111", "like `- uri: spiffe://contoso/batch`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: \"*.contoso\" }] }", "15:133", "wildcards are not expanded"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: \"a\\0b\" }] }", "15:133", "has a control character"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ uri: contoso }] }", "15:133", "like spiffe://"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ email: contoso }] }", "15:135", "one @"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ common_name: \"\" }] }", "15:141", "this is empty"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ subject: contoso }] }", "15:137", "like CN=batch,OU=AI,O=Contoso"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ subject: \"CN=a+OU=b\" }] }", "15:137", "joins two values"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ cn: a }] }", "15:128", "unknown field `cn`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{}] }", "15:126", "write exactly one of `subject`, `common_name`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: a, uri: \"b:c\" }] }", "15:126", "write exactly one of `subject`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: a }, { dns: A }] }", "15:145", "line 15 has this name already"),
+    ("https://contoso-swc.openai.azure.com", "https://[]", "7:20", "its DNS name or its IP address"),
+    ("https://contoso-swc.openai.azure.com", "https://a..b", "7:20", "its DNS name or its IP address"),
     ("sha256:2a97516c", "sha256:", "15:17", "`forebay hash-key` prints it"),
     ("keys: [\"sha256:2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea\"], ", "", "15:3", "a way to prove itself"),
     ("clients:", "anonymous: true\nclients:", "14:12", "keep one of them"),
@@ -252,6 +270,48 @@ fn each_key_is_one_clients_and_a_client_has_two_at_most() {
             answer.starts_with(words) && answer.lines().count() == 1,
             "{answer}"
         );
+    }
+}
+
+#[test]
+fn a_certificate_that_could_be_two_clients_is_a_mistake() {
+    let clients = |first: &str, second: &str| {
+        let sound = SOUND.split("clients:").next().unwrap_or_default();
+        let client = |name: &str| format!("  {name}: {{ models: [\"*\"], certificates: [");
+        format!(
+            "{sound}clients:\n{}{{ {first} }}] }}\n{}{{ {second} }}] }}\n",
+            client("a"),
+            client("b")
+        )
+    };
+    for (first, second) in [
+        ("dns: a.contoso", "dns: A.contoso"),
+        ("uri: \"spiffe://a\"", "uri: \"spiffe://a\""),
+        ("common_name: a", "common_name: a"),
+        ("common_name: a", "subject: \"CN=a,O=Contoso\""),
+        ("subject: \"CN=a,O=Contoso\"", "common_name: a"),
+        (
+            "subject: \"CN=a,O=Contoso\"",
+            "subject: \"2.5.4.3=a, o=Contoso\"",
+        ),
+    ] {
+        let answer = answer(clients(first, second));
+        assert!(
+            answer.starts_with("f.yaml:16:") && answer.contains("line 15"),
+            "{first} {second}: {answer}"
+        );
+        assert_eq!(answer.lines().count(), 1, "{answer}");
+    }
+    for (first, second) in [
+        ("dns: a", "common_name: a"),
+        ("uri: \"spiffe://a\"", "uri: \"spiffe://A\""),
+        (
+            "subject: \"CN=a,O=Contoso\"",
+            "subject: \"CN=a,O=Fabrikam\"",
+        ),
+        ("subject: \"CN=a,CN=b\"", "common_name: a"),
+    ] {
+        assert_eq!(answer(clients(first, second)), "sound", "{first} {second}");
     }
 }
 
