@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod admin_access;
+mod authority;
 mod bodies;
+mod certificates;
 mod chaos;
 mod choosing;
 mod conformance;
+mod connections;
 mod counted;
 mod explaining;
 mod failing;
@@ -30,4 +34,5 @@ mod secrets;
 mod spillover;
 mod streams;
 mod tls;
+mod tls_clients;
 mod wire;
