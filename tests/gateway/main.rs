@@ -19,6 +19,7 @@ mod house;
 mod identities;
 mod memory;
 mod moving_on;
+mod names;
 mod noise;
 mod odd_answers;
 mod operating;

@@ -17,8 +17,15 @@ use crate::{
 pub(super) struct Taken {
     names: HashMap<Name, usize>,
     /// By the common name they have: entries of one common name alone, and subjects.
-    common: HashMap<String, Vec<(String, Name, usize)>>,
+    common: HashMap<String, Vec<Owned>>,
     first: Option<Place>,
+}
+
+/// A name, whose it is, and its line.
+struct Owned {
+    client: String,
+    name: Name,
+    line: usize,
 }
 
 impl Taken {
@@ -59,16 +66,18 @@ impl Taken {
         }
         let Some(common) = name.common() else { return };
         let others = self.common.entry(common.to_owned()).or_default();
-        let clash = |(owner, other, _): &&(String, Name, usize)| {
-            owner != client && other.may_be_one_with(name)
-        };
-        if let Some((_, _, line)) = others.iter().find(clash) {
+        let clash = |other: &&Owned| other.client != client && other.name.may_be_one_with(name);
+        if let Some(Owned { line, .. }) = others.iter().find(clash) {
             reader.problem(
                 place,
                 format!("a certificate could fit this and line {line}, which is another client's; tell them apart by a whole subject each, or by another name"),
             );
         }
-        others.push((client.to_owned(), name.clone(), place.line));
+        others.push(Owned {
+            client: client.to_owned(),
+            name: name.clone(),
+            line: place.line,
+        });
     }
 
     /// Where certificates stand for clients, but none is ever asked for.
@@ -82,9 +91,12 @@ impl Taken {
     }
 }
 
+/// How a name of one kind is read.
+type Reading = fn(&str) -> Result<Name, NameError>;
+
 /// The one name that an entry has.
 fn name(raw: raw::CertificateName) -> Option<(Place, Result<Name, NameError>)> {
-    let kinds: [(_, fn(&str) -> Result<Name, NameError>); 5] = [
+    let kinds: [(_, Reading); 5] = [
         (raw.subject, Name::subject),
         (raw.common_name, Name::common_name),
         (raw.dns, Name::dns),
