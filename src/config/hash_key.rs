@@ -83,6 +83,9 @@ pub fn hash_key(key: &str) -> Result<HashedKey, UnusableKey> {
     })
 }
 
+/// Whether a character is of a kind.
+type Kind = fn(&u8) -> bool;
+
 /// How much chance can be in a key at most: as if each of its characters were drawn from all of their kinds.
 fn most_bits(key: &str) -> f64 {
     let mut different: Vec<u8> = key.bytes().collect();
@@ -91,10 +94,10 @@ fn most_bits(key: &str) -> f64 {
     if different.len() <= PATTERN {
         return 0.0;
     }
-    let has = |kind: fn(&u8) -> bool| different.iter().any(kind);
+    let has = |kind: Kind| different.iter().any(kind);
     let is_hex = different.iter().all(u8::is_ascii_hexdigit)
         && !(has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase));
-    let kinds: [(fn(&u8) -> bool, u32); 4] = [
+    let kinds: [(Kind, u32); 4] = [
         (u8::is_ascii_digit, 10),
         (u8::is_ascii_lowercase, 26),
         (u8::is_ascii_uppercase, 26),
