@@ -12,6 +12,7 @@ mod failing;
 mod fuzzed;
 mod holding;
 mod house;
+mod identities;
 mod memory;
 mod moving_on;
 mod noise;
