@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod credential;
 pub mod issuer;
 pub mod key;
+mod operations;
 pub mod token;
 
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
@@ -12,6 +13,7 @@ use super::name::{ClientName, IssuerName, ModelName};
 use certificate::{Bearers, Certificate, Rejected};
 use key::Keys;
 pub use key::{KeyHash, KeyHashError};
+pub use operations::Operations;
 
 /// Which models a client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +33,11 @@ pub struct Client {
     /// What its certificates say: any one of these.
     pub certificates: Vec<certificate::Name>,
     pub models: Models,
+    pub operations: Operations,
 }
 
 impl Client {
-    /// One that may use every model, and can't prove itself yet.
+    /// One that may use every model, for inference, and can't prove itself yet.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.into(),
@@ -42,6 +45,7 @@ impl Client {
             tokens: Vec::new(),
             certificates: Vec::new(),
             models: Models::All,
+            operations: Operations::INFERENCE,
         }
     }
 
@@ -71,7 +75,7 @@ pub struct Listed {
 }
 
 impl Clients {
-    /// The client of `anonymous: true`.
+    /// The client of `anonymous: true`. It may have inference alone: what outlives a request is for somebody with a name.
     pub fn anyone() -> Self {
         Self::Anyone(Arc::new(Client::named("anonymous")))
     }
