@@ -1,5 +1,7 @@
 //! What the gateway answers by itself: a refusal in Azure's error shape, a list of models, its health.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use pingora::{Result, http::ResponseHeader};
@@ -64,6 +66,27 @@ impl Reply {
             head.insert_header("x-should-retry", should_retry.to_string())?;
         }
         Ok(Box::new(head))
+    }
+
+    /// As HTTP/1 writes it, for a connection that ends with it.
+    pub(super) fn wire(self, request_id: &str) -> (Vec<u8>, usize) {
+        let body = self.body.to_string();
+        let head = self
+            .head(request_id, body.len())
+            .expect("a refusal's headers are well formed");
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        let mut wire = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_u16()).into_bytes();
+        for (name, value) in &head.headers {
+            wire.extend_from_slice(name.as_str().as_bytes());
+            wire.extend_from_slice(b": ");
+            wire.extend_from_slice(value.as_bytes());
+            wire.extend_from_slice(b"\r\n");
+        }
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        wire.extend_from_slice(
+            format!("date: {date}\r\nconnection: close\r\n\r\n{body}").as_bytes(),
+        );
+        (wire, body.len())
     }
 
     /// Sends it. The connection stays usable wherever what is left of the request can be read past.

@@ -88,6 +88,17 @@ impl Metrics {
         InFlight::enter(&self.instruments.requests_inflight)
     }
 
+    /// Counts what of a request's headers does not go on although its client may miss it.
+    pub fn headers_dropped(&self, over_limit: usize, unlisted: usize) {
+        for (reason, number) in [("over_limit", over_limit), ("unlisted", unlisted)] {
+            let counter = self
+                .instruments
+                .headers_dropped
+                .with_label_values(&[reason]);
+            counter.inc_by(number as u64);
+        }
+    }
+
     /// Counts one finished request: itself, its attempts and failovers, its refusal, its times.
     pub fn account(&self, record: &Record) {
         self.count_request(record);
