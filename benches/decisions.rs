@@ -1,7 +1,6 @@
 //! What each decision on a request's way costs by itself, and whether that grows with the config.
 
 use std::{
-    collections::HashMap,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -11,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use forebay::domain::{
     ask::Ask,
     breaker::Settings,
-    client::{Client, Clients, KeyHash, Models},
+    client::{Client, Clients, KeyHash},
     deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
     outcome::Outcome,
     pool::Pool,
@@ -148,15 +147,10 @@ fn pool_of(count: u32) -> Pool {
 }
 
 fn clients(count: u32) -> Clients {
-    let client = |number: u32| {
-        let client = Client {
-            name: format!("client-{number}").as_str().into(),
-            models: Models::All,
-        };
-        let key = KeyHash::of(format!("key-{number}").as_bytes());
-        (key, Arc::new(client))
-    };
-    Clients::ByKey((0..count).map(client).collect::<HashMap<_, _>>())
+    Clients::listed((0..count).map(|number| Client {
+        keys: vec![KeyHash::of(format!("key-{number}").as_bytes())],
+        ..Client::named(&format!("client-{number}"))
+    }))
 }
 
 /// A chat of this many bytes, in messages of about three hundred.

@@ -94,14 +94,13 @@ pub fn explain(
 }
 
 fn find_client<'a>(clients: &'a Clients, name: &str) -> Result<&'a Client, ExplainError> {
-    let mut all: Vec<&Client> = clients.all().map(|client| &**client).collect();
-    all.sort_unstable_by_key(|client| client.name.as_str());
-    all.dedup_by_key(|client| client.name.as_str());
-    let names: Vec<&str> = all.iter().map(|client| client.name.as_str()).collect();
+    let all = clients.all();
     let found = all.iter().find(|client| client.name.as_str() == name);
-    found
-        .copied()
-        .ok_or_else(|| ExplainError::UnknownClient(name.into(), names.join(", ")))
+    found.map(|client| &**client).ok_or_else(|| {
+        let mut names: Vec<&str> = all.iter().map(|client| client.name.as_str()).collect();
+        names.sort_unstable();
+        ExplainError::UnknownClient(name.into(), names.join(", "))
+    })
 }
 
 fn may_use(client: &Client) -> String {

@@ -7,6 +7,7 @@ pub(crate) mod drain;
 mod ending;
 mod exchange;
 mod forward;
+mod identify;
 mod intake;
 pub(crate) mod memory;
 mod observe;

@@ -213,8 +213,18 @@ pub fn outgoing(
 
 /// Whether a query parameter carries a client's key, however it is escaped or spelled.
 fn is_credential(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
+        "api-key",
+        "api_key",
+        "apikey",
+        "subscription-key",
+        "access_token",
+        "authorization",
+    ];
     let name = percent_decode_str(name).decode_utf8_lossy();
-    name.eq_ignore_ascii_case("api-key") || name.eq_ignore_ascii_case("api_key")
+    NAMES
+        .iter()
+        .any(|credential| name.eq_ignore_ascii_case(credential))
 }
 
 /// Whether the body must name the deployment on its way out; else the path does, and the body stays as it is.

@@ -10,13 +10,14 @@ mod frames;
 mod lane;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use http::Version;
+use http::{Method, Version};
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::{
@@ -52,7 +53,7 @@ const READ_PAST: usize = 256 << 10;
 pub(crate) struct Door {
     proxy: Arc<HttpProxy<Gateway>>,
     http2: Arc<Http2>,
-    rules: Rules,
+    rules: Arc<Rules>,
 }
 
 /// What the door goes by, and where it says what it turned away.
@@ -76,9 +77,9 @@ enum Next {
 
 impl Door {
     pub(crate) fn new(proxy: HttpProxy<Gateway>, rules: Rules) -> Self {
-        let proxy = Arc::new(proxy);
+        let (proxy, rules) = (Arc::new(proxy), Arc::new(rules));
         Self {
-            http2: Arc::new(Http2(Arc::clone(&proxy))),
+            http2: Arc::new(Http2(Arc::clone(&proxy), Arc::clone(&rules))),
             proxy,
             rules,
         }
@@ -223,50 +224,76 @@ impl Rules {
             lane.write_all(&answer).await?;
             lane.flush().await
         });
-        let sent = matches!(sent.await, Ok(Ok(()))).then_some(body);
-        let record = self.record(&lane, refused, id, sent);
-        self.metrics.account(&record);
-        self.access_log.write(record);
-        // However slow what comes now is, and however much.
-        let _ = timeout(FAREWELL, part(&mut lane)).await;
-    }
-
-    /// `sent`: bytes of the answer's body, where the client got it.
-    fn record(&self, lane: &Lane, refused: Refused, id: Arc<str>, sent: Option<usize>) -> Record {
-        let (started, arrived) = refused.since;
-        let (method, path) = head::glimpse(&lane.held).unzip();
+        let sent = matches!(sent.await, Ok(Ok(()))).then_some(body as u64);
         let socket = lane.get_socket_digest();
         let address = socket
             .as_ref()
             .and_then(|socket| socket.peer_addr()?.as_inet());
-        let address = address.map(|address| address.ip().to_canonical());
-        Record {
-            arrived,
-            request_id: id,
-            client: None,
-            model: None,
-            operation: "",
-            stream: false,
+        let (method, path) = head::glimpse(&lane.held).unzip();
+        self.write_down(Record {
             method,
             path,
-            version: Version::HTTP_11,
-            address,
-            client_address: address,
-            attempts: Vec::new(),
-            refusal: Some(refused.refusal.reason()),
-            out_of_budget: false,
-            status: sent.map(|_| refused.refusal.status().as_u16()),
-            end: match sent {
-                Some(_) => End::Complete,
-                None => End::ClientLeft,
-            },
-            unreplayable: false,
-            request_bytes: 0,
-            response_bytes: sent.unwrap_or(0) as u64,
-            time_to_first_byte: None,
-            duration: started.elapsed(),
-            overhead: None,
-        }
+            ..record(refused, id, address.map(|address| address.ip()), sent)
+        });
+        // However slow what comes now is, and however much.
+        let _ = timeout(FAREWELL, part(&mut lane)).await;
+    }
+
+    /// The same for a tunnel that was asked for over HTTP/2, whose connection goes on.
+    async fn refuse_tunnel(&self, mut session: ServerSession) {
+        let _guest = (self.drain.enter(), self.metrics.enter());
+        let refused = Refused {
+            refusal: Refusal::MethodNotAllowed,
+            since: (Instant::now(), SystemTime::now()),
+        };
+        let id = request_id();
+        let sent = Reply::refusal(&refused.refusal)
+            .send_over(&mut session, &id)
+            .await;
+        let address = session.client_addr().and_then(|address| address.as_inet());
+        self.write_down(Record {
+            method: Some(Method::CONNECT),
+            version: Version::HTTP_2,
+            ..record(refused, id, address.map(|address| address.ip()), sent.ok())
+        });
+    }
+
+    fn write_down(&self, record: Record) {
+        self.metrics.account(&record);
+        self.access_log.write(record);
+    }
+}
+
+/// `sent`: bytes of the answer's body, where the client got it.
+fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<u64>) -> Record {
+    let (started, arrived) = refused.since;
+    let address = address.map(|address| address.to_canonical());
+    Record {
+        arrived,
+        request_id: id,
+        client: None,
+        model: None,
+        operation: "",
+        stream: false,
+        method: None,
+        path: None,
+        version: Version::HTTP_11,
+        address,
+        client_address: address,
+        attempts: Vec::new(),
+        refusal: Some(refused.refusal.reason()),
+        out_of_budget: false,
+        status: sent.map(|_| refused.refusal.status().as_u16()),
+        end: match sent {
+            Some(_) => End::Complete,
+            None => End::ClientLeft,
+        },
+        unreplayable: false,
+        request_bytes: 0,
+        response_bytes: sent.unwrap_or(0),
+        time_to_first_byte: None,
+        duration: started.elapsed(),
+        overhead: None,
     }
 }
 
@@ -295,7 +322,7 @@ async fn part(lane: &mut Lane) -> std::io::Result<()> {
 }
 
 /// HTTP/2 connections: Pingora's own way, but for a tunnel asked for, which Pingora would answer in words of its own.
-struct Http2(Arc<HttpProxy<Gateway>>);
+struct Http2(Arc<HttpProxy<Gateway>>, Arc<Rules>);
 
 #[async_trait]
 impl HttpServerApp for Http2 {
@@ -304,6 +331,10 @@ impl HttpServerApp for Http2 {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        if session.req_header().method == Method::CONNECT {
+            self.1.refuse_tunnel(session).await;
+            return None;
+        }
         self.0.process_new_http(session, shutdown).await
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use serde_json::json;
@@ -16,13 +16,14 @@ use super::{
     body::{self, Arrived, Passage, Terms},
     ending::connection_address,
     exchange::{Admitted, Exchange},
+    identify::identify,
     reply::Reply,
     served::Served,
     session::{Keepalive, Relay},
 };
 use crate::domain::{
     ask::Ask,
-    client::{Client, Clients},
+    client::Client,
     failover::{Progress, Repeat},
     head,
     refusal::Refusal,
@@ -54,7 +55,7 @@ pub(super) async fn admit(
         Route::ModelHealth(model) => return model_health(gateway, &model),
         Route::Models | Route::Model(_) | Route::Call(_) => {}
     }
-    let client = identify(&gateway.clients, &head.headers)?;
+    let client = identify(&gateway.clients, &head.headers, None).await?;
     exchange.client = Some(Arc::clone(&client));
     match route {
         Route::Call(call) => understand(gateway, session, exchange, &client, call).await,
@@ -83,32 +84,6 @@ fn pass_front_door(
     }
     exchange.client_address = admitted?;
     Ok(())
-}
-
-/// Who calls, by the key in either header. Some clients send it in both (CLIENTS.md 2).
-fn identify(clients: &Clients, headers: &HeaderMap) -> Result<Arc<Client>, Refusal> {
-    if let Clients::Anyone(client) = clients {
-        return Ok(Arc::clone(client));
-    }
-    let keys = headers
-        .get_all("api-key")
-        .iter()
-        .map(|value| value.as_bytes());
-    let tokens = headers
-        .get_all(header::AUTHORIZATION)
-        .iter()
-        .filter_map(|value| bearer(value.as_bytes()));
-    let mut credentials = keys.chain(tokens).map(<[u8]>::trim_ascii);
-    let first = credentials.next().ok_or(Refusal::NoCredential)?;
-    if credentials.any(|other| other != first) {
-        return Err(Refusal::AmbiguousCredential);
-    }
-    clients.by_key(first).cloned().ok_or(Refusal::UnknownKey)
-}
-
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
 }
 
 /// Reads what is asked, of which model, and whether this client may.
@@ -279,67 +254,4 @@ fn list(gateway: &Gateway, client: &Client) -> Reply {
 
 fn described(gateway: &Gateway, model: &str) -> serde_json::Value {
     json!({"id": model, "object": "model", "created": gateway.started, "owned_by": "forebay"})
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-    use crate::domain::client::{KeyHash, Models};
-
-    fn clients() -> Clients {
-        let app = Arc::new(Client {
-            name: "app".into(),
-            models: Models::All,
-        });
-        Clients::ByKey(HashMap::from([(KeyHash::of(b"K"), app)]))
-    }
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, value.parse().unwrap());
-        }
-        headers
-    }
-
-    #[test]
-    fn a_key_is_taken_from_either_header_or_both() {
-        for pairs in [
-            &[("api-key", "K")][..],
-            &[("authorization", "Bearer K")],
-            &[("authorization", "bearer  K ")],
-            &[("api-key", "K"), ("authorization", "Bearer K")],
-            &[("api-key", "K"), ("authorization", "Basic eA==")],
-        ] {
-            assert!(identify(&clients(), &headers(pairs)).is_ok(), "{pairs:?}");
-        }
-    }
-
-    #[test]
-    fn no_wrong_or_disagreeing_credentials_get_in() {
-        for (pairs, refusal) in [
-            (&[][..], Refusal::NoCredential),
-            (&[("authorization", "Basic K")], Refusal::NoCredential),
-            (&[("authorization", "Bearer")], Refusal::NoCredential),
-            (&[("authorization", "Bearer ")], Refusal::UnknownKey),
-            (&[("api-key", "")], Refusal::UnknownKey),
-            (&[("api-key", "k")], Refusal::UnknownKey),
-            (
-                &[("api-key", "K"), ("authorization", "Bearer X")],
-                Refusal::AmbiguousCredential,
-            ),
-            (
-                &[("api-key", "K"), ("api-key", "X")],
-                Refusal::AmbiguousCredential,
-            ),
-        ] {
-            assert_eq!(
-                identify(&clients(), &headers(pairs)).err(),
-                Some(refusal),
-                "{pairs:?}"
-            );
-        }
-    }
 }

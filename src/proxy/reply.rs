@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use pingora::{Result, http::ResponseHeader};
+use pingora::{Result, http::ResponseHeader, protocols::http::ServerSession};
 use pingora_proxy::Session;
 use serde_json::{Value, json};
 
@@ -87,6 +87,21 @@ impl Reply {
             format!("date: {date}\r\nconnection: close\r\n\r\n{body}").as_bytes(),
         );
         (wire, body.len())
+    }
+
+    /// Over HTTP/2, where nothing of a request has been read but its head.
+    pub(super) async fn send_over(
+        self,
+        session: &mut ServerSession,
+        request_id: &str,
+    ) -> Result<u64> {
+        let body = Bytes::from(self.body.to_string());
+        let length = body.len();
+        session
+            .write_response_header(self.head(request_id, length)?)
+            .await?;
+        session.write_response_body(body, true).await?;
+        Ok(length as u64)
     }
 
     /// Sends it. The connection stays usable wherever what is left of the request can be read past.

@@ -42,12 +42,15 @@ impl Metrics {
         let instruments = Instruments::new(&registry);
         let version = env!("CARGO_PKG_VERSION");
         instruments.build_info.with_label_values(&[version]).set(1);
-        Self {
+        let metrics = Self {
             registry,
             instruments,
             requests: Handles::default(),
             deployments: Handles::default(),
-        }
+        };
+        // There from the start, so that a first count is seen as a rise.
+        metrics.headers_dropped(0, 0);
+        metrics
     }
 
     /// The handles of one deployment in one model's pool. To be asked for once, when the pool is built.

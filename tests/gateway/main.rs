@@ -9,6 +9,7 @@ mod conformance;
 mod counted;
 mod explaining;
 mod failing;
+mod fuzzed;
 mod holding;
 mod house;
 mod memory;

@@ -1,9 +1,6 @@
 //! `clients:` or `anonymous: true`: one of them, spelled out.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use super::known::Known;
 use crate::{
@@ -32,7 +29,7 @@ pub(super) fn clients(
         None => None,
     };
     match (raw, anonymous) {
-        (Some(Tried(raw)), None) => Some(by_key(raw?, models, reader)),
+        (Some(Tried(raw)), None) => Some(listed(raw?, models, reader)),
         (None, Some(_)) => Some(Clients::anyone()),
         (Some(_), Some(anonymous)) => {
             let message = "with anonymous: true nobody would look at clients:; keep one of them";
@@ -48,7 +45,7 @@ pub(super) fn clients(
     }
 }
 
-fn by_key(
+fn listed(
     raw: Placed<Named<raw::Client>>,
     models: &Known<Model>,
     reader: &mut Reader<'_>,
@@ -59,19 +56,16 @@ fn by_key(
             "without a client nobody can call; write one, or anonymous: true instead of clients:",
         );
     }
-    let (mut by_key, mut lines) = (HashMap::new(), HashMap::new());
+    let mut lines = HashMap::new();
     let section = Required(Some(raw.value));
-    Known::<()>::build("client", section, reader, |name, raw, reader| {
-        let hashes = keys(raw.keys.0?, &mut lines, reader);
-        let client = Client {
+    let clients = Known::<Client>::build("client", section, reader, |name, raw, reader| {
+        Some(Client {
             name: name.value.as_str().into(),
+            keys: keys(raw.keys.0?, &mut lines, reader),
             models: allowed(raw.models.0?, models, reader),
-        };
-        let client = Arc::new(client);
-        by_key.extend(hashes.into_iter().map(|hash| (hash, client.clone())));
-        Some(())
+        })
     });
-    Clients::ByKey(by_key)
+    Clients::listed(clients.into_values())
 }
 
 fn keys(

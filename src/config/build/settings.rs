@@ -45,6 +45,9 @@ fn forwarding(raw: Option<Placed<List<Placed<Word>>>>, reader: &mut Reader<'_>) 
     let Some(raw) = raw else {
         return Forwarding::default();
     };
+    if raw.value.0.is_empty() {
+        reader.problem(raw.place, "list a header, or take `forward_headers` out");
+    }
     let mut names = Vec::new();
     for word in raw.value.0.into_iter().flatten() {
         let name = reader.take(word.place, Forwarding::may_add(&word.value.0));

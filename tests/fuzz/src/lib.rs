@@ -1,0 +1,222 @@
+//! What must hold for any bytes whatsoever. A fuzzer looks for bytes for which it does not; the tests run each of these
+//! over the corpus that it left.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use forebay::{
+    config,
+    domain::{
+        ask::{Ask, Scan},
+        deployment::Kind,
+        opening::Opening,
+        outcome::Outcome,
+        route::{self, Route},
+        wait,
+    },
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+/// A request target: whatever it asks for, what goes out is on the deployment's own path, and holds no key.
+pub fn path(data: &[u8]) {
+    let Ok(uri) = Uri::try_from(data) else { return };
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+        let Ok(Route::Call(call)) = route::route(&method, path) else {
+            continue;
+        };
+        for (kind, base) in [(Kind::AzureOpenai, ""), (Kind::Openai, "/v1")] {
+            let out = route::outgoing((call.dialect, call.operation), kind, base, "d/é ..", query);
+            let parsed = Uri::try_from(&out).expect("what goes out is a target");
+            assert!(out.bytes().all(|byte| byte.is_ascii_graphic()), "{out}");
+            assert!(out.starts_with(&format!("{base}/")), "{out}");
+            let segments: Vec<_> = parsed.path().split('/').skip(1).collect();
+            let is_plain =
+                |segment: &&str| !segment.is_empty() && *segment != ".." && *segment != ".";
+            assert!(segments.iter().all(is_plain), "{out}");
+            assert!(parsed.path().ends_with(call.operation.path()), "{out}");
+            let names = parsed.query().unwrap_or_default().split('&');
+            for name in names.map(|pair| pair.split('=').next().unwrap_or_default()) {
+                assert!(!name.eq_ignore_ascii_case("api-key"), "{out}");
+            }
+        }
+    }
+}
+
+/// A body: read whole and read in pieces it says the same, and told another name it names that and nothing else.
+pub fn body(data: &[u8]) {
+    let Some((form, rest)) = data.split_first() else {
+        return;
+    };
+    let (cut, body) = rest
+        .split_first()
+        .map_or((0, rest), |(cut, body)| (*cut, body));
+    let content_type = match form % 3 {
+        0 => Some("application/json"),
+        1 => Some("multipart/form-data; boundary=B"),
+        _ => None,
+    };
+    let whole = Ask::read(content_type, body);
+    if let Ok(ask) = &whole {
+        renamed(content_type, ask, body);
+    }
+    if !Ask::is_multipart(content_type) {
+        in_pieces(whole.ok(), body, usize::from(cut).max(1));
+    }
+}
+
+fn renamed(content_type: Option<&str>, ask: &Ask, body: &[u8]) {
+    let Some(splice) = ask.naming("another \"one\"") else {
+        return;
+    };
+    let mut changed = body[..splice.at.start].to_vec();
+    changed.extend_from_slice(&splice.with);
+    changed.extend_from_slice(&body[splice.at.end..]);
+    let again = Ask::read(content_type, &changed).expect("it was readable before");
+    assert_eq!(again.model.as_deref(), Some("another \"one\""));
+    assert_eq!((again.stream, again.acts), (ask.stream, ask.acts));
+}
+
+fn in_pieces(whole: Option<Ask>, body: &[u8], size: usize) {
+    let mut scan = Scan::default();
+    let read = body.chunks(size).try_for_each(|piece| scan.push(piece));
+    let is_whole = read.and_then(|()| scan.finish()).is_ok();
+    let Some(found) = scan.ask().filter(|_| is_whole) else {
+        return;
+    };
+    // Only where all is at hand are the names of members looked at for sound UTF-8.
+    let whole = match whole {
+        None if std::str::from_utf8(body).is_err() => return,
+        whole => whole.expect("what can be read in pieces can be read whole"),
+    };
+    assert_eq!((&found.model, found.stream), (&whole.model, whole.stream));
+    assert_eq!(found.naming("x"), whole.naming("x"));
+}
+
+/// An answer's first pieces, cut anywhere: no cut hides an error, and none invents one.
+pub fn stream(data: &[u8]) {
+    let Some((form, rest)) = data.split_first() else {
+        return;
+    };
+    let (cut, body) = rest
+        .split_first()
+        .map_or((0, rest), |(cut, body)| (*cut, body));
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let status = [
+        StatusCode::OK,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::NOT_FOUND,
+    ];
+    let status = status[usize::from(*form) % status.len()];
+    let kind = HeaderValue::from_static("text/event-stream");
+    let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
+    let (Some(mut at_once), Some(mut by_piece)) = (
+        Opening::of(status, &headers, now),
+        Opening::of(status, &headers, now),
+    ) else {
+        return;
+    };
+    let whole = at_once.read(body, true, now).expect("the end settles it");
+    let pieces: Vec<&[u8]> = body.chunks(usize::from(cut).max(1)).collect();
+    let last = pieces.len().saturating_sub(1);
+    let mut settled = None;
+    for (index, piece) in pieces.iter().enumerate() {
+        settled = by_piece.read(piece, index == last, now);
+        if settled.is_some() {
+            watch(by_piece, &pieces[index + 1..], now);
+            break;
+        }
+    }
+    match settled {
+        // Output that came first was delivered before the error was there to be read.
+        Some(Outcome::Served) | None => {}
+        Some(outcome) => assert_eq!(outcome, whole),
+    }
+}
+
+fn watch(opening: Opening, pieces: &[&[u8]], now: SystemTime) {
+    let Some(mut watch) = opening.into_watch() else {
+        return;
+    };
+    for (left, piece) in pieces
+        .iter()
+        .enumerate()
+        .map(|(at, piece)| (pieces.len() - at, piece))
+    {
+        watch.read(piece, left == 1, now);
+    }
+}
+
+/// Headers and messages that say when to come back: whatever they say, it is a time to wait or nothing.
+pub fn wait(data: &[u8]) {
+    const NAMES: [&str; 6] = [
+        "retry-after-ms",
+        "retry-after",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-tokens",
+    ];
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Some((which, value)) = line.split_first() else {
+            continue;
+        };
+        let name = NAMES[usize::from(*which) % NAMES.len()];
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(HeaderName::from_static(name), value);
+        }
+    }
+    let told = wait::retry_after(&headers, now);
+    let after = wait::after_throttle(&headers, now);
+    assert!(told.is_none() || told == after, "its own word goes first");
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let outcome = Outcome::of_response(status, &headers, now);
+    if let Some(after) = after {
+        assert_eq!(outcome, Outcome::Throttled { wait: after });
+    }
+    let text = String::from_utf8_lossy(data);
+    wait::in_message(&text);
+    Outcome::of_error_body(status, &headers, data, now);
+}
+
+/// A config file: it is sound, or there is a list of what isn't, each with a place that is in the file.
+pub fn config(data: &[u8]) {
+    // What it names is looked at, and a fuzzer should not look around.
+    if data.windows(5).any(|window| window == b"file:") || data.contains(&b'/') && names_files(data)
+    {
+        return;
+    }
+    let origin = Path::new("/nowhere/forebay.yaml");
+    let variables = |name: &str| (name == "SET").then(|| "value".to_owned());
+    if let Err(problems) = config::parse(data, origin, &variables) {
+        assert!(!problems.0.is_empty());
+        // In YAML a carriage return alone ends a line too.
+        let lines = data
+            .iter()
+            .filter(|byte| matches!(byte, b'\n' | b'\r'))
+            .count()
+            + 1;
+        for problem in &problems.0 {
+            assert!(
+                (1..=lines + 1).contains(&problem.line),
+                "{problem:?} of {lines} lines"
+            );
+            assert!(
+                problem.column > 0 && !problem.message.is_empty(),
+                "{problem:?}"
+            );
+        }
+    }
+}
+
+/// Whether a path in it may lead out of the folder that does not exist.
+fn names_files(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    ["certificate", "key:", "ca:", "token_file", "access:"]
+        .iter()
+        .any(|field| text.contains(field))
+}
