@@ -26,6 +26,7 @@ mod refusals;
 mod renewing;
 mod room;
 mod secrets;
+mod smuggling;
 mod spillover;
 mod streams;
 mod tls;
