@@ -9,6 +9,7 @@ mod conformance;
 mod counted;
 mod explaining;
 mod failing;
+mod frames;
 mod fuzzed;
 mod holding;
 mod house;

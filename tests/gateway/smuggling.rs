@@ -4,7 +4,7 @@
 
 mod framing;
 mod grammar;
-// mod http2;
+mod http2;
 mod legal;
 
 use crate::{
