@@ -8,7 +8,7 @@ mod http2;
 mod legal;
 
 use crate::{
-    house::{CHAT, House, KEY, chat},
+    house::{CHAT, House, KEY, chat, comes_true},
     raw::{Wire, good_chat},
 };
 
@@ -105,14 +105,20 @@ async fn all_are_refused(house: &House, cases: &[Case]) {
 
 /// Every refusal is in the counters, and nothing is counted as under way any more.
 async fn counted(house: &House, refusals: usize) {
-    let metrics = house.metrics().await;
-    let of = |name: &str| -> usize {
-        let lines = metrics.lines().filter(|line| line.starts_with(name));
-        lines
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
-            .sum()
-    };
-    assert_eq!(of("forebay_refusals_total{"), refusals);
-    assert_eq!(of("forebay_requests_inflight"), 0);
+    comes_true("nothing is under way", async || {
+        sum(&house.metrics().await, "forebay_requests_inflight") == 0
+    })
+    .await;
+    assert_eq!(
+        sum(&house.metrics().await, "forebay_refusals_total{"),
+        refusals
+    );
     assert!(!house.gateway.stderr().contains("panicked"));
+}
+
+fn sum(metrics: &str, name: &str) -> usize {
+    let lines = metrics.lines().filter(|line| line.starts_with(name));
+    lines
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+        .sum()
 }

@@ -7,7 +7,7 @@ use crate::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, PADDED, PREFACE,
         RST_STREAM, SETTINGS, WINDOW_UPDATE, block, encoded, frame, good_fields, request,
     },
-    house::{CHAT, House, KEY, chat, eventually},
+    house::{CHAT, House, KEY, chat, comes_true, eventually},
 };
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -84,7 +84,9 @@ async fn refused(house: &House, cases: &[(&str, Vec<u8>, Option<Ours>)]) {
         Some((line["status"].as_u64()? as u16, reason))
     });
     assert_eq!(told.collect::<Vec<_>>(), ours);
-    counted(house, ours.len()).await;
+    // A stream that the protocol reset in the middle of its body has a line too, without a status.
+    let refusals = log.iter().filter(|line| line["refusal"].is_string());
+    counted(house, refusals.count()).await;
 }
 
 #[tokio::test]
@@ -331,12 +333,8 @@ async fn streams_that_are_given_up_at_once_leave_nothing_behind() {
     }
     drop(frames);
     serves(&house, "streams given up").await;
-    let metrics = async || house.metrics().await;
-    crate::house::comes_true("nothing is under way", async || {
-        metrics()
-            .await
-            .lines()
-            .any(|line| line == "forebay_requests_inflight 0")
+    comes_true("nothing is under way", async || {
+        super::sum(&house.metrics().await, "forebay_requests_inflight") == 0
     })
     .await;
     assert_eq!(house.asked("only"), 1);
