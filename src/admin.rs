@@ -12,7 +12,7 @@ use crate::{
     domain::{
         breaker::{Cause, State},
         deployment::Capacity,
-        name::IdentityName,
+        name::{IdentityName, InstanceName},
         pool::{Member, Pool},
     },
     telemetry::metrics::Metrics,
@@ -42,6 +42,10 @@ pub enum Phase {
 pub struct IdentityState {
     pub identity: IdentityName,
     pub kind: &'static str,
+    /// Whose tokens they are, and where they are asked for; an api-key has neither.
+    pub source: Option<&'static str>,
+    pub asked_at: Option<String>,
+    pub instances: Vec<InstanceName>,
     pub scope: Option<String>,
     /// Whether requests can be signed with it now.
     pub ready: bool,
@@ -205,6 +209,9 @@ fn identity_status(identity: &IdentityState) -> Value {
     json!({
         "identity": identity.identity.as_str(),
         "kind": identity.kind,
+        "source": identity.source,
+        "asked_at": identity.asked_at,
+        "instances": identity.instances.iter().map(InstanceName::as_str).collect::<Vec<_>>(),
         "scope": identity.scope,
         "ready": identity.ready,
         "expires_in_seconds": ends_in.map(|left| left.as_secs()),

@@ -232,6 +232,7 @@ impl Parts {
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
         let reaches = reaches(&plan, &identities)?;
         let models = models(&plan, &reaches, &metrics);
+        tell_pools(&identities, &models);
         let (access_log, drain) = (Arc::new(access_log), Arc::default());
         Ok(Self {
             plan,
@@ -362,11 +363,29 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
     served.collect()
 }
 
+/// A pool leaves alone what the gateway has no credential for.
+fn tell_pools(identities: &Identities, models: &[Arc<Served>]) {
+    let pools: Vec<_> = models.iter().map(|it| Arc::clone(&it.pool)).collect();
+    for credential in identities.credentials() {
+        let pools = pools.clone();
+        credential.listen(move |instances, term, now| {
+            for pool in &pools {
+                instances
+                    .iter()
+                    .for_each(|instance| pool.note_term(instance, term, now));
+            }
+        });
+    }
+}
+
 fn identity_state(credential: &Credential) -> IdentityState {
     let state = credential.state();
     IdentityState {
         identity: state.identity,
         kind: state.kind,
+        source: state.source,
+        asked_at: state.asked_at,
+        instances: state.instances,
         scope: state.scope,
         ready: credential.header(SystemTime::now()).is_some(),
         expires_on: state.expires_on,

@@ -6,9 +6,10 @@
 //! Reading order: `config` (what is simulated), `server` and `wire` (ports and connections), `instance` and `passage` (a
 //! request's way), `route`, `ask` (what it wants), `operations` and the rooms it names (`chat`, …: the answers'
 //! shapes), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`, `latency`, `tokens`
-//! (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint`.
+//! (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint` with `imds` and `applications`.
 
 mod answer;
+mod applications;
 mod ask;
 mod body;
 mod books;
@@ -21,6 +22,7 @@ mod embeddings;
 mod encode;
 mod faults;
 mod headers;
+mod imds;
 mod instance;
 mod latency;
 mod limits;
@@ -118,7 +120,7 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
             Door::open(
                 setup.address,
                 setup.tls.as_ref(),
-                Arc::new(TokenEndpoint(mint.clone())),
+                Arc::new(TokenEndpoint::new(mint.clone(), setup)),
             )
             .await?,
         ),

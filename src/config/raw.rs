@@ -100,19 +100,23 @@ section! {
         workload_identity: Option<WorkloadIdentity>,
         /// An app registration with a client secret.
         client_secret: Option<ClientSecret>,
+        /// An app registration with a certificate.
+        client_certificate: Option<ClientCertificate>,
         /// The instance's own key, where Entra can't be used.
         api_key: Option<Hidden>,
     }
-    later "client_certificate"
 }
 
 section! {
-    /// The identity that Azure gives a VM.
+    /// The identity that Azure gives a VM, or an app in App Service, Functions or Container Apps, which is told where to
+    /// ask by `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
     struct ManagedIdentity {
         /// Of a user-assigned identity; the system-assigned one unless given.
         client_id: Option<Word>,
         /// What stands in for `http://169.254.169.254`.
         endpoint: Option<Placed<Url>>,
+        /// PEM: authorities, beside the system's, that may have signed the endpoint's certificate.
+        ca: Option<Placed<FilePath>>,
     }
 }
 
@@ -127,6 +131,8 @@ section! {
         token_file: Option<FilePath>,
         /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
         authority: Option<Placed<Url>>,
+        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        ca: Option<Placed<FilePath>>,
     }
 }
 
@@ -141,6 +147,26 @@ section! {
         secret: Required<Hidden>,
         /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
         authority: Option<Placed<Url>>,
+        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        ca: Option<Placed<FilePath>>,
+    }
+}
+
+section! {
+    /// An app registration that proves itself with a certificate. The files are read for each token, so they may be renewed.
+    struct ClientCertificate {
+        /// The directory (tenant) id.
+        tenant_id: Required<Word>,
+        /// The application (client) id.
+        client_id: Required<Word>,
+        /// PEM: the certificate, perhaps those that lead to its authority, and its RSA private key.
+        certificate: Required<Placed<FilePath>>,
+        /// PEM: the private key, where it is in a file of its own.
+        key: Option<Placed<FilePath>>,
+        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        authority: Option<Placed<Url>>,
+        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        ca: Option<Placed<FilePath>>,
     }
 }
 

@@ -13,6 +13,7 @@ mod frames;
 mod fuzzed;
 mod holding;
 mod house;
+mod identities;
 mod memory;
 mod moving_on;
 mod noise;

@@ -58,7 +58,11 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     // Identities.
     ("{ managed_identity: {} }", "{}", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
     ("{ managed_identity: {} }", "{ managed_identity: {}, api_key: x }", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
-    ("{ managed_identity: {} }", "{ client_certificate: {} }", "4:9", "does not know `client_certificate` yet"),
+    ("{ managed_identity: {} }", "{ client_certificate: { tenant_id: t, client_id: c } }", "4:9", "`certificate` is missing"),
+    ("{ managed_identity: {} }", "{ client_certificate: { tenant_id: t, client_id: c, certificate: none.pem } }", "4:72", "none.pem can't be read"),
+    ("{ managed_identity: {} }", "{ managed_identity: { ca: none.pem } }", "4:33", "none.pem can't be read"),
+    ("{ managed_identity: {} }", "{ workload_identity: { ca: none.pem } }", "4:34", "none.pem can't be read"),
+    ("{ managed_identity: {} }", "{ client_secret: { tenant_id: t, client_id: c, secret: s, ca: /dev/null } }", "4:69", "holds no certificate"),
     ("{ managed_identity: {} }", "{ managed_identity: { endpoint: \"http://h/path\" } }", "4:39", "take out the path"),
     ("{ managed_identity: {} }", "{ workload_identity: { authority: \"http://h\" } }", "4:41", "so it is https://"),
     ("api_key: swordfish", "api_key: \"\"", "5:22", "a secret is not empty"),
