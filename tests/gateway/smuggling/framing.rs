@@ -23,7 +23,7 @@ fn heads() -> Vec<Case> {
     let hidden = format!("0\r\n\r\n{smuggled}");
     let both = format!("content-length: {}\r\ntransfer-encoding: chunked\r\n", hidden.len());
     let reversed = format!("transfer-encoding: chunked\r\ncontent-length: {}\r\n", chunked.len());
-    let short = format!("content-length: 4\r\ntransfer-encoding: chunked\r\n");
+    let short = "content-length: 4\r\ntransfer-encoding: chunked\r\n";
     let refused = |name, lines: &str, behind: &str| {
         case(name, chat_with(lines, behind), 400, "ambiguous_framing")
     };
@@ -33,7 +33,7 @@ fn heads() -> Vec<Case> {
     vec![
         refused("length and chunks, a request behind the last chunk", &both, &hidden),
         refused("chunks and length", &reversed, &chunked),
-        refused("a length shorter than the chunks", &short, &chunked),
+        refused("a length shorter than the chunks", short, &chunked),
         refused("two lengths", &format!("content-length: {length}\r\ncontent-length: 0\r\n"), &body),
         refused("the shorter length first", &format!("content-length: 0\r\ncontent-length: {length}\r\n"), &body),
         refused("the same length twice", &format!("content-length: {length}\r\nContent-Length: {length}\r\n"), &body),
