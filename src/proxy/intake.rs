@@ -17,12 +17,13 @@ use super::{
     ending::connection_address,
     exchange::{Admitted, Exchange},
     identify::identify,
+    realtime,
     reply::Reply,
     served::Served,
     session::{Keepalive, Relay},
 };
 use crate::domain::{
-    ask::Ask,
+    ask::{Ask, Scan},
     client::Client,
     failover::{Progress, Repeat},
     head,
@@ -50,14 +51,16 @@ pub(super) async fn admit(
     }
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
-    match route {
+    let query = match route {
         Route::Health => return Ok(Verdict::Answer(health(!gateway.drain.is_draining()))),
         Route::ModelHealth(model) => return model_health(gateway, &model),
-        Route::Models | Route::Model(_) | Route::Call(_) => {}
-    }
-    let client = identify(&gateway.clients, &head.headers, None).await?;
+        Route::Realtime(_) => Some(realtime::handshake(head)?),
+        Route::Models | Route::Model(_) | Route::Call(_) => None,
+    };
+    let client = identify(&gateway.clients, &head.headers, query).await?;
     exchange.client = Some(Arc::clone(&client));
     match route {
+        Route::Realtime(dialect) => realtime::admit(gateway, session, exchange, &client, dialect),
         Route::Call(call) => understand(gateway, session, exchange, &client, call).await,
         Route::Model(model) => {
             find(gateway, &client, &model)?;
@@ -95,6 +98,8 @@ async fn understand(
     call: Call<'_>,
 ) -> Result<Verdict, Refusal> {
     exchange.operation = Some(call.operation);
+    client.operations.authorize(call.operation)?;
+    let stateless = client.operations.forbids_state(call.operation);
     let by_path = call
         .model
         .as_deref()
@@ -108,6 +113,7 @@ async fn understand(
         pause: gateway.pause,
         memory: &gateway.memory,
         passage: passage(session.req_header(), stays),
+        stateless,
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
@@ -126,18 +132,15 @@ async fn understand(
             ask.model.as_deref().ok_or(Refusal::ModelMissing)?,
         )?,
     };
-    exchange.model = Some(served.pool.model().clone());
+    if stateless && rest.is_none() {
+        // What is still on its way is looked at as it comes.
+        Scan::stateless().push(&kept)?;
+    }
     let repeat = match ask.acts && call.operation == Operation::Responses {
         true => Repeat::Acts,
         false => Repeat::Harmless,
     };
-    let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
-    served.pool.budget().note_request(now);
-    if !served.pool.is_ready(now) {
-        // Said here, and not once an attempt was begun, the client's connection stays usable.
-        let exhausted = served.pool.exhausted(&[], now);
-        return Err(progress.refusal(&exhausted, &served.bounds, now));
-    }
+    let progress = start(exchange, &served, repeat)?;
     let deadline = progress.deadline(&served.bounds);
     let keepalive = keepalive(gateway, call.operation, head);
     Ok(Verdict::Forward(Box::new(Admitted {
@@ -153,7 +156,7 @@ async fn understand(
 }
 
 /// The headers that go on; what does not, though its client may miss it, is counted.
-fn forwarded(gateway: &Gateway, head: &RequestHeader) -> Vec<(HeaderName, HeaderValue)> {
+pub(super) fn forwarded(gateway: &Gateway, head: &RequestHeader) -> Vec<(HeaderName, HeaderValue)> {
     let forwarded = gateway.forwarding.choose(&head.headers);
     let (over_limit, unlisted) = (&forwarded.over_limit, &forwarded.unlisted);
     if !(over_limit.is_empty() && unlisted.is_empty()) {
@@ -168,6 +171,23 @@ fn forwarded(gateway: &Gateway, head: &RequestHeader) -> Vec<(HeaderName, Header
         });
     }
     forwarded.headers
+}
+
+/// Begins a request to a model, where any of its deployments can be asked now.
+pub(super) fn start(
+    exchange: &mut Exchange,
+    served: &Served,
+    repeat: Repeat,
+) -> Result<Progress, Refusal> {
+    exchange.model = Some(served.pool.model().clone());
+    let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
+    served.pool.budget().note_request(now);
+    if !served.pool.is_ready(now) {
+        // Said here, and not once an attempt was begun, the client's connection stays usable.
+        let exhausted = served.pool.exhausted(&[], now);
+        return Err(progress.refusal(&exhausted, &served.bounds, now));
+    }
+    Ok(progress)
 }
 
 /// How the answer is kept alive if it is a stream that falls quiet.
@@ -213,7 +233,11 @@ fn read_ask(head: &RequestHeader, body: &[u8], stays_as_it_is: bool) -> Result<A
 }
 
 /// A model this client may use; one that it may not looks like one that isn't there.
-fn find(gateway: &Gateway, client: &Client, model: &str) -> Result<Arc<Served>, Refusal> {
+pub(super) fn find(
+    gateway: &Gateway,
+    client: &Client,
+    model: &str,
+) -> Result<Arc<Served>, Refusal> {
     let served = gateway.models.get(model).filter(|_| client.may_use(model));
     served.cloned().ok_or(Refusal::UnknownModel)
 }

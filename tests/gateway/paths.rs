@@ -180,7 +180,13 @@ async fn a_query_goes_on_without_credentials_and_with_nothing_in_it_that_ends_it
         let mut wire = Wire::open(house.gateway.address).await;
         wire.send(post(&format!("{CLASSIC}?{query}"), "", body()))
             .await;
-        assert_eq!(wire.answer().await.unwrap().status, 200, "{query}");
+        // The simulator refuses this path without a version, as Azure does.
+        let expected = if out.contains("api-version") {
+            200
+        } else {
+            404
+        };
+        assert_eq!(wire.answer().await.unwrap().status, expected, "{query}");
         let seen = house.seen("only").pop().unwrap();
         let expected = CLASSIC.replace("/gpt-4o/", "/only-gpt-4o/");
         assert_eq!(seen.path, format!("{expected}{out}"), "{query}");
