@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows the proxy, and no token or secret is ever in an error, a log line or a `Debug` output.
 
+mod assertion;
 mod credential;
 mod renewal;
 mod schedule;
@@ -16,7 +17,11 @@ mod transport;
 #[cfg(test)]
 mod authority;
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use thiserror::Error;
 
@@ -28,7 +33,7 @@ use crate::domain::{
 
 pub use credential::{Credential, CredentialState};
 pub use source::{FetchError, SetupError};
-use transport::SharedClient;
+use transport::Clients;
 
 /// Why the identities can't be set up. Each is a mistake in the config or on this machine.
 #[derive(Debug, Error)]
@@ -69,20 +74,28 @@ impl Identities {
         identities: &[Arc<Identity>],
         instances: &[Arc<Instance>],
     ) -> Result<Self, IdentitiesError> {
-        let mut all = Self::default();
-        let mut shared = HashMap::new();
-        let mut client = SharedClient::default();
+        let mut credentials: Vec<Credential> = Vec::new();
+        let (mut shared, mut clients) = (HashMap::new(), Clients::default());
         for instance in instances {
             let identity = named(identities, instance)?;
-            let sharing = Sharing::of(identity, instance);
-            let credential = match shared.get(&sharing) {
-                Some(credential) => Arc::clone(credential),
-                None => all.add(credential_of(identity, instance, &mut client)?),
+            let place = match shared.entry(Sharing::of(identity, instance)) {
+                Entry::Occupied(place) => *place.get(),
+                Entry::Vacant(place) => {
+                    credentials.push(credential_of(identity, instance, &mut clients)?);
+                    *place.insert(credentials.len() - 1)
+                }
             };
-            shared.insert(sharing, Arc::clone(&credential));
-            all.by_instance.insert(instance.name.clone(), credential);
+            credentials[place].add(&instance.name);
         }
-        Ok(all)
+        let credentials: Vec<_> = credentials.into_iter().map(Arc::new).collect();
+        let by_instance = credentials.iter().flat_map(|credential| {
+            let names = credential.instances().iter();
+            names.map(|name| (name.clone(), Arc::clone(credential)))
+        });
+        Ok(Self {
+            by_instance: by_instance.collect(),
+            credentials,
+        })
     }
 
     /// The credential of an instance: to be asked for once and kept. `None` for an instance that was not
@@ -111,12 +124,6 @@ impl Identities {
             }
         }
         summaries
-    }
-
-    fn add(&mut self, credential: Credential) -> Arc<Credential> {
-        let credential = Arc::new(credential);
-        self.credentials.push(Arc::clone(&credential));
-        credential
     }
 }
 
@@ -172,9 +179,9 @@ fn named<'a>(
 fn credential_of(
     identity: &Identity,
     instance: &Instance,
-    client: &mut SharedClient,
+    clients: &mut Clients,
 ) -> Result<Credential, IdentitiesError> {
-    Credential::new(identity, instance, client).map_err(|source| IdentitiesError::Setup {
+    Credential::new(identity, instance, clients).map_err(|source| IdentitiesError::Setup {
         identity: identity.name.clone(),
         source,
     })

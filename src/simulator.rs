@@ -5,10 +5,12 @@
 //!
 //! Reading order: `config` (what is simulated), `server` and `wire` (ports and connections), `instance` and `passage` (a
 //! request's way), `route`, `ask` (what it wants), `operations` and the rooms it names (`chat`, …: the answers'
-//! shapes), `realtime` (sessions), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`, `latency`, `tokens`
-//! (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint`.
+//! shapes), `realtime` (sessions), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`,
+//! `faults`, `latency`, `tokens` (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint` with `imds` and
+//! `applications`.
 
 mod answer;
+mod applications;
 mod ask;
 mod body;
 mod books;
@@ -21,7 +23,9 @@ mod embeddings;
 mod encode;
 mod faults;
 mod headers;
+mod imds;
 mod instance;
+mod issuer;
 mod latency;
 mod limits;
 mod media;
@@ -54,6 +58,7 @@ use std::{
 pub use books::{Books, Ending, InstanceBook, Page, Seen, Spent, TokenBook};
 pub use config::{Capacity, Config, ConfigError, Kind, Record};
 pub use faults::{ErrorForm, ErrorType, Fault, FaultKind, StreamEnd, StreamError};
+pub use issuer::{Issuer, IssuerFault};
 pub use raw::{Piece, Raw, RawEnd};
 pub use refusal::Wording;
 pub use tokens::TokenFault;
@@ -77,6 +82,7 @@ pub struct Simulator {
 pub(crate) struct House {
     instances: BTreeMap<String, (Arc<Instance>, Door<Instance>)>,
     pub(crate) mint: Arc<Mint>,
+    pub(crate) issuer: Option<Issuer>,
     ring: Arc<Ring>,
 }
 
@@ -119,15 +125,20 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
             Door::open(
                 setup.address,
                 setup.tls.as_ref(),
-                Arc::new(TokenEndpoint(mint.clone())),
+                Arc::new(TokenEndpoint::new(mint.clone(), setup)),
             )
             .await?,
         ),
         None => None,
     };
+    let issuer = match &config.issuer {
+        Some(setup) => Some(Issuer::open(setup).await?),
+        None => None,
+    };
     let house = Arc::new(House {
         instances,
         mint,
+        issuer,
         ring,
     });
     let control = Door::open(config.control, None, Arc::new(Control(house.clone()))).await?;
@@ -154,6 +165,11 @@ impl Simulator {
     /// Where tokens come from, if they do.
     pub fn tokens(&self) -> Option<SocketAddr> {
         self.tokens.as_ref().map(Door::address)
+    }
+
+    /// The issuer of clients' tokens, if there is one.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.house.issuer.as_ref()
     }
 
     /// What was counted so far.
@@ -343,6 +359,9 @@ pub async fn run(config: Config) -> io::Result<()> {
     println!("control http://{}", simulator.control());
     if let Some(address) = simulator.tokens() {
         println!("tokens {}://{address}", scheme(secure_tokens));
+    }
+    if let Some(issuer) = simulator.issuer() {
+        println!("issuer {}", issuer.url());
     }
     tokio::select! {
         _ = term.recv() => {}

@@ -1,6 +1,7 @@
 //! The config as its writers meet it: what loads, and what each mistake is answered with.
 
 mod examples;
+mod identities;
 mod mistakes;
 
 use std::path::Path;

@@ -8,6 +8,7 @@
 mod attempt;
 mod chance;
 mod ready;
+mod term;
 mod tier;
 mod tried;
 
@@ -25,7 +26,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub use self::attempt::Attempt;
+pub use self::{attempt::Attempt, term::Term};
 use self::{
     chance::Chance,
     ready::Ready,
@@ -33,10 +34,10 @@ use self::{
     tried::Tried,
 };
 use super::{
-    breaker::{Breaker, Cause, Settings, State},
+    breaker::{Breaker, Cause, Pass, Settings, State},
     budget::Budget,
     deployment::{Deployment, Model},
-    name::ModelName,
+    name::{InstanceName, ModelName},
     outcome::Outcome,
 };
 
@@ -64,6 +65,8 @@ pub struct Member {
 #[derive(Debug)]
 struct Health {
     breaker: Breaker,
+    /// Of the credential that its instance is asked with.
+    term: Term,
     last: Option<(Outcome, Instant)>,
 }
 
@@ -124,9 +127,8 @@ impl Pool {
     pub fn has_ready(&self, tried: &[usize], now: Instant) -> bool {
         let (tried, moment) = (Tried::of(tried), self.ready.moment(now));
         let ready = |index: usize| self.ready.is_ready(index, moment) && !tried.has(index);
-        let follows = |index: usize| {
-            !tried.has(index) && self.members[index].health.lock().breaker.follows(now)
-        };
+        let follows =
+            |index: usize| !tried.has(index) && self.members[index].health.lock().follows(now);
         // Mostly the first look finds one, and it takes no locks.
         (0..self.members.len()).any(ready) || (0..self.members.len()).any(follows)
     }
@@ -144,7 +146,7 @@ impl Pool {
             let Some(index) = self.pick(tried, now, &mut chance) else {
                 break;
             };
-            if let Some(pass) = self.change(index, |health| health.breaker.pass(now)) {
+            if let Some(pass) = self.change(index, |health| health.pass(now)) {
                 return Ok(Attempt::new(Arc::clone(self), index, pass));
             }
         }
@@ -157,7 +159,7 @@ impl Pool {
         let tried = Tried::of(tried);
         let untried = (0..self.members.len()).filter(|index| !tried.has(*index));
         let mut passes = untried.map(|index| {
-            let pass = self.change(index, |health| health.breaker.pass_behind(now));
+            let pass = self.change(index, |health| health.pass_behind(now));
             pass.map(|pass| Attempt::new(Arc::clone(self), index, pass))
         });
         passes.find_map(|attempt| attempt)
@@ -177,6 +179,16 @@ impl Pool {
         let_by
     }
 
+    /// Takes in until when the gateway can prove itself to that instance: from then on none of its deployments is asked.
+    pub fn note_term(&self, instance: &InstanceName, term: Term, now: Instant) {
+        self.ready.moment(now);
+        for (index, member) in self.members.iter().enumerate() {
+            if member.deployment.instance.name == *instance {
+                self.change(index, |health| health.term = term);
+            }
+        }
+    }
+
     /// What stands in the way of the next attempt, those `tried` counted in.
     pub fn exhausted(&self, tried: &[usize], now: Instant) -> Exhausted {
         let (tried, soon) = (Tried::of(tried), now + UNSAID_WAIT);
@@ -184,9 +196,9 @@ impl Pool {
         let back_at = self.members.iter().enumerate().map(|(index, member)| {
             let health = member.health.lock();
             let by_limit = health.breaker.is_throttled();
-            match health.breaker.state(now) {
-                State::Open { until, .. } => {
-                    throttled &= by_limit;
+            match health.state(now) {
+                State::Open { until, cause } => {
+                    throttled &= by_limit && cause != Cause::Credential;
                     until.max(now)
                 }
                 State::Trial { cause, .. } => {
@@ -230,7 +242,7 @@ impl Pool {
     fn change<T>(&self, index: usize, change: impl FnOnce(&mut Health) -> T) -> T {
         let mut health = self.members[index].health.lock();
         let changed = change(&mut health);
-        self.ready.refresh(index, &health.breaker);
+        self.ready.refresh(index, &health.breaker, &health.term);
         changed
     }
 }
@@ -241,6 +253,7 @@ impl Member {
             deployment,
             health: Mutex::new(Health {
                 breaker: Breaker::new(settings),
+                term: Term::default(),
                 last: None,
             }),
             inflight: AtomicU32::new(0),
@@ -253,11 +266,12 @@ impl Member {
     }
 
     pub fn state(&self, now: Instant) -> State {
-        self.health.lock().breaker.state(now)
+        self.health.lock().state(now)
     }
 
     pub fn is_ready(&self, now: Instant) -> bool {
-        self.health.lock().breaker.is_ready(now)
+        let health = self.health.lock();
+        health.term.holds(now) && health.breaker.is_ready(now)
     }
 
     pub fn inflight(&self) -> u32 {
@@ -267,5 +281,39 @@ impl Member {
     /// How the last attempt here ended, and when.
     pub fn last(&self) -> Option<(Outcome, Instant)> {
         self.health.lock().last
+    }
+}
+
+impl Health {
+    /// Without a credential a deployment is as good as closed off, however it fares itself; that is an operator's to
+    /// mend, so it is named before anything else that stands in the way.
+    fn state(&self, now: Instant) -> State {
+        let state = self.breaker.state(now);
+        if self.term.holds(now) {
+            return state;
+        }
+        let back_at = self.term.back_at(now);
+        let until = match state {
+            State::Open { until, .. } => until.max(back_at),
+            _ => back_at,
+        };
+        State::Open {
+            until,
+            cause: Cause::Credential,
+        }
+    }
+
+    fn pass(&mut self, now: Instant) -> Option<Pass> {
+        let holds = self.term.holds(now);
+        holds.then(|| self.breaker.pass(now)).flatten()
+    }
+
+    fn follows(&self, now: Instant) -> bool {
+        self.term.holds(now) && self.breaker.follows(now)
+    }
+
+    fn pass_behind(&mut self, now: Instant) -> Option<Pass> {
+        let holds = self.term.holds(now);
+        holds.then(|| self.breaker.pass_behind(now)).flatten()
     }
 }

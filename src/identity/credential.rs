@@ -2,8 +2,8 @@
 
 use std::{
     fmt,
-    sync::Arc,
-    time::{Instant, SystemTime},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
@@ -18,12 +18,13 @@ use super::{
     schedule,
     source::{SetupError, Source},
     token::Token,
-    transport::SharedClient,
+    transport::Clients,
 };
 use crate::domain::{
     deployment::{Instance, Kind},
     identity::{Identity, Proof},
-    name::IdentityName,
+    name::{IdentityName, InstanceName},
+    pool::Term,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
@@ -42,7 +43,12 @@ pub struct Credential {
     pub(super) wanted: Notify,
     /// When it was wanted last, and how many token requests had ended then.
     forced: Mutex<Option<(Instant, u64)>>,
+    instances: Vec<InstanceName>,
+    listener: OnceLock<Listener>,
 }
+
+/// Hears until when the gateway can prove itself to those instances, seen from a moment.
+type Listener = Box<dyn Fn(&[InstanceName], Term, Instant) + Send + Sync>;
 
 /// What became of the token requests so far.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +58,9 @@ pub(super) struct Progress {
     pub(super) failures: u64,
     /// Failures since the last success.
     pub(super) in_a_row: u32,
-    /// The last one was a clear no.
-    pub(super) is_refused: bool,
     pub(super) last_error: Option<String>,
+    /// There was no first token, and it isn't waited for any more.
+    pub(super) is_given_up: bool,
 }
 
 /// How a credential stands, for `/status` and the metrics. Nothing in it is secret.
@@ -63,8 +69,14 @@ pub struct CredentialState {
     pub identity: IdentityName,
     /// `None` for an api-key.
     pub scope: Option<String>,
-    /// As in the config: `managed_identity`, `workload_identity`, `client_secret`, `api_key`.
+    /// As in the config, like `managed_identity`.
     pub kind: &'static str,
+    /// Whose tokens they are: `imds`, `app_service` or `entra`; `None` for an api-key.
+    pub source: Option<&'static str>,
+    /// Scheme, host and port that the tokens are asked for at.
+    pub asked_at: Option<String>,
+    /// The instances that are asked with it.
+    pub instances: Vec<InstanceName>,
     /// When the token in use ends, or ended; `None`: it has no end, or there is no token yet.
     pub expires_on: Option<SystemTime>,
     /// Token requests that failed since the start.
@@ -79,7 +91,7 @@ impl Credential {
     pub(super) fn new(
         identity: &Identity,
         instance: &Instance,
-        client: &mut SharedClient,
+        clients: &mut Clients,
     ) -> Result<Self, SetupError> {
         let (name, token, source) = match &identity.proof {
             Proof::ApiKey(key) if instance.kind == Kind::Openai => (
@@ -91,19 +103,64 @@ impl Credential {
             proof => (
                 AUTHORIZATION,
                 None,
-                Some(Source::new(proof, &instance.scope, client)?.into()),
+                Some(Source::new(proof, &instance.scope, clients)?.into()),
             ),
         };
         Ok(Self {
             identity: identity.name.clone(),
-            kind: kind(&identity.proof),
+            kind: identity.proof.kind(),
             name,
             token: ArcSwapOption::from_pointee(token),
             source,
             progress: watch::Sender::default(),
             wanted: Notify::new(),
             forced: Mutex::default(),
+            instances: Vec::new(),
+            listener: OnceLock::new(),
         })
+    }
+
+    /// One more instance is asked with it.
+    pub(super) fn add(&mut self, instance: &InstanceName) {
+        self.instances.push(instance.clone());
+    }
+
+    pub(super) fn instances(&self) -> &[InstanceName] {
+        &self.instances
+    }
+
+    /// Lets `listener` hear, from [`Credential::run`], whenever the time changes until which those instances can be
+    /// asked. Only the first one is kept.
+    pub fn listen(
+        &self,
+        listener: impl Fn(&[InstanceName], Term, Instant) + Send + Sync + 'static,
+    ) {
+        let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// Tells the listener how it stands. `renewal`: when the next token is asked for.
+    pub(super) fn announce(&self, renewal: Instant) {
+        let Some(listener) = self.listener.get() else {
+            return;
+        };
+        let now = Instant::now();
+        let left = self.left(SystemTime::now());
+        let term = match left {
+            // The first token is on its way.
+            None if !self.progress.borrow().is_given_up => Term::default(),
+            None => Term::over(now, renewal),
+            Some(left) => Term {
+                ends: now.checked_add(left),
+                renewal: Some(renewal),
+            },
+        };
+        listener(&self.instances, term, now);
+    }
+
+    /// How long the token still holds, for ever where it has no end; `None`: there is none.
+    pub(super) fn left(&self, now: SystemTime) -> Option<Duration> {
+        let token = self.token.load();
+        token.as_ref().map(|token| token.left(now))
     }
 
     /// The header that proves us, marked sensitive; `None` when there is no token that still holds. Never waits.
@@ -113,6 +170,11 @@ impl Credential {
         Some((self.name.clone(), token.header.clone()))
     }
 
+    /// The header's name.
+    pub fn name(&self) -> HeaderName {
+        self.name.clone()
+    }
+
     /// Waits for the first token: until it is there, or the authority said no, or two tries have failed, or
     /// the deadline. Says whether there is a header. Returns at once ever after.
     pub async fn ready(&self, deadline: Instant) -> bool {
@@ -120,8 +182,7 @@ impl Credential {
             return self.header(SystemTime::now()).is_some();
         }
         let mut progress = self.progress.subscribe();
-        let is_settled = |p: &Progress| p.is_refused || p.in_a_row > 1;
-        let settled = progress.wait_for(|p| self.token.load().is_some() || is_settled(p));
+        let settled = progress.wait_for(|p| self.token.load().is_some() || p.is_given_up);
         let _ = timeout_at(deadline.into(), settled).await;
         self.header(SystemTime::now()).is_some()
     }
@@ -172,20 +233,13 @@ impl Credential {
             identity: self.identity.clone(),
             scope: self.source.as_ref().map(|s| s.scope().to_owned()),
             kind: self.kind,
+            source: self.source.as_ref().map(|s| s.authority().giver().as_str()),
+            asked_at: self.source.as_ref().map(|s| s.authority().origin()),
+            instances: self.instances.clone(),
             expires_on: self.token.load().as_ref().and_then(|t| t.expires_on),
             failures: progress.failures,
             last_error: progress.last_error.clone(),
         }
-    }
-}
-
-/// The kind's name in the config.
-fn kind(proof: &Proof) -> &'static str {
-    match proof {
-        Proof::ManagedIdentity { .. } => "managed_identity",
-        Proof::WorkloadIdentity { .. } => "workload_identity",
-        Proof::ClientSecret { .. } => "client_secret",
-        Proof::ApiKey(_) => "api_key",
     }
 }
 

@@ -1,6 +1,7 @@
 //! The background task of a credential: fetch, keep, renew ahead of the end, try again after a failure.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -32,92 +33,150 @@ enum Standing {
     Out,
 }
 
+/// What the task knows beside its credential.
+struct Keeper<'a> {
+    credential: &'a Credential,
+    standing: Standing,
+    /// When the next token is asked for.
+    renewal: Instant,
+}
+
 impl Credential {
     /// Keeps the token fresh until `shutdown` says true or its sender is gone. To be spawned once. An api-key
     /// needs none of it, and this returns at once.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let Some(source) = &self.source else { return };
+        let mut keeper = Keeper {
+            credential: &self,
+            standing: Standing::Starting,
+            renewal: Instant::now(),
+        };
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => {}
-            () = self.keep_fresh(source) => {}
+            () = keeper.keep_fresh(source) => {}
         }
     }
 
+    /// Sleeps until the token ends; for ever where there is none that holds. Looks at the clock now and then: a machine
+    /// may have slept, or its clock been put right. Calls `look` each time.
+    async fn end_of_token(&self, look: impl Fn()) {
+        while let Some(left) = self.left(SystemTime::now()).filter(|left| !left.is_zero()) {
+            sleep_until(Instant::now() + left.min(LOOK)).await;
+            look();
+        }
+    }
+}
+
+impl Keeper<'_> {
     /// The only place where tokens are asked for: one flight at a time.
-    async fn keep_fresh(&self, source: &Arc<Source>) {
-        let mut standing = Standing::Starting;
+    async fn keep_fresh(&mut self, source: &Arc<Source>) {
         loop {
-            let (wait, now_standing) = match source.fetch().await {
+            self.renewal = Instant::now();
+            let (wait, standing) = match self.watching(source.fetch()).await {
                 Ok(token) => (self.keep(token), Standing::Well),
                 Err(error) => self.miss(&error),
             };
-            self.log(standing, now_standing);
-            standing = now_standing;
+            self.turn(standing);
+            let credential = self.credential;
             tokio::select! {
                 () = self.pause(wait) => {}
-                () = self.wanted.notified() => {}
+                () = credential.wanted.notified() => {}
             }
         }
     }
 
-    /// Sleeps for `wait`; less where a token ends meanwhile that held when this began: a machine that slept,
-    /// or whose clock was put right, counts the wait from the wrong end.
-    async fn pause(&self, wait: Duration) {
-        let due = Instant::now() + wait;
-        let had_token = self.header(SystemTime::now()).is_some();
-        while Instant::now() < due {
-            sleep_until(due.min(Instant::now() + LOOK)).await;
-            if had_token && self.header(SystemTime::now()).is_none() {
-                return;
+    /// Does `work`, and raises the alarm if the token ends meanwhile.
+    async fn watching<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if self.holds() {
+            let (credential, renewal) = (self.credential, self.renewal.into_std());
+            tokio::select! {
+                done = &mut work => return done,
+                () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(Standing::Out),
             }
         }
+        work.await
+    }
+
+    /// Until the next token is to be asked for, and not beyond the end of the one in use.
+    async fn pause(&mut self, wait: Duration) {
+        let due = sleep_until(Instant::now() + wait);
+        if !self.holds() {
+            return due.await;
+        }
+        let (credential, renewal) = (self.credential, self.renewal.into_std());
+        tokio::select! {
+            () = due => {}
+            () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(Standing::Out),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.credential.header(SystemTime::now()).is_some()
     }
 
     /// Puts a fresh token into use. Gives the time until the next is to be asked for.
-    fn keep(&self, token: Token) -> Duration {
-        let left = token.left(SystemTime::now());
-        self.token.store(Some(Arc::new(token)));
-        self.progress.send_modify(|p| {
+    fn keep(&mut self, token: Token) -> Duration {
+        let wait = schedule::renew_after(token.left(SystemTime::now()), fastrand::f64());
+        self.renewal = Instant::now() + wait;
+        self.credential.token.store(Some(Arc::new(token)));
+        // Whoever waits for it finds the pools knowing of it.
+        self.credential.announce(self.renewal.into_std());
+        self.credential.progress.send_modify(|p| {
             p.ended += 1;
             p.in_a_row = 0;
-            p.is_refused = false;
             p.last_error = None;
         });
-        schedule::renew_after(left, fastrand::f64())
+        wait
     }
 
     /// Notes a failure. Gives the time until the next try, and where we stand without it.
-    fn miss(&self, error: &FetchError) -> (Duration, Standing) {
-        self.progress.send_modify(|p| {
+    fn miss(&mut self, error: &FetchError) -> (Duration, Standing) {
+        let progress = &self.credential.progress;
+        progress.send_modify(|p| {
             p.ended += 1;
             p.failures += 1;
             p.in_a_row += 1;
-            p.is_refused = error.is_refusal();
             p.last_error = Some(error.to_string());
+            p.is_given_up |= error.is_refusal() || *error == FetchError::TimedOut || p.in_a_row > 1;
         });
-        let in_a_row = self.progress.borrow().in_a_row;
+        let in_a_row = progress.borrow().in_a_row;
         let (refused, asked) = (error.is_refusal(), error.retry_after());
         let wait = schedule::retry_after(in_a_row, refused, asked, fastrand::f64());
-        match self.header(SystemTime::now()) {
-            Some(_) => (wait, Standing::Failing),
-            None => (wait, Standing::Out),
-        }
+        self.renewal = Instant::now() + wait;
+        self.credential.announce(self.renewal.into_std());
+        let standing = match self.holds() {
+            true => Standing::Failing,
+            false if self.is_awaited() => Standing::Starting,
+            false => Standing::Out,
+        };
+        (wait, standing)
     }
 
-    fn log(&self, before: Standing, after: Standing) {
-        if before == after {
+    /// The first token may still come: requests wait for it.
+    fn is_awaited(&self) -> bool {
+        self.standing == Standing::Starting && !self.credential.progress.borrow().is_given_up
+    }
+
+    /// Says so where we stand otherwise than before.
+    fn turn(&mut self, standing: Standing) {
+        if self.standing == standing {
             return;
         }
-        let state = self.state();
+        self.standing = standing;
+        let state = self.credential.state();
         let (identity, scope) = (&state.identity, state.scope.as_deref().unwrap_or_default());
-        let why = state.last_error.as_deref().unwrap_or_default();
-        match after {
-            Standing::Well => info!(%identity, scope, "the identity has a token"),
+        let names: Vec<&str> = state.instances.iter().map(|name| name.as_str()).collect();
+        let instances = names.join(", ");
+        let why = state.last_error.as_deref();
+        match standing {
+            Standing::Well => info!(%identity, scope, instances, "the identity has a token"),
             Standing::Failing => {
-                warn!(%identity, scope, why, "no new token; the old one still holds")
+                warn!(%identity, scope, instances, why, "no new token; the old one still holds")
             }
             Standing::Out => {
-                error!(%identity, scope, why, "no token: its instances can't be asked")
+                let why = why.unwrap_or("it ended before another came");
+                error!(%identity, scope, instances, why, "no token: these instances can't be asked")
             }
             Standing::Starting => {}
         }

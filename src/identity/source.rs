@@ -13,17 +13,18 @@ use azure_core::{
     http::{ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
-    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
+    UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use http::header::InvalidHeaderValue;
 use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{
+    assertion::{Assertion, Claim},
     token::Token,
-    transport::{Authority, Call, SharedClient, Trust},
+    transport::{Authority, Call, Clients, Giver, managed_by},
 };
 use crate::domain::identity::Proof;
 
@@ -39,6 +40,8 @@ pub enum SetupError {
     Authority(String),
     #[error("{0} would send a secret unencrypted; use https:// (http:// only on loopback)")]
     Insecure(String),
+    #[error("the authorities in {0} can't be used: {1}")]
+    Ca(String, String),
     #[error("no HTTPS client: {0}")]
     Client(#[from] reqwest::Error),
     #[error("{0}")]
@@ -97,21 +100,25 @@ impl Source {
     pub(super) fn new(
         proof: &Proof,
         scope: &str,
-        client: &mut SharedClient,
+        clients: &mut Clients,
     ) -> Result<Self, SetupError> {
         let source = Self {
             proof: proof.clone(),
             scope: scope.to_owned(),
-            authority: authority(proof, client)?,
+            authority: authority(proof, clients)?,
         };
-        match credential(&source.proof, &source.authority.call()) {
+        match source.credential(&source.authority.call()) {
             Ok(_) => Ok(source),
-            Err(error) => Err(SetupError::Azure(error.to_string())),
+            Err(why) => Err(SetupError::Azure(why)),
         }
     }
 
     pub(super) fn scope(&self) -> &str {
         &self.scope
+    }
+
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// One request for one token, on a task of its own: where `azure_identity` panics at an absurd answer (it
@@ -124,8 +131,7 @@ impl Source {
 
     async fn ask(&self) -> Result<Token, FetchError> {
         let call = self.authority.call();
-        let credential =
-            credential(&self.proof, &call).map_err(|e| FetchError::Setup(e.to_string()))?;
+        let credential = self.credential(&call).map_err(FetchError::Setup)?;
         let scopes = [self.scope.as_str()];
         let answer = timeout(CALL, credential.get_token(&scopes, None))
             .await
@@ -133,6 +139,44 @@ impl Source {
         // What azure_identity says of an answer it can't read may quote the answer.
         let token = answer.map_err(|_| call.failure().unwrap_or(FetchError::NoToken))?;
         checked(token, SystemTime::now())
+    }
+
+    /// A credential that has no token yet, makes its calls through `call`, and leaves trying again to us. What it needs
+    /// from files is read now.
+    fn credential(&self, call: &Arc<Call>) -> Result<Arc<dyn TokenCredential>, String> {
+        match &self.proof {
+            Proof::ClientCertificate { .. } => self.with_certificate(call),
+            proof => credential(proof, call).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn with_certificate(&self, call: &Arc<Call>) -> Result<Arc<dyn TokenCredential>, String> {
+        let Proof::ClientCertificate {
+            tenant_id,
+            client_id,
+            certificate,
+            key,
+            ..
+        } = &self.proof
+        else {
+            return Err("there is no certificate".into());
+        };
+        let claim = Claim {
+            client_id,
+            token_endpoint: &self.authority.token_endpoint(tenant_id),
+            certificate,
+            key,
+        };
+        let assertion =
+            Assertion::sign(claim, SystemTime::now()).map_err(|error| error.to_string())?;
+        let options = ClientAssertionCredentialOptions {
+            client_options: client_options(call),
+        };
+        let (tenant_id, client_id) = (tenant_id.clone(), client_id.clone());
+        match ClientAssertionCredential::new(tenant_id, client_id, assertion, Some(options)) {
+            Ok(credential) => Ok(credential),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -150,25 +194,34 @@ fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
 }
 
 /// Where the proof's tokens are asked for; an api-key needs nobody's.
-fn authority(proof: &Proof, client: &mut SharedClient) -> Result<Authority, SetupError> {
-    match proof {
-        Proof::ManagedIdentity { endpoint, .. } => {
-            Authority::new(endpoint.as_deref(), Trust::ThisMachine, client)
+fn authority(proof: &Proof, clients: &mut Clients) -> Result<Authority, SetupError> {
+    let (giver, instead, ca) = match proof {
+        Proof::ManagedIdentity { endpoint, ca, .. } => {
+            let giver = match endpoint {
+                Some(_) => Giver::Imds,
+                None => managed_by(),
+            };
+            (giver, endpoint, ca)
         }
-        Proof::WorkloadIdentity { authority, .. } | Proof::ClientSecret { authority, .. } => {
-            Authority::new(authority.as_deref(), Trust::Encrypted, client)
-        }
-        Proof::ApiKey(_) => Authority::new(None, Trust::Encrypted, client),
-    }
+        Proof::WorkloadIdentity { authority, ca, .. }
+        | Proof::ClientSecret { authority, ca, .. }
+        | Proof::ClientCertificate { authority, ca, .. } => (Giver::Entra, authority, ca),
+        Proof::ApiKey(_) => (Giver::Entra, &None, &None),
+    };
+    Authority::new(giver, instead.as_deref(), ca.as_deref(), clients)
 }
 
-/// A credential that has no token yet, makes its calls through `call`, and leaves trying again to us.
-fn credential(proof: &Proof, call: &Arc<Call>) -> azure_core::Result<Arc<dyn TokenCredential>> {
-    let client_options = ClientOptions {
+fn client_options(call: &Arc<Call>) -> ClientOptions {
+    ClientOptions {
         transport: Some(Transport::new(Arc::<Call>::clone(call))),
         retry: RetryOptions::none(),
         ..Default::default()
-    };
+    }
+}
+
+/// Of the proofs that `azure_identity` knows how to show.
+fn credential(proof: &Proof, call: &Arc<Call>) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let client_options = client_options(call);
     Ok(match proof.clone() {
         Proof::ManagedIdentity { client_id, .. } => {
             ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
@@ -198,10 +251,10 @@ fn credential(proof: &Proof, call: &Arc<Call>) -> azure_core::Result<Arc<dyn Tok
             Secret::new(secret.expose().to_owned()),
             Some(ClientSecretCredentialOptions { client_options }),
         )?,
-        Proof::ApiKey(_) => {
+        Proof::ClientCertificate { .. } | Proof::ApiKey(_) => {
             return Err(azure_core::Error::with_message(
                 azure_core::error::ErrorKind::Credential,
-                "an api-key is no source of tokens",
+                "this is no source of tokens",
             ));
         }
     })

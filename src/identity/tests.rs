@@ -41,6 +41,7 @@ fn imds(server: &TokenServer) -> Proof {
     Proof::ManagedIdentity {
         client_id: Some("11-22".into()),
         endpoint: Some(server.url.clone()),
+        ca: None,
     }
 }
 
@@ -50,6 +51,7 @@ fn client_secret(server: &TokenServer) -> Proof {
         client_id: "client".into(),
         secret: Secret::new("swordfish".into()),
         authority: Some(server.url.clone()),
+        ca: None,
     }
 }
 
@@ -132,6 +134,7 @@ async fn a_workload_identity_sends_what_its_token_file_holds_now() {
         client_id: Some("client".into()),
         token_file: Some(file.clone()),
         authority: Some(server.url.clone()),
+        ca: None,
     });
     assert!(credential.ready(soon()).await);
     std::fs::write(&file, "assertion-2").unwrap();
@@ -379,6 +382,7 @@ fn what_can_never_work_is_an_error_at_the_start() {
         client_id: "client".into(),
         secret: Secret::new("swordfish".into()),
         authority: Some(authority.into()),
+        ca: None,
     };
     for proof in [
         Proof::ApiKey(Secret::new("sword\nfish".into())),

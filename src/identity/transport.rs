@@ -1,53 +1,109 @@
-//! How token requests travel: one shared client that knows no proxy and follows no redirect.
+//! How token requests travel: a client that knows no proxy and follows no redirect.
 //!
 //! It goes to the configured authority where one stands in for Azure's own, and turns every failure into a
 //! [`FetchError`] that is safe to print. An answer that is no token never reaches `azure_identity`, which would
 //! try again on a schedule of its own and put the answer's text into its errors.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    error::Error as StdError,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use azure_core::{
     error::{Error, ErrorKind},
     http::{AsyncRawResponse, HttpClient, Request, headers::Headers},
 };
-use bytes::BytesMut;
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use super::source::{FetchError, SetupError};
 
 /// A token answer is a few kilobytes; a longer one is none.
 const LARGEST: usize = 256 << 10;
 
-/// What may go there unencrypted.
+/// Azure's own places (AZURE.md 12), and the variables that name others where the platform sets them.
+const IMDS: &str = "http://169.254.169.254";
+const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
+const ENTRA: &str = "https://login.microsoftonline.com";
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+const APP_SERVICE: &str = "IDENTITY_ENDPOINT";
+const APP_SERVICE_HEADER: &str = "IDENTITY_HEADER";
+const APP_SERVICE_SECRET: &str = "x-identity-header";
+
+/// Whose word a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// Requests hold nothing secret, and their way doesn't leave the machine: IMDS.
-    ThisMachine,
-    /// Requests hold a secret: https, or loopback.
-    Encrypted,
+pub(super) enum Giver {
+    /// A VM's metadata service.
+    Imds,
+    /// The local endpoint of App Service, Functions and Container Apps, named by `IDENTITY_ENDPOINT`.
+    AppService,
+    /// A token authority.
+    Entra,
+}
+
+impl Giver {
+    /// As `/status` calls it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Imds => "imds",
+            Self::AppService => "app_service",
+            Self::Entra => "entra",
+        }
+    }
 }
 
 /// The place that token requests go to.
 #[derive(Clone)]
 pub(super) struct Authority {
     client: reqwest::Client,
-    /// Its scheme, host and port replace those of every request.
-    instead: Option<Url>,
+    giver: Giver,
+    /// Scheme, host and port.
+    origin: Url,
+    /// Whether they replace those of every request.
+    stands_in: bool,
 }
 
 impl Authority {
-    /// `instead`: what stands in for Azure's own.
+    /// `instead`: what stands in for Azure's own. `ca`: authorities that may have signed its certificate, beside the
+    /// system's.
     pub(super) fn new(
+        giver: Giver,
         instead: Option<&str>,
-        trust: Trust,
-        client: &mut SharedClient,
+        ca: Option<&Path>,
+        clients: &mut Clients,
     ) -> Result<Self, SetupError> {
-        let instead = instead.map(|text| stand_in(text, trust)).transpose()?;
-        let client = client.client()?;
-        Ok(Self { client, instead })
+        let origin = match instead {
+            Some(text) => stand_in(text, giver)?,
+            None => own(giver)?,
+        };
+        Ok(Self {
+            client: clients.client(ca)?,
+            giver,
+            origin,
+            stands_in: instead.is_some(),
+        })
+    }
+
+    pub(super) fn giver(&self) -> Giver {
+        self.giver
+    }
+
+    /// Scheme, host and port, as `/status` shows them.
+    pub(super) fn origin(&self) -> String {
+        self.origin.origin().ascii_serialization()
+    }
+
+    /// Where a tenant's token requests go, and what an assertion for it is addressed to.
+    pub(super) fn token_endpoint(&self, tenant: &str) -> String {
+        format!("{}/{tenant}/oauth2/v2.0/token", self.origin())
     }
 
     /// For one token request.
@@ -58,23 +114,54 @@ impl Authority {
         })
     }
 
-    fn redirect(&self, url: &mut Url) {
-        let Some(instead) = &self.instead else { return };
+    fn redirect(&self, request: &mut Request) {
+        if !self.stands_in {
+            return;
+        }
+        let (url, instead) = (request.url_mut(), &self.origin);
         // None of these can fail: both are http or https, and `instead` has a host.
         let _ = url.set_scheme(instead.scheme());
         let _ = url.set_host(instead.host_str());
         let _ = url.set_port(instead.port());
+        if self.giver == Giver::Imds {
+            // Where App Service's variables are set, azure_identity has built its request instead, with its secret.
+            url.set_path(IMDS_PATH);
+            request.headers_mut().remove(APP_SERVICE_SECRET);
+        }
     }
 }
 
-fn stand_in(text: &str, trust: Trust) -> Result<Url, SetupError> {
+/// Azure's own place.
+fn own(giver: Giver) -> Result<Url, SetupError> {
+    let from = |name: &str| std::env::var(name).ok();
+    let text = match giver {
+        Giver::Imds => IMDS.to_owned(),
+        // As azure_identity reads them.
+        Giver::AppService => from(APP_SERVICE).unwrap_or_default(),
+        Giver::Entra => from(AUTHORITY_HOST).unwrap_or_else(|| ENTRA.to_owned()),
+    };
+    let url = Url::parse(&text).ok().filter(Url::has_host);
+    url.ok_or(SetupError::Authority(text))
+}
+
+/// Which of the two a managed identity asks: App Service names its endpoint and a secret for it.
+pub(super) fn managed_by() -> Giver {
+    let is_set = |name: &str| std::env::var(name).is_ok();
+    match is_set(APP_SERVICE) && is_set(APP_SERVICE_HEADER) {
+        true => Giver::AppService,
+        false => Giver::Imds,
+    }
+}
+
+fn stand_in(text: &str, giver: Giver) -> Result<Url, SetupError> {
     let wrong = || SetupError::Authority(text.to_owned());
     let url = Url::parse(text).map_err(|_| wrong())?;
     let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
     if !plain || !matches!(url.scheme(), "http" | "https") {
         return Err(wrong());
     }
-    if trust == Trust::Encrypted && url.scheme() == "http" && !is_loopback(&url) {
+    // What a machine's own endpoint is asked holds no secret, and its way doesn't leave the machine.
+    if giver == Giver::Entra && url.scheme() == "http" && !is_loopback(&url) {
         return Err(SetupError::Insecure(text.to_owned()));
     }
     Ok(url)
@@ -89,31 +176,42 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The one client of all identities, made when the first of them needs it.
+/// One client for all identities that trust the same authorities, made when the first of them needs it.
 #[derive(Default)]
-pub(super) struct SharedClient(Option<reqwest::Client>);
+pub(super) struct Clients(HashMap<Option<PathBuf>, reqwest::Client>);
 
-impl SharedClient {
-    fn client(&mut self) -> Result<reqwest::Client, SetupError> {
-        match &self.0 {
-            Some(client) => Ok(client.clone()),
-            None => Ok(self.0.insert(new_client()?).clone()),
+impl Clients {
+    fn client(&mut self, ca: Option<&Path>) -> Result<reqwest::Client, SetupError> {
+        let key = ca.map(Path::to_path_buf);
+        if let Some(client) = self.0.get(&key) {
+            return Ok(client.clone());
         }
+        let client = new_client(ca)?;
+        self.0.insert(key, client.clone());
+        Ok(client)
     }
 }
 
 /// IMDS must never be asked through a proxy, not even one of the environment (AZURE.md 12).
-fn new_client() -> Result<reqwest::Client, SetupError> {
+fn new_client(ca: Option<&Path>) -> Result<reqwest::Client, SetupError> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error says that another thread has just installed one, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
+    let authorities = ca.map(authorities).transpose()?.unwrap_or_default();
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(3))
+        .tls_certs_merge(authorities)
         .build()?;
     Ok(client)
+}
+
+fn authorities(ca: &Path) -> Result<Vec<reqwest::Certificate>, SetupError> {
+    let unread = |reason: String| SetupError::Ca(ca.display().to_string(), reason);
+    let pem = std::fs::read(ca).map_err(|error| unread(error.to_string()))?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unread(error.to_string()))
 }
 
 /// One token request's transport. It keeps the failure, so that its cause isn't lost in `azure_identity`'s errors.
@@ -140,7 +238,7 @@ impl Call {
 impl HttpClient for Call {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let mut request = request.clone();
-        self.authority.redirect(request.url_mut());
+        self.authority.redirect(&mut request);
         let host = request.url().authority().to_owned();
         let unreachable = |error: Error| {
             let (host, reason) = (host.clone(), root_cause(&error));
@@ -150,7 +248,11 @@ impl HttpClient for Call {
         let (status, headers, body) = answer.map_err(&unreachable)?.deconstruct();
         let body = within_limits(body).await.map_err(&unreachable)?;
         if status.is_success() {
-            return Ok(AsyncRawResponse::from_bytes(status, headers, body));
+            return Ok(AsyncRawResponse::from_bytes(
+                status,
+                headers,
+                Bytes::from_owner(body),
+            ));
         }
         Err(self.fail(FetchError::Answered {
             host,
@@ -167,10 +269,12 @@ impl fmt::Debug for Call {
     }
 }
 
+/// The whole answer, in memory that is wiped: it holds a token.
 async fn within_limits(
     mut body: azure_core::http::AsyncResponseBody,
-) -> azure_core::Result<BytesMut> {
-    let mut whole = BytesMut::new();
+) -> azure_core::Result<Zeroizing<Vec<u8>>> {
+    // From the start as large as most are: what grows is copied, and the old copy not wiped.
+    let mut whole = Zeroizing::new(Vec::with_capacity(8 << 10));
     while let Some(part) = body.try_next().await? {
         if whole.len() + part.len() > LARGEST {
             return Err(Error::with_message(ErrorKind::Io, "its answer has no end"));
@@ -231,14 +335,11 @@ mod tests {
 
     #[test]
     fn an_authority_is_https_or_loopback_unless_it_is_imds() {
-        let is_good = |text, trust| stand_in(text, trust).is_ok();
-        assert!(is_good(
-            "https://login.microsoftonline.us",
-            Trust::Encrypted
-        ));
-        assert!(is_good("http://127.0.0.1:9000", Trust::Encrypted));
-        assert!(is_good("http://[::1]:9000/", Trust::Encrypted));
-        assert!(is_good("http://169.254.1.1", Trust::ThisMachine));
+        let is_good = |text, giver| stand_in(text, giver).is_ok();
+        assert!(is_good("https://login.microsoftonline.us", Giver::Entra));
+        assert!(is_good("http://127.0.0.1:9000", Giver::Entra));
+        assert!(is_good("http://[::1]:9000/", Giver::Entra));
+        assert!(is_good("http://169.254.1.1", Giver::Imds));
         for text in [
             "http://login.test",
             "ftp://a",
@@ -247,7 +348,7 @@ mod tests {
             "https://a?b",
             "https://u@a",
         ] {
-            assert!(!is_good(text, Trust::Encrypted), "{text}");
+            assert!(!is_good(text, Giver::Entra), "{text}");
         }
     }
 

@@ -103,8 +103,13 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
     *current = Some(Current::new(attempt, now, inflight));
     let credential = &target.reach.credential;
     // Only before the first token ever came is one worth waiting for, and no longer than for a connection.
-    if credential.header(SystemTime::now()).is_none() && !credential.ready(token_by).await {
-        return Err(NotAsked::Failed(Fault::Credential));
+    let mut held = credential.header(SystemTime::now());
+    if held.is_none() && credential.ready(token_by).await {
+        held = credential.header(SystemTime::now());
+    }
+    let (_, value) = held.ok_or(NotAsked::Failed(Fault::Credential))?;
+    if let Some(current) = current {
+        current.sent = Some(value);
     }
     let address = target
         .reach
@@ -260,10 +265,15 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         Behind::Bytes(None) => {}
     }
     let target = &admitted.served.targets[current.attempt.index()];
-    let Some((credential, value)) = target.reach.credential.header(SystemTime::now()) else {
-        return Error::e_explain(ErrorType::InternalError, "the token ended while connecting");
+    let credential = &target.reach.credential;
+    // Where it ended while connecting, the one it was chosen with: the instance will say.
+    let held = credential
+        .header(SystemTime::now())
+        .or_else(|| Some((credential.name(), current.sent.clone()?)));
+    let Some((name, value)) = held else {
+        return Error::e_explain(ErrorType::InternalError, "there is no token");
     };
-    out.insert_header(credential, value.clone())?;
+    out.insert_header(name, value.clone())?;
     *request = out;
 
     let due = admitted

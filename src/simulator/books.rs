@@ -131,7 +131,13 @@ pub struct InstanceBook {
 /// What the token endpoints did.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TokenBook {
+    /// Calls that arrived, whatever became of them.
+    pub asked: u64,
     pub issued: u64,
+    /// The same by client id, or `system`, and audience, a space between.
+    pub issued_to: BTreeMap<String, u64>,
+    /// Those of them that have opened an instance.
+    pub used: u64,
     /// Calls that got no token.
     pub refused: u64,
 }

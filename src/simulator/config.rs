@@ -18,6 +18,8 @@ pub struct Config {
     pub control: SocketAddr,
     /// The token endpoints; without them no bearer token is ever good.
     pub tokens: Option<Tokens>,
+    /// Where clients' tokens are issued, if they are.
+    pub issuer: Option<IssuerSetup>,
     /// All chance comes from here: the same seed and the same calls in the same order give the same answers.
     #[serde(default)]
     pub seed: u64,
@@ -40,7 +42,7 @@ pub enum Record {
     Counts,
 }
 
-/// The token endpoints, shaped like IMDS and like Entra, on one address.
+/// The token endpoints, shaped like IMDS, App Service and Entra, on one address.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
@@ -50,6 +52,34 @@ pub struct Tokens {
     /// How long a token is good for.
     #[serde(default = "one_hour", deserialize_with = "duration")]
     pub lifetime: Duration,
+    /// Given, App Service's endpoint is there too, at `/msi/token`: it wants this in `X-IDENTITY-HEADER`.
+    pub identity_header: Option<String>,
+    /// The client ids of the user-assigned identities that this machine has; absent: all there are.
+    pub user_assigned: Option<Vec<String>>,
+    /// Who is registered at Entra; absent: everybody, with any secret but `wrong`.
+    pub applications: Option<Vec<Application>>,
+}
+
+/// An app registration, and how it proves itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    pub tenant_id: String,
+    pub client_id: String,
+    pub secret: Option<String>,
+    /// PEM: the certificate it signs its assertions with. Read for each of them.
+    pub certificate: Option<PathBuf>,
+    /// The token of another issuer that is good now. Read for each request.
+    pub federated_token: Option<PathBuf>,
+}
+
+/// An issuer of tokens for clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSetup {
+    #[serde(default = "any_port")]
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
 }
 
 /// A certificate chain and its private key, both PEM files.

@@ -1,26 +1,46 @@
-//! Where tokens come from: a managed identity's endpoint and Entra's, on one address (AZURE 12).
+//! Where tokens come from: a VM's endpoint, App Service's and Entra's, on one address (AZURE 12).
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use super::{
+    applications::{Fields, Registry},
     body::{Body, BrokenOff},
+    config::Tokens,
+    imds::{self, Rate},
     server::Service,
     tokens::{Mint, TokenFault, unix_seconds},
     wire::Fate,
 };
 
 const IMDS: &str = "/metadata/identity/oauth2/token";
+const APP_SERVICE: &str = "/msi/token";
+const APP_SERVICE_VERSION: &str = "2019-08-01";
 const MOST_FORM: usize = 1 << 20;
 
-/// Both token endpoints.
-pub(crate) struct TokenEndpoint(pub(crate) Arc<Mint>);
+/// All token endpoints.
+pub(crate) struct TokenEndpoint {
+    mint: Arc<Mint>,
+    scheme: &'static str,
+    registry: Registry,
+    /// What App Service's endpoint wants to be shown; without it there is none.
+    identity_header: Option<String>,
+    /// The client ids of the user-assigned identities; `None`: any.
+    user_assigned: Option<Vec<String>>,
+    rate: Rate,
+}
 
-type Fields = HashMap<String, String>;
+/// Who asks a machine's own endpoint for what.
+struct Wanted<'a> {
+    /// Of a user-assigned identity.
+    client_id: Option<&'a str>,
+    resource: &'a str,
+}
 
 impl Service for TokenEndpoint {
     async fn answer(
@@ -34,88 +54,160 @@ impl Service for TokenEndpoint {
             .await
             .map_err(|_| BrokenOff)?
             .to_bytes();
-        match self.0.fault() {
+        self.mint.note_asked();
+        let is_imds = parts.uri.path() == IMDS;
+        // Counts for as long as it is being answered.
+        let entered = is_imds.then(|| self.rate.enter(Instant::now()));
+        if let Some(None) = entered {
+            return Ok(self.throttle(1));
+        }
+        match self.mint.fault() {
             Some(TokenFault::Hang {}) => std::future::pending().await,
             Some(TokenFault::Garbage {}) => {
-                return Ok(reply(StatusCode::OK, b"<html>not a token</html>".to_vec()));
+                Ok(reply(StatusCode::OK, b"<html>not a token</html>".to_vec()))
             }
+            Some(TokenFault::Empty {}) => Ok(ok(&self.token("", None))),
+            Some(TokenFault::ExpiresOn { value }) => {
+                let mut token = self.token("nobody knows when this ends", None);
+                (token["expires_on"], token["expires_in"]) = (json!(value), json!(value));
+                Ok(ok(&token))
+            }
+            Some(TokenFault::Throttle { seconds }) => Ok(self.throttle(seconds)),
             Some(TokenFault::Status { status }) => {
                 let status =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                return Ok(self.refuse(
+                Ok(self.refuse(
                     status,
                     "temporarily_unavailable",
                     "AADSTS90033: A transient error has occurred. Please try again.",
-                ));
+                ))
             }
-            None => {}
-        }
-        let path = parts.uri.path();
-        if parts.method == Method::GET && path == IMDS {
-            let metadata = parts
-                .headers
-                .get("metadata")
-                .is_some_and(|value| value == "true");
-            let query = parts.uri.query().unwrap_or_default();
-            return Ok(self.managed_identity(
-                metadata && !parts.headers.contains_key("x-forwarded-for"),
-                query.as_bytes(),
-            ));
-        }
-        match path.strip_suffix("/oauth2/v2.0/token") {
-            Some(tenant) if parts.method == Method::POST && tenant.len() > 1 => {
-                Ok(self.entra(&body))
-            }
-            _ => Ok(self.refuse(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "There is no token endpoint at this path.",
-            )),
+            None => Ok(self.route(&parts, &body)),
         }
     }
 }
 
 impl TokenEndpoint {
-    /// IMDS gives its numbers as strings.
-    fn managed_identity(&self, permitted: bool, query: &[u8]) -> Response<Body> {
-        if !permitted {
-            return self.refuse(
-                StatusCode::BAD_REQUEST,
-                "bad_request_102",
-                "Required metadata header not specified",
-            );
+    pub(crate) fn new(mint: Arc<Mint>, config: &Tokens) -> Self {
+        Self {
+            mint,
+            scheme: if config.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            },
+            registry: Registry::new(config.applications.clone()),
+            identity_header: config.identity_header.clone(),
+            user_assigned: config.user_assigned.clone(),
+            rate: Rate::default(),
         }
-        let fields = fields(query);
-        if !fields.contains_key("api-version") {
-            return self.refuse(
-                StatusCode::BAD_REQUEST,
-                "bad_request_100",
-                "The api-version query parameter is missing",
-            );
+    }
+
+    fn route(&self, parts: &Parts, body: &[u8]) -> Response<Body> {
+        let path = parts.uri.path();
+        let query = parts.uri.query().unwrap_or_default();
+        let query: Vec<_> = form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let entra = path.strip_suffix("/oauth2/v2.0/token");
+        match (&parts.method, entra) {
+            (&Method::GET, _) if path == IMDS => self.imds(&parts.headers, query),
+            (&Method::GET, _) if path == APP_SERVICE => self.app_service(&parts.headers, query),
+            (&Method::POST, Some(tenant)) if tenant.len() > 1 => {
+                self.entra(&tenant[1..], &self.url(parts), body)
+            }
+            _ => self.refuse(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "There is no token endpoint at this path.",
+            ),
         }
-        let Some(resource) = fields
-            .get("resource")
-            .filter(|resource| !resource.is_empty())
-        else {
+    }
+
+    /// As its caller knows it.
+    fn url(&self, parts: &Parts) -> String {
+        let by_header = || parts.headers.get(header::HOST)?.to_str().ok();
+        let host = parts.uri.authority().map(|it| it.as_str());
+        let host = host.or_else(by_header).unwrap_or_default();
+        format!("{}://{host}{}", self.scheme, parts.uri.path())
+    }
+
+    fn imds(&self, headers: &HeaderMap, query: Vec<(String, String)>) -> Response<Body> {
+        if let Some((error, description)) = imds::objection(headers, &query) {
+            return self.refuse(StatusCode::BAD_REQUEST, error, description);
+        }
+        let fields = query.into_iter().collect();
+        self.managed_identity(&fields, |token| token)
+    }
+
+    /// App Service wants its secret, and tells fewer times.
+    fn app_service(&self, headers: &HeaderMap, query: Vec<(String, String)>) -> Response<Body> {
+        let shown = headers.get("x-identity-header");
+        let shown = shown.and_then(|value| value.to_str().ok());
+        if shown.is_none() || shown != self.identity_header.as_deref() {
+            let description = "The identity header is missing or wrong.";
+            return self.refuse(StatusCode::UNAUTHORIZED, "unauthorized", description);
+        }
+        let fields: Fields = query.into_iter().collect();
+        if fields.get("api-version").map(String::as_str) != Some(APP_SERVICE_VERSION) {
+            let description = "The api-version query parameter is missing or unknown";
+            return self.refuse(StatusCode::BAD_REQUEST, "invalid_request", description);
+        }
+        self.managed_identity(&fields, |mut token| {
+            if let Some(fields) = token.as_object_mut() {
+                for name in ["expires_in", "ext_expires_in", "not_before"] {
+                    fields.remove(name);
+                }
+            }
+            token
+        })
+    }
+
+    fn managed_identity(
+        &self,
+        fields: &Fields,
+        shaped: impl FnOnce(Value) -> Value,
+    ) -> Response<Body> {
+        let wanted = Wanted {
+            client_id: fields.get("client_id").map(String::as_str),
+            resource: fields.get("resource").map_or("", String::as_str),
+        };
+        if wanted.resource.is_empty() {
             return self.refuse(
                 StatusCode::BAD_REQUEST,
                 "invalid_resource",
                 "AADSTS50001: The application named resource was not found in the tenant.",
             );
+        }
+        let is_assigned = |id: &str| {
+            let all = self.user_assigned.as_ref();
+            all.is_none_or(|all| all.iter().any(|it| it == id))
         };
-        let (now, lifetime) = (unix_seconds(), self.0.lifetime().as_secs());
-        ok(&json!({
-            "access_token": self.0.issue(resource, Instant::now()),
-            "client_id": fields.get("client_id").cloned().unwrap_or_else(|| self.0.uuid()),
+        if wanted.client_id.is_some_and(|id| !is_assigned(id)) {
+            let description = "Identity not found";
+            return self.refuse(StatusCode::BAD_REQUEST, "invalid_request", description);
+        }
+        let client = wanted.client_id.unwrap_or("system");
+        let text = self.mint.issue(wanted.resource, client, Instant::now());
+        ok(&shaped(self.token(&text, Some(&wanted))))
+    }
+
+    /// A machine's own endpoint gives its numbers as strings.
+    fn token(&self, text: &str, wanted: Option<&Wanted<'_>>) -> Value {
+        let (now, lifetime) = (unix_seconds(), self.mint.lifetime().as_secs());
+        let client = wanted.and_then(|it| it.client_id.map(str::to_owned));
+        json!({
+            "access_token": text,
+            "client_id": client.unwrap_or_else(|| self.mint.uuid()),
             "expires_in": lifetime.to_string(), "ext_expires_in": lifetime.to_string(),
             "expires_on": (now + lifetime).to_string(), "not_before": now.to_string(),
-            "resource": resource, "token_type": "Bearer",
-        }))
+            "resource": wanted.map_or("", |it| it.resource), "token_type": "Bearer",
+        })
     }
 
     /// Entra gives its numbers as numbers.
-    fn entra(&self, form: &[u8]) -> Response<Body> {
-        let fields = fields(form);
+    fn entra(&self, tenant: &str, url: &str, form: &[u8]) -> Response<Body> {
+        let fields: Fields = form_urlencoded::parse(form).into_owned().collect();
         let field = |name: &str| fields.get(name).map_or("", String::as_str);
         if field("grant_type") != "client_credentials" {
             return self.refuse(
@@ -134,44 +226,43 @@ impl TokenEndpoint {
         let Some(audience) = field("scope").strip_suffix("/.default") else {
             return self.refuse(StatusCode::BAD_REQUEST, "invalid_scope", "AADSTS1002012: The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.");
         };
-        let secret = if field("client_secret").is_empty() {
-            field("client_assertion")
-        } else {
-            field("client_secret")
-        };
-        if secret.is_empty() {
-            return self.refuse(StatusCode::UNAUTHORIZED, "invalid_client", "AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'.");
+        let convinced = self.registry.convince(tenant, &fields, url, unix_seconds());
+        if let Err((status, error, description)) = convinced {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
+            return self.refuse(status, error, description);
         }
-        if secret == "wrong" {
-            return self.refuse(
-                StatusCode::UNAUTHORIZED,
-                "invalid_client",
-                "AADSTS7000215: Invalid client secret provided.",
-            );
-        }
-        let lifetime = self.0.lifetime().as_secs();
+        let lifetime = self.mint.lifetime().as_secs();
+        let token = self
+            .mint
+            .issue(audience, field("client_id"), Instant::now());
         ok(
-            &json!({ "token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": self.0.issue(audience, Instant::now()) }),
+            &json!({ "token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token }),
         )
     }
 
+    fn throttle(&self, seconds: u64) -> Response<Body> {
+        let mut response = self.refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "Too many requests",
+        );
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, seconds.into());
+        response
+    }
+
     fn refuse(&self, status: StatusCode, error: &str, description: &str) -> Response<Body> {
-        self.0.refuse();
+        self.mint.refuse();
         let code = description
             .strip_prefix("AADSTS")
             .and_then(|rest| rest.split(':').next())
             .and_then(|code| code.parse::<u64>().ok());
         let body = json!({
             "error": error, "error_description": description, "error_codes": code.into_iter().collect::<Vec<_>>(),
-            "trace_id": self.0.uuid(), "correlation_id": self.0.uuid(),
+            "trace_id": self.mint.uuid(), "correlation_id": self.mint.uuid(),
         });
         reply(status, body.to_string().into_bytes())
     }
-}
-
-/// A query's or a form's fields, decoded.
-fn fields(encoded: &[u8]) -> Fields {
-    url::form_urlencoded::parse(encoded).into_owned().collect()
 }
 
 fn ok(value: &Value) -> Response<Body> {

@@ -21,8 +21,14 @@ const AUDIENCES: [&str; 2] = ["cognitiveservices.azure.com", "ai.azure.com"];
 pub enum TokenFault {
     /// This status, with the endpoint's error shape.
     Status { status: u16 },
+    /// 429 with Retry-After.
+    Throttle { seconds: u64 },
     /// 200 with something that isn't JSON.
     Garbage {},
+    /// 200 with a token of no characters.
+    Empty {},
+    /// 200 with a token whose end is told so.
+    ExpiresOn { value: String },
     /// No answer at all.
     Hang {},
 }
@@ -46,6 +52,8 @@ struct State {
 struct Issued {
     until: Instant,
     fits: bool,
+    /// It has opened an instance.
+    used: bool,
 }
 
 impl Mint {
@@ -67,28 +75,39 @@ impl Mint {
     }
 
     /// A new token for this audience, whether or not anybody accepts it: Entra doesn't ask either.
-    pub(crate) fn issue(&self, audience: &str, now: Instant) -> String {
+    pub(crate) fn issue(&self, audience: &str, client: &str, now: Instant) -> String {
         let mut state = self.state.lock();
-        let token = token(audience, self.lifetime, &mut state.rng);
+        let token = token(audience, client, self.lifetime, &mut state.rng);
         state.out.retain(|_, issued| issued.until > now);
         state.out.insert(
             token.clone(),
             Issued {
                 until: now + self.lifetime,
                 fits: fits(audience),
+                used: false,
             },
         );
         state.book.issued += 1;
+        let to = format!("{client} {audience}");
+        *state.book.issued_to.entry(to).or_default() += 1;
         token
     }
 
     /// Whether this token opens an instance now.
     pub(crate) fn accepts(&self, token: &str, now: Instant) -> bool {
-        self.state
-            .lock()
-            .out
-            .get(token)
-            .is_some_and(|issued| issued.fits && issued.until > now)
+        let mut state = self.state.lock();
+        let State { out, book, .. } = &mut *state;
+        let good = out.get_mut(token);
+        let Some(issued) = good.filter(|issued| issued.fits && issued.until > now) else {
+            return false;
+        };
+        book.used += u64::from(!issued.used);
+        issued.used = true;
+        true
+    }
+
+    pub(crate) fn note_asked(&self) {
+        self.state.lock().book.asked += 1;
     }
 
     /// From now on none of the tokens issued so far is good.
@@ -131,11 +150,11 @@ fn fits(audience: &str) -> bool {
 }
 
 /// Three parts, as a JWT has; the signature is noise.
-fn token(audience: &str, lifetime: Duration, rng: &mut fastrand::Rng) -> String {
+fn token(audience: &str, client: &str, lifetime: Duration, rng: &mut fastrand::Rng) -> String {
     let now = unix_seconds();
     let claims = serde_json::json!({
         "aud": audience, "iss": "https://sts.windows.net/simulator/", "iat": now, "nbf": now,
-        "exp": now + lifetime.as_secs(), "oid": encode::uuid(rng), "ver": "1.0",
+        "exp": now + lifetime.as_secs(), "oid": encode::uuid(rng), "appid": client, "ver": "1.0",
     });
     let mut signature = [0; 64];
     rng.fill(&mut signature);
@@ -167,7 +186,7 @@ mod tests {
     #[test]
     fn a_token_is_good_until_it_expires() {
         let (mint, t) = (mint(), Instant::now());
-        let token = mint.issue(AUDIENCE, t);
+        let token = mint.issue(AUDIENCE, "c", t);
         assert!(mint.accepts(&token, t + Duration::from_secs(59)));
         assert!(!mint.accepts(&token, t + Duration::from_secs(60)));
         assert_eq!(token.split('.').count(), 3);
@@ -176,23 +195,23 @@ mod tests {
     #[test]
     fn a_token_for_another_audience_opens_nothing() {
         let (mint, t) = (mint(), Instant::now());
-        let token = mint.issue("https://management.azure.com/", t);
+        let token = mint.issue("https://management.azure.com/", "c", t);
         assert!(!mint.accepts(&token, t));
         for audience in [
             "https://ai.azure.com/.default",
             "https://cognitiveservices.azure.com/",
         ] {
-            assert!(mint.accepts(&mint.issue(audience, t), t), "{audience}");
+            assert!(mint.accepts(&mint.issue(audience, "c", t), t), "{audience}");
         }
     }
 
     #[test]
     fn revoked_tokens_are_refused_and_later_ones_are_not() {
         let (mint, t) = (mint(), Instant::now());
-        let old = mint.issue(AUDIENCE, t);
+        let old = mint.issue(AUDIENCE, "c", t);
         mint.revoke();
         assert!(!mint.accepts(&old, t));
-        assert!(mint.accepts(&mint.issue(AUDIENCE, t), t));
+        assert!(mint.accepts(&mint.issue(AUDIENCE, "c", t), t));
         assert_eq!(mint.book().issued, 2);
     }
 }

@@ -255,7 +255,6 @@ async fn nothing_leaks(variables: &[(&str, &str)]) {
         "identity_rejected",
         "fault_status",
         "fault_connect",
-        "fault_credential",
         "fault_reset",
         "fault_silence",
         "fault_broken",

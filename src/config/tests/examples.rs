@@ -11,19 +11,29 @@ use crate::{
 };
 
 /// A folder with a certificate and its key, gone when dropped.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = env::temp_dir().join(format!("forebay-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(path.join("tls.crt"), own.cert.pem()).unwrap();
         fs::write(path.join("tls.key"), own.signing_key.serialize_pem()).unwrap();
+        let app = include_str!("../../../tests/gateway/identities/app.key");
+        let key = rcgen::KeyPair::from_pem(app).unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key);
+        let pem = certificate.unwrap().pem();
+        fs::write(path.join("app.key"), app).unwrap();
+        fs::write(path.join("app.pem"), format!("{pem}{app}")).unwrap();
         Self(path)
     }
 
-    fn read(&self, text: &str) -> Result<Loaded, String> {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn read(&self, text: &str) -> Result<Loaded, String> {
         let parsed = parse(text.as_bytes(), &self.0.join("f.yaml"), &|_| None);
         parsed.map_err(|problems| problems.to_string())
     }
@@ -54,6 +64,7 @@ fn every_example_loads_without_a_warning() {
     let environment = |name: &str| match name {
         "TLS_FOLDER" | "LOG_FOLDER" => Some(path.clone()),
         "CA_FILE" => Some(format!("{path}/tls.crt")),
+        "APP_FILE" => Some(format!("{path}/app.pem")),
         name if name.ends_with("_HASH") => Some(hash_key(name).unwrap().hash.to_string()),
         _ => Some("swordfish".into()),
     };

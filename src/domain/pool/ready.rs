@@ -1,6 +1,6 @@
 //! When each member may be asked, as plain numbers side by side, so that choosing takes no lock.
 //!
-//! A member's numbers are written under its lock, after each change of its breaker; the breaker stays the judge.
+//! A member's numbers are written under its lock, after each change of its breaker or its term; those stay the judges.
 
 use std::{
     sync::{
@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::term::Term;
 use crate::domain::breaker::{Breaker, Readiness, Settings};
 
 /// A whole share.
 pub(super) const WHOLE: u64 = 1000;
 
-/// Not before somebody says so.
+/// Not before somebody says so, or without an end.
 const UNKNOWN: u64 = u64::MAX;
 
 /// Nanoseconds since the first moment that the pool was used at. 0 is before all.
@@ -28,6 +29,8 @@ pub(super) struct Ready {
     base: OnceLock<Instant>,
     /// From when on each may be asked: 0 while nothing is against it.
     from: Vec<AtomicU64>,
+    /// When the credential for each ends: [`UNKNOWN`] while no end is known.
+    ends: Vec<AtomicU64>,
     /// When the share of each began to grow, 0 if never.
     ramp_since: Vec<AtomicU64>,
     /// From then on no share is growing any more.
@@ -36,12 +39,13 @@ pub(super) struct Ready {
 
 impl Ready {
     pub(super) fn new(members: usize, settings: Settings) -> Self {
-        let zeros = || (0..members).map(|_| AtomicU64::new(0)).collect();
+        let all = |number| (0..members).map(|_| AtomicU64::new(number)).collect();
         Self {
             settings,
             base: OnceLock::new(),
-            from: zeros(),
-            ramp_since: zeros(),
+            from: all(0),
+            ends: all(UNKNOWN),
+            ramp_since: all(0),
             ramps_until: AtomicU64::new(0),
         }
     }
@@ -52,7 +56,7 @@ impl Ready {
     }
 
     pub(super) fn is_ready(&self, index: usize, now: Moment) -> bool {
-        self.from[index].load(Relaxed) <= now.0
+        self.from[index].load(Relaxed) <= now.0 && now.0 < self.ends[index].load(Relaxed)
     }
 
     /// Whether some share is not whole now.
@@ -71,8 +75,10 @@ impl Ready {
         }
     }
 
-    /// Takes over what a member's breaker says. To be called under that member's lock.
-    pub(super) fn refresh(&self, index: usize, breaker: &Breaker) {
+    /// Takes over what a member's breaker and its term say. To be called under that member's lock.
+    pub(super) fn refresh(&self, index: usize, breaker: &Breaker, term: &Term) {
+        let ends = term.ends.map_or(UNKNOWN, |at| self.moment(at).0);
+        put(&self.ends[index], ends);
         let from = match breaker.readiness() {
             Readiness::Ready => 0,
             Readiness::From(at) => self.after_all(at),

@@ -355,3 +355,69 @@ fn right_after_a_wait_one_goes_ahead_and_only_who_has_nowhere_else_to_go_follows
         assert_eq!(behind.index(), second);
     }
 }
+
+/// Says how the credential of a member's instance stands.
+fn term(pool: &Arc<Pool>, instance: &str, ends: Option<Instant>, renewal: Instant, now: Instant) {
+    let renewal = Some(renewal);
+    pool.note_term(&instance.into(), Term { ends, renewal }, now);
+}
+
+#[test]
+fn an_instance_without_a_token_drops_out_at_its_tokens_end_and_not_before() {
+    let (pool, t) = (
+        pool_of(&[("a/ptu", 1, 1), ("a/std", 2, 1), ("b/std", 3, 1)]),
+        Instant::now(),
+    );
+    let end = t + secs(60);
+    term(&pool, "a", Some(end), t + secs(90), t);
+    let last = end - Duration::from_nanos(1);
+    assert_eq!(chosen(&pool, &[], last, 0).as_deref(), Some("a"));
+    assert_eq!(chosen(&pool, &[], end, 0).as_deref(), Some("b"));
+    let states: Vec<_> = pool.members().iter().map(|it| it.is_ready(end)).collect();
+    assert_eq!(states, [false, false, true]);
+    let aside = State::Open {
+        until: t + secs(90),
+        cause: Cause::Credential,
+    };
+    assert_eq!(pool.members()[0].state(end), aside);
+    assert!(pool.has_ready(&[], end) && !pool.has_ready(&[2], end));
+    let order: Vec<_> = pool.order(end).iter().map(|(index, _)| *index).collect();
+    assert_eq!(order, [2, 0, 1]);
+    term(&pool, "a", Some(end + secs(60)), t, end);
+    assert_eq!(
+        chosen(&pool, &[], end, 0).as_deref(),
+        Some("a"),
+        "it is back"
+    );
+}
+
+#[test]
+fn a_pool_without_any_token_is_no_throttled_one_and_says_when_the_next_is_asked_for() {
+    let (pool, t) = (pool_of(&[("a", 1, 1), ("b", 1, 1)]), Instant::now());
+    ends(&pool, 0, &throttled(30), t);
+    term(&pool, "a", Some(t), t + secs(5), t);
+    term(&pool, "b", Some(t), t + secs(14), t);
+    let refused = pool.choose(&[], t, 0).unwrap_err();
+    let both = |seconds| Exhausted {
+        throttled: false,
+        back_at: t + secs(seconds),
+    };
+    assert_eq!(refused, both(14), "the other has its own word beside");
+    assert!(!pool.is_ready(t));
+    term(&pool, "b", Some(t), t, t);
+    let refused = pool.choose(&[], t, 0).unwrap_err();
+    assert_eq!(refused, both(1), "the token is being asked for");
+}
+
+#[test]
+fn who_has_no_token_follows_nobody_and_is_no_trial() {
+    let (pool, t) = (pool_of(&[("ptu", 1, 1)]), Instant::now());
+    ends(&pool, 0, &throttled(1), t);
+    let ahead = pool.choose(&[], t + secs(1), 0).unwrap();
+    term(&pool, "ptu", Some(t), t, t);
+    assert!(pool.choose(&[], t + secs(1), 0).is_err());
+    drop(ahead);
+    assert!(pool.choose(&[], t + secs(100), 0).is_err());
+    pool.note_term(&"ptu".into(), Term::default(), t);
+    assert!(pool.choose(&[], t + secs(100), 0).is_ok());
+}

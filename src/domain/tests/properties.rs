@@ -11,7 +11,7 @@ use crate::domain::{
     breaker::{Cause, Settings, State},
     budget::Budget,
     outcome::{Fault, Outcome},
-    pool::{Attempt, Pool, tests::pool_with},
+    pool::{Attempt, Pool, Term, tests::pool_with},
 };
 
 const LONGEST: Duration = Duration::from_secs(60);
@@ -47,6 +47,11 @@ enum Act {
     },
     Drop {
         which: usize,
+    },
+    /// The credential of one of the instances ends so soon; `None`: never.
+    Term {
+        which: usize,
+        ends: Option<Duration>,
     },
 }
 
@@ -89,7 +94,8 @@ fn acts() -> impl Strategy<Value = Act> {
             .prop_map(|(which, outcome, draw)| Act::End { which, outcome, draw }),
         1 => (which.clone(), outcomes(), draw)
             .prop_map(|(which, outcome, draw)| Act::Amend { which, outcome, draw }),
-        1 => which.prop_map(|which| Act::Drop { which }),
+        1 => which.clone().prop_map(|which| Act::Drop { which }),
+        1 => (which, proptest::option::of(waits())).prop_map(|(which, ends)| Act::Term { which, ends }),
     ]
 }
 
@@ -111,6 +117,8 @@ struct Watched {
     judged: Vec<Attempt>,
     /// Until when each said it wants to be left alone.
     told: Vec<Option<Instant>>,
+    /// Until when the gateway has a credential for each.
+    terms: Vec<Option<Instant>>,
 }
 
 struct Running {
@@ -123,6 +131,7 @@ impl Watched {
     fn new(pool: Arc<Pool>) -> Self {
         Self {
             told: vec![None; pool.members().len()],
+            terms: vec![None; pool.members().len()],
             pool,
             now: Instant::now(),
             under_way: Vec::new(),
@@ -163,8 +172,22 @@ impl Watched {
                     self.under_way.swap_remove(place);
                 }
             }
+            Act::Term { which, ends } => {
+                let place = which % self.terms.len();
+                self.note_term(place, ends.map(|after| self.now + after));
+            }
         }
         self.check();
+    }
+
+    fn note_term(&mut self, place: usize, ends: Option<Instant>) {
+        self.terms[place] = ends;
+        let instance = &self.pool.members()[place].deployment().instance.name;
+        let term = Term {
+            ends,
+            renewal: None,
+        };
+        self.pool.note_term(instance, term, self.now);
     }
 
     fn ask(&mut self, tried: u8, draw: u64) {
@@ -186,6 +209,7 @@ impl Watched {
         let index = attempt.index();
         assert!(!tried.contains(&index));
         assert!(self.told[index].is_none_or(|until| until <= self.now));
+        assert!(self.terms[index].is_none_or(|end| self.now < end));
         let mut others = self
             .under_way
             .iter()
@@ -220,14 +244,23 @@ impl Watched {
     }
 
     fn check(&self) {
-        for (told, member) in self.told.iter().zip(self.pool.members()) {
+        for (place, member) in self.pool.members().iter().enumerate() {
+            let told = self.told[place];
+            if self.terms[place].is_some_and(|end| end <= self.now) {
+                assert!(!member.is_ready(self.now));
+                let state = member.state(self.now);
+                assert!(
+                    matches!(state, State::Open { until, cause: Cause::Credential } if until > self.now)
+                );
+                continue;
+            }
             let told_until = told.filter(|until| *until > self.now);
             assert!(told_until.is_none() || !member.is_ready(self.now));
             match member.state(self.now) {
                 State::Open {
                     until,
                     cause: Cause::Throttle,
-                } => assert!(Some(until) <= *told, "longer than any word"),
+                } => assert!(Some(until) <= told, "longer than any word"),
                 State::Open { until, .. } => assert!(until >= told_until.unwrap_or(until)),
                 State::Ramping { share } => assert!((0.1..1.0).contains(&share)),
                 State::Closed | State::Trial { .. } => assert_eq!(told_until, None),
@@ -247,6 +280,9 @@ proptest! {
             watched.does(act);
         }
         let pool = Arc::clone(&watched.pool);
+        for place in 0..pool.members().len() {
+            watched.note_term(place, None);
+        }
         let later = watched.now + LONGEST;
         drop(watched);
         for member in pool.members() {

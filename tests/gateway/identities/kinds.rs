@@ -1,0 +1,252 @@
+//! Each kind of identity gets its tokens from endpoints that check it, and keeps what proves it to itself.
+
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use super::{Setup, Stage, papers};
+use crate::house::{comes_true, served_by};
+
+const HEADER: &str = "MARKED-identity-header-5d1e";
+const SECRET: &str = "MARKED-app-secret-81ab";
+/// Part of the committed test key.
+const KEY_PART: &str = "PRIVATE KEY";
+
+/// Two tenants of a simulated Entra, a machine with one user-assigned identity; all over TLS.
+const OVER_TLS: &str = "tls: { certificate: \"{folder}/tokens.crt\", key: \"{folder}/tokens.key\" }, user_assigned: [user-1], applications: [\
+    { tenant_id: contoso, client_id: by-secret, secret: MARKED-app-secret-81ab }, \
+    { tenant_id: contoso, client_id: by-certificate, certificate: \"{folder}/app.pem\" }, \
+    { tenant_id: fabrikam, client_id: by-federation, federated_token: \"{folder}/federated\" }, \
+    { tenant_id: fabrikam, client_id: by-secret, secret: another }]";
+
+const AT: &str = "authority: \"https://localhost:{port}\", ca: \"{folder}/ca.pem\"";
+
+fn entra(kind: &str, fields: &str) -> String {
+    format!("{kind}: {{ {fields}, {AT} }}")
+}
+
+async fn open(tokens: &str, proofs: &[(&str, String)], variables: &[(&str, &str)]) -> Stage {
+    let proofs: Vec<_> = proofs
+        .iter()
+        .map(|(name, proof)| (*name, proof.as_str(), ""))
+        .collect();
+    let setup = Setup {
+        tokens,
+        proofs: &proofs,
+        variables,
+        ..Setup::default()
+    };
+    setup.open().await
+}
+
+/// Each is asked for its own model, and answers.
+async fn all_serve(stage: &Stage, names: impl IntoIterator<Item = &str>) {
+    for name in names {
+        let answer = stage.ask(name).await;
+        assert_eq!(
+            answer.status(),
+            200,
+            "{name}: {:#}",
+            stage.identity(name).await
+        );
+        assert_eq!(served_by(&answer), name);
+    }
+}
+
+#[tokio::test]
+async fn every_kind_gets_its_tokens_over_tls_from_an_authority_of_ones_own() {
+    let imds = "endpoint: \"https://localhost:{port}\", ca: \"{folder}/ca.pem\"";
+    let proofs = [
+        ("system", format!("managed_identity: {{ {imds} }}")),
+        ("user", format!("managed_identity: {{ client_id: user-1, {imds} }}")),
+        ("federation", entra("workload_identity", "tenant_id: fabrikam, client_id: by-federation, token_file: \"{folder}/federated\"")),
+        ("secret", entra("client_secret", "tenant_id: contoso, client_id: by-secret, secret: MARKED-app-secret-81ab")),
+        ("elsewhere", entra("client_secret", "tenant_id: fabrikam, client_id: by-secret, secret: another")),
+        ("certificate", entra("client_certificate", "tenant_id: contoso, client_id: by-certificate, certificate: \"{folder}/app.pem\"")),
+        // Where a platform names another authority.
+        ("platform", "client_secret: { tenant_id: contoso, client_id: by-secret, secret: MARKED-app-secret-81ab, ca: \"{folder}/ca.pem\" }".to_owned()),
+        ("platform-pki", "client_certificate: { tenant_id: contoso, client_id: by-certificate, certificate: \"{folder}/app.pem\", ca: \"{folder}/ca.pem\" }".to_owned()),
+    ];
+    let variables = [
+        ("AZURE_AUTHORITY_HOST", "https://localhost:{port}/"),
+        ("FOREBAY_LOG", "trace"),
+    ];
+    let stage = open(OVER_TLS, &proofs, &variables).await;
+    all_serve(&stage, proofs.iter().map(|(name, _)| *name)).await;
+    let books = stage.simulator.books().tokens;
+    assert_eq!((books.issued, books.refused), (proofs.len() as u64, 0));
+    let place = format!(
+        "https://localhost:{}",
+        stage.simulator.tokens().unwrap().port()
+    );
+    for (name, kind, source) in [
+        ("system", "managed_identity", "imds"),
+        ("federation", "workload_identity", "entra"),
+        ("secret", "client_secret", "entra"),
+        ("certificate", "client_certificate", "entra"),
+        ("platform", "client_secret", "entra"),
+    ] {
+        let it = stage.identity(name).await;
+        assert_eq!((&it["kind"], &it["source"]), (&kind.into(), &source.into()));
+        assert_eq!(
+            (&it["asked_at"], &it["ready"]),
+            (&place.as_str().into(), &true.into())
+        );
+        assert_eq!(it["instances"], serde_json::json!([name]));
+    }
+    let assertion = "eyJ";
+    stage
+        .keeps_to_itself(&[SECRET, "federated-1", KEY_PART, assertion, "Bearer "])
+        .await;
+}
+
+#[tokio::test]
+async fn an_authority_that_nobody_vouches_for_is_not_told_the_secret() {
+    let proof = "client_secret: { tenant_id: contoso, client_id: by-secret, secret: MARKED-app-secret-81ab, authority: \"https://localhost:{port}\" }";
+    let stage = open(OVER_TLS, &[("distrusting", proof.to_owned())], &[]).await;
+    assert_eq!(stage.ask("distrusting").await.status(), 503);
+    let error = stage.identity("distrusting").await["last_error"].to_string();
+    assert!(
+        error.contains("can't be reached: invalid peer certificate: UnknownIssuer"),
+        "{error}"
+    );
+    assert_eq!(stage.simulator.books().tokens.asked, 0);
+}
+
+#[tokio::test]
+async fn what_proves_nothing_gets_no_token_and_is_told_by_its_code() {
+    let certificate = |fields: &str| entra("client_certificate", fields);
+    let secret = |fields: &str| entra("client_secret", fields);
+    let proofs = [
+        ("wrong-secret", secret("tenant_id: contoso, client_id: by-secret, secret: another"), "AADSTS7000215"),
+        ("unknown-tenant", secret("tenant_id: elsewhere, client_id: by-secret, secret: another"), "AADSTS90002"),
+        ("unknown-app", secret("tenant_id: contoso, client_id: nobody, secret: another"), "AADSTS700016"),
+        ("other-certificate", certificate("tenant_id: contoso, client_id: by-certificate, certificate: \"{folder}/other.pem\""), "AADSTS700027"),
+        ("not-by-certificate", certificate("tenant_id: contoso, client_id: by-secret, certificate: \"{folder}/app.pem\""), "AADSTS700213"),
+        ("other-federation", entra("workload_identity", "tenant_id: fabrikam, client_id: by-federation, token_file: \"{folder}/ca.pem\""), "AADSTS700213"),
+        ("unassigned", "managed_identity: { client_id: user-2, endpoint: \"https://localhost:{port}\", ca: \"{folder}/ca.pem\" }".to_owned(), "400"),
+    ];
+    let pairs: Vec<_> = proofs
+        .iter()
+        .map(|(name, proof, _)| (*name, proof.clone()))
+        .collect();
+    let stage = open(OVER_TLS, &pairs, &[]).await;
+    for (name, _, code) in &proofs {
+        assert_eq!(stage.ask(name).await.status(), 503, "{name}");
+        let error = stage.identity(name).await["last_error"].to_string();
+        assert!(error.contains(code), "{name}: {error}");
+    }
+    let books = stage.simulator.books().tokens;
+    assert_eq!(
+        (books.issued, books.refused),
+        (0, proofs.len() as u64),
+        "no hurry after a no"
+    );
+    stage
+        .keeps_to_itself(&["Invalid client secret", KEY_PART, "eyJ"])
+        .await;
+}
+
+/// The endpoint knows only what the file holds, so each token after a renewal shows that it was read again.
+#[tokio::test]
+async fn renewed_files_are_in_use_with_the_next_token() {
+    let tokens = format!("lifetime: 2s, {OVER_TLS}");
+    let proofs = [
+        (
+            "certificate",
+            entra(
+                "client_certificate",
+                "tenant_id: contoso, client_id: by-certificate, certificate: \"{folder}/app.pem\"",
+            ),
+        ),
+        (
+            "federation",
+            entra(
+                "workload_identity",
+                "tenant_id: fabrikam, client_id: by-federation, token_file: \"{folder}/federated\"",
+            ),
+        ),
+    ];
+    let stage = open(&tokens, &proofs, &[]).await;
+    all_serve(&stage, ["certificate", "federation"]).await;
+    let issued = || {
+        let issued = stage.simulator.books().tokens.issued_to;
+        let of = |client: &str| {
+            let found = issued.iter().find(|(to, _)| to.starts_with(client));
+            *found.unwrap().1
+        };
+        (of("by-certificate"), of("by-federation"))
+    };
+    papers::renew(
+        &stage.folder.join("app.pem"),
+        &papers::certified(1, "renewed"),
+    );
+    papers::renew(&stage.folder.join("federated"), "federated-2");
+    let before = issued();
+    comes_true("tokens come for what was renewed", async || {
+        let now = issued();
+        now.0 >= before.0 + 3 && now.1 >= before.1 + 3
+    })
+    .await;
+    all_serve(&stage, ["certificate", "federation"]).await;
+    stage
+        .keeps_to_itself(&["federated-", KEY_PART, "eyJ"])
+        .await;
+}
+
+#[tokio::test]
+async fn app_service_is_asked_where_it_says_so_and_its_header_is_kept_secret() {
+    let stranger = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let elsewhere = format!(
+        "managed_identity: {{ endpoint: \"http://{}\" }}",
+        stranger.local_addr().unwrap()
+    );
+    let proofs = [
+        ("system", "managed_identity: {}".to_owned()),
+        ("user", "managed_identity: { client_id: user-1 }".to_owned()),
+        (
+            "unassigned",
+            "managed_identity: { client_id: user-2 }".to_owned(),
+        ),
+        ("elsewhere", elsewhere),
+    ];
+    let tokens = format!("identity_header: {HEADER}, user_assigned: [user-1]");
+    let variables = [
+        ("IDENTITY_ENDPOINT", "http://{tokens}/msi/token"),
+        ("IDENTITY_HEADER", HEADER),
+        ("FOREBAY_LOG", "trace"),
+    ];
+    let stage = open(&tokens, &proofs, &variables).await;
+    all_serve(&stage, ["system", "user"]).await;
+    let books = stage.simulator.books().tokens;
+    let audience = "https://cognitiveservices.azure.com";
+    let to = |client: &str| {
+        books
+            .issued_to
+            .get(&format!("{client} {audience}"))
+            .copied()
+    };
+    assert_eq!((to("system"), to("user-1")), (Some(1), Some(1)));
+    let it = stage.identity("user").await;
+    let place = format!("http://{}", stage.simulator.tokens().unwrap());
+    assert_eq!(
+        (&it["source"], &it["asked_at"]),
+        (&"app_service".into(), &place.as_str().into())
+    );
+    assert_eq!(stage.ask("unassigned").await.status(), 503);
+    let error = stage.identity("unassigned").await["last_error"].to_string();
+    assert!(error.contains("answered 400"), "{error}");
+
+    // An endpoint in IMDS' place is asked as IMDS is, and not told App Service's secret.
+    let (mut stream, _) = stranger.accept().await.unwrap();
+    let mut head = vec![0; 4096];
+    let read = stream.read(&mut head).await.unwrap();
+    let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+    assert!(
+        head.starts_with("get /metadata/identity/oauth2/token?api-version="),
+        "{head}"
+    );
+    assert!(
+        head.contains("metadata: true") && !head.contains("identity-header"),
+        "{head}"
+    );
+    stage.keeps_to_itself(&[HEADER, "eyJ"]).await;
+}
