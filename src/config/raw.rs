@@ -30,7 +30,7 @@ section! {
         issuers: Option<Named<Issuer>>,
         /// Who may call, by names of your choice.
         clients: Option<Tried<Placed<Named<Client>>>>,
-        /// Instead of `clients`: whoever reaches a listener may call every model.
+        /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
         /// The HTTP server.
         server: Option<Server>,
@@ -296,6 +296,9 @@ section! {
         /// Names of `models` that it may use; `"*"`: all.
         #[schemars(length(min = 1))]
         models: Required<Placed<List<Placed<String>>>>,
+        /// What it may have done; answers that leave nothing behind unless given.
+        #[schemars(length(min = 1), extend("default" = ["inference"]))]
+        operations: Option<Placed<List<Placed<Operation>>>>,
     }
     later "limits", "priority"
 }
@@ -340,6 +343,19 @@ section! {
         #[schemars(length(min = 1))]
         scopes: Option<Placed<List<Placed<Word>>>>,
     }
+}
+
+choice! {
+    /// A kind of work that a client may have done.
+    enum Operation {
+        /// Answers, and nothing that outlives them.
+        Inference = "inference",
+        /// Inference that keeps or uses state at the instance that answers: stored responses, conversations, files.
+        Stateful = "stateful",
+        /// Sessions over WebSockets.
+        Realtime = "realtime",
+    }
+    later "files"
 }
 
 section! {

@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod issuer;
 pub mod key;
+mod operations;
 pub mod token;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -10,6 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::name::{ClientName, IssuerName, ModelName};
 use key::Keys;
 pub use key::{KeyHash, KeyHashError};
+pub use operations::Operations;
 
 /// Which models a client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +29,18 @@ pub struct Client {
     /// What its tokens say, by issuer.
     pub tokens: Vec<token::Rule>,
     pub models: Models,
+    pub operations: Operations,
 }
 
 impl Client {
-    /// One that may use every model, and can't prove itself yet.
+    /// One that may use every model, for inference, and can't prove itself yet.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.into(),
             keys: Vec::new(),
             tokens: Vec::new(),
             models: Models::All,
+            operations: Operations::INFERENCE,
         }
     }
 
@@ -65,7 +69,7 @@ pub struct Listed {
 }
 
 impl Clients {
-    /// The client of `anonymous: true`.
+    /// The client of `anonymous: true`. It may have inference alone: what outlives a request is for somebody with a name.
     pub fn anyone() -> Self {
         Self::Anyone(Arc::new(Client::named("anonymous")))
     }
