@@ -20,11 +20,10 @@ use std::{
 
 use pingora::{
     apps::HttpServerOptions,
-    protocols::http::v2::server::default_h2_options,
+    protocols::http::v2::server::{H2Options, default_h2_options},
     server::{RunArgs, Server, configuration::ServerConf},
     services::background::background_service,
 };
-use pingora_proxy::HttpProxy;
 use thiserror::Error;
 
 use crate::{
@@ -37,7 +36,8 @@ use crate::{
     entra::{Issuers, IssuersError},
     identity::{Identities, IdentitiesError},
     proxy::{
-        self, Gateway,
+        Gateway, KEEP_ALIVE,
+        door::{Door, Rules},
         drain::Drain,
         memory::Memory,
         reach::{Authorities, AuthoritiesError, Reach},
@@ -55,8 +55,6 @@ const LOOK_UP_TIME: Duration = Duration::from_secs(1);
 /// 64 KiB would make a large prompt wait a round trip for each of them.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-/// How long an HTTP/2 connection without a request is kept, as long as one over HTTP/1.1.
-const KEEP_IDLE: Duration = Duration::from_secs(proxy::KEEP_ALIVE_SECONDS);
 /// Enough for every probe, scraper and operator.
 const ADMIN_CONNECTIONS: usize = 256;
 
@@ -125,8 +123,14 @@ pub fn serve_watched(
         server.add_service(admin::service(page, &parts.plan, port));
     }
     let drain = Arc::clone(&parts.drain);
-    let proxy = parts.proxy(&server.configuration);
-    let gateway = Listening::new("gateway", proxy, ports).on_open(move || drain.open());
+    let mut proxy = pingora_proxy::http_proxy(&server.configuration, parts.gateway());
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(KEEP_ALIVE);
+    proxy.server_options = Some(options);
+    proxy.h2_options = Some(http2(&parts.plan));
+    let door = Door::new(proxy, parts.rules());
+    let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
     server.add_service(gateway);
     let mut upkeep = background_service("upkeep", parts.upkeep(tls));
     upkeep.threads = Some(1);
@@ -175,6 +179,17 @@ fn server_conf(plan: &Plan) -> ServerConf {
         upgrade_sock: run.with_extension("sock").display().to_string(),
         ..ServerConf::default()
     }
+}
+
+fn http2(plan: &Plan) -> H2Options {
+    let mut options = default_h2_options();
+    // Twice what is taken, so that a little too much is answered in words; what is more, by the protocol itself.
+    let list = u32::try_from(2 * plan.server.max_headers).unwrap_or(u32::MAX);
+    options
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(list.max(64 << 10));
+    options
 }
 
 /// Names are looked up before the first request can come.
@@ -235,6 +250,9 @@ impl Parts {
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
             write_timeout: self.plan.server.write_timeout,
+            pause: self.plan.server.header_timeout,
+            front_door: self.plan.front_door.clone(),
+            forwarding: self.plan.server.forwarding.clone(),
             stream_keepalive: self.plan.server.stream_keepalive,
             memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
             reveal: self.plan.reveal,
@@ -245,33 +263,21 @@ impl Parts {
         }
     }
 
-    /// The gateway as Pingora runs it.
-    fn proxy(&self, conf: &Arc<ServerConf>) -> HttpProxy<Gateway> {
-        let mut proxy = HttpProxy::new(self.gateway(), Arc::clone(conf));
-        proxy.handle_init_modules();
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(KEEP_IDLE);
-        proxy.server_options = Some(options);
-        let mut h2 = default_h2_options();
-        h2.initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        proxy.h2_options = Some(h2);
-        proxy
-    }
-
     /// The addresses that clients connect to, taken.
     fn ports(&self) -> Result<Vec<Port>, StartError> {
         let listeners = self.plan.listeners.iter();
         listeners
-            .map(|it| self.port(it.address, it.tls.as_ref(), it.max_connections))
+            .map(|it| self.port(it.address, it.tls.as_ref(), it.max_connections, None))
             .collect()
     }
 
     fn admin_port(&self) -> Result<Option<Port>, StartError> {
         let admin = self.plan.admin.as_ref();
         admin
-            .map(|it| self.port(it.address, it.tls.as_ref(), ADMIN_CONNECTIONS))
+            .map(|it| {
+                let opening = Some(self.plan.server.header_timeout);
+                self.port(it.address, it.tls.as_ref(), ADMIN_CONNECTIONS, opening)
+            })
             .transpose()
     }
 
@@ -280,6 +286,7 @@ impl Parts {
         address: SocketAddr,
         files: Option<&TlsFiles>,
         max_connections: usize,
+        opening: Option<Duration>,
     ) -> Result<Port, StartError> {
         let metrics = self.metrics.listener(address, files.is_some());
         let tls = files
@@ -287,9 +294,20 @@ impl Parts {
             .transpose()?;
         let patience = Patience {
             handshake: self.plan.server.handshake_timeout,
+            opening,
             write: self.plan.server.write_timeout,
         };
         Port::open(address, tls, max_connections, metrics, patience)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            max_headers: self.plan.server.max_headers,
+            header_timeout: self.plan.server.header_timeout,
+            metrics: Arc::clone(&self.metrics),
+            access_log: Arc::clone(&self.access_log),
+            drain: Arc::clone(&self.drain),
+        }
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {

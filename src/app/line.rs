@@ -7,12 +7,11 @@ use std::{
     io, mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
@@ -20,14 +19,14 @@ use pingora::protocols::{
     tls::{SslDigest, TlsRef},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::{Sleep, sleep},
 };
 
 use super::places::Place;
 
-/// What an HTTP/2 client says first. HTTP/1.1 clients say something else, and at least as much.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// So many bytes tell HTTP/2 from HTTP/1.1.
+const ENOUGH: usize = 24;
 /// An answer's head and a body of this size leave in one write.
 const WRITE_BUFFER: usize = 16 << 10;
 /// What of that room a quiet connection keeps.
@@ -35,8 +34,6 @@ const KEPT: usize = 4 << 10;
 
 pub(super) struct Line {
     inner: Stream,
-    /// Read while looking for HTTP/2's first words, to be read again.
-    ahead: BytesMut,
     unwritten: Vec<u8>,
     /// How much of it is written already.
     written: usize,
@@ -52,36 +49,18 @@ struct Opening {
 }
 
 impl Line {
-    pub(super) fn new(inner: Stream, place: Place, opening: Duration) -> Self {
+    /// `opening`: for its first bytes to come, where nothing else watches over them.
+    pub(super) fn new(inner: Stream, place: Place, opening: Option<Duration>) -> Self {
         Self {
             inner,
-            ahead: BytesMut::new(),
             unwritten: Vec::new(),
             written: 0,
-            opening: Some(Opening {
+            opening: opening.map(|opening| Opening {
                 ends: Box::pin(sleep(opening)),
                 read: 0,
             }),
             _place: place,
         }
-    }
-
-    /// Reads from the connection itself.
-    fn poll_inner(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        let Some(opening) = &mut self.opening else {
-            return read;
-        };
-        if read.is_ready() {
-            opening.read += buf.filled().len() - before;
-            if opening.read >= PREFACE.len() {
-                self.opening = None;
-            }
-            return read;
-        }
-        ready!(opening.ends.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_unwritten(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -110,16 +89,20 @@ impl AsyncRead for Line {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return self.poll_inner(cx, buf);
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let Some(opening) = &mut self.opening else {
+            return read;
+        };
+        if read.is_ready() {
+            opening.read += buf.filled().len() - before;
+            if opening.read >= ENOUGH {
+                self.opening = None;
+            }
+            return read;
         }
-        let taken = self.ahead.len().min(buf.remaining());
-        buf.put_slice(&self.ahead[..taken]);
-        self.ahead.advance(taken);
-        if self.ahead.is_empty() {
-            self.ahead = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
+        ready!(opening.ends.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -172,22 +155,19 @@ impl AsyncWrite for Line {
     }
 }
 
-#[async_trait]
-impl Peek for Line {
-    /// Reads no further than to where the client's words are no longer those of HTTP/2.
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let mut read = 0;
-        while read < buf.len() && PREFACE.starts_with(&buf[..read]) {
-            match self.read(&mut buf[read..]).await? {
-                0 => break,
-                more => read += more,
+/// What an answer that breaks off had come to is still said, as far as that is possible at once.
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.written < self.unwritten.len() {
+            let cx = &mut Context::from_waker(Waker::noop());
+            if self.poll_unwritten(cx).is_ready() {
+                let _ = Pin::new(&mut self.inner).poll_flush(cx);
             }
         }
-        self.ahead = BytesMut::from(&buf[..read]);
-        self.opening = None;
-        Ok(true)
     }
 }
+
+impl Peek for Line {}
 
 #[async_trait]
 impl Shutdown for Line {

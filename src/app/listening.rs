@@ -42,8 +42,10 @@ const SELDOM: Duration = Duration::from_secs(60);
 /// How patient a listener is.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
-    /// For a TLS handshake, and for the first bytes after it.
+    /// For a TLS handshake.
     pub(super) handshake: Duration,
+    /// For a connection's first bytes, where what speaks HTTP does not bound them.
+    pub(super) opening: Option<Duration>,
     /// For what was written to be read.
     pub(super) write: Duration,
 }
@@ -208,14 +210,14 @@ impl Port {
         let _ = digest.peer_addr.set(Some(from.into()));
         let mut stream = l4::stream::Stream::from(stream);
         stream.set_socket_digest(digest);
-        let patience = self.patience.handshake;
+        let (patience, opening) = (self.patience.handshake, self.patience.opening);
         let stream: Stream = match &self.tls {
             None => Box::new(stream),
             Some(tls) => {
                 let acceptor = tls.acceptor();
                 let failed = match timeout(patience, acceptor.tls_handshake(stream)).await {
                     Ok(Ok(stream)) => {
-                        return Some(Box::new(Line::new(Box::new(stream), place, patience)));
+                        return Some(Box::new(Line::new(Box::new(stream), place, opening)));
                     }
                     Ok(Err(error)) => Some(error),
                     Err(_) => None,
@@ -226,7 +228,7 @@ impl Port {
                 return None;
             }
         };
-        Some(Box::new(Line::new(stream, place, patience)))
+        Some(Box::new(Line::new(stream, place, opening)))
     }
 
     /// Bounds how long a peer may leave unread, or unacknowledged, what was written to it: the system sees every byte

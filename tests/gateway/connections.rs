@@ -68,11 +68,13 @@ async fn connections_beyond_the_most_are_closed_at_once_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_or_too_little_is_closed() {
-    let house = house_with("", "server: { handshake_timeout: 300ms }").await;
-    for start in ["", "PRI * HTTP/2.0\r\n\r\nSM"] {
-        let mut wire = Wire::open(house.gateway.address).await;
-        wire.send(start).await;
-        wire.drained().await;
+    let house = house_with("", "server: { header_timeout: 300ms }").await;
+    for address in [house.gateway.address, house.gateway.admin] {
+        for start in ["", "PRI * HTTP/2.0\r\n\r\nSM", "GET /"] {
+            let mut wire = Wire::open(address).await;
+            wire.send(start).await;
+            wire.drained().await;
+        }
     }
     comes_true("none is left", async || {
         gauge(&house, "forebay_connections").await == 0.0

@@ -287,7 +287,7 @@ impl Gateway {
         (scheme, http): (&str, Client),
         variables: &[(&str, &str)],
     ) -> Self {
-        let (address, admin) = (free_address(), free_address());
+        let [address, admin] = free_addresses();
         let folder = folder();
         let log = folder.join("access.jsonl");
         let listeners = format!(
@@ -406,10 +406,13 @@ pub(crate) fn forebay() -> Command {
 }
 
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    free_addresses::<1>()[0]
+}
+
+/// Each another: they are let go of together.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 /// A new folder of this test's own.

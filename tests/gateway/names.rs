@@ -127,7 +127,8 @@ const MODELS: [(&str, &str); 5] = [
 async fn open() -> (House, Arc<Mutex<Zone>>) {
     run("ip", "link set lo up");
     for address in ["10.9.9.1/32", "10.9.9.2/32", "fd09::1/128"] {
-        run("ip", &format!("address add {address} dev lo"));
+        // Nobody else could have it.
+        run("ip", &format!("address add {address} dev lo nodad"));
     }
     let folder = folder();
     cover(
