@@ -15,6 +15,7 @@ pub mod name;
 pub mod opening;
 pub mod outcome;
 pub mod pool;
+pub mod realtime;
 pub mod refusal;
 pub mod route;
 pub mod secret;

@@ -12,9 +12,10 @@ use thiserror::Error;
 use crate::{
     config::Plan,
     domain::{
-        ask::Ask,
+        ask::{Ask, Scan},
         client::{Client, Clients, Models},
         deployment::{Bounds, Capacity, Deployment, Model},
+        realtime,
         refusal::Refusal,
         route::{self, Call, Dialect, Operation, Route},
     },
@@ -54,21 +55,25 @@ pub fn explain(
         .path
         .split_once('?')
         .unwrap_or((&question.path, ""));
-    let call = match route_of(path) {
-        Ok(Route::Call(call)) => call,
+    let (call, named_by) = match route_of(path) {
+        Ok(Route::Call(call)) => (call, None),
+        Ok(Route::Realtime(dialect)) => (session(dialect), Some("query")),
         Ok(other) => return Ok(text + &answered_here(&other)),
         Err(refusal) => return Ok(text + &refused(&refusal)),
     };
-    let named_by = match call.model {
+    let named_by = named_by.unwrap_or(match call.model {
         Some(_) => "path",
         None => "body",
-    };
+    });
     let operation = call.operation.path();
     let _ = writeln!(
         text,
         "operation    {operation}, the {named_by} names the model"
     );
-    let asked = match asked(&call, question.body.as_deref()) {
+    if let Err(refusal) = client.operations.authorize(call.operation) {
+        return Ok(text + &refused(&refusal));
+    }
+    let (asked, uses_state) = match asked(&call, query, question.body.as_deref()) {
         Ok(asked) => asked,
         Err(Unread::Missing) => return Err(ExplainError::BodyMissing),
         Err(Unread::Refused(refusal)) => return Ok(text + &refused(&refusal)),
@@ -78,6 +83,10 @@ pub fn explain(
         .iter()
         .find(|model| model.name.as_str() == asked);
     match model.filter(|_| client.may_use(&asked)) {
+        Some(_) if uses_state && !client.operations.stateful => {
+            text.push_str("state        it keeps or uses state at the instance that answers\n");
+            Ok(text + &refused(&Refusal::OperationNotAllowed { needs: "stateful" }))
+        }
         Some(model) => {
             let call = (call.dialect, call.operation);
             Ok(text + &tried(plan, model, call, query, states))
@@ -104,12 +113,23 @@ fn find_client<'a>(clients: &'a Clients, name: &str) -> Result<&'a Client, Expla
 }
 
 fn may_use(client: &Client) -> String {
-    match &client.models {
-        Models::All => "may use every model".into(),
+    let models = match &client.models {
+        Models::All => "every model".into(),
         Models::These(models) => {
             let names: Vec<&str> = models.iter().map(|model| model.as_str()).collect();
-            format!("may use {}", names.join(", "))
+            names.join(", ")
         }
+    };
+    let operations = client.operations.words().join(", ");
+    format!("may use {models} for {operations}")
+}
+
+/// A session is asked for like a call, but for its body.
+fn session(dialect: Dialect) -> Call<'static> {
+    Call {
+        dialect,
+        operation: Operation::Realtime,
+        model: None,
     }
 }
 
@@ -136,14 +156,22 @@ enum Unread {
     Refused(Refusal),
 }
 
-/// The model's name as the request gives it.
-fn asked(call: &Call<'_>, body: Option<&[u8]>) -> Result<String, Unread> {
+/// The model's name as the request gives it, and whether it keeps or uses state.
+fn asked(call: &Call<'_>, query: &str, body: Option<&[u8]>) -> Result<(String, bool), Unread> {
+    if call.operation == Operation::Realtime {
+        let asked = realtime::asked(query).map_err(Unread::Refused)?;
+        return Ok((asked.model, asked.uses_state));
+    }
     if let Some(model) = &call.model {
-        return Ok(model.clone().into_owned());
+        return Ok((model.clone().into_owned(), false));
     }
     let body = body.ok_or(Unread::Missing)?;
     let ask = Ask::read(None, body).map_err(Unread::Refused)?;
-    ask.model.ok_or(Unread::Refused(Refusal::ModelMissing))
+    let model = ask.model.ok_or(Unread::Refused(Refusal::ModelMissing))?;
+    let state = Refusal::OperationNotAllowed { needs: "stateful" };
+    let is_response = call.operation == Operation::Responses;
+    let uses_state = is_response && Scan::stateless().push(body) == Err(state);
+    Ok((model, uses_state))
 }
 
 /// The pool, first to be tried first, with the reason for each.
@@ -240,8 +268,12 @@ fn goes_to(deployment: &Deployment, call: (Dialect, Operation), query: &str) -> 
         query,
     );
     let identity = &deployment.instance.identity;
+    let method = match call.1 {
+        Operation::Realtime => "GET",
+        _ => "POST",
+    };
     format!(
-        "POST {scheme}://{}{path} as identity {identity}",
+        "{method} {scheme}://{}{path} as identity {identity}",
         endpoint.authority()
     )
 }

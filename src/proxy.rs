@@ -11,6 +11,7 @@ mod intake;
 pub(crate) mod memory;
 mod observe;
 pub(crate) mod reach;
+mod realtime;
 mod reply;
 pub(crate) mod served;
 mod session;
@@ -174,9 +175,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        let answered = session
-            .response_written()
-            .is_some_and(|head| !head.status.is_informational());
+        let answered = session.response_written().is_some_and(session::is_final);
         observe::failure(exchange, error, reused, answered)
     }
 

@@ -5,8 +5,9 @@
 //!
 //! Reading order: `config` (what is simulated), `server` and `wire` (ports and connections), `instance` and `passage` (a
 //! request's way), `route`, `ask` (what it wants), `operations` and the rooms it names (`chat`, …: the answers'
-//! shapes), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`, `latency`, `tokens`
-//! (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint` with `imds` and `applications`.
+//! shapes), `realtime` (sessions), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`,
+//! `faults`, `latency`, `tokens` (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint` with `imds` and
+//! `applications`.
 
 mod answer;
 mod applications;
@@ -31,6 +32,7 @@ mod models;
 mod operations;
 mod passage;
 mod raw;
+mod realtime;
 mod refusal;
 mod responses;
 mod route;

@@ -28,7 +28,7 @@ section! {
         models: Required<Placed<Named<Model>>>,
         /// Who may call, by names of your choice.
         clients: Option<Tried<Placed<Named<Client>>>>,
-        /// Instead of `clients`: whoever reaches a listener may call every model.
+        /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
         /// The HTTP server.
         server: Option<Server>,
@@ -245,8 +245,24 @@ section! {
         /// Names of `models` that it may use; `"*"`: all.
         #[schemars(length(min = 1))]
         models: Required<Placed<List<Placed<String>>>>,
+        /// What it may have done; answers that leave nothing behind unless given.
+        #[schemars(length(min = 1), extend("default" = ["inference"]))]
+        operations: Option<Placed<List<Placed<Operation>>>>,
     }
     later "limits", "priority", "entra"
+}
+
+choice! {
+    /// A kind of work that a client may have done.
+    enum Operation {
+        /// Answers, and nothing that outlives them.
+        Inference = "inference",
+        /// Inference that keeps or uses state at the instance that answers: stored responses, conversations, files.
+        Stateful = "stateful",
+        /// Sessions over WebSockets.
+        Realtime = "realtime",
+    }
+    later "files"
 }
 
 section! {

@@ -161,9 +161,26 @@ macro_rules! section {
 }
 pub(super) use section;
 
-/// Defines a closed set of words: `choice! { /// What for. enum Name { /// … Variant = "word", … } }`.
+/// What is wrong with a word that is none of a closed set; `later`: words that a coming version brings.
+pub(super) fn unknown_word(word: &str, known: &[&str], later: &[&str]) -> String {
+    if later.contains(&word) {
+        return format!(
+            "this version of Forebay does not know `{word}` yet and would not act on it; take it out"
+        );
+    }
+    let hint = hint(word, known.iter().copied());
+    format!("this is none of the words that can stand here; {hint}")
+}
+
+/// Defines a closed set of words: `choice! { /// What for. enum Name { /// … Variant = "word", … } later "x", … }`.
+///
+/// `later` names words that a coming version brings.
 macro_rules! choice {
-    ($(#[$meta:meta])* enum $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }) => {
+    (
+        $(#[$meta:meta])*
+        enum $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }
+        $(later $($later:literal),+)?
+    ) => {
         #[derive(schemars::JsonSchema)]
         $(#[$meta])*
         pub(in crate::config) enum $name {
@@ -179,8 +196,9 @@ macro_rules! choice {
                 match word.value.as_str() {
                     $($word => Some(Self::$variant),)*
                     other => {
-                        let hint = $crate::config::problem::hint(other, [$($word),*]);
-                        reader.problem(word.place, format!("this is none of the words that can stand here; {hint}"));
+                        let later: &[&str] = &[$($($later),+)?];
+                        let unknown = $crate::config::section::unknown_word(other, &[$($word),*], later);
+                        reader.problem(word.place, unknown);
                         None
                     }
                 }

@@ -2,12 +2,14 @@
 
 pub mod credential;
 pub mod key;
+mod operations;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::name::{ClientName, ModelName};
 use key::Keys;
 pub use key::{KeyHash, KeyHashError};
+pub use operations::Operations;
 
 /// Which models a client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +25,17 @@ pub struct Client {
     /// Hashes of its keys, two at most.
     pub keys: Vec<KeyHash>,
     pub models: Models,
+    pub operations: Operations,
 }
 
 impl Client {
-    /// One that may use every model, and can't prove itself yet.
+    /// One that may use every model, for inference, and can't prove itself yet.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.into(),
             keys: Vec::new(),
             models: Models::All,
+            operations: Operations::INFERENCE,
         }
     }
 
@@ -60,7 +64,7 @@ pub struct Listed {
 }
 
 impl Clients {
-    /// The client of `anonymous: true`.
+    /// The client of `anonymous: true`. It may have inference alone: what outlives a request is for somebody with a name.
     pub fn anyone() -> Self {
         Self::Anyone(Arc::new(Client::named("anonymous")))
     }

@@ -23,6 +23,13 @@ pub enum Refusal {
     AmbiguousCredential,
     /// Also what a client is told that may not use the model.
     UnknownModel,
+    /// The client was not granted this kind of work.
+    OperationNotAllowed {
+        /// The grant that is missing, in the config's word.
+        needs: &'static str,
+    },
+    /// A path for WebSockets was asked for something else, or not over HTTP/1.1.
+    NotAWebSocket,
     HeadersTooLarge,
     BodyTooLarge {
         max: usize,
@@ -103,6 +110,7 @@ impl Refusal {
         let message = self.answer().message;
         match self {
             Self::BodyTooLarge { max } => message.replace("{max}", &max.to_string()),
+            Self::OperationNotAllowed { needs } => message.replace("{needs}", needs),
             Self::Throttled { .. } | Self::Unavailable { .. } | Self::BodyMemoryFull => {
                 message.replace("{wait}", &self.seconds().to_string())
             }
@@ -172,6 +180,20 @@ impl Refusal {
                 "The API deployment for this resource does not exist: no model of this name is open to you. \
                  GET /openai/v1/models lists those that are.",
             ),
+            Self::OperationNotAllowed { .. } => answer(
+                StatusCode::FORBIDDEN,
+                "OperationNotAllowed",
+                "operation_not_allowed",
+                "This request needs the operation `{needs}`, which you were not granted. This gateway's operator can \
+                 add it to your `operations`.",
+            ),
+            Self::NotAWebSocket => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "not_a_websocket",
+                "This path opens a WebSocket: send GET over HTTP/1.1 without a body, with `Connection: Upgrade`, \
+                 `Upgrade: websocket`, `Sec-WebSocket-Version: 13` and one `Sec-WebSocket-Key`.",
+            ),
             Self::HeadersTooLarge => answer(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "431",
@@ -225,7 +247,7 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "400",
                 "model_missing",
-                "The request names no model. Add `model` to the body.",
+                "The request names no model. Add `model` to the body, or to the query of a WebSocket.",
             ),
             Self::ModelNotText => answer(
                 StatusCode::BAD_REQUEST,
@@ -237,7 +259,7 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "400",
                 "model_twice",
-                "The body names `model` more than once. Name it once.",
+                "The request names its model more than once. Name it once.",
             ),
             Self::Throttled { .. } => answer(
                 StatusCode::TOO_MANY_REQUESTS,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{deployment::Kind, refusal::Refusal};
+use super::{deployment::Kind, realtime, refusal::Refusal};
 
 /// The shape of path a client speaks; it decides the shape that goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,12 @@ pub enum Operation {
     AudioTranscriptions,
     AudioTranslations,
     AudioSpeech,
+    /// A session over a WebSocket.
+    Realtime,
 }
 
 impl Operation {
+    /// Those that are asked for with POST.
     pub const ALL: [Self; 9] = [
         Self::ChatCompletions,
         Self::Completions,
@@ -60,6 +63,7 @@ impl Operation {
             Self::AudioTranscriptions => "audio/transcriptions",
             Self::AudioTranslations => "audio/translations",
             Self::AudioSpeech => "audio/speech",
+            Self::Realtime => "realtime",
         }
     }
 
@@ -78,6 +82,8 @@ pub enum Route<'a> {
     Models,
     Model(Cow<'a, str>),
     Call(Call<'a>),
+    /// A WebSocket; its query names the model.
+    Realtime(Dialect),
 }
 
 /// A request to a model.
@@ -94,7 +100,7 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Refusal> {
     let route = find(path).ok_or(Refusal::UnknownPath)?;
     let allowed = match route {
         Route::Health | Route::ModelHealth(_) => matches!(*method, Method::GET | Method::HEAD),
-        Route::Models | Route::Model(_) => *method == Method::GET,
+        Route::Models | Route::Model(_) | Route::Realtime(_) => *method == Method::GET,
         Route::Call(_) => *method == Method::POST,
     };
     if allowed {
@@ -124,7 +130,7 @@ fn find(path: &str) -> Option<Route<'_>> {
     }
     match path.strip_prefix("/openai/") {
         // What the official SDKs send without a deployment in the path (CLIENTS.md 2).
-        Some("responses" | "images/edits") | Some("models") => {
+        Some("responses" | "images/edits" | "models" | "realtime") => {
             return named_by_body(Dialect::Classic, &path["/openai/".len()..]);
         }
         Some(rest) => {
@@ -148,6 +154,9 @@ fn named_by_body(dialect: Dialect, rest: &str) -> Option<Route<'_>> {
     if rest == "models" {
         return Some(Route::Models);
     }
+    if rest == "realtime" {
+        return Some(Route::Realtime(dialect));
+    }
     if let Some(model) = rest.strip_prefix("models/") {
         return decode(model).map(Route::Model);
     }
@@ -168,7 +177,7 @@ fn decode(segment: &str) -> Option<Cow<'_, str>> {
 }
 
 /// What stays as it is in a path segment (RFC 3986's unreserved characters).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -185,6 +194,9 @@ pub fn outgoing(
     query: &str,
 ) -> String {
     let (dialect, operation) = call;
+    if operation == Operation::Realtime {
+        return realtime::outgoing(dialect, kind, base_path, deployment, query);
+    }
     let path = operation.path();
     let mut out = match (kind, dialect) {
         (Kind::Openai, _) => format!("{base_path}/{path}"),
@@ -211,15 +223,27 @@ pub fn outgoing(
     out
 }
 
-/// Whether a query parameter carries a client's key, however it is escaped or spelled.
-fn is_credential(name: &str) -> bool {
+/// Whether a query parameter carries a client's key, however it is escaped or spelled: by Azure's name for it, by those of
+/// API Management and OAuth, or as browsers name it that can set no headers.
+pub(super) fn is_credential(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
+        "api-key",
+        "api_key",
+        "authorization",
+        "subscription-key",
+        "access_token",
+        "ocp-apim-subscription-key",
+    ];
     let name = percent_decode_str(name).decode_utf8_lossy();
-    name.eq_ignore_ascii_case("api-key") || name.eq_ignore_ascii_case("api_key")
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Whether the body must name the deployment on its way out; else the path does, and the body stays as it is.
 pub fn body_names_deployment(call: (Dialect, Operation), kind: Kind) -> bool {
     let (dialect, operation) = call;
+    if operation == Operation::Realtime {
+        return false;
+    }
     kind == Kind::Openai || dialect != Dialect::Classic || operation == Operation::Responses
 }
 
@@ -256,6 +280,9 @@ mod tests {
             ("/openai/v1/models", Some(Route::Models)),
             ("/v1/models/gpt-4o", Some(Route::Model("gpt-4o".into()))),
             ("/openai/models/gpt-4o", Some(Route::Model("gpt-4o".into()))),
+            ("/openai/realtime", Some(Route::Realtime(Classic))),
+            ("/openai/v1/realtime", Some(Route::Realtime(V1))),
+            ("/v1/realtime", Some(Route::Realtime(Plain))),
             ("/health", Some(Route::Health)),
             (
                 "/health/models/gpt-4o",
@@ -276,6 +303,9 @@ mod tests {
             "/openai/deployments/gpt-4o",
             "/openai/deployments//chat/completions",
             "/openai/deployments/gpt-4o/responses",
+            "/openai/deployments/gpt-4o/realtime",
+            "/openai/v1/realtime/client_secrets",
+            "/openai/v1/realtime/",
             "/openai/deployments/a/b/chat/completions",
             "/openai/deployments/%FF/chat/completions",
             "/openai/v1/chat/completions/",

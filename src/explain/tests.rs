@@ -16,6 +16,10 @@ models:
   o4: { deployments: [{ instance: std }] }
 clients:
   app: { keys: ["sha256:2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea"], models: [gpt-4o] }
+  voice:
+    keys: ["sha256:3a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea"]
+    models: [gpt-4o]
+    operations: [inference, stateful, realtime]
 "#;
 
 fn plan() -> Plan {
@@ -55,7 +59,7 @@ fn the_pool_is_told_in_the_order_in_which_it_would_be_tried() {
     in_order(
         &text,
         &[
-            "client       app: may use gpt-4o",
+            "client       app: may use gpt-4o for inference",
             "chat/completions, the path names the model",
             "1.           ptu/gpt-4o-ptu",
             "provisioned, priority 1: first",
@@ -129,8 +133,51 @@ fn what_can_t_be_explained_is_an_error_with_the_mend() {
     let error = explain(&plan(), &unknown, None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the config has no client `apps`; it has: app"
+        "the config has no client `apps`; it has: app, voice"
     );
     let error = explain(&plan(), &question("/v1/embeddings", None), None).unwrap_err();
     assert_eq!(error, ExplainError::BodyMissing);
+}
+
+#[test]
+fn what_a_client_was_not_granted_is_told_before_any_deployment() {
+    let stored = r#"{"model":"gpt-4o","input":"x","store":true}"#;
+    let session = "/openai/v1/realtime?model=gpt-4o&api-key=K";
+    let plain = explained("/openai/v1/responses", Some(stored), None);
+    in_order(
+        &plain,
+        &[
+            "state        it keeps or uses state",
+            "answer       403 operation_not_allowed: This request needs the operation `stateful`",
+        ],
+    );
+    assert!(!plain.contains("1. "), "{plain}");
+    let refused = explained(session, None, None);
+    in_order(
+        &refused,
+        &[
+            "realtime, the query names the model",
+            "answer       403 operation_not_allowed",
+            "`realtime`",
+        ],
+    );
+    let voice = |path: &str, body: Option<&str>| {
+        let question = Question {
+            client: "voice".into(),
+            ..question(path, body)
+        };
+        explain(&plan(), &question, None).unwrap()
+    };
+    in_order(
+        &voice(session, None),
+        &[
+            "may use gpt-4o for inference, stateful, realtime",
+            "1.           ptu/gpt-4o-ptu",
+            "GET https://ptu.openai.azure.com/openai/v1/realtime?model=gpt-4o-ptu as identity vm",
+        ],
+    );
+    in_order(
+        &voice("/openai/v1/responses", Some(stored)),
+        &["POST https://ptu"],
+    );
 }

@@ -32,6 +32,8 @@ pub(super) struct Terms<'a> {
     pub(super) time: Duration,
     pub(super) memory: &'a Memory,
     pub(super) passage: Passage,
+    /// Whether a request that keeps or uses state is refused, as soon as that shows.
+    pub(super) stateless: bool,
 }
 
 /// What must be known of a body before it may be passed on as it comes.
@@ -133,12 +135,15 @@ impl<'a> Reading<'a> {
         let refuses = terms.bounds.over_body_memory == OverBodyMemory::Refuse;
         Self {
             may_overflow: refuses || matches!(terms.passage, Passage::AsItIs { .. }),
+            scan: match terms.stateless {
+                true => Scan::stateless(),
+                false => Scan::default(),
+            },
             terms,
             started: Instant::now(),
             length,
             lease,
             kept: Vec::new(),
-            scan: Scan::default(),
             scanned: 0,
             has_waited: false,
         }

@@ -10,7 +10,7 @@ use super::{
     commit,
     exchange::{Exchange, Stage},
     reply::{self, Reply},
-    session,
+    session::{self, is_final},
 };
 use crate::{
     domain::{opening::is_readable_stream, refusal::Refusal, route::Operation},
@@ -46,8 +46,8 @@ pub(super) async fn refuse(
 /// What becomes of a request that no attempt could save: what is said to the client, if it is still there to hear it.
 /// Gives the status, 0 for none.
 pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
-    let status = session.response_written().map(|head| head.status);
-    if let Some(status) = status.filter(|status| !status.is_informational()) {
+    let answered = session.response_written().filter(|head| is_final(head));
+    if let Some(status) = answered.map(|head| head.status) {
         end_broken_stream(session, exchange).await;
         return status.as_u16();
     }
@@ -125,10 +125,10 @@ pub(super) fn record(
     commit::conclude(exchange);
     let status = session
         .response_written()
-        .map(|head| head.status.as_u16())
-        .filter(|status| *status >= 200);
+        .filter(|head| is_final(head))
+        .map(|head| head.status.as_u16());
     let left = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
-    let end = if left && exchange.end != End::Broken || status.is_none() {
+    let end = if left && exchange.end == End::Complete || status.is_none() {
         End::ClientLeft
     } else {
         exchange.end
@@ -138,6 +138,7 @@ pub(super) fn record(
         let (bytes, asks_for_stream) = admitted.relay.passed_on();
         stream = admitted.ask.stream || asks_for_stream;
         (unreplayable, passed_on) = (admitted.relay.is_passed_on(), bytes);
+        passed_on += admitted.relay.tunnelled();
     }
     let head = session.req_header();
     let address = session.client_addr().and_then(|address| address.as_inet());

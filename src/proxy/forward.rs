@@ -3,7 +3,10 @@
 //! To a deployment goes an allow-list of request headers and nothing else a client sent: never its
 //! credential, its cookies, or what stands between it and us (DESIGN.md 6).
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime},
+};
 
 use http::{HeaderName, HeaderValue, header};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::HttpPeer};
@@ -11,7 +14,9 @@ use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::Ht
 use super::{
     body,
     exchange::{Admitted, Again, Current, Exchange, Stage},
-    session::Behind,
+    realtime,
+    served::{Served, Target},
+    session::{Behind, Relay},
 };
 use crate::domain::{
     deployment::Kind,
@@ -80,6 +85,7 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         served,
         progress,
         current,
+        relay,
         ..
     } = &mut **admitted;
     let attempt = served
@@ -109,7 +115,15 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         .reach
         .address()
         .ok_or(NotAsked::Failed(Fault::Connect))?;
-    Ok(target.reach.peer(address, target.group, &served.bounds))
+    Ok(peer(served, relay, target, address))
+}
+
+fn peer(served: &Served, relay: &Relay, target: &Target, address: SocketAddr) -> Box<HttpPeer> {
+    let mut peer = target.reach.peer(address, target.group, &served.bounds);
+    if relay.is_tunnel() {
+        realtime::prepare(&mut peer, &served.bounds);
+    }
+    peer
 }
 
 /// The same deployment again, where something beside it stood in the way. `Err`: that could not be cleared away.
@@ -129,12 +143,8 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
         (current.renewed, current.status) = (true, None);
         current.started = Instant::now();
     }
-    let peer = target.reach.address().map(|address| {
-        let bounds = &admitted.served.bounds;
-        target.reach.peer(address, target.group, bounds)
-    });
-    match peer {
-        Some(peer) => Some(Ok(peer)),
+    match target.reach.address() {
+        Some(address) => Some(Ok(peer(&admitted.served, &admitted.relay, target, address))),
         None => Some(Err(ended(exchange, &Outcome::fault(Fault::Connect)))),
     }
 }
@@ -228,11 +238,12 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
     // Names go out in lower case, as over HTTP/2: no second map of how each is to be spelled.
-    let mut out = RequestHeader::build_no_case(
-        http::Method::POST,
-        path.as_bytes(),
-        Some(PASSED_ON.len() + 4),
-    )?;
+    let is_tunnel = admitted.relay.is_tunnel();
+    let method = match is_tunnel {
+        true => http::Method::GET,
+        false => http::Method::POST,
+    };
+    let mut out = RequestHeader::build_no_case(method, path.as_bytes(), Some(PASSED_ON.len() + 4))?;
     out.set_version(request.version);
     out.insert_header(header::HOST, instance.endpoint.authority())?;
     for name in &PASSED_ON {
@@ -247,6 +258,7 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         HeaderValue::from_static("identity"),
     )?;
     match admitted.relay.behind() {
+        Behind::Nothing if is_tunnel => realtime::ask(&mut out, request)?,
         Behind::Nothing => out.insert_header(header::CONTENT_LENGTH, length)?,
         Behind::Bytes(Some(more)) => out.insert_header(header::CONTENT_LENGTH, length + more)?,
         // Pingora sends it in chunks.

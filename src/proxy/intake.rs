@@ -13,12 +13,13 @@ use super::{
     body::{self, Arrived, Passage, Terms},
     exchange::{Admitted, Exchange},
     identify::identify,
+    realtime,
     reply::Reply,
     served::Served,
     session::{Keepalive, Relay},
 };
 use crate::domain::{
-    ask::Ask,
+    ask::{Ask, Scan},
     client::Client,
     failover::{Progress, Repeat},
     refusal::Refusal,
@@ -42,14 +43,16 @@ pub(super) async fn admit(
     }
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
-    match route {
+    let query = match route {
         Route::Health => return Ok(Verdict::Answer(health(!gateway.drain.is_draining()))),
         Route::ModelHealth(model) => return model_health(gateway, &model),
-        Route::Models | Route::Model(_) | Route::Call(_) => {}
-    }
-    let client = identify(&gateway.clients, &head.headers, None).await?;
+        Route::Realtime(_) => Some(realtime::handshake(head)?),
+        Route::Models | Route::Model(_) | Route::Call(_) => None,
+    };
+    let client = identify(&gateway.clients, &head.headers, query).await?;
     exchange.client = Some(Arc::clone(&client));
     match route {
+        Route::Realtime(dialect) => realtime::admit(gateway, session, exchange, &client, dialect),
         Route::Call(call) => understand(gateway, session, exchange, &client, call).await,
         Route::Model(model) => {
             find(gateway, &client, &model)?;
@@ -77,6 +80,8 @@ async fn understand(
     call: Call<'_>,
 ) -> Result<Verdict, Refusal> {
     exchange.operation = Some(call.operation);
+    client.operations.authorize(call.operation)?;
+    let stateless = client.operations.forbids_state(call.operation);
     let by_path = call
         .model
         .as_deref()
@@ -89,6 +94,7 @@ async fn understand(
         time: gateway.body_timeout,
         memory: &gateway.memory,
         passage: passage(session.req_header(), stays),
+        stateless,
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
@@ -107,18 +113,15 @@ async fn understand(
             ask.model.as_deref().ok_or(Refusal::ModelMissing)?,
         )?,
     };
-    exchange.model = Some(served.pool.model().clone());
+    if stateless && rest.is_none() {
+        // What is still on its way is looked at as it comes.
+        Scan::stateless().push(&kept)?;
+    }
     let repeat = match ask.acts && call.operation == Operation::Responses {
         true => Repeat::Acts,
         false => Repeat::Harmless,
     };
-    let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
-    served.pool.budget().note_request(now);
-    if !served.pool.is_ready(now) {
-        // Said here, and not once an attempt was begun, the client's connection stays usable.
-        let exhausted = served.pool.exhausted(&[], now);
-        return Err(progress.refusal(&exhausted, &served.bounds, now));
-    }
+    let progress = start(exchange, &served, repeat)?;
     let deadline = progress.deadline(&served.bounds);
     let keepalive = keepalive(gateway, call.operation, head);
     Ok(Verdict::Forward(Box::new(Admitted {
@@ -130,6 +133,23 @@ async fn understand(
         progress,
         current: None,
     })))
+}
+
+/// Begins a request to a model, where any of its deployments can be asked now.
+pub(super) fn start(
+    exchange: &mut Exchange,
+    served: &Served,
+    repeat: Repeat,
+) -> Result<Progress, Refusal> {
+    exchange.model = Some(served.pool.model().clone());
+    let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
+    served.pool.budget().note_request(now);
+    if !served.pool.is_ready(now) {
+        // Said here, and not once an attempt was begun, the client's connection stays usable.
+        let exhausted = served.pool.exhausted(&[], now);
+        return Err(progress.refusal(&exhausted, &served.bounds, now));
+    }
+    Ok(progress)
 }
 
 /// How the answer is kept alive if it is a stream that falls quiet.
@@ -175,7 +195,11 @@ fn read_ask(head: &RequestHeader, body: &[u8], stays_as_it_is: bool) -> Result<A
 }
 
 /// A model this client may use; one that it may not looks like one that isn't there.
-fn find(gateway: &Gateway, client: &Client, model: &str) -> Result<Arc<Served>, Refusal> {
+pub(super) fn find(
+    gateway: &Gateway,
+    client: &Client,
+    model: &str,
+) -> Result<Arc<Served>, Refusal> {
     let served = gateway.models.get(model).filter(|_| client.may_use(model));
     served.cloned().ok_or(Refusal::UnknownModel)
 }

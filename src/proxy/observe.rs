@@ -2,19 +2,21 @@
 
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
 
 use super::{
     commit,
     exchange::{Again, Current, Exchange, Stage},
     forward::{ended, last_word},
+    session::is_final,
 };
 use crate::{
     domain::{
         failover::Step,
         opening::Opening,
         outcome::{Fault, Outcome},
+        realtime::is_accepted,
         refusal::Refusal,
     },
     telemetry::{metrics::DeploymentMetrics, record::End},
@@ -57,10 +59,14 @@ pub(super) fn response(
     head: &mut ResponseHeader,
     reveal: bool,
 ) -> Result<()> {
-    if head.status.is_informational() {
+    if !is_final(head) {
         return Ok(());
     }
     read_head(exchange, head);
+    let is_tunnel = exchange.admitted().is_some_and(|it| it.relay.is_tunnel());
+    if head.status == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && is_no_refusal(head.status) {
+        return switched(exchange, head, is_tunnel, reveal);
+    }
     let now = SystemTime::now();
     match Opening::of(head.status, &head.headers, now) {
         Some(opening) => commit::hold(exchange, head, opening),
@@ -70,6 +76,35 @@ pub(super) fn response(
         )?,
     }
     dress(exchange, head, reveal)
+}
+
+fn is_no_refusal(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
+}
+
+/// Judges an answer that says that from here on it is no HTTP any more, or that should have said so. Between what was
+/// not asked for and what was not granted there is no tunnel.
+fn switched(
+    exchange: &mut Exchange,
+    head: &mut ResponseHeader,
+    is_tunnel: bool,
+    reveal: bool,
+) -> Result<()> {
+    let is_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let outcome = match is_tunnel {
+        false => Outcome::fault(Fault::Status),
+        true if is_switched && head.version == Version::HTTP_11 && is_accepted(&head.headers) => {
+            Outcome::Served
+        }
+        // Of its other work it says nothing.
+        true => Outcome::Unwanted,
+    };
+    settle(exchange, outcome)?;
+    dress(exchange, head, reveal)?;
+    head.remove_header(&header::CONTENT_LENGTH);
+    head.remove_header(&header::TRANSFER_ENCODING);
+    head.insert_header(header::CONNECTION, "Upgrade")?;
+    head.insert_header(header::UPGRADE, "websocket")
 }
 
 /// Judges an answer of which nothing has gone out. `Err` takes it back.
@@ -268,6 +303,10 @@ pub(super) fn failure(
     let silent = admitted.relay.take_silence();
     if answered {
         error.set_retry(false);
+        if silent && admitted.relay.is_tunnel() {
+            exchange.end = End::Idle;
+            return error;
+        }
         let client_left = !silent && error.esource() == &ErrorSource::Downstream;
         commit::broke(exchange, client_left);
         return error;

@@ -12,17 +12,18 @@ mod feed;
 mod frames;
 mod gate;
 mod keepalive;
+mod tunnel;
 
 use std::{
     mem,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use parking_lot::{Mutex, MutexGuard};
 use pingora::{
     Result,
@@ -56,6 +57,8 @@ pub(crate) struct Relay {
     orders: Mutex<Orders>,
     gate: Mutex<Gate>,
     keepalive: Option<Keepalive>,
+    /// For a WebSocket: what has passed from the client since it was opened.
+    tunnel: Option<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -101,6 +104,11 @@ impl Relay {
     pub(crate) fn take_silence(&self) -> bool {
         mem::take(&mut self.orders.lock().silent)
     }
+}
+
+/// Whether an answer begins with this head: what comes before it does not, but for the one that ends HTTP.
+pub(crate) fn is_final(head: &ResponseHeader) -> bool {
+    !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Puts the stand-in in place. The body must have been read by now.
@@ -275,8 +283,8 @@ impl CustomSession for StandIn {
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        let is_final = |task: &HttpTask| matches!(task, HttpTask::Header(head, _) if !head.status.is_informational());
-        self.answer.has_come |= tasks.iter().any(is_final);
+        let is_head = |task: &HttpTask| matches!(task, HttpTask::Header(head, _) if is_final(head));
+        self.answer.has_come |= tasks.iter().any(is_head);
         let end = self.take_in(tasks).await;
         if self.answer.has_come {
             // Counted from when the client had taken the last piece: its own slowness is no deployment's silence.
@@ -325,6 +333,9 @@ impl CustomSession for StandIn {
     }
 
     fn is_body_done(&mut self) -> bool {
+        if self.was_upgraded() {
+            return self.inner_mut().is_body_done();
+        }
         let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
         is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
     }
@@ -343,6 +354,9 @@ impl CustomSession for StandIn {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if self.was_upgraded() {
+            return self.read_tunnel().await;
+        }
         if no_body_expected || self.is_body_done() {
             return self.idle().await;
         }
@@ -390,6 +404,14 @@ impl CustomSession for StandIn {
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
         self.whole().filter(|whole| !whole.is_empty()).cloned()
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.relay.is_tunnel()
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.relay.is_tunnel() && self.inner().was_upgraded()
     }
 
     async fn finish_custom(&mut self) -> Result<()> {

@@ -52,7 +52,7 @@ pub(crate) struct Twist {
 
 impl Twist {
     /// What passes before the event of that number.
-    fn before(&self, at: usize) -> Duration {
+    pub(crate) fn before(&self, at: usize) -> Duration {
         let silence = self.silence.filter(|(here, _)| *here == at);
         self.delay.unwrap_or_default() + silence.map_or(Duration::ZERO, |(_, long)| long)
     }

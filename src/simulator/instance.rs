@@ -198,9 +198,11 @@ impl Service for Instance {
 
     async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         fate: Fate,
     ) -> Result<Response<Body>, BrokenOff> {
+        let is_upgrade = request.headers().contains_key(header::UPGRADE);
+        let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
         let visit = Visit::new(self.other.clone(), self.remember(&request));
         let address = Address::of(request.method(), request.uri(), self.kind, &self.base_path);
         let (parts, incoming) = request.into_parts();
@@ -212,6 +214,7 @@ impl Service for Instance {
             request: parts.headers,
             version: parts.version,
             rng,
+            upgrade,
             instance: self,
         };
         passage.through(address, incoming).await

@@ -18,5 +18,6 @@ pub(crate) fn answer(operation: Operation, call: Call<'_>) -> Result<Answer, Ref
         Operation::ImageEdits => media::edit(call),
         Operation::Speech => media::speak(call),
         Operation::Transcriptions | Operation::Translations => media::hear(call),
+        Operation::Realtime => Err(Refusal::no_resource()),
     }
 }

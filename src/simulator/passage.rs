@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -27,8 +27,9 @@ use super::{
     instance::Instance,
     limits::Standing,
     models, operations,
+    realtime::{self, Session},
     refusal::{Called, Refusal},
-    route::{Address, Route},
+    route::{Address, Operation, Route},
     visit::Visit,
     wire::Fate,
 };
@@ -47,6 +48,8 @@ pub(super) struct Passage {
     pub(super) request: HeaderMap,
     pub(super) version: Version,
     pub(super) rng: fastrand::Rng,
+    /// The connection, if it is to become a session's.
+    pub(super) upgrade: Option<OnUpgrade>,
 }
 
 impl Passage {
@@ -100,6 +103,11 @@ impl Passage {
         match served {
             Ok((Work::Answer(answer, deployment), twist)) => {
                 Ok(self.deliver(answer, &deployment, twist).await)
+            }
+            Ok((Work::Session(deployment), twist)) => {
+                // Dated paths are the preview's.
+                let preview = address.is_some_and(|address| !address.key_as_bearer);
+                Ok(self.open_session(deployment, preview, twist))
             }
             Ok((Work::List(list), _)) => Ok(self.whole(StatusCode::OK, "application/json", list)),
             Err(refusal) => Ok(self.refuse(refusal)),
@@ -187,6 +195,12 @@ impl Passage {
             }
         };
         let deployment = deployment?;
+        if operation == Operation::Realtime {
+            realtime::key(&self.request)?;
+            let called = Called::of(Some(address), &deployment.name);
+            self.admit(&deployment, 0, &called)?;
+            return Ok(Work::Session(deployment));
+        }
         if memchr::memmem::find(body, ask::FILTER_MARKER.as_bytes()).is_some() {
             return Err(Refusal::content_filter());
         }
@@ -280,6 +294,24 @@ impl Passage {
         }
     }
 
+    /// The session begins once the answer has gone out and the connection is free.
+    fn open_session(
+        mut self,
+        deployment: Arc<Deployment>,
+        preview: bool,
+        twist: Twist,
+    ) -> Response<Body> {
+        let upgrade = self.upgrade.take();
+        let (Ok(key), Some(upgrade)) = (realtime::key(&self.request), upgrade) else {
+            return self.refuse(Refusal::no_resource());
+        };
+        let response = realtime::accept(key, &self.request, self.headers);
+        let fate = self.fate.clone();
+        let session = Session::new(upgrade, deployment, preview, self.visit, twist, fate);
+        self.fate.open_session(session);
+        response
+    }
+
     fn refuse(mut self, refusal: Refusal) -> Response<Body> {
         self.headers.extend(refusal.headers);
         self.whole(
@@ -308,6 +340,7 @@ impl Passage {
 /// What the deployment's own work came to.
 enum Work {
     Answer(Answer, Arc<Deployment>),
+    Session(Arc<Deployment>),
     List(Vec<u8>),
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Operation {
     Speech,
     Transcriptions,
     Translations,
+    /// A session over a WebSocket.
+    Realtime,
 }
 
 impl Operation {
@@ -48,6 +50,7 @@ impl Operation {
             Self::Speech => "Speech_Create",
             Self::Transcriptions => "Transcriptions_Create",
             Self::Translations => "Translations_Create",
+            Self::Realtime => "Realtime_Connect",
         }
     }
 }
@@ -86,17 +89,23 @@ impl Address {
             let rest = path
                 .strip_prefix(base_path.trim_end_matches('/'))?
                 .strip_prefix('/')?;
-            return Some(open(in_body(method, rest, false)?, None));
+            let route = in_query(method, rest, uri.query(), "model");
+            return Some(open(route.or_else(|| in_body(method, rest, false))?, None));
         }
         let path = path.strip_prefix("/openai/")?;
         if let Some(rest) = path.strip_prefix("v1/") {
-            return Some(open(in_body(method, rest, false)?, version));
+            let route = in_query(method, rest, uri.query(), "model");
+            return Some(open(
+                route.or_else(|| in_body(method, rest, false))?,
+                version,
+            ));
         }
         // Classic paths are dated; without a date Azure knows none of them.
         let api_version = version?.to_owned();
         let route = match path.strip_prefix("deployments/") {
             Some(rest) => in_path(method, rest)?,
-            None => in_body(method, path, true)?,
+            None => in_query(method, path, uri.query(), "deployment")
+                .or_else(|| in_body(method, path, true))?,
         };
         Some(Self {
             route,
@@ -117,6 +126,20 @@ fn in_path(method: &Method, rest: &str) -> Option<Route> {
     (method == Method::POST).then_some(Route::Call {
         operation,
         deployment: Some(deployment),
+    })
+}
+
+/// A session names its deployment in the query (AZURE 11).
+fn in_query(method: &Method, rest: &str, query: Option<&str>, parameter: &str) -> Option<Route> {
+    let is_session = method == Method::GET && rest == "realtime";
+    let pairs = query.filter(|_| is_session)?.split('&');
+    let mut named = pairs
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| *name == parameter);
+    let name = percent_encoding::percent_decode_str(named.next()?.1).decode_utf8();
+    Some(Route::Call {
+        operation: Operation::Realtime,
+        deployment: Some(name.ok()?.into_owned()),
     })
 }
 
@@ -188,6 +211,25 @@ mod tests {
         ] {
             let address = azure(Method::POST, &format!("/openai/v1/{path}")).unwrap();
             assert_eq!(address.route, call(operation, None));
+        }
+    }
+
+    #[test]
+    fn a_session_names_its_deployment_in_the_query() {
+        let at = |uri: &str| azure(Method::GET, uri).map(|address| address.route);
+        let session = call(Operation::Realtime, Some("my dep"));
+        for uri in [
+            "/openai/realtime?api-version=x&deployment=my%20dep",
+            "/openai/v1/realtime?a=b&model=my%20dep",
+        ] {
+            assert_eq!(at(uri).as_ref(), Some(&session), "{uri}");
+        }
+        for uri in [
+            "/openai/v1/realtime",
+            "/openai/v1/realtime?deployment=d",
+            "/openai/realtime?deployment=d",
+        ] {
+            assert_eq!(at(uri), None, "{uri}");
         }
     }
 

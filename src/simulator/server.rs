@@ -153,7 +153,10 @@ async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, ser
         let wire = TokioIo::new(Wire::new(stream, fate.clone()));
         let builder = auto::Builder::new(TokioExecutor::new());
         // An error is a client that left, or a fault that was asked for.
-        let _ = builder.serve_connection(wire, answer).await;
+        let _ = builder.serve_connection_with_upgrades(wire, answer).await;
+        if let Some(session) = fate.take_session() {
+            return session.run().await;
+        }
         next = after_hyper(&fate).await;
     }
 }

@@ -3,7 +3,7 @@
 //! A connection whose [`Fate`] says so ends in a reset instead of an orderly close.
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     sync::{
         Arc,
@@ -19,15 +19,23 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::raw::Raw;
+use super::{raw::Raw, realtime::Session};
 
 /// How a connection will end; shared between it and the requests on it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Fate(Arc<End>);
 
-#[derive(Debug, Default)]
+impl fmt::Debug for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fate")
+    }
+}
+
+#[derive(Default)]
 struct End {
     reset: AtomicBool,
+    /// What the connection is for once hyper has let go of it.
+    session: Mutex<Option<Session>>,
     /// What is sent past hyper once it has let go of the connection.
     raw: Mutex<Option<Raw>>,
     /// Where the connection waits for that.
@@ -37,6 +45,15 @@ struct End {
 impl Fate {
     pub(crate) fn reset_at_end(&self) {
         self.0.reset.store(true, Ordering::Relaxed);
+    }
+
+    /// The request that says this must be answered with 101, so that hyper lets go of the connection.
+    pub(crate) fn open_session(&self, session: Session) {
+        *self.0.session.lock() = Some(session);
+    }
+
+    pub(crate) fn take_session(&self) -> Option<Session> {
+        self.0.session.lock().take()
     }
 
     /// The request that says this must end without an answer, so that hyper lets go of the connection.

@@ -203,7 +203,10 @@ impl Metrics {
 
 /// Times belong to the deployment whose answer was delivered; what was refused has none.
 fn observe_times(deployment: &DeploymentMetrics, record: &Record) {
-    deployment.observe_duration(record.duration);
+    // A session lasts as long as its client likes.
+    if record.status != Some(SWITCHED) {
+        deployment.observe_duration(record.duration);
+    }
     if let (true, Some(first)) = (record.stream, record.time_to_first_byte) {
         deployment.observe_time_to_first_token(first);
     }
@@ -212,6 +215,8 @@ fn observe_times(deployment: &DeploymentMetrics, record: &Record) {
     }
 }
 
+/// The status of a request that became a session.
+const SWITCHED: u16 = 101;
 /// The code of a request whose client left before it got a status, as other proxies write it.
 const CLIENT_LEFT: u16 = 499;
 

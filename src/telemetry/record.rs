@@ -88,6 +88,8 @@ pub enum End {
     Broken,
     /// The client went away first.
     ClientLeft,
+    /// A session that was ended because neither side had said anything for too long.
+    Idle,
 }
 
 impl End {
@@ -97,6 +99,7 @@ impl End {
             Self::Complete => "complete",
             Self::Broken => "broken",
             Self::ClientLeft => "client_left",
+            Self::Idle => "idle",
         }
     }
 }

@@ -262,7 +262,7 @@ fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &
     }
     writeln!(
         yaml,
-        "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"] }}\n{more}"
+        "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"], operations: [inference, stateful, realtime] }}\n{more}"
     )
     .unwrap();
     yaml

@@ -43,7 +43,7 @@ impl Puppet {
         writeln!(
             config,
             "models: {{ gpt-4o: {{ deployments: [{}] }} }}\n\
-             clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\nreveal: true\n{more}",
+             clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"], operations: [inference, realtime] }} }}\nreveal: true\n{more}",
             deployments.join(", ")
         )
         .unwrap();
@@ -84,7 +84,8 @@ fn is_whole(request: &[u8]) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
-    let length = head.split("content-length: ").nth(1).unwrap();
+    // A WebSocket's handshake says none.
+    let length = head.split("content-length: ").nth(1).unwrap_or("0");
     let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
     body.len() >= length
 }

@@ -12,7 +12,7 @@ use crate::{
         value::Hash,
     },
     domain::{
-        client::{Client, Clients, KeyHash, Models},
+        client::{Client, Clients, KeyHash, Models, Operations},
         deployment::Model,
     },
 };
@@ -63,6 +63,7 @@ fn listed(
             name: name.value.as_str().into(),
             keys: keys(raw.keys.0?, &mut lines, reader),
             models: allowed(raw.models.0?, models, reader),
+            operations: granted(raw.operations, reader),
         })
     });
     Clients::listed(clients.into_values())
@@ -124,4 +125,42 @@ fn allowed(
     } else {
         Models::All
     }
+}
+
+fn granted(
+    raw: Option<Placed<List<Placed<raw::Operation>>>>,
+    reader: &mut Reader<'_>,
+) -> Operations {
+    let Some(raw) = raw else {
+        return Operations::default();
+    };
+    if raw.value.0.is_empty() {
+        reader.problem(
+            raw.place,
+            "a client that may have nothing done can do nothing; leave this out for inference alone",
+        );
+    }
+    let mut granted = Operations {
+        inference: false,
+        stateful: false,
+        realtime: false,
+    };
+    let mut stateful = None;
+    for word in raw.value.0.into_iter().flatten() {
+        match word.value {
+            raw::Operation::Inference => granted.inference = true,
+            raw::Operation::Stateful => {
+                granted.stateful = true;
+                stateful = Some(word.place);
+            }
+            raw::Operation::Realtime => granted.realtime = true,
+        }
+    }
+    if let (Some(place), false) = (stateful, granted.inference) {
+        reader.problem(
+            place,
+            "stateful is a way of inference; write inference beside it",
+        );
+    }
+    granted
 }

@@ -95,6 +95,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("swordfish", "${env:SET}", "5:23", "a string with { or } is quoted"),
     // Clients.
     ("sha256:2a97516c", "sha256:", "15:17", "`forebay hash-key` prints it"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], operations: [inferense] }", "15:124", "none of the words that can stand here; did you mean `inference`?"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], operations: [inference, files] }", "15:135", "does not know `files` yet"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], operations: [] }", "15:111", "leave this out for inference alone"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], operations: realtime }", "15:123", "it should be a list"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], operations: [stateful] }", "15:124", "write inference beside it"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], operations: [realtime, stateful] }", "15:134", "write inference beside it"),
     ("clients:", "anonymous: true\nclients:", "14:12", "keep one of them"),
     ("clients:", "anonymous: 1\nclients:", "14:12", "true or false"),
 ];

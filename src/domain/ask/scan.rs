@@ -5,18 +5,20 @@
 //! soon as it comes, and so is every byte that does not belong to one JSON object.
 
 mod number;
+mod state;
 
-use std::{mem, ops::Range};
+use std::{borrow::Cow, mem, ops::Range};
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::{Ask, DEEPEST, Place};
 use crate::domain::refusal::Refusal;
 
 use number::Number;
+use state::Watch;
 
-/// The longest text that may spell `model` or `stream`, each character an escape.
-const LONGEST_KEY: usize = 2 + 6 * "stream".len();
+/// The longest text that may spell a name that matters, each character an escape.
+const LONGEST_KEY: usize = 2 + 6 * "previous_response_id".len();
 /// The longest model's name, as it is spelled.
 const LONGEST_NAME: usize = 4096;
 
@@ -39,6 +41,8 @@ pub struct Scan {
     start: usize,
     model: Option<Named>,
     stream: Option<bool>,
+    /// Given where a request that keeps or uses state is refused.
+    watch: Option<Watch>,
 }
 
 /// The model's name and where it stands; `None`: it is `null`.
@@ -100,11 +104,20 @@ impl Default for Scan {
             start: 0,
             model: None,
             stream: None,
+            watch: None,
         }
     }
 }
 
 impl Scan {
+    /// Of a request for a response by a client that may not keep or use state: what does is an error as soon as it comes.
+    pub fn stateless() -> Self {
+        Self {
+            watch: Some(Watch::default()),
+            ..Self::default()
+        }
+    }
+
     /// Reads on. After an error nothing more can be read.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         let mut rest = piece;
@@ -158,15 +171,16 @@ impl Scan {
                 self.start = self.at + 1;
                 self.enter(true)?;
             }
-            (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave(),
-            (Next::CommaOrEnd, b'}') if self.in_object() => self.leave(),
-            (Next::CommaOrEnd, b']') if !self.in_object() => self.leave(),
+            (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave()?,
+            (Next::CommaOrEnd, b'}') if self.in_object() => self.leave()?,
+            (Next::CommaOrEnd, b']') if !self.in_object() => self.leave()?,
             (Next::CommaOrEnd, b',') if self.in_object() => self.next = Next::Key,
             (Next::CommaOrEnd, b',') => self.next = Next::Value,
             (Next::Colon, b':') => self.next = Next::Value,
             (Next::Key | Next::KeyOrEnd, b'"') => {
                 self.next = Next::Colon;
-                self.begin_text(self.is_outermost());
+                let watched = |watch: &Watch| watch.wants_key(self.depth);
+                self.begin_text(self.is_outermost() || self.watch.as_ref().is_some_and(watched));
             }
             (Next::Value | Next::ValueOrEnd, byte) => self.begin_value(byte)?,
             _ => return Err(Refusal::BodyNotJson),
@@ -175,15 +189,18 @@ impl Scan {
     }
 
     fn begin_value(&mut self, byte: u8) -> Result<(), Refusal> {
-        let is_model = self.is_outermost() && self.member == Member::Model;
+        let is_model = self.is_model();
         if is_model && !matches!(byte, b'"' | b'n') {
             return Err(Refusal::ModelNotText);
         }
+        let (depth, in_object) = (self.depth, self.in_object());
+        self.look(|watch| watch.value(depth, byte, in_object))?;
         self.next = Next::CommaOrEnd;
         self.token = match byte {
             b'{' | b'[' => return self.enter(byte == b'{'),
             b'"' => {
-                self.begin_text(is_model);
+                let is_wanted = in_object && self.watch.as_ref().is_some_and(Watch::wants_text);
+                self.begin_text(is_model || is_wanted);
                 return Ok(());
             }
             b't' => Token::Word(b"rue"),
@@ -198,6 +215,14 @@ impl Scan {
         Ok(())
     }
 
+    /// Shows something to whoever watches for state.
+    fn look(&mut self, is_state: impl FnOnce(&mut Watch) -> bool) -> Result<(), Refusal> {
+        match self.watch.as_mut().is_some_and(is_state) {
+            true => Err(Refusal::OperationNotAllowed { needs: "stateful" }),
+            false => Ok(()),
+        }
+    }
+
     fn in_object(&self) -> bool {
         self.open & 1 == 1
     }
@@ -207,12 +232,20 @@ impl Scan {
         self.depth == 1
     }
 
+    /// Whether the value being read, or due, is the model's name.
+    fn is_model(&self) -> bool {
+        self.is_outermost() && self.member == Member::Model
+    }
+
     fn enter(&mut self, is_object: bool) -> Result<(), Refusal> {
         if self.depth == DEEPEST {
             return Err(Refusal::BodyTooDeep);
         }
         self.open = self.open << 1 | u128::from(is_object);
         self.depth += 1;
+        if let Some(watch) = &mut self.watch {
+            watch.enter(self.depth);
+        }
         self.next = match is_object {
             true => Next::KeyOrEnd,
             false => Next::ValueOrEnd,
@@ -220,13 +253,16 @@ impl Scan {
         Ok(())
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self) -> Result<(), Refusal> {
+        let depth = self.depth;
+        self.look(|watch| watch.leave(depth))?;
         self.open >>= 1;
         self.depth -= 1;
         self.next = match self.depth {
             0 => Next::Nothing,
             _ => Next::CommaOrEnd,
         };
+        Ok(())
     }
 
     fn begin_text(&mut self, matters: bool) {
@@ -279,11 +315,11 @@ impl Scan {
 
     /// Adds to the text that may matter, until it is too long to.
     fn keep(&mut self, more: &[u8]) -> Result<(), Refusal> {
+        let names_model = self.next != Next::Colon && self.is_model();
         let Some(text) = &mut self.text else {
             return Ok(());
         };
-        let is_key = self.next == Next::Colon;
-        if is_key && text.len() + more.len() > LONGEST_KEY {
+        if !names_model && text.len() + more.len() > LONGEST_KEY {
             self.text = None;
         } else if text.len() + more.len() > LONGEST_NAME {
             return Err(Refusal::ModelNotText);
@@ -298,14 +334,21 @@ impl Scan {
         let text = mem::take(&mut self.text);
         match text {
             Some(key) if is_key => self.begin_member(&key),
-            Some(name) => {
+            Some(name) if self.is_model() => {
                 let name = serde_json::from_slice(&name).map_err(|_| Refusal::ModelNotText)?;
                 self.name(Some(name), end);
                 Ok(())
             }
+            Some(text) => {
+                let text = spelled(&text);
+                self.look(|watch| watch.text(&text.unwrap_or_default()))
+            }
             None => {
                 if is_key && self.is_outermost() {
                     self.member = Member::Other;
+                }
+                if let (true, Some(watch)) = (is_key, &mut self.watch) {
+                    watch.key(self.depth, "");
                 }
                 Ok(())
             }
@@ -313,8 +356,15 @@ impl Scan {
     }
 
     fn begin_member(&mut self, key: &[u8]) -> Result<(), Refusal> {
-        let key: String = serde_json::from_slice(key).map_err(|_| Refusal::BodyNotJson)?;
-        self.member = match key.as_str() {
+        let key = spelled(key);
+        if let Some(watch) = &mut self.watch {
+            watch.key(self.depth, key.as_deref().unwrap_or_default());
+        }
+        if !self.is_outermost() {
+            return Ok(());
+        }
+        let key = key.ok_or(Refusal::BodyNotJson)?;
+        self.member = match &*key {
             "model" if self.model.is_some() => return Err(Refusal::ModelTwice),
             "model" => Member::Model,
             "stream" if self.stream.is_some() => return Err(Refusal::BodyNotJson),
@@ -356,6 +406,15 @@ impl Scan {
         let part = part.followed_by(byte)?;
         self.token = part.map_or(Token::None, Token::Number);
         Ok(usize::from(part.is_some()))
+    }
+}
+
+/// What a text says, quotes included; `None`: it is none.
+fn spelled(text: &[u8]) -> Option<Cow<'_, str>> {
+    let inside = text.get(1..text.len().checked_sub(1)?)?;
+    match memchr(b'\\', inside) {
+        None => std::str::from_utf8(inside).ok().map(Cow::Borrowed),
+        Some(_) => serde_json::from_slice(text).ok().map(Cow::Owned),
     }
 }
 

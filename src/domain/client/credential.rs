@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
-use crate::domain::refusal::Refusal;
+use crate::domain::{realtime, refusal::Refusal};
 
 /// What is sent to prove who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl<'a> Credential<'a> {
     /// differ are refused, since which of them counts is not ours to guess.
     ///
     /// `query` is given for WebSockets only, where browsers can set no header (AZURE.md 3): elsewhere a key in a URL ends
-    /// up in other people's logs.
+    /// up in other people's logs. There, and among the protocols that are offered, it may stand as well.
     pub fn of(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Self, Refusal> {
         let keys = headers.get_all("api-key").iter();
         let bearers = headers.get_all(header::AUTHORIZATION).iter();
@@ -23,7 +23,7 @@ impl<'a> Credential<'a> {
             .map(|value| Cow::Borrowed(value.as_bytes()))
             .chain(bearers.filter_map(|value| bearer(value.as_bytes()).map(Cow::Borrowed)))
             .map(trimmed)
-            .chain(query.into_iter().flat_map(in_query));
+            .chain(query.into_iter().flat_map(|query| beside(query, headers)));
         let first = all.next().ok_or(Refusal::NoCredential)?;
         match all.all(|other| other == first) {
             true => Ok(Self(first)),
@@ -48,12 +48,11 @@ fn trimmed(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     }
 }
 
-/// The values of `api-key=…`.
-fn in_query(query: &str) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    query.split('&').filter_map(|pair| {
-        let value = pair.strip_prefix("api-key=")?;
-        Some(percent_encoding::percent_decode_str(value).into())
-    })
+/// What a WebSocket's handshake carries beside its headers for credentials.
+fn beside<'a>(query: &str, headers: &HeaderMap) -> Vec<Cow<'a, [u8]>> {
+    let all = realtime::credentials(query, headers).into_iter();
+    let owned = all.map(|credential| Cow::Owned(credential.trim().as_bytes().to_owned()));
+    owned.collect()
 }
 
 #[cfg(test)]
@@ -122,6 +121,14 @@ mod tests {
             credential(&none, "api-key=K&api-key=X"),
             Err(Refusal::AmbiguousCredential)
         );
+        let offered = headers(&[(
+            "sec-websocket-protocol",
+            "realtime, openai-insecure-api-key.K",
+        )]);
+        assert_eq!(credential(&offered, "").unwrap().as_bytes(), b"K");
+        assert_eq!(Credential::of(&offered, None), Err(Refusal::NoCredential));
+        let bearer = "api-key=X&Authorization=Bearer%20K";
+        assert_eq!(credential(&none, bearer), Err(Refusal::AmbiguousCredential));
         let key = headers(&[("api-key", "K")]);
         assert!(credential(&key, "api-key=K").is_ok());
         assert_eq!(

@@ -14,7 +14,7 @@ use pingora::{
     protocols::http::{HttpTask, ServerSession},
 };
 
-use super::{StandIn, frames::Frames, gate::State, keepalive::Tail};
+use super::{StandIn, frames::Frames, gate::State, is_final, keepalive::Tail};
 use crate::domain::opening::is_readable_stream;
 
 /// What the stand-in knows of the answer to the current attempt.
@@ -55,7 +55,7 @@ impl StandIn {
         self.answer.hold_until = Some(until);
         for task in tasks {
             match task {
-                HttpTask::Header(head, end) if head.status.is_informational() => {
+                HttpTask::Header(head, end) if !is_final(&head) => {
                     let task = HttpTask::Header(head, end);
                     self.inner_mut().response_duplex_vec(vec![task]).await?;
                 }
@@ -270,7 +270,7 @@ impl StandIn {
         };
     }
 
-    fn silent(&self) -> Box<Error> {
+    pub(super) fn silent(&self) -> Box<Error> {
         self.relay.say_silent();
         let what = "the deployment was silent for too long";
         Error::explain(ErrorType::ReadTimedout, what)
@@ -280,7 +280,7 @@ impl StandIn {
 /// Whether the answer is over with this.
 fn ends(task: &HttpTask) -> bool {
     match task {
-        HttpTask::Header(head, end) => *end && !head.status.is_informational(),
+        HttpTask::Header(head, end) => *end && is_final(head),
         HttpTask::Body(_, end) | HttpTask::UpgradedBody(_, end) => *end,
         HttpTask::Trailer(_) | HttpTask::Done => true,
         HttpTask::Failed(_) => false,

@@ -1,0 +1,99 @@
+//! What a client may have done, beside which models it may use: work that leaves nothing behind, unless more was granted.
+//!
+//! A grant is a matter of the client's alone. What is refused for want of one says so openly, unlike a model that is not
+//! the client's, which looks like one that isn't there.
+
+use crate::domain::{refusal::Refusal, route::Operation};
+
+/// The grants of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operations {
+    /// An answer, and nothing else: what every unmodified SDK asks for.
+    pub inference: bool,
+    /// Inference that keeps or uses state at the instance that answers.
+    pub stateful: bool,
+    /// Sessions over WebSockets.
+    pub realtime: bool,
+}
+
+impl Operations {
+    /// What a client has that was granted nothing in particular.
+    pub const INFERENCE: Self = Self {
+        inference: true,
+        stateful: false,
+        realtime: false,
+    };
+
+    /// Whether this may be asked for at all, whatever the body says: to be decided before it is read.
+    pub fn authorize(self, operation: Operation) -> Result<(), Refusal> {
+        let (granted, needs) = match operation {
+            Operation::Realtime => (self.realtime, "realtime"),
+            _ => (self.inference, "inference"),
+        };
+        match granted {
+            true => Ok(()),
+            false => Err(Refusal::OperationNotAllowed { needs }),
+        }
+    }
+
+    /// Whether what the body asks for has to be looked at for state, which would be refused.
+    pub fn forbids_state(self, operation: Operation) -> bool {
+        operation == Operation::Responses && !self.stateful
+    }
+
+    /// The words of the config for what was granted.
+    pub fn words(self) -> Vec<&'static str> {
+        let all = [
+            (self.inference, "inference"),
+            (self.stateful, "stateful"),
+            (self.realtime, "realtime"),
+        ];
+        let granted = all.into_iter().filter(|(is_granted, _)| *is_granted);
+        granted.map(|(_, word)| word).collect()
+    }
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self::INFERENCE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REALTIME: Operations = Operations {
+        inference: false,
+        stateful: false,
+        realtime: true,
+    };
+
+    #[test]
+    fn nothing_but_inference_comes_without_a_grant() {
+        let granted = Operations::default();
+        for operation in Operation::ALL {
+            assert_eq!(granted.authorize(operation), Ok(()));
+        }
+        let needs = |needs| Err(Refusal::OperationNotAllowed { needs });
+        assert_eq!(granted.authorize(Operation::Realtime), needs("realtime"));
+        assert!(granted.forbids_state(Operation::Responses));
+        assert!(!granted.forbids_state(Operation::ChatCompletions));
+        assert_eq!(granted.words(), ["inference"]);
+    }
+
+    #[test]
+    fn a_grant_gives_what_it_names_and_no_more() {
+        assert_eq!(REALTIME.authorize(Operation::Realtime), Ok(()));
+        let refusal = Refusal::OperationNotAllowed { needs: "inference" };
+        for operation in Operation::ALL {
+            assert_eq!(REALTIME.authorize(operation), Err(refusal.clone()));
+        }
+        let stateful = Operations {
+            stateful: true,
+            ..Operations::INFERENCE
+        };
+        assert!(!stateful.forbids_state(Operation::Responses));
+        assert!(stateful.authorize(Operation::Realtime).is_err());
+    }
+}
