@@ -40,6 +40,8 @@ pub enum SetupError {
     Authority(String),
     #[error("{0} would send a secret unencrypted; use https:// (http:// only on loopback)")]
     Insecure(String),
+    #[error("{0} is set to what is no URL: {1}")]
+    Variable(&'static str, String),
     #[error("the authorities in {0} can't be used: {1}")]
     Ca(String, String),
     #[error("no HTTPS client: {0}")]
@@ -180,6 +182,8 @@ impl Source {
     }
 }
 
+/// What an answer held, if it is of use. `azure_identity` keeps its own copy of a token in a type that can't be wiped, and
+/// lets go of it here; ours is wiped.
 fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
     let expires_on = SystemTime::from(token.expires_on);
     let secret = token.token.secret();

@@ -133,15 +133,15 @@ impl Authority {
 
 /// Azure's own place.
 fn own(giver: Giver) -> Result<Url, SetupError> {
-    let from = |name: &str| std::env::var(name).ok();
-    let text = match giver {
-        Giver::Imds => IMDS.to_owned(),
-        // As azure_identity reads them.
-        Giver::AppService => from(APP_SERVICE).unwrap_or_default(),
-        Giver::Entra => from(AUTHORITY_HOST).unwrap_or_else(|| ENTRA.to_owned()),
+    // As azure_identity reads them.
+    let (variable, otherwise) = match giver {
+        Giver::Imds => return Url::parse(IMDS).map_err(|_| SetupError::Authority(IMDS.into())),
+        Giver::AppService => (APP_SERVICE, ""),
+        Giver::Entra => (AUTHORITY_HOST, ENTRA),
     };
+    let text = std::env::var(variable).unwrap_or_else(|_| otherwise.to_owned());
     let url = Url::parse(&text).ok().filter(Url::has_host);
-    url.ok_or(SetupError::Authority(text))
+    url.ok_or(SetupError::Variable(variable, text))
 }
 
 /// Which of the two a managed identity asks: App Service names its endpoint and a secret for it.
