@@ -23,8 +23,9 @@ use tokio::time::timeout;
 
 use super::{
     assertion::{Assertion, Claim},
+    giver::{Giver, managed_by},
     token::Token,
-    transport::{Authority, Call, Clients, Giver, managed_by},
+    transport::{Authority, Call, Clients},
 };
 use crate::domain::identity::Proof;
 

@@ -218,6 +218,22 @@ async fn a_machine_without_such_an_identity_is_not_asked_in_a_hurry() {
     assert_eq!(stage.simulator.books().tokens.asked, 1);
 }
 
+#[tokio::test]
+async fn nobody_waits_for_a_first_token_that_will_not_be_asked_for_soon() {
+    let proof = "managed_identity: { endpoint: \"http://{tokens}\" }";
+    let fault = TokenFault::Throttle { seconds: 200 };
+    let stage = stage("", proof, Some(fault)).await;
+    stage.until_out().await;
+    let out = stage.deployment("entra").await;
+    assert!(out["retry_in_seconds"].as_f64().unwrap() > 100.0, "{out}");
+    assert_eq!(stage.simulator.books().tokens.asked, 1);
+    let refused = stage.ask("entra").await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (503, &"120".parse().unwrap())
+    );
+}
+
 const SHORT: &str = "lifetime: 4s";
 const APP: &str =
     "client_secret: { tenant_id: t, client_id: c, secret: s, authority: \"http://{tokens}\" }";
