@@ -31,6 +31,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
     domain::{client::Clients, deployment::Bounds, name::ModelName},
+    entra::Issuers,
     telemetry::{access_log::AccessLog, metrics::Metrics},
 };
 use drain::Drain;
@@ -49,6 +50,8 @@ const DRAIN_BODY: Duration = Duration::from_secs(5);
 pub struct Gateway {
     pub(crate) models: HashMap<ModelName, Arc<Served>>,
     pub(crate) clients: Clients,
+    /// For clients that show tokens.
+    pub(crate) issuers: Arc<Issuers>,
     pub(crate) bounds: Bounds,
     /// Of a request's line and headers together, in bytes.
     pub(crate) max_headers: usize,

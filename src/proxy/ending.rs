@@ -155,6 +155,7 @@ pub(super) fn record(
         address: address.map(|address| address.ip()),
         attempts: std::mem::take(&mut exchange.attempts),
         refusal: exchange.refusal.as_ref().map(Refusal::reason),
+        detail: exchange.refusal.as_ref().and_then(Refusal::detail),
         out_of_budget: exchange.out_of_budget,
         status,
         end,

@@ -32,4 +32,5 @@ mod secrets;
 mod spillover;
 mod streams;
 mod tls;
+mod tokens;
 mod wire;
