@@ -29,7 +29,7 @@ use super::{
 };
 use crate::domain::identity::Proof;
 
-/// For a token request as a whole. IMDS and Entra answer in well under a second when they are well.
+/// For a token request as a whole, the wait for its turn counted in. IMDS and Entra answer in well under a second when they are well.
 const CALL: Duration = Duration::from_secs(10);
 
 /// Why an identity can't be set up.
@@ -136,7 +136,11 @@ impl Source {
         let call = self.authority.call();
         let credential = self.credential(&call).map_err(FetchError::Setup)?;
         let scopes = [self.scope.as_str()];
-        let answer = timeout(CALL, credential.get_token(&scopes, None))
+        let asked = async {
+            let _turn = self.authority.turn().await;
+            credential.get_token(&scopes, None).await
+        };
+        let answer = timeout(CALL, asked)
             .await
             .map_err(|_| FetchError::TimedOut)?;
         // What azure_identity says of an answer it can't read may quote the answer.

@@ -5,6 +5,7 @@
 //! try again on a schedule of its own and put the answer's text into its errors.
 
 use std::{
+    cell::OnceCell,
     collections::HashMap,
     error::Error as StdError,
     fmt,
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -36,6 +38,9 @@ const LARGEST: usize = 256 << 10;
 const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
 const APP_SERVICE_SECRET: &str = "x-identity-header";
 
+/// A VM's IMDS takes five token requests at once, those of others on the machine counted in (AZURE.md 12).
+const IMDS_AT_ONCE: usize = 3;
+
 /// The place that token requests go to.
 #[derive(Clone)]
 pub(super) struct Authority {
@@ -45,6 +50,8 @@ pub(super) struct Authority {
     origin: Url,
     /// Whether they replace those of every request.
     stands_in: bool,
+    /// IMDS refuses what comes at once.
+    turns: Option<Arc<Semaphore>>,
 }
 
 impl Authority {
@@ -65,7 +72,15 @@ impl Authority {
             giver,
             origin,
             stands_in: instead.is_some(),
+            turns: (giver == Giver::Imds).then(|| clients.imds()),
         })
+    }
+
+    /// Waits until it may be asked: to be held while it is.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turns = self.turns.as_ref()?;
+        // It is never closed.
+        turns.acquire().await.ok()
     }
 
     pub(super) fn giver(&self) -> Giver {
@@ -109,16 +124,24 @@ impl Authority {
 
 /// One client for all identities that trust the same authorities, made when the first of them needs it.
 #[derive(Default)]
-pub(super) struct Clients(HashMap<Option<PathBuf>, reqwest::Client>);
+pub(super) struct Clients {
+    by_ca: HashMap<Option<PathBuf>, reqwest::Client>,
+    imds: OnceCell<Arc<Semaphore>>,
+}
 
 impl Clients {
+    fn imds(&self) -> Arc<Semaphore> {
+        let new = || Arc::new(Semaphore::new(IMDS_AT_ONCE));
+        Arc::clone(self.imds.get_or_init(new))
+    }
+
     fn client(&mut self, ca: Option<&Path>) -> Result<reqwest::Client, SetupError> {
         let key = ca.map(Path::to_path_buf);
-        if let Some(client) = self.0.get(&key) {
+        if let Some(client) = self.by_ca.get(&key) {
             return Ok(client.clone());
         }
         let client = new_client(ca)?;
-        self.0.insert(key, client.clone());
+        self.by_ca.insert(key, client.clone());
         Ok(client)
     }
 }
