@@ -24,6 +24,7 @@ use pingora::{
     server::{RunArgs, Server, configuration::ServerConf},
     services::background::background_service,
 };
+use pingora_proxy::HttpProxy;
 use thiserror::Error;
 
 use crate::{
@@ -123,13 +124,7 @@ pub fn serve_watched(
         server.add_service(admin::service(page, &parts.plan, port));
     }
     let drain = Arc::clone(&parts.drain);
-    let mut proxy = pingora_proxy::http_proxy(&server.configuration, parts.gateway());
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    options.h2_idle_timeout = Some(KEEP_ALIVE);
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(http2(&parts.plan));
-    let door = Door::new(proxy, parts.rules());
+    let door = parts.door(&server.configuration);
     let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
     server.add_service(gateway);
     let mut upkeep = background_service("upkeep", parts.upkeep(tls));
@@ -249,10 +244,10 @@ impl Parts {
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
-            write_timeout: self.plan.server.write_timeout,
             pause: self.plan.server.header_timeout,
             front_door: self.plan.front_door.clone(),
             forwarding: self.plan.server.forwarding.clone(),
+            write_timeout: self.plan.server.write_timeout,
             stream_keepalive: self.plan.server.stream_keepalive,
             memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
             reveal: self.plan.reveal,
@@ -260,6 +255,28 @@ impl Parts {
             access_log: Arc::clone(&self.access_log),
             drain: Arc::clone(&self.drain),
             started: since_epoch.as_secs(),
+        }
+    }
+
+    /// The gateway as Pingora runs it, behind its door.
+    fn door(&self, conf: &Arc<ServerConf>) -> Door {
+        let mut proxy = HttpProxy::new(self.gateway(), Arc::clone(conf));
+        proxy.handle_init_modules();
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(KEEP_ALIVE);
+        proxy.server_options = Some(options);
+        proxy.h2_options = Some(http2(&self.plan));
+        Door::new(proxy, self.rules())
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            max_headers: self.plan.server.max_headers,
+            header_timeout: self.plan.server.header_timeout,
+            metrics: Arc::clone(&self.metrics),
+            access_log: Arc::clone(&self.access_log),
+            drain: Arc::clone(&self.drain),
         }
     }
 
@@ -298,16 +315,6 @@ impl Parts {
             write: self.plan.server.write_timeout,
         };
         Port::open(address, tls, max_connections, metrics, patience)
-    }
-
-    fn rules(&self) -> Rules {
-        Rules {
-            max_headers: self.plan.server.max_headers,
-            header_timeout: self.plan.server.header_timeout,
-            metrics: Arc::clone(&self.metrics),
-            access_log: Arc::clone(&self.access_log),
-            drain: Arc::clone(&self.drain),
-        }
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {

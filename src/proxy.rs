@@ -62,14 +62,14 @@ pub struct Gateway {
     pub(crate) max_headers: usize,
     /// For a request's body to arrive.
     pub(crate) body_timeout: Duration,
-    /// How long a client may leave unread what is written to it.
-    pub(crate) write_timeout: Duration,
     /// How long a body may pause while it arrives: no longer than a head may take.
     pub(crate) pause: Duration,
     /// What must stand before the gateway, if anything.
     pub(crate) front_door: Option<FrontDoor>,
     /// Which of a client's headers go on.
     pub(crate) forwarding: Forwarding,
+    /// How long a client may leave unread what is written to it.
+    pub(crate) write_timeout: Duration,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.
     pub(crate) stream_keepalive: Option<Duration>,
     /// For the bodies of all requests.
