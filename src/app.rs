@@ -17,7 +17,10 @@ use pingora::{
         http_app::{HttpServer, ServeHttp},
     },
     listeners::{L4BufferSettings, ListenerConfig, tls::TlsSettings},
-    protocols::http::{ServerSession, v2::server::default_h2_options},
+    protocols::http::{
+        ServerSession,
+        v2::server::{H2Options, default_h2_options},
+    },
     server::{RunArgs, Server, ShutdownWatch, configuration::ServerConf},
     services::{
         background::{BackgroundService, background_service},
@@ -33,7 +36,8 @@ use crate::{
     entra::{Issuers, IssuersError, Keeper},
     identity::{Credential, Identities, IdentitiesError},
     proxy::{
-        Gateway,
+        Gateway, KEEP_ALIVE,
+        door::{Door, Rules},
         drain::Drain,
         memory::Memory,
         reach::Reach,
@@ -112,22 +116,15 @@ pub fn serve_watched(
     let conf = server_conf(&parts.plan);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut gateway = pingora_proxy::http_proxy_service_with_name(
-        &server.configuration,
-        parts.gateway(),
-        "gateway",
-    );
+    let mut proxy = pingora_proxy::http_proxy(&server.configuration, parts.gateway());
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(KEEP_ALIVE);
+    proxy.server_options = Some(options);
+    proxy.h2_options = Some(http2(&parts.plan));
+    let mut gateway = Service::new("gateway".to_owned(), Door::new(proxy, parts.rules()));
     for listener in &parts.plan.listeners {
         gateway.add_listener(endpoint(listener)?);
-    }
-    if let Some(proxy) = gateway.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        proxy.server_options = Some(options);
-        let mut h2 = default_h2_options();
-        h2.initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        proxy.h2_options = Some(h2);
     }
     server.add_service(gateway);
     if let Some(address) = parts.plan.admin {
@@ -180,6 +177,17 @@ fn server_conf(plan: &Plan) -> ServerConf {
         upgrade_sock: run.with_extension("sock").display().to_string(),
         ..ServerConf::default()
     }
+}
+
+fn http2(plan: &Plan) -> H2Options {
+    let mut options = default_h2_options();
+    // Twice what is taken, so that a little too much is answered in words; what is more, by the protocol itself.
+    let list = u32::try_from(2 * plan.server.max_headers).unwrap_or(u32::MAX);
+    options
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(list.max(64 << 10));
+    options
 }
 
 fn endpoint(listener: &Listener) -> Result<ListenerConfig, StartError> {
@@ -258,6 +266,9 @@ impl Parts {
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
+            pause: self.plan.server.header_timeout,
+            front_door: self.plan.front_door.clone(),
+            forwarding: self.plan.server.forwarding.clone(),
             stream_keepalive: self.plan.server.stream_keepalive,
             memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
             reveal: self.plan.reveal,
@@ -265,6 +276,16 @@ impl Parts {
             access_log: Arc::clone(&self.access_log),
             drain: Arc::clone(&self.drain),
             started: since_epoch.as_secs(),
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            max_headers: self.plan.server.max_headers,
+            header_timeout: self.plan.server.header_timeout,
+            metrics: Arc::clone(&self.metrics),
+            access_log: Arc::clone(&self.access_log),
+            drain: Arc::clone(&self.drain),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod commit;
+pub(crate) mod door;
 pub(crate) mod drain;
 mod ending;
 mod exchange;
@@ -30,7 +31,10 @@ use pingora::{
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
-    domain::{client::Clients, deployment::Bounds, name::ModelName},
+    domain::{
+        client::Clients, deployment::Bounds, forwarding::Forwarding, front_door::FrontDoor,
+        name::ModelName,
+    },
     entra::Issuers,
     telemetry::{access_log::AccessLog, metrics::Metrics},
 };
@@ -42,7 +46,7 @@ use served::Served;
 
 /// How long a client's unused connection is kept: longer than Front Door's 90 s, so that the end that may send
 /// the next request is the end that closes.
-const KEEP_ALIVE_SECONDS: u64 = 120;
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
 /// How long what is left of a refused request's body is read past, so that its connection stays usable.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
 
@@ -57,6 +61,12 @@ pub struct Gateway {
     pub(crate) max_headers: usize,
     /// For a request's body to arrive.
     pub(crate) body_timeout: Duration,
+    /// How long a body may pause while it arrives: no longer than a head may take.
+    pub(crate) pause: Duration,
+    /// What must stand before the gateway, if anything.
+    pub(crate) front_door: Option<FrontDoor>,
+    /// Which of a client's headers go on.
+    pub(crate) forwarding: Forwarding,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.
     pub(crate) stream_keepalive: Option<Duration>,
     /// For the bodies of all requests.
@@ -93,7 +103,7 @@ impl ProxyHttp for Gateway {
         downstream.set_close_on_response_before_downstream_finish(false);
         // Not where the client or the end of the gateway has said that this request is the connection's last.
         if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(KEEP_ALIVE_SECONDS));
+            downstream.set_keepalive(Some(KEEP_ALIVE.as_secs()));
         }
         Ok(())
     }

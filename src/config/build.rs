@@ -43,6 +43,7 @@ pub(super) fn plan(
         hash,
         listeners,
         admin,
+        front_door: settings::front_door(raw.front_door, reader),
         identities: identities.into_values(),
         instances: instances.into_values(),
         models: models.into_values(),

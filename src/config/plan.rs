@@ -6,6 +6,8 @@ use crate::domain::{
     breaker::Settings,
     client::{Clients, issuer::Issuer},
     deployment::{Bounds, Instance, Model},
+    forwarding::Forwarding,
+    front_door::FrontDoor,
     identity::Identity,
 };
 
@@ -17,6 +19,8 @@ pub struct Plan {
     pub listeners: Vec<Listener>,
     /// Where metrics, health and status are served; `None`: nowhere.
     pub admin: Option<SocketAddr>,
+    /// What clients must come through; `None`: nothing.
+    pub front_door: Option<FrontDoor>,
     pub identities: Vec<Arc<Identity>>,
     pub instances: Vec<Arc<Instance>>,
     pub models: Vec<Model>,
@@ -48,14 +52,18 @@ pub struct TlsFiles {
 }
 
 /// `server:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Worker threads; one a core unless given.
     pub threads: usize,
     /// All of a request's header lines together, in bytes.
     pub max_headers: usize,
+    /// For a request's head to arrive, and the longest pause while its body does.
+    pub header_timeout: Duration,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
+    /// Which of a client's headers go on.
+    pub forwarding: Forwarding,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.
     pub stream_keepalive: Option<Duration>,
 }

@@ -7,7 +7,10 @@ use super::{
     problem::Placed,
     read::{List, Named, Tried},
     section::{OnlyOne, Required, choice, section},
-    value::{Address, FilePath, Hash, Hidden, IssuerUrl, Percent, Size, Span, Target, Url, Word},
+    value::{
+        Address, Cidr, FilePath, Guid, Hash, Hidden, IssuerUrl, Percent, Size, Span, Target, Url,
+        Word,
+    },
 };
 
 section! {
@@ -18,6 +21,8 @@ section! {
         listeners: Required<Placed<List<Listener>>>,
         /// Where metrics, health and status are served. Nowhere unless given.
         admin: Option<Admin>,
+        /// Azure Front Door, if clients are to come through it alone.
+        front_door: Option<FrontDoor>,
         /// The gateway's own geography, like `eu`. Given, an instance of another geography is a mistake.
         geography: Option<Placed<Word>>,
         /// How the gateway proves itself to instances, by names of your choice.
@@ -46,7 +51,7 @@ section! {
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,
     }
-    later "front_door", "limits", "probe"
+    later "limits", "probe"
 }
 
 section! {
@@ -74,6 +79,19 @@ section! {
     struct Admin {
         /// Best on loopback, like `127.0.0.1:9090`.
         address: Required<Placed<Address>>,
+    }
+}
+
+section! {
+    /// What stands before the gateway: what did not come through it is refused, but for `/health`.
+    struct FrontDoor {
+        /// The ids of your Front Door profiles: one of them is in each request's `X-Azure-FDID`.
+        #[schemars(length(min = 1))]
+        ids: Required<Placed<List<Placed<Guid>>>>,
+        /// Where connections may come from, like `10.0.0.0/8`; anywhere unless given. The service tag
+        /// `AzureFrontDoor.Backend` lists Front Door's.
+        #[schemars(length(min = 1))]
+        networks: Option<Placed<List<Placed<Cidr>>>>,
     }
 }
 
@@ -367,13 +385,19 @@ section! {
         /// All header lines of a request together.
         #[schemars(extend("default" = "32KiB"))]
         max_headers: Option<Placed<Size>>,
+        /// For a request's head to arrive; also the longest pause while its body does.
+        #[schemars(extend("default" = "10s"))]
+        header_timeout: Option<Placed<Span>>,
         /// For a request's body to arrive.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
         /// How long a stream may be quiet before a comment is written into it; for ever unless given.
         stream_keepalive: Option<Placed<Span>>,
+        /// Headers of clients that go on to deployments, beside those that always do. They come first where Azure would
+        /// take no more.
+        #[schemars(length(min = 1, max = 9))]
+        forward_headers: Option<Placed<List<Placed<Word>>>>,
     }
-    later "header_timeout"
 }
 
 section! {

@@ -7,7 +7,12 @@ use std::{
 };
 
 use super::read::Reader;
-use crate::domain::{client::KeyHash, deployment::Endpoint, secret::Secret};
+use crate::domain::{
+    client::KeyHash,
+    deployment::Endpoint,
+    front_door::{Network, ProfileId},
+    secret::Secret,
+};
 
 /// The longest duration: what is added to a clock must not overflow it.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -88,6 +93,12 @@ written! {
         true => Ok(Secret::new(text.into())),
         false => Err("a secret is not empty and has only visible ASCII characters, no space or line break".into()),
     };
+    /// A GUID, like `0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f`.
+    Guid(ProfileId): "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", |text, _| {
+        ProfileId::parse(text).map_err(|error| error.to_string())
+    };
+    /// A network, like `10.0.0.0/8` or `2001:db8::/32`, or one address.
+    Cidr(Network): "[0-9a-fA-F.:]+(/[0-9]{1,3})?", |text, _| Network::parse(text).map_err(|error| error.to_string());
     /// A text that is not empty.
     Word(String): ".+", |text, _| match text {
         "" => Err("this is empty; give it a value or leave it out".into()),

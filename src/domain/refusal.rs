@@ -20,6 +20,20 @@ const MEMORY_WAIT: Duration = Duration::from_secs(1);
 /// Our own no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// It does not follow the grammar of HTTP.
+    MalformedRequest,
+    /// Its body could end in more than one place.
+    AmbiguousFraming,
+    /// It could mean more than one host.
+    AmbiguousHost,
+    /// It expects something that is not known here.
+    ExpectationFailed,
+    UriTooLong,
+    HeadTooSlow,
+    /// It did not come through the operator's own Front Door.
+    NotFrontDoor,
+    /// It comes from no network that the operator allows.
+    UnknownNetwork,
     UnknownPath,
     MethodNotAllowed,
     NoCredential,
@@ -157,6 +171,7 @@ impl Refusal {
     pub fn kind(&self) -> &'static str {
         match self.status().as_u16() {
             401 => "authentication_error",
+            403 => "permission_error",
             429 => "too_many_requests",
             500.. => "server_error",
             _ => "invalid_request_error",
@@ -171,6 +186,57 @@ impl Refusal {
             message,
         };
         match self {
+            Self::MalformedRequest => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "malformed_request",
+                "The request is not well-formed HTTP. Send it as RFC 9112 or RFC 9113 writes it, with special characters \
+                 in the URL escaped.",
+            ),
+            Self::AmbiguousFraming => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "ambiguous_framing",
+                "Where the request's body ends is not clear. Send one Content-Length, or Transfer-Encoding: chunked alone.",
+            ),
+            Self::AmbiguousHost => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "ambiguous_host",
+                "Which host the request means is not clear. Send one Host header, the same as in the URL.",
+            ),
+            Self::ExpectationFailed => answer(
+                StatusCode::EXPECTATION_FAILED,
+                "417",
+                "expectation_failed",
+                "The request expects what this gateway does not know. Send no Expect header, or 100-continue.",
+            ),
+            Self::UriTooLong => answer(
+                StatusCode::URI_TOO_LONG,
+                "414",
+                "uri_too_long",
+                "The request's URL is longer than 8192 bytes. Send a shorter one.",
+            ),
+            Self::HeadTooSlow => answer(
+                StatusCode::REQUEST_TIMEOUT,
+                "408",
+                "head_too_slow",
+                "The request's headers took too long to arrive. Send it again.",
+            ),
+            Self::NotFrontDoor => answer(
+                StatusCode::FORBIDDEN,
+                "403",
+                "not_front_door",
+                "Access denied: this gateway is not to be reached directly. Send requests to the address that its \
+                 operator gave you.",
+            ),
+            Self::UnknownNetwork => answer(
+                StatusCode::FORBIDDEN,
+                "403",
+                "unknown_network",
+                "Access denied: this gateway is not open to your network. Send requests to the address that its \
+                 operator gave you.",
+            ),
             Self::UnknownPath => answer(
                 StatusCode::NOT_FOUND,
                 "404",
@@ -187,7 +253,7 @@ impl Refusal {
                 StatusCode::UNAUTHORIZED,
                 "401",
                 "no_credential",
-                "Access denied: no key was sent. Send it as `api-key: KEY` or `Authorization: Bearer KEY`.",
+                "Access denied: no key or token was sent. Send a key as `api-key: KEY`, or either as `Authorization: Bearer …`.",
             ),
             Self::UnknownKey => answer(
                 StatusCode::UNAUTHORIZED,

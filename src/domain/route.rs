@@ -226,9 +226,10 @@ pub fn outgoing(
 /// Whether a query parameter carries a client's key, however it is escaped or spelled: by Azure's name for it, by those of
 /// API Management and OAuth, or as browsers name it that can set no headers.
 pub(super) fn is_credential(name: &str) -> bool {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 7] = [
         "api-key",
         "api_key",
+        "apikey",
         "authorization",
         "subscription-key",
         "access_token",

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::header;
+use http::{Version, header};
 use pingora_proxy::Session;
 
 use super::memory::{Lease, Memory};
@@ -30,6 +30,8 @@ pub(super) struct Terms<'a> {
     pub(super) bounds: &'a Bounds,
     /// For all of it to arrive.
     pub(super) time: Duration,
+    /// The longest pause while it does: who sends a byte now and then holds no connection.
+    pub(super) pause: Duration,
     pub(super) memory: &'a Memory,
     pub(super) passage: Passage,
     /// Whether a request that keeps or uses state is refused, as soon as that shows.
@@ -67,6 +69,8 @@ pub(crate) struct Rest {
     pub(super) max: usize,
     /// How much longer it may be waited for.
     pub(super) patience: Duration,
+    /// How long it may pause.
+    pub(super) pause: Duration,
     /// Reads along, where there is something to be read.
     pub(super) scan: Option<Scan>,
     /// Whether it must be one JSON object that names one model; else that is the deployment's matter.
@@ -91,7 +95,7 @@ pub(super) async fn read(session: &mut Session, terms: Terms<'_>) -> Result<Arri
     if lease.is_none() && terms.bounds.over_body_memory == OverBodyMemory::Refuse {
         return Err(Refusal::BodyMemoryFull);
     }
-    if session.req_header().headers.contains_key(header::EXPECT) && !session.is_body_done() {
+    if is_expecting(session) && !session.is_body_done() {
         let waved_on = session.downstream_session.write_continue_response().await;
         waved_on.map_err(|_| Refusal::BodyUnfinished)?;
     }
@@ -101,6 +105,12 @@ pub(super) async fn read(session: &mut Session, terms: Terms<'_>) -> Result<Arri
         session.set_keepalive(None);
     }
     body
+}
+
+/// Whether the client waits to be waved on before it sends the body; HTTP/1.0 knows no such thing.
+fn is_expecting(session: &Session) -> bool {
+    let head = session.req_header();
+    head.version != Version::HTTP_10 && head.headers.contains_key(header::EXPECT)
 }
 
 fn declared_length(session: &Session) -> Option<usize> {
@@ -182,7 +192,8 @@ impl<'a> Reading<'a> {
 
     async fn next(&self, session: &mut Session) -> Result<Option<Bytes>, Refusal> {
         let piece = session.downstream_session.read_request_body();
-        let piece = tokio::time::timeout(self.remaining(), piece).await;
+        let patience = self.remaining().min(self.terms.pause);
+        let piece = tokio::time::timeout(patience, piece).await;
         let piece = piece.map_err(|_| Refusal::BodyTooSlow)?;
         piece.map_err(|_| Refusal::BodyUnfinished)
     }
@@ -272,6 +283,7 @@ impl<'a> Reading<'a> {
             received: self.kept.len(),
             max: self.terms.bounds.max_body,
             patience: self.remaining(),
+            pause: self.terms.pause,
             scan: read_along.then(|| mem::take(&mut self.scan)),
             strict,
         };

@@ -1,6 +1,6 @@
 //! How a request ends: the gateway's own answer, the last word of a stream that broke, the record of it all.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::Version;
 use pingora::{Error, ErrorSource, ErrorType, Result, protocols::http::HttpTask};
@@ -115,6 +115,12 @@ fn unwrap(session: &mut Session, exchange: &mut Exchange) {
     }
 }
 
+/// Whose end of the connection it is; an IPv4 address that came over IPv6 as what it is.
+pub(super) fn connection_address(session: &Session) -> Option<IpAddr> {
+    let address = session.client_addr()?.as_inet()?;
+    Some(address.ip().to_canonical())
+}
+
 /// Closes the exchange. `error`: what ended it, if not its own end.
 pub(super) fn record(
     session: &mut Session,
@@ -141,7 +147,7 @@ pub(super) fn record(
         passed_on += admitted.relay.tunnelled();
     }
     let head = session.req_header();
-    let address = session.client_addr().and_then(|address| address.as_inet());
+    let address = connection_address(session);
     Record {
         arrived: exchange.arrived_at,
         request_id: Arc::clone(&exchange.request_id),
@@ -149,10 +155,11 @@ pub(super) fn record(
         model: exchange.model.clone(),
         operation: exchange.operation.map(Operation::path).unwrap_or_default(),
         stream,
-        method: head.method.clone(),
-        path: head.uri.path().to_owned(),
+        method: Some(head.method.clone()),
+        path: Some(head.uri.path().to_owned()),
         version: head.version,
-        address: address.map(|address| address.ip()),
+        address,
+        client_address: exchange.client_address.or(address),
         attempts: std::mem::take(&mut exchange.attempts),
         refusal: exchange.refusal.as_ref().map(Refusal::reason),
         detail: exchange.refusal.as_ref().and_then(Refusal::detail),

@@ -1,11 +1,12 @@
 //! One request's whole story, from arrival to its record.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::{drain::Guest, served::Served, session::Relay};
 use crate::{
@@ -32,6 +33,8 @@ pub struct Exchange {
     pub(super) arrived_at: SystemTime,
     /// What operators find the request by.
     pub(super) request_id: Arc<str>,
+    /// As Front Door saw it.
+    pub(super) client_address: Option<IpAddr>,
     pub(super) client: Option<Arc<Client>>,
     pub(super) operation: Option<Operation>,
     /// The model asked for, once it is known to be one of ours.
@@ -69,6 +72,8 @@ pub(super) struct Admitted {
     pub(super) call: (Dialect, Operation),
     /// The client's query, its credential still in it: what goes out is filtered.
     pub(super) query: String,
+    /// Those of the client's headers that every attempt sends.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) ask: Ask,
     pub(super) progress: Progress,
     /// Holds the body.
@@ -141,6 +146,7 @@ impl Exchange {
             arrived,
             arrived_at: SystemTime::now(),
             request_id: request_id(),
+            client_address: None,
             client: None,
             operation: None,
             model: None,
@@ -247,7 +253,7 @@ fn announce(served: &Served, current: &Current, transition: Option<Transition>, 
     }
 }
 
-fn request_id() -> Arc<str> {
+pub(super) fn request_id() -> Arc<str> {
     let random = fastrand::u128(..).to_be_bytes();
     let mut text = uuid::Uuid::encode_buffer();
     let id = uuid::Builder::from_random_bytes(random).into_uuid();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderValue, header};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::HttpPeer};
 
 use super::{
@@ -25,22 +25,6 @@ use crate::domain::{
     refusal::Refusal,
     route::{body_names_deployment, outgoing},
 };
-
-/// The client's headers that a deployment gets: what describes the body, ids to follow a request by, and
-/// Azure's own switches (AZURE.md 4 and 1).
-const PASSED_ON: [HeaderName; 11] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::ACCEPT,
-    HeaderName::from_static("x-ms-client-request-id"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("openai-beta"),
-    HeaderName::from_static("aoai-evals"),
-    HeaderName::from_static("aoai-copy-ft-checkpoints"),
-    HeaderName::from_static("x-ms-spillover-deployment"),
-    HeaderName::from_static("x-ms-oai-image-generation-deployment"),
-];
 
 /// For a fresh token, after one was refused: as long as for a few tries at the authority, no longer.
 const RENEWAL_TIME: Duration = Duration::from_secs(5);
@@ -243,14 +227,12 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         true => http::Method::GET,
         false => http::Method::POST,
     };
-    let mut out = RequestHeader::build_no_case(method, path.as_bytes(), Some(PASSED_ON.len() + 4))?;
+    let mut out =
+        RequestHeader::build_no_case(method, path.as_bytes(), Some(admitted.headers.len() + 4))?;
     out.set_version(request.version);
     out.insert_header(header::HOST, instance.endpoint.authority())?;
-    for name in &PASSED_ON {
-        // The first of several alike: it is the one that was read here.
-        if let Some(value) = request.headers.get(name) {
-            out.insert_header(name.clone(), value.clone())?;
-        }
+    for (name, value) in &admitted.headers {
+        out.insert_header(name.clone(), value.clone())?;
     }
     // So that what is used can be read from the answer as it passes.
     out.insert_header(

@@ -1,9 +1,12 @@
 //! Identify, read, authorize: what stands between a request's arrival and the choice of a deployment.
 //! Cheap refusals come first: who is unknown is turned away before its body is read.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Once},
+    time::Instant,
+};
 
-use http::header;
+use http::{HeaderName, HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use serde_json::json;
@@ -11,6 +14,7 @@ use serde_json::json;
 use super::{
     Gateway,
     body::{self, Arrived, Passage, Terms},
+    ending::connection_address,
     exchange::{Admitted, Exchange},
     identify::identify,
     realtime,
@@ -22,6 +26,7 @@ use crate::domain::{
     ask::{Ask, Scan},
     client::Client,
     failover::{Progress, Repeat},
+    head,
     refusal::Refusal,
     route::{Call, Operation, Route, body_names_deployment, route},
 };
@@ -37,9 +42,12 @@ pub(super) async fn admit(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<Verdict, Refusal> {
+    pass_front_door(gateway, session, exchange)?;
     let head = session.req_header();
-    if size(head) > gateway.max_headers {
-        return Err(Refusal::HeadersTooLarge);
+    if head.version == Version::HTTP_2 {
+        // Over HTTP/1 the door has judged it.
+        let raw = head.raw_path();
+        head::check(&head.method, raw, &head.headers, gateway.max_headers)?;
     }
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
@@ -62,13 +70,23 @@ pub(super) async fn admit(
     }
 }
 
-/// Request line and header lines together.
-fn size(head: &RequestHeader) -> usize {
-    let lines = head
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4);
-    lines.sum::<usize>() + head.raw_path().len()
+/// Lets in what came the way that the operator wants requests to come, before anything else is looked at.
+fn pass_front_door(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> Result<(), Refusal> {
+    let Some(front_door) = &gateway.front_door else {
+        return Ok(());
+    };
+    let (head, connection) = (session.req_header(), connection_address(session));
+    let admitted = front_door.admit(head.uri.path(), connection, &head.headers);
+    if admitted.is_err() {
+        // Nothing that a stranger still sends is waited for.
+        session.set_keepalive(None);
+    }
+    exchange.client_address = admitted?;
+    Ok(())
 }
 
 /// Reads what is asked, of which model, and whether this client may.
@@ -92,6 +110,7 @@ async fn understand(
     let terms = Terms {
         bounds: &gateway.bounds,
         time: gateway.body_timeout,
+        pause: gateway.pause,
         memory: &gateway.memory,
         passage: passage(session.req_header(), stays),
         stateless,
@@ -128,11 +147,30 @@ async fn understand(
         served,
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: forwarded(gateway, head),
         ask,
         relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),
         progress,
         current: None,
     })))
+}
+
+/// The headers that go on; what does not, though its client may miss it, is counted.
+pub(super) fn forwarded(gateway: &Gateway, head: &RequestHeader) -> Vec<(HeaderName, HeaderValue)> {
+    let forwarded = gateway.forwarding.choose(&head.headers);
+    let (over_limit, unlisted) = (&forwarded.over_limit, &forwarded.unlisted);
+    if !(over_limit.is_empty() && unlisted.is_empty()) {
+        gateway
+            .metrics
+            .headers_dropped(over_limit.len(), unlisted.len());
+        // The counter says how often; the names, which clients choose, are for whoever wonders what it counts.
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            tracing::warn!(?over_limit, ?unlisted, "headers of a client do not go on to its deployment; \
+                 forebay_headers_dropped_total counts further ones, server.forward_headers adds those that should");
+        });
+    }
+    forwarded.headers
 }
 
 /// Begins a request to a model, where any of its deployments can be asked now.

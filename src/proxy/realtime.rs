@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use super::{
     Gateway,
     exchange::{Admitted, Exchange},
-    intake::{Verdict, find, start},
+    intake::{Verdict, find, forwarded, start},
     session::Relay,
 };
 use crate::domain::{
@@ -62,6 +62,7 @@ pub(super) fn admit(
         served,
         call: (dialect, Operation::Realtime),
         query,
+        headers: forwarded(gateway, session.req_header()),
         ask: Ask::unread(),
         relay: Arc::new(Relay::tunnel()),
         progress,

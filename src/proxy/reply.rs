@@ -1,8 +1,10 @@
 //! What the gateway answers by itself: a refusal in Azure's error shape, a list of models, its health.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use pingora::{Result, http::ResponseHeader};
+use pingora::{Result, http::ResponseHeader, protocols::http::ServerSession};
 use pingora_proxy::Session;
 use serde_json::{Value, json};
 
@@ -71,6 +73,42 @@ impl Reply {
             head.insert_header("x-should-retry", should_retry.to_string())?;
         }
         Ok(Box::new(head))
+    }
+
+    /// As HTTP/1 writes it, for a connection that ends with it.
+    pub(super) fn wire(self, request_id: &str) -> (Vec<u8>, usize) {
+        let body = self.body.to_string();
+        let head = self
+            .head(request_id, body.len())
+            .expect("a refusal's headers are well formed");
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        let mut wire = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_u16()).into_bytes();
+        for (name, value) in &head.headers {
+            wire.extend_from_slice(name.as_str().as_bytes());
+            wire.extend_from_slice(b": ");
+            wire.extend_from_slice(value.as_bytes());
+            wire.extend_from_slice(b"\r\n");
+        }
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        wire.extend_from_slice(
+            format!("date: {date}\r\nconnection: close\r\n\r\n{body}").as_bytes(),
+        );
+        (wire, body.len())
+    }
+
+    /// Over HTTP/2, where nothing of a request has been read but its head.
+    pub(super) async fn send_over(
+        self,
+        session: &mut ServerSession,
+        request_id: &str,
+    ) -> Result<u64> {
+        let body = Bytes::from(self.body.to_string());
+        let length = body.len();
+        session
+            .write_response_header(self.head(request_id, length)?)
+            .await?;
+        session.write_response_body(body, true).await?;
+        Ok(length as u64)
     }
 
     /// Sends it. The connection stays usable wherever what is left of the request can be read past.

@@ -46,12 +46,15 @@ impl Metrics {
         let instruments = Instruments::new(&registry);
         let version = env!("CARGO_PKG_VERSION");
         instruments.build_info.with_label_values(&[version]).set(1);
-        Self {
+        let metrics = Self {
             registry,
             instruments,
             requests: Handles::default(),
             deployments: Handles::default(),
-        }
+        };
+        // There from the start, so that a first count is seen as a rise.
+        metrics.headers_dropped(0, 0);
+        metrics
     }
 
     /// The handles of one deployment in one model's pool. To be asked for once, when the pool is built.
@@ -90,6 +93,17 @@ impl Metrics {
     /// Counts one more request that is being served, until the guard is dropped.
     pub fn enter(&self) -> InFlight {
         InFlight::enter(&self.instruments.requests_inflight)
+    }
+
+    /// Counts what of a request's headers does not go on although its client may miss it.
+    pub fn headers_dropped(&self, over_limit: usize, unlisted: usize) {
+        for (reason, number) in [("over_limit", over_limit), ("unlisted", unlisted)] {
+            let counter = self
+                .instruments
+                .headers_dropped
+                .with_label_values(&[reason]);
+            counter.inc_by(number as u64);
+        }
     }
 
     /// Counts one finished request: itself, its attempts and failovers, its refusal, its times.

@@ -27,11 +27,15 @@ pub struct Record {
     pub operation: &'static str,
     /// Whether the client asked for a stream.
     pub stream: bool,
-    pub method: Method,
-    /// Without its query.
-    pub path: String,
+    /// `None`: what came could not be read as far.
+    pub method: Option<Method>,
+    /// Without its query; `None` likewise.
+    pub path: Option<String>,
     pub version: Version,
+    /// Whose end of the connection it is.
     pub address: Option<IpAddr>,
+    /// The client's own, as Front Door saw it, where the request came through the operator's; else the connection's.
+    pub client_address: Option<IpAddr>,
     /// In the order in which they were made.
     pub attempts: Vec<AttemptRecord>,
     /// The refusal's code where the answer was our own no.
@@ -148,10 +152,11 @@ pub(super) mod tests {
             model: Some("gpt-4o".into()),
             operation: "chat",
             stream: true,
-            method: Method::POST,
-            path: "/v1/chat/completions".into(),
+            method: Some(Method::POST),
+            path: Some("/v1/chat/completions".into()),
             version: Version::HTTP_11,
             address: Some([127, 0, 0, 1].into()),
+            client_address: Some([192, 0, 2, 1].into()),
             attempts: vec![
                 attempt("east", "throttled", 429),
                 attempt("west", "served", 200),

@@ -291,7 +291,13 @@ async fn whatever_is_bad_in_a_whole_request_is_refused_and_the_connection_stays_
             .await
             .unwrap_or_else(|| panic!("no answer to {what}"));
         refused(&answer, bad.expected, &what);
-        assert!(answer.keeps_open(), "{what}");
+        // Past a head that is too large the next one is not looked for.
+        let ends = bad.expected.2 == "headers_too_large";
+        assert_eq!(answer.keeps_open(), !ends, "{what}");
+        if ends {
+            assert!(wire.ends().await, "{what}");
+            wire = Wire::open(house.gateway.address).await;
+        }
         wire.send(good_chat()).await;
         let answer = wire
             .answer()

@@ -36,7 +36,11 @@ const JUNK: &[(&str, &str)] = &[
     ("cookie", "ARRAffinity=1"),
     ("x-azure-fdid", "1"),
     ("x-azure-clientip", "192.0.2.1"),
+    ("x-azure-socketip", "192.0.2.1"),
     ("x-azure-ref", "1"),
+    ("x-azure-requestchain", "hops=1"),
+    ("x-azure-debuginfo", "1"),
+    ("x-fd-healthprobe", "1"),
     ("x-forwarded-for", "192.0.2.1"),
     ("x-forwarded-host", "evil"),
     ("x-forwarded-proto", "http"),
@@ -47,6 +51,14 @@ const JUNK: &[(&str, &str)] = &[
     ("x-original-url", "/openai/v1/files"),
     ("x-http-method-override", "DELETE"),
     ("x-stainless-lang", "python"),
+    ("x-stainless-package-version", "3.54.0"),
+    ("x-stainless-os", "Linux"),
+    ("x-stainless-arch", "x64"),
+    ("x-stainless-runtime", "CPython"),
+    ("x-stainless-runtime-version", "3.13.0"),
+    ("x-stainless-async", "false"),
+    ("x-stainless-read-timeout", "600"),
+    ("x-stainless-raw-response", "true"),
     ("x-stainless-retry-count", "1"),
     ("x-request-id", "theirs"),
     ("x-ms-useragent", "evil"),
@@ -261,6 +273,79 @@ async fn a_client_receives_these_headers_and_no_others() {
     }
     let metrics = house.metrics().await;
     assert!(metrics.contains("forebay_deployment_utilization_ratio{deployment=\"only-gpt-4o\",instance=\"only\",model=\"gpt-4o\"} 0.125"), "{metrics}");
+}
+
+/// Azure takes ten custom headers, one of which may be the gateway's own key for it.
+#[tokio::test]
+async fn no_more_headers_go_on_than_azure_takes_and_what_stays_is_counted() {
+    let own = ["x-team", "x-cost-center", "x-tenant"];
+    let more = format!("server: {{ forward_headers: [{}] }}", own.join(", "));
+    let house = House::open_with(&[("tokens", 1, 1), ("keys", 2, 1)], &more).await;
+    house.fault("tokens", throttle(60.0));
+    let standard = [
+        "accept",
+        "accept-encoding",
+        "api-key",
+        "authorization",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+    ];
+    let custom: Vec<_> = TO_A_DEPLOYMENT
+        .iter()
+        .filter(|name| !standard.contains(name))
+        .chain(&own)
+        .collect();
+    let sent: String = custom
+        .iter()
+        .map(|name| format!("{name}: of-the-client\r\n"))
+        .collect();
+    let unlisted = "x-ms-new-switch: 1\r\nopenai-organization: org\r\n";
+    for _ in 0..2 {
+        let mut wire = Wire::open(house.gateway.address).await;
+        let lines = format!("{sent}{unlisted}{}", lines(JUNK));
+        wire.send(post(CHAT, &lines, chat().to_string())).await;
+        assert_eq!(wire.answer().await.unwrap().status, 200);
+    }
+    for instance in ["tokens", "keys"] {
+        let seen = last(&house, instance);
+        let mut names = seen.headers.iter().map(|(name, _)| name.as_str());
+        let gone: Vec<_> = names
+            .by_ref()
+            .filter(|name| !standard.contains(name))
+            .collect();
+        assert_eq!(gone.len(), 9, "{gone:?}");
+        assert!(own.iter().all(|name| gone.contains(name)), "{gone:?}");
+        assert!(!gone.contains(&"tracestate") && !gone.contains(&"traceparent"));
+        assert!(gone.contains(&"x-ms-spillover-deployment"), "{gone:?}");
+    }
+    let metrics = house.metrics().await;
+    for line in [
+        "forebay_headers_dropped_total{reason=\"over_limit\"} 4",
+        "forebay_headers_dropped_total{reason=\"unlisted\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let stderr = house.gateway.stderr();
+    assert_eq!(stderr.matches("do not go on").count(), 1, "{stderr}");
+}
+
+/// An operator's header goes on beside the others; what `Connection` names is for this connection alone.
+#[tokio::test]
+async fn an_operators_own_header_goes_on_and_one_for_the_connection_stays() {
+    let more = "server: { forward_headers: [X-Team, accept-language] }";
+    let house = House::open_with(&[("only", 1, 1)], more).await;
+    let mut wire = Wire::open(house.gateway.address).await;
+    let lines = "x-team: red\r\nX-Team: blue\r\naccept-language: de\r\ntraceparent: t\r\nopenai-beta: b\r\nconnection: Traceparent, openai-beta\r\n";
+    wire.send(post(CHAT, lines, chat().to_string())).await;
+    assert_eq!(wire.answer().await.unwrap().status, 200);
+    let seen = last(&house, "only");
+    assert_eq!(header(&seen, "x-team"), "red");
+    assert_eq!(header(&seen, "accept-language"), "de");
+    let names = || seen.headers.iter().map(|(name, _)| name.as_str());
+    assert_eq!(names().filter(|name| *name == "x-team").count(), 1);
+    assert!(names().all(|name| name != "traceparent" && name != "openai-beta"));
 }
 
 #[tokio::test]

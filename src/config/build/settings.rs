@@ -8,11 +8,13 @@ use crate::{
         problem::Placed,
         raw,
         read::{List, Reader},
-        value::{Size, Span},
+        value::{Size, Span, Word},
     },
     domain::{
         breaker::Settings,
         deployment::{Bounds, OverBodyMemory, Timeouts},
+        forwarding::{Forwarding, MOST_CUSTOM},
+        front_door::FrontDoor,
     },
 };
 
@@ -20,18 +22,77 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
     let mut server = Server {
         threads: thread::available_parallelism().map_or(1, usize::from),
         max_headers: 32 << 10,
+        header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(60),
         stream_keepalive: None,
+        forwarding: Forwarding::default(),
     };
     if let Some(raw) = raw {
         count(raw.threads, 1024, &mut server.threads, reader);
         size(raw.max_headers, &mut server.max_headers, reader);
+        span(raw.header_timeout, &mut server.header_timeout, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
         let mut keepalive = Duration::ZERO;
         span(raw.stream_keepalive, &mut keepalive, reader);
         server.stream_keepalive = (!keepalive.is_zero()).then_some(keepalive);
+        server.forwarding = forwarding(raw.forward_headers, reader);
     }
     server
+}
+
+/// The headers that an operator adds to those that go on.
+fn forwarding(raw: Option<Placed<List<Placed<Word>>>>, reader: &mut Reader<'_>) -> Forwarding {
+    let Some(raw) = raw else {
+        return Forwarding::default();
+    };
+    if raw.value.0.is_empty() {
+        reader.problem(raw.place, "list a header, or take `forward_headers` out");
+    }
+    let mut names = Vec::new();
+    for word in raw.value.0.into_iter().flatten() {
+        let name = reader.take(word.place, Forwarding::may_add(&word.value.0));
+        match name {
+            Some(name) if names.contains(&name) => {
+                reader.problem(word.place, "this header is listed already; take it out");
+            }
+            name => names.extend(name),
+        }
+    }
+    if names.len() > MOST_CUSTOM {
+        reader.problem(
+            raw.place,
+            format!("Azure takes ten custom headers, one of them its api-key; list {MOST_CUSTOM} at most"),
+        );
+    }
+    Forwarding::new(names)
+}
+
+/// What stands before the gateway.
+pub(super) fn front_door(
+    raw: Option<raw::FrontDoor>,
+    reader: &mut Reader<'_>,
+) -> Option<FrontDoor> {
+    let raw = raw?;
+    let ids = listed(raw.ids.0, "list an id, or take `front_door` out", reader);
+    let networks = listed(
+        raw.networks,
+        "list a network, or take `networks` out",
+        reader,
+    );
+    Some(FrontDoor {
+        ids: ids.into_iter().map(|id| id.0).collect(),
+        networks: networks.into_iter().map(|network| network.0).collect(),
+    })
+}
+
+/// The values of a list that must not be empty where it is written.
+fn listed<T>(raw: Option<Placed<List<Placed<T>>>>, mend: &str, reader: &mut Reader<'_>) -> Vec<T> {
+    let Some(raw) = raw else { return Vec::new() };
+    if raw.value.0.is_empty() {
+        reader.problem(raw.place, mend);
+    }
+    let values = raw.value.0.into_iter().flatten();
+    values.map(|placed| placed.value).collect()
 }
 
 pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bounds {

@@ -141,7 +141,8 @@ impl Feed {
     }
 
     fn waits_until(&mut self) -> Instant {
-        *self.waiting_since.get_or_insert_with(Instant::now) + self.rest.patience
+        *self.waiting_since.get_or_insert_with(Instant::now)
+            + self.rest.patience.min(self.rest.pause)
     }
 
     /// Takes in the next piece; `None`: there is no more. It may be passed on only if this says nothing against it.

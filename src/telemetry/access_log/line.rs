@@ -38,10 +38,11 @@ struct JsonLine<'a> {
     model: Option<&'a str>,
     operation: &'static str,
     stream: bool,
-    method: &'a str,
-    path: &'a str,
+    method: Option<&'a str>,
+    path: Option<&'a str>,
     http: &'static str,
     address: Option<IpAddr>,
+    client_address: Option<IpAddr>,
     status: Option<u16>,
     end: &'static str,
     refusal: Option<&'static str>,
@@ -73,10 +74,11 @@ impl<'a> JsonLine<'a> {
             model: record.model.as_ref().map(|m| m.as_str()),
             operation: record.operation(),
             stream: record.stream,
-            method: record.method.as_str(),
-            path: &record.path,
+            method: record.method.as_ref().map(|method| method.as_str()),
+            path: record.path.as_deref(),
             http: version(record.version),
             address: record.address,
+            client_address: record.client_address,
             status: record.status,
             end: record.end.as_str(),
             refusal: record.refusal,
@@ -126,9 +128,10 @@ fn append_text(record: &Record, text: &mut Vec<u8>) -> std::io::Result<()> {
         None => write!(text, "---")?,
     }
     // Escaped: a client's path must not steer a terminal.
-    let path = record.path.escape_debug();
+    let path = record.path.as_deref().unwrap_or("-").escape_debug();
+    let method = record.method.as_ref().map_or("-", |method| method.as_str());
     let (client, model) = (record.client(), record.model());
-    write!(text, " {} {path} {client} {model}:", record.method)?;
+    write!(text, " {method} {path} {client} {model}:")?;
     for attempt in &record.attempts {
         let (instance, deployment) = (&attempt.instance, &attempt.deployment);
         let (outcome, took) = (attempt.outcome, attempt.took.as_millis());
@@ -166,7 +169,7 @@ mod tests {
         let story = json!({
             "time": "2023-11-14T22:13:20.123Z", "request_id": "r-1", "client": "app", "model": "gpt-4o",
             "operation": "chat", "stream": true, "method": "POST", "path": "/v1/chat/completions", "http": "1.1",
-            "address": "127.0.0.1", "status": 200, "end": "complete", "refusal": null, "detail": null,
+            "address": "127.0.0.1", "client_address": "192.0.2.1", "status": 200, "end": "complete", "refusal": null, "detail": null,
             "attempts": [attempt("east", "throttled", 429), attempt("west", "served", 200)],
             "request_bytes": 1024, "response_bytes": 2048, "first_byte_ms": 41.5, "duration_ms": 900.0,
             "overhead_ms": 0.12,
@@ -180,6 +183,7 @@ mod tests {
         let mut record = record();
         (record.client, record.model, record.status) = (None, None, None);
         (record.address, record.time_to_first_byte, record.overhead) = (None, None, None);
+        (record.method, record.path, record.client_address) = (None, None, None);
         let (full, bare): (Value, Value) = (
             serde_json::from_str(&full).unwrap(),
             serde_json::from_str(&line(&record, Format::Json)).unwrap(),
@@ -192,7 +196,7 @@ mod tests {
     #[test]
     fn a_path_cannot_start_a_line_or_steer_a_terminal() {
         let mut record = record();
-        record.path = "/v1\n\u{1b}[2J\"".into();
+        record.path = Some("/v1\n\u{1b}[2J\"".into());
         for format in [Format::Json, Format::Text] {
             let line = line(&record, format);
             assert_eq!(line.matches('\n').count(), 1, "{line}");

@@ -35,6 +35,7 @@ pub(super) struct Instruments {
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
+    pub(super) headers_dropped: IntCounterVec,
     pub(super) unreplayable: IntCounterVec,
     pub(super) body_memory: IntGauge,
     pub(super) available: IntGaugeVec,
@@ -135,6 +136,11 @@ impl Instruments {
                 "The gateway's own share of a request's time, waiting for others excluded.",
                 &["model"],
                 OVERHEAD_SECONDS,
+            ),
+            headers_dropped: r.counters(
+                "forebay_headers_dropped_total",
+                "Headers of clients that their deployments may miss: over Azure's limit, or meant for the model's server but not among those that go on.",
+                &["reason"],
             ),
             unreplayable: r.counters(
                 "forebay_requests_unreplayable_total",

@@ -1,0 +1,262 @@
+//! Which of a client's headers go on to a deployment: those that describe the body, Azure's own switches, ids to follow
+//! a request by, and what the operator adds. Nothing else, and never more than Azure takes.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Azure answers 431 to more than ten custom headers (AZURE.md, fact 4), and does not say which are custom: here all
+/// that HTTP itself does not define (RFC 9110). One of the ten is kept free for the deployment's own `api-key`.
+pub const MOST_CUSTOM: usize = 9;
+
+/// What describes the body, and the answer's: HTTP's own.
+static PLAIN: [HeaderName; 3] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::ACCEPT,
+];
+
+/// Azure's and OpenAI's (AZURE.md 1 and 4). First what changes an answer, last what only follows it.
+static CUSTOM: [HeaderName; 8] = [
+    HeaderName::from_static("x-ms-oai-image-generation-deployment"),
+    HeaderName::from_static("x-ms-spillover-deployment"),
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("aoai-evals"),
+    HeaderName::from_static("aoai-copy-ft-checkpoints"),
+    HeaderName::from_static("x-ms-client-request-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+/// What names of this kind say is meant for the model's server.
+const MEANT_FOR_IT: [&str; 6] = [
+    "x-ms-",
+    "openai-",
+    "aoai-",
+    "azureml-",
+    "anthropic-",
+    "extra-parameters",
+];
+
+/// But these are sent by SDKs by themselves and change nothing.
+const NOISE: [&str; 5] = [
+    "x-ms-useragent",
+    "x-ms-date",
+    "x-ms-return-client-request-id",
+    "openai-organization",
+    "openai-project",
+];
+
+/// Why an operator may not add a header.
+const NEVER: [&str; 25] = [
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "cookie2",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "ocp-apim-subscription-key",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-api-key",
+    "x-http-method-override",
+];
+
+/// Which headers go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// The operator's.
+    more: Vec<HeaderName>,
+}
+
+/// What of one request's headers goes on, and what is left out that its client may miss.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Would have gone on, but were too many.
+    pub over_limit: Vec<HeaderName>,
+    /// Were meant for the model's server, but are not among those that go on.
+    pub unlisted: Vec<HeaderName>,
+}
+
+impl Forwarding {
+    /// `more`: as many as [`MOST_CUSTOM`] at most, each one that [`Self::may_add`] takes.
+    pub fn new(more: Vec<HeaderName>) -> Self {
+        Self { more }
+    }
+
+    /// A header's name, if an operator may have it passed on.
+    pub fn may_add(name: &str) -> Result<HeaderName, &'static str> {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| "this is no header's name; write one like x-team")?;
+        let starts = ["x-azure-", "x-forwarded-", "x-original-"];
+        if NEVER.contains(&name.as_str())
+            || starts.iter().any(|start| name.as_str().starts_with(start))
+        {
+            return Err(
+                "this header never goes on: it is a credential, belongs to one connection, or says how a request came; take it out",
+            );
+        }
+        if PLAIN.contains(&name) || CUSTOM.contains(&name) {
+            return Err("this header goes on anyway; take it out");
+        }
+        Ok(name)
+    }
+
+    /// Chooses from a request's headers: the operator's first, then the others in their fixed order. Of several alike
+    /// the first goes on: it is the one that was read here. What belongs to one connection alone stays.
+    pub fn choose(&self, headers: &HeaderMap) -> Forwarded {
+        let mut forwarded = Forwarded::default();
+        let sent = |name: &HeaderName| {
+            let value = headers.get(name).filter(|_| !is_nominated(headers, name))?;
+            Some((name.clone(), value.clone()))
+        };
+        forwarded.headers.extend(PLAIN.iter().filter_map(sent));
+        let custom = self.more.iter().chain(&CUSTOM).filter_map(sent);
+        for (i, (name, value)) in custom.enumerate() {
+            match i < MOST_CUSTOM {
+                true => forwarded.headers.push((name, value)),
+                false => forwarded.over_limit.push(name),
+            }
+        }
+        let unlisted = headers.keys().filter(|name| self.is_missed(name));
+        forwarded.unlisted.extend(unlisted.cloned());
+        forwarded
+    }
+
+    fn is_missed(&self, name: &HeaderName) -> bool {
+        let text = name.as_str();
+        MEANT_FOR_IT.iter().any(|start| text.starts_with(start))
+            && !NOISE.contains(&text)
+            && !CUSTOM.contains(name)
+            && !self.more.contains(name)
+    }
+}
+
+/// Whether `Connection` says that a header is for this connection alone (RFC 9110, 7.6.1).
+fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let mut words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    words.any(|word| {
+        word.trim_ascii()
+            .eq_ignore_ascii_case(name.as_str().as_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(names: &[&'static str]) -> HeaderMap {
+        let line =
+            |name: &&'static str| (HeaderName::from_static(name), HeaderValue::from_static("v"));
+        names.iter().map(line).collect()
+    }
+
+    fn names(chosen: &[(HeaderName, HeaderValue)]) -> Vec<&str> {
+        chosen.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn no_more_custom_headers_go_on_than_azure_takes_and_the_operators_are_the_last_to_stay() {
+        let own = ["x-a", "x-b", "x-c"];
+        let forwarding = Forwarding::new(
+            own.iter()
+                .map(|name| Forwarding::may_add(name).unwrap())
+                .collect(),
+        );
+        let mut sent = headers(&own);
+        sent.extend(
+            PLAIN
+                .iter()
+                .chain(&CUSTOM)
+                .map(|name| (Some(name.clone()), HeaderValue::from_static("v"))),
+        );
+        let forwarded = forwarding.choose(&sent);
+        let gone = names(&forwarded.headers);
+        assert_eq!(gone.len(), PLAIN.len() + MOST_CUSTOM);
+        assert!(own.iter().all(|name| gone.contains(name)), "{gone:?}");
+        assert_eq!(
+            forwarded.over_limit,
+            [
+                HeaderName::from_static("traceparent"),
+                HeaderName::from_static("tracestate")
+            ]
+        );
+        assert_eq!(forwarded.unlisted, [] as [HeaderName; 0]);
+        let alone = Forwarding::default().choose(&sent);
+        assert_eq!((alone.headers.len(), alone.over_limit.len()), (11, 0));
+    }
+
+    #[test]
+    fn what_was_meant_for_the_model_and_stays_is_told_apart_from_noise() {
+        let sent = headers(&[
+            "x-ms-new-switch",
+            "x-ms-useragent",
+            "openai-organization",
+            "x-stainless-lang",
+            "cookie",
+            "x-azure-fdid",
+        ]);
+        let forwarded = Forwarding::default().choose(&sent);
+        assert_eq!(forwarded.headers, []);
+        assert_eq!(
+            forwarded.unlisted,
+            [HeaderName::from_static("x-ms-new-switch")]
+        );
+        let forwarding = Forwarding::new(vec![HeaderName::from_static("x-ms-new-switch")]);
+        assert_eq!(forwarding.choose(&sent).unlisted, [] as [HeaderName; 0]);
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_stays() {
+        let mut sent = headers(&["traceparent", "openai-beta"]);
+        sent.insert(
+            header::CONNECTION,
+            HeaderValue::from_static("close, TraceParent"),
+        );
+        assert_eq!(
+            names(&Forwarding::default().choose(&sent).headers),
+            ["openai-beta"]
+        );
+    }
+
+    #[test]
+    fn an_operator_adds_no_credential_and_nothing_of_the_way() {
+        for name in NEVER
+            .iter()
+            .chain(&["X-Azure-FDID", "X-Forwarded-For", "x-original-url"])
+        {
+            assert!(
+                Forwarding::may_add(name)
+                    .unwrap_err()
+                    .contains("never goes on"),
+                "{name}"
+            );
+        }
+        assert!(
+            Forwarding::may_add("Traceparent")
+                .unwrap_err()
+                .contains("anyway")
+        );
+        assert!(
+            Forwarding::may_add("x team")
+                .unwrap_err()
+                .contains("no header's name")
+        );
+        assert!(Forwarding::may_add("").is_err());
+        assert_eq!(Forwarding::may_add("X-Team").unwrap(), "x-team");
+    }
+}

@@ -1,0 +1,349 @@
+//! Where connections come in, before Pingora: each head over HTTP/1 is read here, within its time and its limits, and
+//! judged by [`crate::domain::head`] before anything else reads it. Pingora's own reader takes what is ambiguous, waits
+//! without end, and answers in words of its own; here every head that is refused is answered, logged and counted as any
+//! request is, and its connection ends, since where the next request would start can't be trusted.
+//!
+//! HTTP/2 says of each frame where it ends, and its implementation refuses what is malformed by resetting the stream.
+//! Its heads get their time here, and are judged at the intake like any.
+
+mod frames;
+mod lane;
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use http::{Method, Version};
+use pingora::{
+    apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
+    protocols::{
+        ALPN, GetSocketDigest, Ssl, Stream,
+        http::{ServerSession, v2::server::H2Options},
+    },
+    server::ShutdownWatch,
+};
+use pingora_proxy::HttpProxy;
+use tokio::{io::AsyncWriteExt, time::timeout};
+
+use self::{frames::PREFACE, lane::Lane};
+use super::{Gateway, KEEP_ALIVE, drain::Drain, exchange::request_id, reply::Reply};
+use crate::{
+    domain::{
+        head::{self, Head, Search},
+        refusal::Refusal,
+    },
+    telemetry::{
+        access_log::AccessLog,
+        metrics::Metrics,
+        record::{End, Record},
+    },
+};
+
+/// For a refusal to leave, and for what its client still sends to be read past: a connection closed on unread bytes is
+/// reset, and the reset may destroy the answer.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How much of that is read past.
+const READ_PAST: usize = 256 << 10;
+
+/// What stands before the gateway's listeners.
+pub(crate) struct Door {
+    proxy: Arc<HttpProxy<Gateway>>,
+    http2: Arc<Http2>,
+    rules: Arc<Rules>,
+}
+
+/// What the door goes by, and where it says what it turned away.
+pub(crate) struct Rules {
+    /// Of a head, in bytes.
+    pub(crate) max_headers: usize,
+    /// For a head to arrive, from its first byte on; a new connection's from its start on.
+    pub(crate) header_timeout: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access_log: Arc<AccessLog>,
+    pub(crate) drain: Arc<Drain>,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Request(BytesMut, Head),
+    Http2,
+    /// Nothing more.
+    End,
+}
+
+impl Door {
+    pub(crate) fn new(proxy: HttpProxy<Gateway>, rules: Rules) -> Self {
+        let (proxy, rules) = (Arc::new(proxy), Arc::new(rules));
+        Self {
+            http2: Arc::new(Http2(Arc::clone(&proxy), Arc::clone(&rules))),
+            proxy,
+            rules,
+        }
+    }
+
+    async fn serve_http1(&self, mut lane: Lane, shutdown: &ShutdownWatch) {
+        let (mut is_first, mut settings) = (true, None);
+        loop {
+            let next = match self.rules.next(&mut lane, is_first, shutdown).await {
+                Ok(next) => next,
+                Err(refused) => return self.rules.refuse(lane, refused).await,
+            };
+            match next {
+                Next::End => return,
+                Next::Http2 => return self.serve_http2(lane, shutdown).await,
+                Next::Request(bytes, head) => {
+                    lane.admit(&head);
+                    let session = session(lane, bytes, settings.take(), *shutdown.borrow());
+                    let reused = self.proxy.process_new_http(session, shutdown).await;
+                    let Some((left, kept)) = reused.and_then(taken_back) else {
+                        return;
+                    };
+                    (lane, settings) = (left, kept);
+                }
+            }
+            is_first = false;
+        }
+    }
+
+    async fn serve_http2(&self, mut lane: Lane, shutdown: &ShutdownWatch) {
+        lane.admit_http2(self.rules.header_timeout);
+        self.http2.process_new(Box::new(lane), shutdown).await;
+    }
+}
+
+#[async_trait]
+impl ServerApp for Door {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let lane = Lane::new(stream);
+        match lane.selected_alpn_proto() {
+            Some(ALPN::H2) => self.serve_http2(lane, shutdown).await,
+            _ => self.serve_http1(lane, shutdown).await,
+        }
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// The session of one request, whose head Pingora finds read already.
+fn session(
+    lane: Lane,
+    head: BytesMut,
+    settings: Option<HttpPersistentSettings>,
+    is_shutting_down: bool,
+) -> ServerSession {
+    let mut session = ServerSession::new_http1(Box::new(lane));
+    session.set_keepalive(Some(KEEP_ALIVE.as_secs()));
+    if let Some(settings) = settings {
+        settings.apply_to_session(&mut session);
+    }
+    if is_shutting_down {
+        session.set_keepalive(None);
+    }
+    session.set_pipelined_prefix(head);
+    session
+}
+
+/// The connection after a request, if another may follow.
+fn taken_back(reused: ReusedHttpStream) -> Option<(Lane, Option<HttpPersistentSettings>)> {
+    let (stream, settings) = reused.consume();
+    let lane = *stream.into_any().downcast::<Lane>().ok()?;
+    lane.is_between_requests().then_some((lane, settings))
+}
+
+/// A head that was refused, and since when it came.
+struct Refused {
+    refusal: Refusal,
+    since: (Instant, SystemTime),
+}
+
+impl Rules {
+    async fn next(
+        &self,
+        lane: &mut Lane,
+        is_first: bool,
+        shutdown: &ShutdownWatch,
+    ) -> Result<Next, Refused> {
+        let patience = match is_first {
+            true => self.header_timeout,
+            false => KEEP_ALIVE,
+        };
+        if lane.held.is_empty() && !begins(lane, patience, shutdown).await {
+            return Ok(Next::End);
+        }
+        let since = (Instant::now(), SystemTime::now());
+        let may_be_http2 = is_first && lane.get_ssl_digest().is_none();
+        let read = timeout(self.header_timeout, self.read(lane, may_be_http2)).await;
+        let read = read.unwrap_or(Err(Refusal::HeadTooSlow));
+        read.map_err(|refusal| Refused { refusal, since })
+    }
+
+    async fn read(&self, lane: &mut Lane, may_be_http2: bool) -> Result<Next, Refusal> {
+        let mut search = Search::default();
+        let mut may_skip = true;
+        loop {
+            if may_skip && lane.held.starts_with(b"\r\n") {
+                // Some old clients end a body so (RFC 9112, 2.2).
+                lane.held.advance(2);
+                (search, may_skip) = (Search::default(), false);
+            }
+            let held = &lane.held;
+            if may_be_http2 && held.starts_with(PREFACE) {
+                return Ok(Next::Http2);
+            }
+            let is_open = may_be_http2 && PREFACE.starts_with(held);
+            if !is_open && let Some(end) = search.end(held, self.max_headers)? {
+                let head = head::read(&held[..end], self.max_headers)?;
+                return Ok(Next::Request(lane.held.split_to(end), head));
+            }
+            match lane.read_more().await {
+                Ok(0) if lane.held.is_empty() => return Ok(Next::End),
+                Ok(0) => return Err(Refusal::MalformedRequest),
+                Ok(_) => {}
+                Err(_) => return Ok(Next::End),
+            }
+        }
+    }
+
+    /// Answers a head that was refused, writes it down, and ends its connection.
+    async fn refuse(&self, mut lane: Lane, refused: Refused) {
+        let _guest = (self.drain.enter(), self.metrics.enter());
+        let id = request_id();
+        let (answer, body) = Reply::refusal(&refused.refusal).wire(&id);
+        let sent = timeout(FAREWELL, async {
+            lane.write_all(&answer).await?;
+            lane.flush().await
+        });
+        let sent = matches!(sent.await, Ok(Ok(()))).then_some(body as u64);
+        let socket = lane.get_socket_digest();
+        let address = socket
+            .as_ref()
+            .and_then(|socket| socket.peer_addr()?.as_inet());
+        let (method, path) = head::glimpse(&lane.held).unzip();
+        self.write_down(Record {
+            method,
+            path,
+            ..record(refused, id, address.map(|address| address.ip()), sent)
+        });
+        // However slow what comes now is, and however much.
+        let _ = timeout(FAREWELL, part(&mut lane)).await;
+    }
+
+    /// The same for a tunnel that was asked for over HTTP/2, whose connection goes on.
+    async fn refuse_tunnel(&self, mut session: ServerSession) {
+        let _guest = (self.drain.enter(), self.metrics.enter());
+        let refused = Refused {
+            refusal: Refusal::MethodNotAllowed,
+            since: (Instant::now(), SystemTime::now()),
+        };
+        let id = request_id();
+        let sent = Reply::refusal(&refused.refusal)
+            .send_over(&mut session, &id)
+            .await;
+        let address = session.client_addr().and_then(|address| address.as_inet());
+        self.write_down(Record {
+            method: Some(Method::CONNECT),
+            version: Version::HTTP_2,
+            ..record(refused, id, address.map(|address| address.ip()), sent.ok())
+        });
+    }
+
+    fn write_down(&self, record: Record) {
+        self.metrics.account(&record);
+        self.access_log.write(record);
+    }
+}
+
+/// `sent`: bytes of the answer's body, where the client got it.
+fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<u64>) -> Record {
+    let (started, arrived) = refused.since;
+    let address = address.map(|address| address.to_canonical());
+    Record {
+        arrived,
+        request_id: id,
+        client: None,
+        model: None,
+        operation: "",
+        stream: false,
+        method: None,
+        path: None,
+        version: Version::HTTP_11,
+        address,
+        client_address: address,
+        attempts: Vec::new(),
+        refusal: Some(refused.refusal.reason()),
+        detail: refused.refusal.detail(),
+        out_of_budget: false,
+        status: sent.map(|_| refused.refusal.status().as_u16()),
+        end: match sent {
+            Some(_) => End::Complete,
+            None => End::ClientLeft,
+        },
+        unreplayable: false,
+        request_bytes: 0,
+        response_bytes: sent.unwrap_or(0),
+        time_to_first_byte: None,
+        duration: started.elapsed(),
+        overhead: None,
+    }
+}
+
+/// Waits for the next request's first byte. `false`: there will be none.
+async fn begins(lane: &mut Lane, patience: Duration, shutdown: &ShutdownWatch) -> bool {
+    let mut shutdown = shutdown.clone();
+    tokio::select! {
+        biased;
+        read = timeout(patience, lane.read_more()) => matches!(read, Ok(Ok(1..))),
+        _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down) => false,
+    }
+}
+
+/// Says that nothing more will come from here, and reads past what the client still sends.
+async fn part(lane: &mut Lane) -> std::io::Result<()> {
+    lane.shutdown().await?;
+    let mut past = 0;
+    while past < READ_PAST {
+        lane.held.clear();
+        match lane.read_more().await? {
+            0 => break,
+            some => past += some,
+        }
+    }
+    Ok(())
+}
+
+/// HTTP/2 connections: Pingora's own way, but for a tunnel asked for, which Pingora would answer in words of its own.
+struct Http2(Arc<HttpProxy<Gateway>>, Arc<Rules>);
+
+#[async_trait]
+impl HttpServerApp for Http2 {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if session.req_header().method == Method::CONNECT {
+            self.1.refuse_tunnel(session).await;
+            return None;
+        }
+        self.0.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.0.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.0.server_options()
+    }
+}

@@ -1,0 +1,296 @@
+//! A client's connection as Pingora gets to see it: over HTTP/1 one request at a time, and of each no byte more than
+//! belongs to it. What else has come stays here until it was looked at, so nothing that a client sends is ever read as
+//! a request that was not checked before.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+    raw_connect::ProxyDigest,
+    tls::{SslDigest, TlsRef},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::Frames;
+use crate::domain::head::{Chunks, Framing, Head};
+
+/// How much is read ahead of what may be passed on.
+const AHEAD: usize = 4096;
+/// How an answer starts that turns the connection into another.
+const SWITCHED: &[u8] = b"HTTP/1.1 101";
+
+pub(super) struct Lane {
+    inner: Stream,
+    /// Came from the client, and is not passed on yet.
+    pub(super) held: BytesMut,
+    passes: Passes,
+    /// The client will send nothing more.
+    ended: bool,
+    /// Waits for what may be passed on only later.
+    waiting: Option<Waker>,
+}
+
+/// What is passed on.
+enum Passes {
+    /// So many bytes of a request's body.
+    Bytes(u64),
+    Chunks(Chunks),
+    /// Nothing, and all once an answer says that the connection turns into another.
+    OnceSwitched,
+    All,
+    Frames(Frames),
+}
+
+impl Passes {
+    fn any(&self) -> bool {
+        match self {
+            Self::Bytes(left) => *left > 0,
+            Self::Chunks(chunks) => !chunks.is_done(),
+            Self::OnceSwitched => false,
+            Self::All | Self::Frames(_) => true,
+        }
+    }
+
+    /// How many of these bytes, which come next, go on.
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Bytes(left) => {
+                let some = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                *left -= some as u64;
+                Ok(some)
+            }
+            Self::Chunks(chunks) => chunks
+                .pass(bytes)
+                .map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal.reason())),
+            Self::OnceSwitched => Ok(0),
+            Self::All => Ok(bytes.len()),
+            Self::Frames(frames) => {
+                frames.pass(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+}
+
+impl Lane {
+    pub(super) fn new(inner: Stream) -> Self {
+        Self {
+            inner,
+            held: BytesMut::new(),
+            passes: Passes::Bytes(0),
+            ended: false,
+            waiting: None,
+        }
+    }
+
+    /// Reads more of what the client sends. Gives how much; 0: it will send nothing more.
+    pub(super) async fn read_more(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_more(cx)).await
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        let mut piece = [0; AHEAD];
+        let mut buf = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
+        self.held.extend_from_slice(buf.filled());
+        self.ended = buf.filled().is_empty();
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// What comes next is the body of the request with this head.
+    pub(super) fn admit(&mut self, head: &Head) {
+        self.passes = match head.framing {
+            _ if head.is_upgrade => Passes::OnceSwitched,
+            Framing::Length(length) => Passes::Bytes(length),
+            Framing::Chunked => Passes::Chunks(Chunks::default()),
+        };
+    }
+
+    /// What comes next is HTTP/2, which says of each frame how long it is. A head may take so long.
+    pub(super) fn admit_http2(&mut self, head_timeout: Duration) {
+        self.passes = Passes::Frames(Frames::new(head_timeout));
+    }
+
+    /// Whether all of a request has been passed on, so that another may follow.
+    pub(super) fn is_between_requests(&self) -> bool {
+        !self.passes.any()
+    }
+
+    /// Nothing may be passed on. The client's end is, once nothing of it is held: it gives up its request with it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() && ready!(self.poll_more(cx))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn pass_held(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        let some = self.held.len().min(buf.remaining());
+        let some = self.passes.pass(&self.held[..some])?;
+        buf.put_slice(&self.held[..some]);
+        self.held.advance(some);
+        Ok(())
+    }
+
+    fn pass_fresh(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let fresh = &buf.filled()[before..];
+        self.ended = fresh.is_empty();
+        let some = self.passes.pass(fresh)?;
+        self.held.extend_from_slice(&fresh[some..]);
+        buf.set_filled(before + some);
+        Ok(())
+    }
+
+    fn watch_answer(&mut self, bytes: &[u8]) {
+        if matches!(self.passes, Passes::OnceSwitched) && bytes.starts_with(SWITCHED) {
+            self.passes = Passes::All;
+            if let Some(waiting) = self.waiting.take() {
+                waiting.wake();
+            }
+        }
+    }
+}
+
+impl AsyncRead for Lane {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.passes.any() {
+            return this.poll_end(cx);
+        }
+        if !this.held.is_empty() {
+            return Poll::Ready(this.pass_held(buf));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            Poll::Ready(read) => Poll::Ready(read.and_then(|()| this.pass_fresh(buf, before))),
+            Poll::Pending => match &mut this.passes {
+                Passes::Frames(frames) => frames.poll_overdue(cx).map(Err),
+                _ => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl AsyncWrite for Lane {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.watch_answer(bytes);
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(first) = pieces.iter().find(|piece| !piece.is_empty()) {
+            self.watch_answer(first);
+        }
+        Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Lane {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl Peek for Lane {
+    /// Of what has come already: Pingora looks for the start of HTTP/2, which is here by then.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let held = self.held.get(..buf.len());
+        if let Some(held) = held {
+            buf.copy_from_slice(held);
+        }
+        Ok(held.is_some())
+    }
+}
+
+impl UniqueID for Lane {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for Lane {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Lane {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.inner.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.inner.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Lane {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Lane {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
