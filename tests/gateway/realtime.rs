@@ -5,10 +5,11 @@ mod opening;
 mod refused;
 mod secure;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use crate::{
@@ -368,31 +369,32 @@ async fn sessions_take_nothing_from_the_connections_of_other_requests() {
         .unwrap();
 }
 
-/// Both directions at once, with more under way than the sockets between can hold.
+/// Both directions at once, with a megabyte on its way at any time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_ends_can_say_much_at_once() {
     let house = two().await;
     let mut socket = Socket::open(&house, V1, KEY_LINE).await;
     socket.hear().await;
     let (mut out, mut back) = socket.split();
+    let under_way = Arc::new(Semaphore::new(16));
+    let allowed = Arc::clone(&under_way);
     let saying = tokio::spawn(async move {
-        for _ in 0..64 {
-            out.send(Message::Binary(vec![7; 1 << 20].into()))
-                .await
-                .unwrap();
+        for _ in 0..512 {
+            allowed.acquire().await.unwrap().forget();
+            let piece = Message::Binary(vec![7; 64 << 10].into());
+            out.send(piece).await.unwrap();
         }
         out
     });
-    for heard in 0..64 {
+    for _ in 0..512 {
         let next = tokio::time::timeout(Duration::from_secs(30), back.next()).await;
-        let message = next
-            .unwrap_or_else(|_| panic!("stuck after {heard}"))
-            .unwrap()
-            .unwrap();
-        assert_eq!(message.len(), 1 << 20);
+        let message = next.expect("an echo comes in time").unwrap().unwrap();
+        assert_eq!(message.len(), 64 << 10);
+        under_way.add_permits(1);
     }
     drop(saying.await.unwrap());
 }
+
 /// What it does not take would be held for it, or hold up the instance, for as long as it likes.
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_let_go() {
