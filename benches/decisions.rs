@@ -7,18 +7,35 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use forebay::domain::{
-    ask::Ask,
-    breaker::Settings,
-    client::{Client, Clients, KeyHash},
-    deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
-    outcome::Outcome,
-    pool::Pool,
-    route::route,
+use forebay::{
+    domain::{
+        ask::Ask,
+        breaker::Settings,
+        client::{
+            Client, Clients, KeyHash,
+            issuer::{Algorithm, Issuer, IssuerKind, KeysAt, LEEWAY, discovery},
+            token::{Demand, Rule},
+        },
+        deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+        outcome::Outcome,
+        pool::Pool,
+        route::route,
+    },
+    entra::Issuers,
+    simulator::{self, Config},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::json;
 
-criterion_group!(decisions, choosing, identifying, reading, routing, judging);
+criterion_group!(
+    decisions,
+    choosing,
+    identifying,
+    recalling,
+    reading,
+    routing,
+    judging
+);
 criterion_main!(decisions);
 
 /// Choosing a deployment, judging how it went, and keeping the books of both.
@@ -68,6 +85,65 @@ fn identifying(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// A token that was found good before, as long as Entra's are.
+fn recalling(c: &mut Criterion) {
+    let mut group = c.benchmark_group("recall_a_token");
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let _guard = runtime.enter();
+    let simulation = "control: 127.0.0.1:0\nissuer: {}\ninstances: { i: { keys: [k], deployments: { m: { model: m } } } }";
+    let simulation = Config::parse(simulation).expect("it is a simulation");
+    let simulator = runtime.block_on(simulator::start(simulation));
+    let simulator = simulator.expect("ports are free");
+    let issuer = simulator.issuer().expect("it is configured");
+    let (issuers, clients) = issuers(issuer.url());
+    let issuers = Issuers::new(&[issuers], &clients).expect("nothing in it is read from files");
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    for keeper in issuers.keepers() {
+        runtime.spawn(Arc::clone(keeper).run(stopped.clone()));
+    }
+    for size in [1000, 1500, 3000] {
+        let claims = json!({"iss": issuer.url(), "aud": "forebay", "sub": "jobs", "exp": 4_102_444_800u64, "x": "x".repeat(size / 4 * 3 - 420)});
+        let token = issuer.token(&claims);
+        runtime
+            .block_on(issuers.identify(token.as_bytes()))
+            .expect("it is good");
+        group.bench_function(BenchmarkId::from_parameter(token.len()), |b| {
+            b.iter(|| {
+                issuers
+                    .recall(black_box(token.as_bytes()), SystemTime::now())
+                    .is_some()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn issuers(url: &str) -> (Arc<Issuer>, Clients) {
+    let issuer = Issuer {
+        name: "ci".into(),
+        url: url.into(),
+        keys: KeysAt::Discovery(discovery(url)),
+        kind: IssuerKind::Oidc,
+        algorithms: Algorithm::USUAL.to_vec(),
+        leeway: LEEWAY,
+        ca: None,
+    };
+    let demand = Demand::Claim {
+        name: "sub".into(),
+        value: "jobs".into(),
+    };
+    let rule = Rule {
+        issuer: "ci".into(),
+        audiences: ["forebay".to_owned()].into(),
+        demands: [demand].into(),
+    };
+    let client = Client {
+        tokens: vec![rule],
+        ..Client::named("jobs")
+    };
+    (Arc::new(issuer), Clients::listed([client]))
 }
 
 fn reading(c: &mut Criterion) {

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         breaker::{Cause, State},
         deployment::Capacity,
-        name::{IdentityName, InstanceName},
+        name::{IdentityName, InstanceName, IssuerName},
         pool::{Member, Pool},
     },
     telemetry::metrics::Metrics,
@@ -23,6 +23,9 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub pools: Vec<Arc<Pool>>,
     pub identities: Box<dyn Fn() -> Vec<IdentityState> + Send + Sync>,
+    pub issuers: Box<dyn Fn() -> Vec<IssuerState> + Send + Sync>,
+    /// How many signatures of clients' tokens were checked.
+    pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
     pub started: Instant,
 }
@@ -50,6 +53,20 @@ pub struct IdentityState {
     /// Whether requests can be signed with it now.
     pub ready: bool,
     pub expires_on: Option<SystemTime>,
+    pub failures: u64,
+    pub last_error: Option<String>,
+}
+
+/// How one issuer of clients' tokens stands.
+#[derive(Clone, Debug)]
+pub struct IssuerState {
+    pub issuer: IssuerName,
+    pub url: String,
+    /// Signing keys in use.
+    pub keys: usize,
+    /// When they were last fetched.
+    pub fetched_at: Option<SystemTime>,
+    pub fetches: u64,
     pub failures: u64,
     pub last_error: Option<String>,
 }
@@ -111,6 +128,15 @@ impl Admin {
             self.metrics
                 .identity(&identity.identity, identity.expires_on, identity.failures);
         }
+        for issuer in (self.issuers)() {
+            self.metrics.issuer(
+                &issuer.issuer,
+                issuer.fetched_at,
+                issuer.fetches,
+                issuer.failures,
+            );
+        }
+        self.metrics.token_checks((self.token_checks)());
         Page {
             status: StatusCode::OK,
             content_type: Metrics::CONTENT_TYPE,
@@ -131,6 +157,7 @@ impl Admin {
             "uptime_seconds": now.saturating_duration_since(self.started).as_secs(),
             "models": self.pools.iter().map(|pool| pool_status(pool, now)).collect::<Vec<_>>(),
             "identities": (self.identities)().iter().map(identity_status).collect::<Vec<_>>(),
+            "issuers": (self.issuers)().iter().map(issuer_status).collect::<Vec<_>>(),
         });
         let mut body = format!("{status:#}").into_bytes();
         body.push(b'\n');
@@ -220,6 +247,21 @@ fn identity_status(identity: &IdentityState) -> Value {
     })
 }
 
+fn issuer_status(issuer: &IssuerState) -> Value {
+    let age = issuer
+        .fetched_at
+        .and_then(|at| SystemTime::now().duration_since(at).ok());
+    json!({
+        "issuer": issuer.issuer.as_str(),
+        "url": issuer.url,
+        "keys": issuer.keys,
+        "keys_age_seconds": age.map(|age| age.as_secs()),
+        "fetches": issuer.fetches,
+        "failures": issuer.failures,
+        "last_error": issuer.last_error,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +271,8 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             pools: Vec::new(),
             identities: Box::new(Vec::new),
+            issuers: Box::new(Vec::new),
+            token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
             started: Instant::now(),
         }

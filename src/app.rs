@@ -30,9 +30,10 @@ use pingora::{
 use thiserror::Error;
 
 use crate::{
-    admin::{Admin, IdentityState, Phase},
+    admin::{Admin, IdentityState, IssuerState, Phase},
     config::{Listener, Plan},
     domain::{budget::Budget, deployment::Deployment, pool::Pool},
+    entra::{Issuers, IssuersError, Keeper},
     identity::{Credential, Identities, IdentitiesError},
     proxy::{
         Gateway, KEEP_ALIVE,
@@ -66,6 +67,8 @@ pub enum StartError {
     },
     #[error(transparent)]
     Identities(#[from] IdentitiesError),
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
     #[error("the access log {path} can't be opened: {source}")]
     AccessLog { path: String, source: io::Error },
     #[error("the instance {instance} can't be set up: {source}")]
@@ -82,6 +85,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     identities: Arc<Identities>,
+    issuers: Arc<Issuers>,
     reaches: Vec<Arc<Reach>>,
     models: Vec<Arc<Served>>,
     drain: Arc<Drain>,
@@ -230,6 +234,7 @@ impl Parts {
             StartError::AccessLog { path, source }
         })?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
+        let issuers = Arc::new(Issuers::new(&plan.issuers, &plan.clients)?);
         let reaches = reaches(&plan, &identities)?;
         let models = models(&plan, &reaches, &metrics);
         tell_pools(&identities, &models);
@@ -239,6 +244,7 @@ impl Parts {
             metrics,
             access_log,
             identities,
+            issuers,
             reaches,
             models,
             drain,
@@ -256,6 +262,7 @@ impl Parts {
                 .map(|served| (served.pool.model().clone(), Arc::clone(served)))
                 .collect(),
             clients: self.plan.clients.clone(),
+            issuers: Arc::clone(&self.issuers),
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
@@ -284,6 +291,7 @@ impl Parts {
 
     fn admin(&self) -> Admin {
         let (identities, drain) = (Arc::clone(&self.identities), Arc::clone(&self.drain));
+        let (issuers, checks) = (Arc::clone(&self.issuers), Arc::clone(&self.issuers));
         Admin {
             metrics: Arc::clone(&self.metrics),
             pools: self.pools(),
@@ -294,6 +302,8 @@ impl Parts {
                     .map(|c| identity_state(c))
                     .collect()
             }),
+            issuers: Box::new(move || issuers.keepers().iter().map(|k| issuer_state(k)).collect()),
+            token_checks: Box::new(move || checks.checked()),
             phase: Box::new(move || match (drain.is_draining(), drain.is_open()) {
                 (true, _) => Phase::Draining,
                 (false, true) => Phase::Serving,
@@ -314,6 +324,7 @@ impl Parts {
         Upkeep {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
+            issuers: Arc::clone(&self.issuers),
             listeners: self
                 .plan
                 .listeners
@@ -394,6 +405,19 @@ fn identity_state(credential: &Credential) -> IdentityState {
     }
 }
 
+fn issuer_state(keeper: &Keeper) -> IssuerState {
+    let state = keeper.state();
+    IssuerState {
+        issuer: state.issuer,
+        url: state.url,
+        keys: state.keys,
+        fetched_at: state.fetched_at,
+        fetches: state.fetches,
+        failures: state.failures,
+        last_error: state.last_error,
+    }
+}
+
 fn admin_service(parts: &Parts, address: SocketAddr) -> Service<HttpServer<AdminApp>> {
     let mut service = Service::new(
         "admin".to_owned(),
@@ -438,6 +462,7 @@ impl ServeHttp for AdminApp {
 struct Upkeep {
     reaches: Vec<Arc<Reach>>,
     identities: Arc<Identities>,
+    issuers: Arc<Issuers>,
     listeners: Vec<SocketAddr>,
     drain: Arc<Drain>,
 }
@@ -448,6 +473,9 @@ impl BackgroundService for Upkeep {
         let mut tasks = tokio::task::JoinSet::new();
         for credential in self.identities.credentials() {
             tasks.spawn(Arc::clone(credential).run(shutdown.clone()));
+        }
+        for keeper in self.issuers.keepers() {
+            tasks.spawn(Arc::clone(keeper).run(shutdown.clone()));
         }
         for reach in &self.reaches {
             let (reach, shutdown) = (Arc::clone(reach), shutdown.clone());

@@ -22,7 +22,7 @@ use std::{env, fs::File, io::Read as _, path::Path, str};
 
 use sha2::{Digest, Sha256};
 
-pub use hash_key::{HashedKey, UnusableKey, hash_key};
+pub use hash_key::{GeneratedKey, HashedKey, NoRandomness, UnusableKey, generate_key, hash_key};
 pub use plan::{Drain, Listener, Log, Plan, RetryBudget, Server, TlsFiles};
 pub use problem::{Problem, Problems};
 pub use schema::schema;

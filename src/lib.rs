@@ -40,6 +40,7 @@ pub mod app;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod entra;
 pub mod explain;
 pub mod identity;
 pub mod proxy;

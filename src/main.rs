@@ -73,7 +73,11 @@ enum Command {
         admin_port: u16,
     },
     /// Read a client key on stdin, print its hash for the config
-    HashKey,
+    HashKey {
+        /// Make a new key instead; print it, and its hash
+        #[arg(long)]
+        generate: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -96,7 +100,8 @@ fn main() -> ExitCode {
         Command::Schema => print(&format!("{:#}\n", config::schema())),
         Command::Simulate { config } => simulate(&config),
         Command::Demo { port, admin_port } => run_demo(port, admin_port),
-        Command::HashKey => hash_key(),
+        Command::HashKey { generate: false } => hash_key(),
+        Command::HashKey { generate: true } => generate_key(),
     }
 }
 
@@ -201,6 +206,20 @@ fn hash_key() -> ExitCode {
                 eprintln!("warning: {warning}");
             }
             print(&format!("{}\n", hashed.hash))
+        }
+        Err(error) => fail(&format!("error: {error}")),
+    }
+}
+
+/// The key and its hash on lines of their own, which a script can tell apart.
+fn generate_key() -> ExitCode {
+    match config::generate_key() {
+        Ok(made) => {
+            eprintln!(
+                "the key is for the client and stored nowhere, so keep it now; the hash is for the config"
+            );
+            let key = made.key.expose();
+            print(&format!("key   {key}\nhash  {}\n", made.hash))
         }
         Err(error) => fail(&format!("error: {error}")),
     }

@@ -35,6 +35,7 @@ use crate::{
         client::Clients, deployment::Bounds, forwarding::Forwarding, front_door::FrontDoor,
         name::ModelName,
     },
+    entra::Issuers,
     telemetry::{access_log::AccessLog, metrics::Metrics},
 };
 use drain::Drain;
@@ -53,6 +54,8 @@ const DRAIN_BODY: Duration = Duration::from_secs(5);
 pub struct Gateway {
     pub(crate) models: HashMap<ModelName, Arc<Served>>,
     pub(crate) clients: Clients,
+    /// For clients that show tokens.
+    pub(crate) issuers: Arc<Issuers>,
     pub(crate) bounds: Bounds,
     /// Of a request's line and headers together, in bytes.
     pub(crate) max_headers: usize,

@@ -25,6 +25,7 @@ mod faults;
 mod headers;
 mod imds;
 mod instance;
+mod issuer;
 mod latency;
 mod limits;
 mod media;
@@ -57,6 +58,7 @@ use std::{
 pub use books::{Books, Ending, InstanceBook, Page, Seen, Spent, TokenBook};
 pub use config::{Capacity, Config, ConfigError, Kind, Record};
 pub use faults::{ErrorForm, ErrorType, Fault, FaultKind, StreamEnd, StreamError};
+pub use issuer::{Issuer, IssuerFault};
 pub use raw::{Piece, Raw, RawEnd};
 pub use refusal::Wording;
 pub use tokens::TokenFault;
@@ -80,6 +82,7 @@ pub struct Simulator {
 pub(crate) struct House {
     instances: BTreeMap<String, (Arc<Instance>, Door<Instance>)>,
     pub(crate) mint: Arc<Mint>,
+    pub(crate) issuer: Option<Issuer>,
     ring: Arc<Ring>,
 }
 
@@ -128,9 +131,14 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
         ),
         None => None,
     };
+    let issuer = match &config.issuer {
+        Some(setup) => Some(Issuer::open(setup).await?),
+        None => None,
+    };
     let house = Arc::new(House {
         instances,
         mint,
+        issuer,
         ring,
     });
     let control = Door::open(config.control, None, Arc::new(Control(house.clone()))).await?;
@@ -157,6 +165,11 @@ impl Simulator {
     /// Where tokens come from, if they do.
     pub fn tokens(&self) -> Option<SocketAddr> {
         self.tokens.as_ref().map(Door::address)
+    }
+
+    /// The issuer of clients' tokens, if there is one.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.house.issuer.as_ref()
     }
 
     /// What was counted so far.
@@ -346,6 +359,9 @@ pub async fn run(config: Config) -> io::Result<()> {
     println!("control http://{}", simulator.control());
     if let Some(address) = simulator.tokens() {
         println!("tokens {}://{address}", scheme(secure_tokens));
+    }
+    if let Some(issuer) = simulator.issuer() {
+        println!("issuer {}", issuer.url());
     }
     tokio::select! {
         _ = term.recv() => {}

@@ -5,10 +5,12 @@
 mod clients;
 mod identities;
 mod instances;
+mod issuers;
 mod known;
 mod listeners;
 mod models;
 mod settings;
+mod tokens;
 
 use super::{plan::Plan, problem::Placed, raw, read::Reader};
 
@@ -25,7 +27,16 @@ pub(super) fn plan(
     let identities = identities::identities(raw.identities, reader);
     let instances = instances::instances(raw.instances, &identities, raw.geography, reader);
     let models = models::models(raw.models, &instances, reader);
-    let clients = clients::clients(place, raw.clients, raw.anonymous, &models, reader);
+    let mut issuers = issuers::Issuers::of(raw.issuers, reader);
+    let clients = clients::clients(
+        place,
+        raw.clients,
+        raw.anonymous,
+        &models,
+        &mut issuers,
+        reader,
+    );
+    issuers.warn_of_unused(reader);
     identities.warn_of_unused("no instance uses this identity", reader);
     instances.warn_of_unused("no model has a deployment on this instance", reader);
     Some(Plan {
@@ -48,6 +59,7 @@ pub(super) fn plan(
         drain: settings::drain(raw.drain),
         log: settings::log(raw.log),
         reveal: raw.reveal.unwrap_or(false),
+        issuers: issuers.into_values(reader),
         // Last: what is in front of it is checked all the same.
         clients: clients?,
     })

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::domain::{
     breaker::Settings,
-    client::Clients,
+    client::{Clients, issuer::Issuer},
     deployment::{Bounds, Instance, Model},
     forwarding::Forwarding,
     front_door::FrontDoor,
@@ -25,6 +25,8 @@ pub struct Plan {
     pub instances: Vec<Arc<Instance>>,
     pub models: Vec<Model>,
     pub clients: Clients,
+    /// Whose tokens clients show: those of `issuers:`, and the Entra tenants that clients name.
+    pub issuers: Vec<Arc<Issuer>>,
     pub bounds: Bounds,
     pub breaker: Settings,
     pub retry_budget: RetryBudget,

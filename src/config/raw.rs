@@ -7,7 +7,10 @@ use super::{
     problem::Placed,
     read::{List, Named, Tried},
     section::{OnlyOne, Required, choice, section},
-    value::{Address, Cidr, FilePath, Guid, Hash, Hidden, Percent, Size, Span, Target, Url, Word},
+    value::{
+        Address, Cidr, FilePath, Guid, Hash, Hidden, IssuerUrl, Percent, Size, Span, Target, Url,
+        Word,
+    },
 };
 
 section! {
@@ -28,6 +31,8 @@ section! {
         instances: Required<Named<Instance>>,
         /// What clients may ask for, by the names they use: each a pool of deployments.
         models: Required<Placed<Named<Model>>>,
+        /// Who hands tokens to clients, by names of your choice. Entra needs no entry here: clients name their tenant.
+        issuers: Option<Named<Issuer>>,
         /// Who may call, by names of your choice.
         clients: Option<Tried<Placed<Named<Client>>>>,
         /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
@@ -46,7 +51,7 @@ section! {
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,
     }
-    later "issuers", "limits", "probe"
+    later "limits", "probe"
 }
 
 section! {
@@ -252,11 +257,60 @@ choice! {
 }
 
 section! {
-    /// Who may call, and for what.
+    /// An OpenID Connect issuer, or another that signs its tokens and publishes its keys.
+    struct Issuer {
+        /// What it calls itself, to the letter: the `iss` of its tokens. Discovery is asked below it.
+        url: Required<Placed<IssuerUrl>>,
+        /// Whom its tokens must be for: the `aud` that stands for this gateway, and no other service.
+        #[schemars(length(min = 1))]
+        audiences: Required<Placed<List<Placed<Word>>>>,
+        /// What its tokens may be signed with; RS256 and ES256 unless given.
+        #[schemars(length(min = 1))]
+        algorithms: Option<Placed<List<Algorithm>>>,
+        /// How far its clock and ours may be apart; five minutes at most.
+        #[schemars(extend("default" = "60s"))]
+        leeway: Option<Placed<Span>>,
+        /// Where its keys are, if it has no discovery document.
+        jwks: Option<Placed<Url>>,
+        /// PEM: the certificate authorities that may have signed its certificate, in place of the system's.
+        ca: Option<Placed<FilePath>>,
+    }
+}
+
+choice! {
+    /// What a token may be signed with: a private key's signature, which a public key checks.
+    enum Algorithm {
+        /// RSA (PKCS #1) with SHA-256: the most usual.
+        Rs256 = "RS256",
+        /// RSA (PKCS #1) with SHA-384.
+        Rs384 = "RS384",
+        /// RSA (PKCS #1) with SHA-512.
+        Rs512 = "RS512",
+        /// RSA (PSS) with SHA-256.
+        Ps256 = "PS256",
+        /// RSA (PSS) with SHA-384.
+        Ps384 = "PS384",
+        /// RSA (PSS) with SHA-512.
+        Ps512 = "PS512",
+        /// P-256 with SHA-256.
+        Es256 = "ES256",
+        /// P-384 with SHA-384.
+        Es384 = "ES384",
+        /// Ed25519.
+        EdDsa = "EdDSA",
+    }
+}
+
+section! {
+    /// Who may call, and for what. A client has at least one way to prove itself.
     struct Client {
         /// Hashes of its keys, two at most, so that a key can be rolled.
         #[schemars(length(min = 1, max = 2))]
-        keys: Required<Placed<List<Placed<Hash>>>>,
+        keys: Option<Tried<Placed<List<Placed<Hash>>>>>,
+        /// What its Entra tokens say.
+        entra: Option<Tried<Placed<Entra>>>,
+        /// What its tokens of another issuer say.
+        token: Option<Tried<Placed<Token>>>,
         /// Names of `models` that it may use; `"*"`: all.
         #[schemars(length(min = 1))]
         models: Required<Placed<List<Placed<String>>>>,
@@ -264,7 +318,49 @@ section! {
         #[schemars(length(min = 1), extend("default" = ["inference"]))]
         operations: Option<Placed<List<Placed<Operation>>>>,
     }
-    later "limits", "priority", "entra"
+    later "limits", "priority"
+}
+
+section! {
+    /// What a client's Entra tokens say: all of it. An application, a role or a group is named, since any application of the
+    /// tenant can get a token.
+    struct Entra {
+        /// The directory (tenant) id.
+        tenant_id: Required<Placed<Word>>,
+        /// Whom the token must be for: the application id, or the application id URI, that stands for this gateway.
+        #[schemars(length(min = 1))]
+        audiences: Required<Placed<List<Placed<Word>>>>,
+        /// The application (client) id of the application that gets the token (`azp`, `appid`).
+        application_id: Option<Placed<Word>>,
+        /// Roles that it must all have.
+        #[schemars(length(min = 1))]
+        roles: Option<Placed<List<Placed<Word>>>>,
+        /// Scopes that it must all have: only tokens of persons have any.
+        #[schemars(length(min = 1))]
+        scopes: Option<Placed<List<Placed<Word>>>>,
+        /// Groups that it must be in, all of them, by object id.
+        #[schemars(length(min = 1))]
+        groups: Option<Placed<List<Placed<Word>>>>,
+        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        authority: Option<Placed<Url>>,
+        /// PEM: the certificate authorities that may have signed the authority's certificate, in place of the system's.
+        ca: Option<Placed<FilePath>>,
+    }
+}
+
+section! {
+    /// What a client's tokens of an issuer say: all of it.
+    struct Token {
+        /// A name of `issuers`.
+        issuer: Required<Placed<String>>,
+        /// Claims by name, each a text that the claim is, or that it holds if it is a list, like `sub: jobs`. A name that
+        /// starts with `/` is a path, like `/realm_access/roles`.
+        #[schemars(extend("minProperties" = 1))]
+        claims: Option<Placed<Named<Placed<Word>>>>,
+        /// Scopes that it must all have.
+        #[schemars(length(min = 1))]
+        scopes: Option<Placed<List<Placed<Word>>>>,
+    }
 }
 
 choice! {

@@ -82,6 +82,10 @@ written! {
     };
     /// A URL: scheme, host, port where it is not the scheme's, path.
     Url(Endpoint): "https?://.+", |text, _| Endpoint::parse(text).map_err(|error| error.to_string());
+    /// A URL that is compared letter by letter, so that a slash at its end counts.
+    IssuerUrl((String, Endpoint)): "https?://.+", |text, _| {
+        Endpoint::parse(text).map(|endpoint| (text.to_owned(), endpoint)).map_err(|error| error.to_string())
+    };
     /// The hash of a client's key: `sha256:` and 64 hexadecimal digits. `forebay hash-key` prints it.
     Hash(KeyHash): "sha256:[0-9a-fA-F]{64}", |text, _| KeyHash::parse(text).map_err(|error| error.to_string());
     /// A secret. Better a reference than the value: `${file:/run/credentials/…}` or `${env:NAME}`.

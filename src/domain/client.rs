@@ -1,12 +1,14 @@
 //! Who may call: a client proves who it is by a credential of its own, and may use the models it was given.
 
 pub mod credential;
+pub mod issuer;
 pub mod key;
 mod operations;
+pub mod token;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::name::{ClientName, ModelName};
+use super::name::{ClientName, IssuerName, ModelName};
 use key::Keys;
 pub use key::{KeyHash, KeyHashError};
 pub use operations::Operations;
@@ -24,6 +26,8 @@ pub struct Client {
     pub name: ClientName,
     /// Hashes of its keys, two at most.
     pub keys: Vec<KeyHash>,
+    /// What its tokens say, by issuer.
+    pub tokens: Vec<token::Rule>,
     pub models: Models,
     pub operations: Operations,
 }
@@ -34,6 +38,7 @@ impl Client {
         Self {
             name: name.into(),
             keys: Vec::new(),
+            tokens: Vec::new(),
             models: Models::All,
             operations: Operations::INFERENCE,
         }
@@ -82,6 +87,19 @@ impl Clients {
             Self::Anyone(client) => std::slice::from_ref(client),
             Self::Listed(listed) => &listed.all,
         }
+    }
+
+    /// What the tokens of an issuer must say, and whose they are then.
+    pub fn rules(&self, issuer: &IssuerName) -> Vec<token::Ruled> {
+        let each = |client: &Arc<Client>| {
+            let client = Arc::clone(client);
+            let rules = client.tokens.clone();
+            rules
+                .into_iter()
+                .map(move |rule| (rule, Arc::clone(&client)))
+        };
+        let all = self.all().iter().flat_map(each);
+        all.filter(|(rule, _)| rule.issuer == *issuer).collect()
     }
 
     /// Whose key this is.

@@ -43,6 +43,8 @@ names! {
     InstanceName
     /// A model on an instance, by the name it was deployed under.
     DeploymentName
+    /// Who hands tokens to clients: a key of `issuers:`, or an Entra tenant.
+    IssuerName
     /// How the gateway proves itself: a key of `identities:`.
     IdentityName
 }

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::client::token::Rejection;
+
 /// The longest wait ever told to a client: the official Python client does not retry at all after a longer
 /// one (CLIENTS.md 3).
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// When to come back after a token could not be checked.
+const KEYS_WAIT: Duration = Duration::from_secs(5);
 
 /// When to come back after there was no room for a body.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
@@ -35,6 +40,10 @@ pub enum Refusal {
     UnknownKey,
     /// Two credentials that belong to two clients.
     AmbiguousCredential,
+    /// A token that lets nobody in; why is for our own eyes.
+    InvalidToken(Rejection),
+    /// A token whose issuer's keys could not be fetched yet: it may be good.
+    UncheckedToken,
     /// Also what a client is told that may not use the model.
     UnknownModel,
     /// The client was not granted this kind of work.
@@ -97,6 +106,23 @@ impl Refusal {
         self.answer().reason
     }
 
+    /// What the log says beyond the reason, and no client hears: a closed set.
+    pub fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidToken(rejection) => Some(rejection.as_str()),
+            _ => None,
+        }
+    }
+
+    /// What a 401 must ask for (RFC 6750, 3).
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidToken(_) => Some("Bearer error=\"invalid_token\""),
+            Self::NoCredential | Self::UnknownKey | Self::AmbiguousCredential => Some("Bearer"),
+            _ => None,
+        }
+    }
+
     /// When to come back; at least a millisecond, at most two minutes.
     pub fn wait(&self) -> Option<Duration> {
         match self {
@@ -104,6 +130,7 @@ impl Refusal {
                 Some((*wait).clamp(Duration::from_millis(1), LONGEST_WAIT))
             }
             Self::BodyMemoryFull => Some(MEMORY_WAIT),
+            Self::UncheckedToken => Some(KEYS_WAIT),
             _ => None,
         }
     }
@@ -125,9 +152,10 @@ impl Refusal {
         match self {
             Self::BodyTooLarge { max } => message.replace("{max}", &max.to_string()),
             Self::OperationNotAllowed { needs } => message.replace("{needs}", needs),
-            Self::Throttled { .. } | Self::Unavailable { .. } | Self::BodyMemoryFull => {
-                message.replace("{wait}", &self.seconds().to_string())
-            }
+            Self::Throttled { .. }
+            | Self::Unavailable { .. }
+            | Self::BodyMemoryFull
+            | Self::UncheckedToken => message.replace("{wait}", &self.seconds().to_string()),
             _ => message.to_owned(),
         }
     }
@@ -238,6 +266,19 @@ impl Refusal {
                 "401",
                 "ambiguous_credential",
                 "Access denied: `api-key` and `Authorization` hold different keys. Send one of them.",
+            ),
+            Self::InvalidToken(_) => answer(
+                StatusCode::UNAUTHORIZED,
+                "401",
+                "invalid_token",
+                "Access denied due to an invalid token. Get one from the issuer, and for the audience, that this \
+                 gateway's operator named.",
+            ),
+            Self::UncheckedToken => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "unchecked_token",
+                "The gateway can't check tokens of this issuer at the moment. Please retry after {wait} seconds.",
             ),
             Self::UnknownModel => answer(
                 StatusCode::NOT_FOUND,

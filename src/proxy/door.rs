@@ -282,6 +282,7 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
         client_address: address,
         attempts: Vec::new(),
         refusal: Some(refused.refusal.reason()),
+        detail: refused.refusal.detail(),
         out_of_budget: false,
         status: sent.map(|_| refused.refusal.status().as_u16()),
         end: match sent {

@@ -162,6 +162,7 @@ pub(super) fn record(
         client_address: exchange.client_address.or(address),
         attempts: std::mem::take(&mut exchange.attempts),
         refusal: exchange.refusal.as_ref().map(Refusal::reason),
+        detail: exchange.refusal.as_ref().and_then(Refusal::detail),
         out_of_budget: exchange.out_of_budget,
         status,
         end,

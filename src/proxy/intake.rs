@@ -57,7 +57,7 @@ pub(super) async fn admit(
         Route::Realtime(_) => Some(realtime::handshake(head)?),
         Route::Models | Route::Model(_) | Route::Call(_) => None,
     };
-    let client = identify(&gateway.clients, &head.headers, query).await?;
+    let client = identify(gateway, &head.headers, query).await?;
     exchange.client = Some(Arc::clone(&client));
     match route {
         Route::Realtime(dialect) => realtime::admit(gateway, session, exchange, &client, dialect),
@@ -255,6 +255,7 @@ fn health(is_well: bool) -> Reply {
         body: json!({"status": "unavailable"}),
         retry_after: None,
         should_retry: None,
+        challenge: None,
         no_store: true,
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Reply {
     pub(super) body: Value,
     pub(super) retry_after: Option<(u64, u128)>,
     pub(super) should_retry: Option<bool>,
+    /// `WWW-Authenticate` of a 401.
+    pub(super) challenge: Option<&'static str>,
     /// Whether a cache may keep it; an error never.
     pub(super) no_store: bool,
 }
@@ -27,6 +29,7 @@ impl Reply {
             body,
             retry_after: None,
             should_retry: None,
+            challenge: None,
             no_store: false,
         }
     }
@@ -46,6 +49,7 @@ impl Reply {
             body,
             retry_after,
             should_retry: refusal.should_retry(),
+            challenge: refusal.challenge(),
             no_store: true,
         }
     }
@@ -61,6 +65,9 @@ impl Reply {
         if let Some((seconds, milliseconds)) = self.retry_after {
             head.insert_header(header::RETRY_AFTER, seconds)?;
             head.insert_header("retry-after-ms", milliseconds.to_string())?;
+        }
+        if let Some(challenge) = self.challenge {
+            head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }
         if let Some(should_retry) = self.should_retry {
             head.insert_header("x-should-retry", should_retry.to_string())?;

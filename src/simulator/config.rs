@@ -18,6 +18,8 @@ pub struct Config {
     pub control: SocketAddr,
     /// The token endpoints; without them no bearer token is ever good.
     pub tokens: Option<Tokens>,
+    /// Where clients' tokens are issued, if they are.
+    pub issuer: Option<IssuerSetup>,
     /// All chance comes from here: the same seed and the same calls in the same order give the same answers.
     #[serde(default)]
     pub seed: u64,
@@ -69,6 +71,15 @@ pub struct Application {
     pub certificate: Option<PathBuf>,
     /// The token of another issuer that is good now. Read for each request.
     pub federated_token: Option<PathBuf>,
+}
+
+/// An issuer of tokens for clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSetup {
+    #[serde(default = "any_port")]
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
 }
 
 /// A certificate chain and its private key, both PEM files.

@@ -13,6 +13,7 @@ use super::{
     House,
     body::{Body, BrokenOff},
     faults::{Fault, FaultKind},
+    issuer::Issuer,
     server::Service,
     tokens::TokenFault,
     wire::Fate,
@@ -22,7 +23,8 @@ use super::{
 const MOST_BODY: usize = 1 << 20;
 
 const CALLS: &str = "PUT|GET|DELETE /instances/{instance}/deployments/{deployment or *}/fault, POST /instances/{instance}/down|up, \
-    GET|DELETE /books, GET|DELETE /requests?instance=…, POST|DELETE /tokens/fault, POST /tokens/revoke";
+    GET|DELETE /books, GET|DELETE /requests?instance=…, POST|DELETE /tokens/fault, POST /tokens/revoke, \
+    POST /issuer/token|rotate|down|up, POST|DELETE /issuer/fault";
 
 /// The control endpoint.
 pub(crate) struct Control(pub(crate) Arc<House>);
@@ -128,6 +130,10 @@ impl Control {
                 self.0.mint.revoke();
                 Reply::Done
             }
+            (method, ["issuer", what]) => match &self.0.issuer {
+                Some(issuer) => ask_issuer(issuer, method, what, &body).await,
+                None => wrong("this simulation has no issuer".to_owned()),
+            },
             _ => Reply::Wrong(
                 StatusCode::BAD_REQUEST,
                 format!("{method} {path} is no call of this endpoint; there are: {CALLS}"),
@@ -186,4 +192,37 @@ fn settled<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
 
 fn wrong(message: impl Into<String>) -> Reply {
     Reply::Wrong(StatusCode::BAD_REQUEST, message.into())
+}
+
+/// A call about the issuer: a token that says what the body does, a new key, a fault, its port.
+async fn ask_issuer(issuer: &Issuer, method: &str, what: &str, body: &[u8]) -> Reply {
+    match (method, what) {
+        ("POST", "token") => match serde_json::from_slice(body) {
+            Ok(claims) => said(&json!({ "token": issuer.token(&claims) })),
+            Err(error) => wrong(error.to_string()),
+        },
+        ("POST", "rotate") => said(&json!({ "key": issuer.rotate() })),
+        ("POST", "fault") => match serde_json::from_slice(body) {
+            Ok(fault) => {
+                issuer.set_fault(Some(fault));
+                Reply::Done
+            }
+            Err(error) => wrong(error.to_string()),
+        },
+        ("DELETE", "fault") => {
+            issuer.set_fault(None);
+            Reply::Done
+        }
+        ("POST", "down") => {
+            issuer.down().await;
+            Reply::Done
+        }
+        ("POST", "up") => match issuer.up().await {
+            Ok(()) => Reply::Done,
+            Err(error) => wrong(error.to_string()),
+        },
+        _ => wrong(format!(
+            "{method} {what} is no call about the issuer; there are: {CALLS}"
+        )),
+    }
 }

@@ -10,10 +10,14 @@ mod instruments;
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder, core::Collector};
+use prometheus::{
+    Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
+};
 
 use super::record::{AttemptRecord, Record};
-use crate::domain::name::{ClientName, DeploymentName, IdentityName, InstanceName, ModelName};
+use crate::domain::name::{
+    ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName,
+};
 
 pub use deployment::DeploymentMetrics;
 use handles::Handles;
@@ -114,6 +118,10 @@ impl Metrics {
             let labels = [record.client(), reason];
             self.instruments.refusals.with_label_values(&labels).inc();
         }
+        if let Some(detail) = record.detail {
+            let counter = &self.instruments.rejections;
+            counter.with_label_values(&[detail]).inc();
+        }
         if let (true, Some(model)) = (record.unreplayable, &record.model) {
             let counter = &self.instruments.unreplayable;
             counter.with_label_values(&[model.as_str()]).inc();
@@ -165,18 +173,36 @@ impl Metrics {
     /// requests failed since the start. To be said before each scrape, of identities that have tokens (an
     /// api-key has none to end). The counter never goes back.
     pub fn identity(&self, identity: &IdentityName, expires_on: Option<SystemTime>, failures: u64) {
-        let since_epoch = |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let expiry = expires_on
-            .and_then(since_epoch)
-            .map_or(0.0, |d| d.as_secs_f64().floor());
         let labels = [identity.as_str()];
         let gauge = &self.instruments.identity_expiry;
-        gauge.with_label_values(&labels).set(expiry);
-        let counter = self
-            .instruments
-            .identity_failures
-            .with_label_values(&labels);
-        counter.inc_by(failures.saturating_sub(counter.get()));
+        gauge
+            .with_label_values(&labels)
+            .set(unix_seconds(expires_on));
+        raise(&self.instruments.identity_failures, &labels, failures);
+    }
+
+    /// Says how an issuer is: when its keys were last fetched (`None`: never), and how many fetches ended and failed since
+    /// the start. To be said before each scrape.
+    pub fn issuer(
+        &self,
+        issuer: &IssuerName,
+        fetched_at: Option<SystemTime>,
+        fetches: u64,
+        failures: u64,
+    ) {
+        let labels = [issuer.as_str()];
+        let gauge = &self.instruments.issuer_keys;
+        gauge
+            .with_label_values(&labels)
+            .set(unix_seconds(fetched_at));
+        raise(&self.instruments.issuer_fetches, &labels, fetches);
+        raise(&self.instruments.issuer_failures, &labels, failures);
+    }
+
+    /// Says how many signatures of clients' tokens were checked since the start.
+    pub fn token_checks(&self, checked: u64) {
+        let counter = &self.instruments.token_checks;
+        counter.inc_by(checked.saturating_sub(counter.get()));
     }
 
     /// Says which config is in force, by its hash.
@@ -213,6 +239,18 @@ impl Metrics {
     }
 
     pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+}
+
+/// Whole seconds since 1970; 0 for a time that isn't there.
+fn unix_seconds(time: Option<SystemTime>) -> f64 {
+    let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.map_or(0.0, |since| since.as_secs_f64().floor())
+}
+
+/// Sets a counter that is counted elsewhere; it never goes back.
+fn raise(counters: &IntCounterVec, labels: &[&str], count: u64) {
+    let counter = counters.with_label_values(labels);
+    counter.inc_by(count.saturating_sub(counter.get()));
 }
 
 /// Times belong to the deployment whose answer was delivered; what was refused has none.

@@ -40,6 +40,8 @@ pub struct Record {
     pub attempts: Vec<AttemptRecord>,
     /// The refusal's code where the answer was our own no.
     pub refusal: Option<&'static str>,
+    /// What is to be said of it to nobody but operators: why a token let nobody in.
+    pub detail: Option<&'static str>,
     /// The retry budget did not allow a further move.
     pub out_of_budget: bool,
     /// What the client got; `None`: it left before it got any.
@@ -160,6 +162,7 @@ pub(super) mod tests {
                 attempt("west", "served", 200),
             ],
             refusal: None,
+            detail: None,
             out_of_budget: false,
             status: Some(200),
             end: End::Complete,

@@ -37,4 +37,5 @@ mod smuggling;
 mod spillover;
 mod streams;
 mod tls;
+mod tokens;
 mod wire;

@@ -153,6 +153,33 @@ async fn a_hashed_key_lets_its_key_in() {
     }
 }
 
+#[tokio::test]
+async fn a_generated_key_is_told_once_and_lets_in() {
+    let (code, out, err) = told(&run(&["hash-key", "--generate"], ""));
+    assert_eq!((code, out.lines().count()), (Some(0), 2), "{out}{err}");
+    let word = |label: &str| {
+        out.lines()
+            .find_map(|line| Some(line.strip_prefix(label)?.trim()))
+    };
+    let (key, hash) = (word("key ").unwrap(), word("hash ").unwrap());
+    assert!(
+        key.starts_with("fbk_") && !err.contains(key) && err.contains("stored nowhere"),
+        "{err}"
+    );
+    let more = format!("  new: {{ keys: [\"{hash}\"], models: [\"*\"] }}");
+    let house = House::open_with(&[("only", 1, 1)], &more).await;
+    let request = house.http.post(house.url(CHAT)).bearer_auth(key);
+    assert_eq!(request.json(&chat()).send().await.unwrap().status(), 200);
+    let (_, another, _) = told(&run(&["hash-key", "--generate"], ""));
+    assert!(!another.contains(key));
+    // A short one is hashed too, and warned of.
+    let (code, out, err) = told(&run(&["hash-key"], "demo"));
+    assert!(
+        code == Some(0) && out.starts_with("sha256:2a97516c") && err.contains("128 bits"),
+        "{out}{err}"
+    );
+}
+
 #[test]
 fn a_port_that_is_taken_is_named() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::known::Known;
+use super::{issuers::Issuers, known::Known, tokens};
 use crate::{
     config::{
         problem::{Place, Placed},
@@ -22,6 +22,7 @@ pub(super) fn clients(
     raw: Option<Tried<Placed<Named<raw::Client>>>>,
     anonymous: Option<Tried<Placed<bool>>>,
     models: &Known<Model>,
+    issuers: &mut Issuers,
     reader: &mut Reader<'_>,
 ) -> Option<Clients> {
     let anonymous = match anonymous {
@@ -29,7 +30,7 @@ pub(super) fn clients(
         None => None,
     };
     match (raw, anonymous) {
-        (Some(Tried(raw)), None) => Some(listed(raw?, models, reader)),
+        (Some(Tried(raw)), None) => Some(listed(raw?, models, issuers, reader)),
         (None, Some(_)) => Some(Clients::anyone()),
         (Some(_), Some(anonymous)) => {
             let message = "with anonymous: true nobody would look at clients:; keep one of them";
@@ -48,6 +49,7 @@ pub(super) fn clients(
 fn listed(
     raw: Placed<Named<raw::Client>>,
     models: &Known<Model>,
+    issuers: &mut Issuers,
     reader: &mut Reader<'_>,
 ) -> Clients {
     if raw.value.0.is_empty() {
@@ -56,12 +58,29 @@ fn listed(
             "without a client nobody can call; write one, or anonymous: true instead of clients:",
         );
     }
-    let mut lines = HashMap::new();
+    let (mut lines, mut told_apart) = (HashMap::new(), tokens::ToldApart::default());
     let section = Required(Some(raw.value));
     let clients = Known::<Client>::build("client", section, reader, |name, raw, reader| {
+        if raw.keys.is_none() && raw.entra.is_none() && raw.token.is_none() {
+            reader.problem(
+                name.place,
+                "a client needs a way to prove itself: give it keys:, entra: or token:",
+            );
+        }
+        let keys = raw.keys.and_then(|raw| raw.0);
+        let keys = keys.map(|raw| self::keys(raw, &mut lines, reader));
+        let entra = raw
+            .entra
+            .and_then(|raw| tokens::entra(raw.0?, issuers, reader));
+        let token = raw
+            .token
+            .and_then(|raw| tokens::token(raw.0?, issuers, reader));
+        let tokens: Vec<_> = entra.into_iter().chain(token).collect();
+        told_apart.note(&tokens, reader);
         Some(Client {
             name: name.value.as_str().into(),
-            keys: keys(raw.keys.0?, &mut lines, reader),
+            keys: keys.unwrap_or_default(),
+            tokens: tokens.into_iter().map(|rule| rule.value).collect(),
             models: allowed(raw.models.0?, models, reader),
             operations: granted(raw.operations, reader),
         })

@@ -1,14 +1,18 @@
 //! What a request shows of who sends it: one credential, wherever it stands.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use http::{HeaderMap, header};
 
+use super::token::jwt;
 use crate::domain::{realtime, refusal::Refusal};
 
 /// What is sent to prove who calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credential<'a>(Cow<'a, [u8]>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential<'a> {
+    value: Cow<'a, [u8]>,
+    is_bearer: bool,
+}
 
 impl<'a> Credential<'a> {
     /// The credential in `api-key` or `Authorization: Bearer`. Some clients send it in both (CLIENTS.md 2); those that
@@ -18,34 +22,44 @@ impl<'a> Credential<'a> {
     /// up in other people's logs. There, and among the protocols that are offered, it may stand as well.
     pub fn of(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Self, Refusal> {
         let keys = headers.get_all("api-key").iter();
-        let bearers = headers.get_all(header::AUTHORIZATION).iter();
+        let bearers = || {
+            let all = headers.get_all(header::AUTHORIZATION).iter();
+            all.filter_map(|value| bearer(value.as_bytes()))
+        };
         let mut all = keys
-            .map(|value| Cow::Borrowed(value.as_bytes()))
-            .chain(bearers.filter_map(|value| bearer(value.as_bytes()).map(Cow::Borrowed)))
-            .map(trimmed)
+            .map(|value| value.as_bytes())
+            .chain(bearers())
+            .map(|value| Cow::Borrowed(value.trim_ascii()))
             .chain(query.into_iter().flat_map(|query| beside(query, headers)));
-        let first = all.next().ok_or(Refusal::NoCredential)?;
-        match all.all(|other| other == first) {
-            true => Ok(Self(first)),
+        let value = all.next().ok_or(Refusal::NoCredential)?;
+        match all.all(|other| other == value) {
+            true => Ok(Self {
+                value,
+                is_bearer: bearers().next().is_some(),
+            }),
             false => Err(Refusal::AmbiguousCredential),
         }
     }
 
+    /// Whether it is meant as an issuer's token, and not as a key.
+    pub fn is_token(&self) -> bool {
+        self.is_bearer && jwt::looks_like_one(&self.value)
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.value
+    }
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-}
-
-fn trimmed(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    match value {
-        Cow::Borrowed(value) => Cow::Borrowed(value.trim_ascii()),
-        owned => owned,
-    }
 }
 
 /// What a WebSocket's handshake carries beside its headers for credentials.
@@ -103,6 +117,21 @@ mod tests {
         ] {
             let headers = headers(pairs);
             assert_eq!(Credential::of(&headers, None), Err(refusal), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_that_starts_as_a_token_does_is_one_and_a_key_never_is() {
+        for (name, value, is_token) in [
+            ("authorization", "Bearer eyJhbGciOiJ9.e30.AA", true),
+            ("authorization", "Bearer eyJhbGciOiJ9", false),
+            ("authorization", "Bearer fbk_x.y", false),
+            ("api-key", "eyJhbGciOiJ9.e30.AA", false),
+        ] {
+            let headers = headers(&[(name, value)]);
+            let credential = Credential::of(&headers, None).unwrap();
+            assert_eq!(credential.is_token(), is_token, "{value}");
+            assert_eq!(format!("{credential:?}"), "***");
         }
     }
 

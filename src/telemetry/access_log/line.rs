@@ -46,6 +46,7 @@ struct JsonLine<'a> {
     status: Option<u16>,
     end: &'static str,
     refusal: Option<&'static str>,
+    detail: Option<&'static str>,
     attempts: Vec<JsonAttempt<'a>>,
     request_bytes: u64,
     response_bytes: u64,
@@ -81,6 +82,7 @@ impl<'a> JsonLine<'a> {
             status: record.status,
             end: record.end.as_str(),
             refusal: record.refusal,
+            detail: record.detail,
             attempts: record.attempts.iter().map(JsonAttempt::of).collect(),
             request_bytes: record.request_bytes,
             response_bytes: record.response_bytes,
@@ -136,7 +138,11 @@ fn append_text(record: &Record, text: &mut Vec<u8>) -> std::io::Result<()> {
         write!(text, " {instance}/{deployment} {outcome} {took}ms,")?;
     }
     if let Some(refusal) = record.refusal {
-        write!(text, " {refusal},")?;
+        write!(text, " {refusal}")?;
+        if let Some(detail) = record.detail {
+            write!(text, " ({detail})")?;
+        }
+        text.push(b',');
     }
     let (end, took) = (record.end.as_str(), record.duration.as_millis());
     write!(text, " {end} {took}ms")
@@ -163,7 +169,7 @@ mod tests {
         let story = json!({
             "time": "2023-11-14T22:13:20.123Z", "request_id": "r-1", "client": "app", "model": "gpt-4o",
             "operation": "chat", "stream": true, "method": "POST", "path": "/v1/chat/completions", "http": "1.1",
-            "address": "127.0.0.1", "client_address": "192.0.2.1", "status": 200, "end": "complete", "refusal": null,
+            "address": "127.0.0.1", "client_address": "192.0.2.1", "status": 200, "end": "complete", "refusal": null, "detail": null,
             "attempts": [attempt("east", "throttled", 429), attempt("west", "served", 200)],
             "request_bytes": 1024, "response_bytes": 2048, "first_byte_ms": 41.5, "duration_ms": 900.0,
             "overhead_ms": 0.12,

@@ -22,6 +22,11 @@ pub(super) struct Instruments {
     pub(super) requests: IntCounterVec,
     pub(super) requests_inflight: IntGauge,
     pub(super) refusals: IntCounterVec,
+    pub(super) rejections: IntCounterVec,
+    pub(super) token_checks: IntCounter,
+    pub(super) issuer_keys: GaugeVec,
+    pub(super) issuer_fetches: IntCounterVec,
+    pub(super) issuer_failures: IntCounterVec,
     pub(super) attempts: IntCounterVec,
     pub(super) failovers: IntCounterVec,
     pub(super) maybe_billed: IntCounterVec,
@@ -64,6 +69,30 @@ impl Instruments {
                 "forebay_refusals_total",
                 "Requests the gateway itself answered with an error, by reason.",
                 &["client", "reason"],
+            ),
+            rejections: r.counters(
+                "forebay_client_token_rejections_total",
+                "Tokens of clients that let nobody in, by reason.",
+                &["reason"],
+            ),
+            token_checks: r.counter(
+                "forebay_client_token_checks_total",
+                "Signatures of clients' tokens that were checked: once for each token while it is remembered.",
+            ),
+            issuer_keys: r.gauges(
+                "forebay_issuer_keys_timestamp_seconds",
+                "When the issuer's signing keys were last fetched, as Unix time; 0 where they never were.",
+                &["issuer"],
+            ),
+            issuer_fetches: r.counters(
+                "forebay_issuer_fetches_total",
+                "Fetches of the issuer's signing keys that ended, well or not.",
+                &["issuer"],
+            ),
+            issuer_failures: r.counters(
+                "forebay_issuer_failures_total",
+                "Fetches of the issuer's signing keys that failed.",
+                &["issuer"],
             ),
             attempts: r.counters(
                 "forebay_attempts_total",

@@ -49,7 +49,7 @@ pub(super) fn config(simulator: &Simulator, cases: &[Case<'_>]) -> String {
             let (tokens, address) = (simulator.tokens().unwrap(), address("first"));
             writeln!(
                 identities,
-                "  {first}: {{ managed_identity: {{ endpoint: \"http://{tokens}\" }} }}"
+                "  {first}: {{ client_secret: {{ tenant_id: t, client_id: c, secret: s, authority: \"http://{tokens}\" }} }}"
             )
             .unwrap();
             writeln!(

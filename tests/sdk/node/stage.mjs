@@ -49,17 +49,19 @@ async function startSimulator() {
   for await (const line of createInterface({ input: child.stdout })) {
     const [name, url] = line.split(' ');
     if (url?.startsWith('http://')) urls[name] = url;
-    if ([...instances, 'control', 'tokens'].every((name) => urls[name])) return { child, urls };
+    if ([...instances, 'control', 'tokens', 'issuer'].every((name) => urls[name])) return { child, urls };
   }
   throw new Error(`the simulator ended:\n${child.said}`);
 }
 
-async function startGateway(urls) {
+async function startGateway(urls, issuer) {
   const [port, adminPort] = [await freePort(), await freePort()];
   const env = {
     FOREBAY_PORT: `${port}`,
     FOREBAY_ADMIN_PORT: `${adminPort}`,
     SIM_TOKENS: urls.tokens,
+    SIM_ISSUER: urls.issuer,
+    OIDC_ISSUER: issuer,
     SDK_KEY_SHA256: sha256(key),
     EMBEDDER_KEY_SHA256: sha256('embedder-client-key'),
   };
@@ -77,10 +79,10 @@ async function startGateway(urls) {
   }
 }
 
-/** Starts both, and gives what a test needs of them. */
-export async function openStage() {
+/** Starts both, and gives what a test needs of them. `issuer`: whose tokens count, beside the simulator's own. */
+export async function openStage(issuer = 'http://127.0.0.1:9') {
   const simulator = await startSimulator();
-  const gateway = await startGateway(simulator.urls).catch(async (error) => {
+  const gateway = await startGateway(simulator.urls, issuer).catch(async (error) => {
     await stop(simulator.child);
     throw error;
   });
@@ -111,7 +113,7 @@ export async function openStage() {
 }
 
 // No retries: a test sees what the service itself did.
-const options = (place, more) => ({ apiKey: place.key ?? key, maxRetries: 0, timeout: 20_000, ...more });
+const options = (place, more) => ({ apiKey: more?.azureADTokenProvider ? undefined : (place.key ?? key), maxRetries: 0, timeout: 20_000, ...more });
 
 export const azure = (place, more) =>
   new AzureOpenAI(options(place, { endpoint: place.url, apiVersion: '2024-10-21', ...more }));

@@ -90,7 +90,7 @@ class Simulator:
     def __init__(self):
         self.process = Process("simulate", "--config", str(HERE / "simulator.yaml"), stdout=subprocess.PIPE)
         self.urls = {}
-        wanted = {*DEPLOYMENTS, "control", "tokens"}
+        wanted = {*DEPLOYMENTS, "control", "tokens", "issuer"}
         while wanted - self.urls.keys():
             line = self.process.child.stdout.readline()
             if not line:
@@ -129,6 +129,19 @@ class Simulator:
         """How many requests each instance saw."""
         return {instance: len(self.requests(instance)) for instance in DEPLOYMENTS}
 
+    def token(self, **claims):
+        """A token that an application of the simulated tenant gets, unless `claims` say otherwise."""
+        tenant, now = "00000000-0000-0000-0000-000000000001", int(time.time())
+        sound = {
+            "iss": f"{self.urls['issuer']}/{tenant}/v2.0",
+            "tid": tenant,
+            "aud": "api://forebay",
+            "azp": "00000000-0000-0000-0000-000000000003",
+            "iat": now,
+            "exp": now + 3600,
+        }
+        return ask("POST", f"{self.urls['control']}/issuer/token", {**sound, **claims})["token"]
+
     def stop(self):
         self.process.stop()
 
@@ -144,6 +157,8 @@ class Gateway:
             "FOREBAY_PORT": str(port),
             "FOREBAY_ADMIN_PORT": str(admin_port),
             "SIM_TOKENS": simulator.urls["tokens"],
+            "SIM_ISSUER": simulator.urls["issuer"],
+            "OIDC_ISSUER": "http://127.0.0.1:9",
             "SDK_KEY_SHA256": hashlib.sha256(KEY.encode()).hexdigest(),
             "EMBEDDER_KEY_SHA256": hashlib.sha256(EMBEDDER_KEY.encode()).hexdigest(),
         }

@@ -1,0 +1,194 @@
+//! A client's `entra:` and `token:`: what its tokens must say, and that nobody else's say it too.
+
+use std::collections::BTreeSet;
+
+use super::issuers::{Issuers, words};
+use crate::{
+    config::{
+        problem::{Place, Placed},
+        raw,
+        read::{List, Reader},
+        value::Word,
+    },
+    domain::client::token::{Demand, Rule},
+};
+
+/// Where Microsoft's own services are: tokens for them are shown to those.
+const MICROSOFTS: [&str; 7] = [
+    "azure.com",
+    "azure.net",
+    "azure.us",
+    "microsoft.com",
+    "microsoftonline.com",
+    "windows.net",
+    "chinacloudapi.cn",
+];
+/// Their application ids: Graph (two), Azure Resource Manager, Cognitive Services.
+const MICROSOFTS_IDS: [&str; 4] = [
+    "00000003-0000-0000-c000-000000000000",
+    "00000002-0000-0000-c000-000000000000",
+    "797f4846-ba00-4fd7-ba43-dac1f8f63013",
+    "7d312290-28c8-473c-a0ed-8e53749b6d6d",
+];
+
+pub(super) fn entra(
+    raw: Placed<raw::Entra>,
+    issuers: &mut Issuers,
+    reader: &mut Reader<'_>,
+) -> Option<Placed<Rule>> {
+    let Placed { place, value: raw } = raw;
+    let tenant_id = raw.tenant_id.0.and_then(|id| guid(id, reader));
+    let is_named = raw.application_id.is_some() || raw.roles.is_some() || raw.groups.is_some();
+    if !is_named {
+        reader.problem(
+            place,
+            "any application of the tenant can get such a token; name `application_id`, `roles` or `groups`",
+        );
+    }
+    let audiences = raw
+        .audiences
+        .0
+        .map(|raw_audiences| audiences(raw_audiences, raw.application_id.is_some(), reader));
+    let application = raw.application_id.and_then(|id| guid(id, reader));
+    let mut demands = BTreeSet::from_iter(application.map(Demand::Application));
+    demands.extend(each(raw.roles, "a role", reader).map(Demand::Role));
+    demands.extend(each(raw.scopes, "a scope", reader).map(Demand::Scope));
+    demands.extend(each(raw.groups, "a group", reader).map(Demand::Group));
+    let issuer = issuers.tenant(place, &tenant_id?, raw.authority, raw.ca, reader);
+    let value = Rule {
+        issuer: issuer.name.clone(),
+        audiences: audiences?,
+        demands,
+    };
+    Some(Placed { place, value })
+}
+
+pub(super) fn token(
+    raw: Placed<raw::Token>,
+    issuers: &Issuers,
+    reader: &mut Reader<'_>,
+) -> Option<Placed<Rule>> {
+    let Placed { place, value: raw } = raw;
+    if raw.claims.is_none() && raw.scopes.is_none() {
+        reader.problem(
+            place,
+            "an issuer hands tokens to many; name `claims` or `scopes` that only this client's have",
+        );
+    }
+    let mut demands = BTreeSet::new();
+    if let Some(claims) = raw.claims {
+        if claims.value.0.is_empty() {
+            reader.problem(
+                claims.place,
+                "this is empty; name a claim, like `sub: jobs`, or leave it out",
+            );
+        }
+        for (name, value) in claims.value.0 {
+            claim(&name, reader);
+            let claim = |value: Placed<Word>| Demand::Claim {
+                name: name.value,
+                value: value.value.0,
+            };
+            demands.extend(value.map(claim));
+        }
+    }
+    demands.extend(each(raw.scopes, "a scope", reader).map(Demand::Scope));
+    let issuer = raw.issuer.0.and_then(|name| issuers.named(&name, reader))?;
+    let value = Rule {
+        issuer: issuer.issuer.name.clone(),
+        audiences: issuer.audiences.clone(),
+        demands,
+    };
+    Some(Placed { place, value })
+}
+
+/// What every token says, or what is looked at elsewhere, tells no client from another.
+fn claim(name: &Placed<String>, reader: &mut Reader<'_>) {
+    let message = match name.value.as_str() {
+        "" | "/" => "a claim has a name",
+        "iss" | "aud" => "the issuer's entry says this for all of its tokens; take it out",
+        "exp" | "nbf" | "iat" => "this is a time and always looked at; take it out",
+        "scope" | "scp" => "scopes stand in `scopes:`; take this out",
+        _ => return,
+    };
+    reader.problem(name.place, message);
+}
+
+fn each(
+    raw: Option<Placed<List<Placed<Word>>>>,
+    noun: &str,
+    reader: &mut Reader<'_>,
+) -> impl Iterator<Item = String> {
+    let words = raw.map(|raw| words(raw, noun, reader));
+    words.into_iter().flatten()
+}
+
+/// An id as Entra writes it into tokens. A tenant's domain would never be found there, nor would `common`.
+fn guid(id: Placed<Word>, reader: &mut Reader<'_>) -> Option<String> {
+    let text = id.value.0.to_ascii_lowercase();
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    let digits = text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    let is_one = digits && lengths == [8, 4, 4, 4, 12];
+    if !is_one {
+        let message = "this is an id like 11111111-2222-3333-4444-555555555555, since that is what tokens hold";
+        reader.problem(id.place, message);
+    }
+    is_one.then_some(text)
+}
+
+fn audiences(
+    raw: Placed<List<Placed<Word>>>,
+    names_application: bool,
+    reader: &mut Reader<'_>,
+) -> BTreeSet<String> {
+    for audience in raw
+        .value
+        .0
+        .iter()
+        .flatten()
+        .filter(|audience| is_microsofts(&audience.value.0))
+    {
+        match names_application {
+            true => reader.warn(audience.place, "tokens for Microsoft's own services are shown to those, which could use them here; better an audience of this gateway's own"),
+            false => reader.problem(audience.place, "everyone in the tenant gets tokens for Microsoft's own services; register the gateway as an application and name that one"),
+        }
+    }
+    words(raw, "an audience", reader)
+}
+
+fn is_microsofts(audience: &str) -> bool {
+    let audience = audience.to_ascii_lowercase();
+    let host = audience.split("://").last().unwrap_or_default();
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    let is_theirs = |domain: &str| {
+        let before = host.strip_suffix(domain);
+        before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    };
+    audience.contains("://") && MICROSOFTS.into_iter().any(is_theirs)
+        || MICROSOFTS_IDS.contains(&audience.as_str())
+}
+
+/// The rules so far, so that no two are the same.
+#[derive(Default)]
+pub(super) struct ToldApart(Vec<(Place, Rule)>);
+
+impl ToldApart {
+    pub(super) fn note(&mut self, rules: &[Placed<Rule>], reader: &mut Reader<'_>) {
+        for rule in rules {
+            let (place, rule) = (rule.place, &rule.value);
+            let is_same = |(_, other): &&(Place, Rule)| {
+                other.issuer == rule.issuer
+                    && other.demands == rule.demands
+                    && !other.audiences.is_disjoint(&rule.audiences)
+            };
+            if let Some((known, _)) = self.0.iter().find(is_same) {
+                let message = format!(
+                    "line {} asks the same of a token: whose it is could not be told",
+                    known.line
+                );
+                reader.problem(place, message);
+            }
+            self.0.push((place, rule.clone()));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! An issuer of tokens for clients, shaped like Entra and like any other OpenID Connect issuer, on one address: discovery
+//! documents, keys, and tokens that say whatever a test wants them to.
+//!
+//! Its RSA keys are part of this source, so what they sign proves nothing to anybody but a test.
+
+mod keys;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    body::{Body, BrokenOff},
+    config::IssuerSetup,
+    server::{Door, Service},
+    wire::Fate,
+};
+use keys::Key;
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+const KEYS: &str = "/discovery/keys";
+
+/// What the issuer does instead of its work.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum IssuerFault {
+    Status {
+        status: u16,
+    },
+    /// 200 with something that isn't JSON.
+    Garbage {},
+    /// No answer at all.
+    Hang {},
+    /// Answers that come late.
+    Slow {
+        milliseconds: u64,
+    },
+    /// A redirect to another place.
+    Redirect {
+        to: String,
+    },
+    /// Its discovery document is another issuer's.
+    CallsItself {
+        issuer: String,
+    },
+    /// Its discovery document says that the keys are elsewhere.
+    KeysAt {
+        url: String,
+    },
+    /// An answer of so many bytes.
+    Endless {
+        bytes: usize,
+    },
+    /// No key is published.
+    NoKeys {},
+}
+
+/// The issuer of a simulation.
+pub struct Issuer {
+    door: Door<Desk>,
+    desk: Arc<Desk>,
+    base: String,
+}
+
+/// What stands behind its port.
+pub(crate) struct Desk {
+    state: Mutex<State>,
+    scheme: &'static str,
+    /// How often its keys were fetched.
+    fetches: AtomicU64,
+}
+
+struct State {
+    keys: Vec<Key>,
+    fault: Option<IssuerFault>,
+}
+
+impl Issuer {
+    pub(crate) async fn open(setup: &IssuerSetup) -> io::Result<Self> {
+        let scheme = if setup.tls.is_some() { "https" } else { "http" };
+        let desk = Arc::new(Desk {
+            state: Mutex::new(State {
+                keys: keys::all()?,
+                fault: None,
+            }),
+            scheme,
+            fetches: AtomicU64::new(0),
+        });
+        let door = Door::open(setup.address, setup.tls.as_ref(), Arc::clone(&desk)).await?;
+        let base = format!("{scheme}://localhost:{}", door.address().port());
+        Ok(Self { door, desk, base })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.door.address()
+    }
+
+    /// What it calls itself; as an authority of Entra, its scheme and host.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// What it calls itself as a tenant of Entra.
+    pub fn tenant(&self, tenant_id: &str) -> String {
+        format!("{}/{tenant_id}/v2.0", self.base)
+    }
+
+    /// A token that says this, signed as it should be: by the newest key in use.
+    pub fn token(&self, claims: &Value) -> String {
+        let id = self.desk.state.lock().newest().to_owned();
+        let header = json!({"typ": "JWT", "alg": "RS256", "kid": id});
+        self.sign(&header, claims.to_string().as_bytes(), &id)
+    }
+
+    /// A token with any header and any content, signed with a key of this id: as the header says where the key can, else
+    /// as usual.
+    pub fn sign(&self, header: &Value, claims: &[u8], key: &str) -> String {
+        let header = URL_SAFE_NO_PAD.encode(header.to_string());
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let algorithm = header_word(&header);
+        let signature = self.signature(&signed, &algorithm, key);
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The signature over any text by a key of this id.
+    pub fn signature(&self, signed: &str, algorithm: &str, key: &str) -> Vec<u8> {
+        let state = self.desk.state.lock();
+        let key = state.keys.iter().find(|known| known.id == key);
+        key.map(|key| key.sign(signed.as_bytes(), algorithm))
+            .unwrap_or_default()
+    }
+
+    /// The public parts of a key, as it is published.
+    pub fn published(&self, key: &str) -> Option<Value> {
+        let state = self.desk.state.lock();
+        state
+            .keys
+            .iter()
+            .find(|known| known.id == key)
+            .map(Key::published)
+    }
+
+    /// Publishes its next RSA key beside those it has, and signs with it from now on. Gives its id.
+    pub fn rotate(&self) -> String {
+        let mut state = self.desk.state.lock();
+        if let Some(next) = state
+            .keys
+            .iter_mut()
+            .find(|key| !key.is_published && !key.was_withdrawn)
+        {
+            next.is_published = true;
+        }
+        state.newest().to_owned()
+    }
+
+    /// Publishes a key no longer.
+    pub fn withdraw(&self, key: &str) {
+        let mut state = self.desk.state.lock();
+        for known in state.keys.iter_mut().filter(|known| known.id == key) {
+            (known.is_published, known.was_withdrawn) = (false, true);
+        }
+    }
+
+    pub fn set_fault(&self, fault: Option<IssuerFault>) {
+        self.desk.state.lock().fault = fault;
+    }
+
+    /// How often its keys were fetched.
+    pub fn fetches(&self) -> u64 {
+        self.desk.fetches.load(Ordering::Relaxed)
+    }
+
+    /// Closes its port and connections.
+    pub async fn down(&self) {
+        self.door.down().await;
+    }
+
+    /// Opens the same port again.
+    pub async fn up(&self) -> io::Result<()> {
+        self.door.up().await
+    }
+}
+
+/// The `alg` of an encoded header.
+fn header_word(encoded: &str) -> String {
+    let header = URL_SAFE_NO_PAD.decode(encoded).unwrap_or_default();
+    let header: Value = serde_json::from_slice(&header).unwrap_or_default();
+    header["alg"].as_str().unwrap_or_default().to_owned()
+}
+
+impl State {
+    fn newest(&self) -> &str {
+        let mut published = self
+            .keys
+            .iter()
+            .filter(|key| key.is_published && key.is_rsa());
+        published.next_back().map_or("", |key| &key.id)
+    }
+}
+
+impl Service for Desk {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        _fate: Fate,
+    ) -> Result<Response<Body>, BrokenOff> {
+        let path = request.uri().path().to_owned();
+        if path == KEYS {
+            self.fetches.fetch_add(1, Ordering::Relaxed);
+        }
+        let fault = self.state.lock().fault.clone();
+        match &fault {
+            Some(IssuerFault::Hang {}) => std::future::pending().await,
+            Some(IssuerFault::Slow { milliseconds }) => {
+                tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+            }
+            _ => {}
+        }
+        let authority = request
+            .uri()
+            .authority()
+            .map(|authority| authority.to_string());
+        let host = request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let base = format!(
+            "{}://{}",
+            self.scheme,
+            authority.as_deref().or(host).unwrap_or_default()
+        );
+        Ok(match fault {
+            Some(IssuerFault::Status { status }) => {
+                let status = StatusCode::from_u16(status);
+                reply(
+                    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                    Vec::new(),
+                )
+            }
+            Some(IssuerFault::Garbage {}) => {
+                reply(StatusCode::OK, b"<html>no keys</html>".to_vec())
+            }
+            Some(IssuerFault::Endless { bytes }) => reply(StatusCode::OK, vec![b' '; bytes]),
+            Some(IssuerFault::Redirect { to }) => redirect(&to),
+            fault => self.serve(&path, &base, fault.as_ref()),
+        })
+    }
+}
+
+impl Desk {
+    fn serve(&self, path: &str, base: &str, fault: Option<&IssuerFault>) -> Response<Body> {
+        if path == KEYS {
+            let state = self.state.lock();
+            let published = state.keys.iter().filter(|key| key.is_published);
+            let keys: Vec<Value> = match fault {
+                Some(IssuerFault::NoKeys {}) => Vec::new(),
+                _ => published.map(Key::published).collect(),
+            };
+            return json_reply(&json!({ "keys": keys }));
+        }
+        let Some(below) = path.strip_suffix(DISCOVERY) else {
+            return reply(StatusCode::NOT_FOUND, Vec::new());
+        };
+        let (mut issuer, mut keys) = (format!("{base}{below}"), format!("{base}{KEYS}"));
+        match fault {
+            Some(IssuerFault::CallsItself { issuer: other }) => issuer = other.clone(),
+            Some(IssuerFault::KeysAt { url }) => keys = url.clone(),
+            _ => {}
+        }
+        json_reply(&json!({
+            "issuer": issuer, "jwks_uri": keys, "token_endpoint": format!("{base}{below}/token"),
+            "response_types_supported": ["token"], "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        }))
+    }
+}
+
+fn json_reply(value: &Value) -> Response<Body> {
+    reply(StatusCode::OK, value.to_string().into_bytes())
+}
+
+fn reply(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::uncounted(body));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+fn redirect(to: &str) -> Response<Body> {
+    let mut response = reply(StatusCode::FOUND, Vec::new());
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
+}

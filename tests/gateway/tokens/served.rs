@@ -1,0 +1,131 @@
+//! Good tokens, whose they are, and that each is checked once.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+#[tokio::test]
+async fn a_token_that_says_all_a_client_demands_is_that_clients() {
+    let house = Stage::set().await.open().await;
+    let issuer = house.issuer();
+    let (v1, v2, job) = (v1(issuer), v2(issuer), job(issuer));
+    let signed = |algorithm: &str, key: &str, claims: &Value| {
+        let header = json!({"typ": "at+jwt", "alg": algorithm, "kid": key});
+        issuer.sign(&header, claims.to_string().as_bytes(), key)
+    };
+    let person = json!({"azp": "another", "scp": "models.use openid", "groups": ["g-0", "g-1"]});
+    let cases = [
+        ("v2.0", issuer.token(&v2), "app"),
+        ("v1.0", issuer.token(&v1), "app"),
+        (
+            "a list of audiences",
+            issuer.token(&with(v2.clone(), json!({"aud": ["x", AUDIENCE]}))),
+            "app",
+        ),
+        (
+            "the application id as audience",
+            issuer.token(&with(v2.clone(), json!({"aud": APP}))),
+            "app",
+        ),
+        (
+            "a role",
+            issuer.token(&with(
+                v2.clone(),
+                json!({"roles": ["Other", "Model.Invoke"]}),
+            )),
+            "invoker",
+        ),
+        (
+            "another role",
+            issuer.token(&with(v2.clone(), json!({"roles": ["Other"]}))),
+            "app",
+        ),
+        (
+            "a person in a group",
+            issuer.token(&with(v2.clone(), person)),
+            "person",
+        ),
+        (
+            "ended within the leeway",
+            issuer.token(&with(v2.clone(), json!({"exp": now() - 20}))),
+            "app",
+        ),
+        (
+            "times with a fraction",
+            issuer.token(&with(v2.clone(), json!({"exp": now() as f64 + 60.5}))),
+            "app",
+        ),
+        (
+            "no iat, no nbf",
+            issuer.token(&with(v2.clone(), json!({"iat": null, "nbf": null}))),
+            "app",
+        ),
+        ("RS256", signed("RS256", "rsa-1", &job), "jobs"),
+        ("PS256", signed("PS256", "rsa-1", &job), "jobs"),
+        ("ES256", signed("ES256", "ec-256", &job), "jobs"),
+        ("ES384", signed("ES384", "ec-384", &job), "jobs"),
+        ("EdDSA", signed("EdDSA", "ed", &job), "jobs"),
+        (
+            "scp as a list",
+            signed(
+                "RS256",
+                "rsa-1",
+                &with(job.clone(), json!({"scope": null, "scp": ["models"]})),
+            ),
+            "jobs",
+        ),
+    ];
+    for (number, (name, token, client)) in cases.iter().enumerate() {
+        let answer = house.chat_as(token).await;
+        let status = answer.status().as_u16();
+        let log = house.log(number + 1).await;
+        assert_eq!(
+            (status, &log[number]["client"]),
+            (200, &json!(client)),
+            "{name}: {}",
+            log[number]
+        );
+    }
+    for seen in house.seen("only") {
+        let sent = format!("{seen:?}");
+        assert!(
+            !sent.contains("eyJ"),
+            "the client's token went to Azure: {sent}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_token_is_checked_once_and_counts_beside_the_same_value_in_the_other_header() {
+    let house = Stage::set().await.open().await;
+    let checks = "forebay_client_token_checks_total";
+    let token = house.issuer().token(&v2(house.issuer()));
+    for _ in 0..20 {
+        assert_eq!(house.chat_as(&token).await.status(), 200);
+    }
+    assert_eq!(house.counted(checks).await, 1);
+    let both = house.http.post(house.url(CHAT)).json(&chat());
+    let both = both.bearer_auth(&token).header("api-key", &token);
+    assert_eq!(both.send().await.unwrap().status(), 200);
+    assert_eq!(house.counted(checks).await, 1);
+    // One more token, one more check; and one fetch of the keys for all of them.
+    let another = house.issuer().token(&v2(house.issuer()));
+    assert_eq!(house.chat_as(&another).await.status(), 200);
+    assert_eq!(house.counted(checks).await, 2);
+    let series = format!(
+        "forebay_issuer_fetches_total{{issuer=\"entra/{TENANT}@{}\"}}",
+        house.issuer().url().replace("https://", "")
+    );
+    assert_eq!(house.counted(&series).await, 1);
+}
+
+#[tokio::test]
+async fn a_client_of_tokens_is_explained_and_a_key_goes_on_working() {
+    let house = Stage::set().await.open().await;
+    assert_eq!(house.chat().await.status(), 200);
+    let models = house.http.get(house.url("/openai/v1/models"));
+    let token = house.issuer().token(&job(house.issuer()));
+    let models = models.bearer_auth(&token).send().await.unwrap();
+    let models: Value = models.json().await.unwrap();
+    assert_eq!(models["data"][0]["id"], "gpt-4o");
+}
