@@ -253,7 +253,7 @@ impl Refusal {
                 StatusCode::UNAUTHORIZED,
                 "401",
                 "no_credential",
-                "Access denied: no key was sent. Send it as `api-key: KEY` or `Authorization: Bearer KEY`.",
+                "Access denied: no key or token was sent. Send a key as `api-key: KEY`, or either as `Authorization: Bearer …`.",
             ),
             Self::UnknownKey => answer(
                 StatusCode::UNAUTHORIZED,

@@ -97,14 +97,13 @@ impl Fetcher {
             KeysAt::Discovery(url) => self.discover(issuer, url).await?,
         };
         let (headers, body) = self.get(&at).await?;
-        let names: Vec<&str> = match &issuer.kind {
-            // Entra says of each key whose tokens it may sign: not those of other tenants.
-            IssuerKind::Entra { .. } => issuer.names().collect(),
-            IssuerKind::Oidc => vec![&issuer.url],
+        let tenant = match &issuer.kind {
+            IssuerKind::Entra { tenant_id, .. } => Some(tenant_id.as_str()),
+            IssuerKind::Oidc => None,
         };
         let no_keys = || FetchError::NoKeys { host: host(&at) };
         Ok(Fetched {
-            keys: Keys::read(&body, &names, before).ok_or_else(no_keys)?,
+            keys: Keys::read(&body, tenant, before).ok_or_else(no_keys)?,
             max_age: max_age(&headers),
         })
     }

@@ -62,19 +62,19 @@ struct Jwk {
     e: Option<String>,
     x: Option<String>,
     y: Option<String>,
-    /// Entra's: whose tokens it may sign.
+    /// Entra's: whose tokens it may sign. `{tenantid}` stands for any tenant's.
     issuer: Option<String>,
 }
 
 impl Keys {
-    /// Reads an answer; `None`: it is none, or holds no key that could be used. A key that is for something else, or of a
-    /// kind we don't know, is passed over. Keys that were there before are kept as they are; those that are gone are
+    /// Reads an answer; `None`: it is none, or holds no key that could be used. A key that is for something else, for another
+    /// `tenant` of Entra, or of a kind we don't know, is passed over. Keys that were there before are kept as they are; those that are gone are
     /// withdrawn.
-    pub(super) fn read(json: &[u8], names: &[&str], before: Option<&Self>) -> Option<Self> {
+    pub(super) fn read(json: &[u8], tenant: Option<&str>, before: Option<&Self>) -> Option<Self> {
         let published: Published = serde_json::from_slice(json).ok()?;
         let mut keys: Vec<Arc<Key>> = Vec::new();
         let read = published.keys.into_iter().take(MOST);
-        for key in read.filter_map(|key| Key::read(serde_json::from_value(key).ok()?, names)) {
+        for key in read.filter_map(|key| Key::read(serde_json::from_value(key).ok()?, tenant)) {
             let known = before.and_then(|before| before.0.iter().find(|known| known.is(&key)));
             keys.push(known.map_or_else(|| Arc::new(key), Arc::clone));
         }
@@ -103,14 +103,16 @@ impl Keys {
 }
 
 impl Key {
-    fn read(jwk: Jwk, names: &[&str]) -> Option<Self> {
+    fn read(jwk: Jwk, tenant: Option<&str>) -> Option<Self> {
         let is_for_signatures = jwk.r#use.as_deref().is_none_or(|use_| use_ == "sig");
         let verifies = |ops: &Vec<String>| ops.iter().any(|op| op == "verify");
-        let is_for_these = jwk
-            .issuer
-            .as_deref()
-            .is_none_or(|name| names.contains(&name));
-        let may = is_for_signatures && jwk.key_ops.as_ref().is_none_or(verifies) && is_for_these;
+        let is_for_us = match (tenant, jwk.issuer.as_deref()) {
+            (Some(tenant), Some(issuer)) => issuer
+                .split('/')
+                .any(|part| part == tenant || part == "{tenantid}"),
+            _ => true,
+        };
+        let may = is_for_signatures && jwk.key_ops.as_ref().is_none_or(verifies) && is_for_us;
         let only = match jwk.alg.as_deref() {
             Some(word) => Some(Algorithm::parse(word)?),
             None => None,
@@ -203,7 +205,7 @@ mod tests {
 
     fn read(keys: Value, before: Option<&Keys>) -> Option<Keys> {
         let json = json!({ "keys": keys }).to_string();
-        Keys::read(json.as_bytes(), &["https://i.test"], before)
+        Keys::read(json.as_bytes(), Some("T"), before)
     }
 
     fn rsa(id: &str, more: &[(&str, &str)]) -> Value {
@@ -224,12 +226,19 @@ mod tests {
         for (key, is_good) in [
             (rsa("a", &[]), true),
             (rsa("a", &[("use", "sig"), ("alg", "RS256")]), true),
-            (rsa("a", &[("issuer", "https://i.test")]), true),
+            (rsa("a", &[("issuer", "https://i.test/T/v2.0")]), true),
+            (
+                rsa("a", &[("issuer", "https://i.test/{tenantid}/v2.0")]),
+                true,
+            ),
             (ops("verify"), true),
             (rsa("a", &[("use", "enc")]), false),
             (rsa("a", &[("alg", "RSA-OAEP")]), false),
             (rsa("a", &[("alg", "HS256")]), false),
-            (rsa("a", &[("issuer", "https://other.test")]), false),
+            (
+                rsa("a", &[("issuer", "https://i.test/another/v2.0")]),
+                false,
+            ),
             (rsa("a", &[("kty", "oct")]), false),
             (rsa("a", &[("n", "a+b=")]), false),
             (ops("encrypt"), false),
@@ -243,8 +252,8 @@ mod tests {
         ] {
             assert_eq!(read(json!([key]), None).is_some(), is_good, "{key}");
         }
-        assert!(Keys::read(b"{}", &[], None).is_none());
-        assert!(Keys::read(b"<html>", &[], None).is_none());
+        assert!(Keys::read(b"{}", None, None).is_none());
+        assert!(Keys::read(b"<html>", None, None).is_none());
     }
 
     #[test]

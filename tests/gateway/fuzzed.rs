@@ -45,3 +45,8 @@ fn waits_are_waits_whatever_is_written() {
 fn configs_are_sound_or_say_where_they_are_not() {
     over("config", properties::config);
 }
+
+#[test]
+fn tokens_let_nobody_in_who_is_not_all_they_must_be() {
+    over("token", properties::token);
+}

@@ -6,6 +6,7 @@ mod secure;
 use std::time::Duration;
 
 use forebay::simulator::FaultKind;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
@@ -760,4 +761,30 @@ async fn sessions_take_nothing_from_the_connections_of_other_requests() {
     tokio::time::timeout(Duration::from_secs(30), house.chat())
         .await
         .unwrap();
+}
+
+/// Both directions at once, with more under way than the sockets between can hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_ends_can_say_much_at_once() {
+    let house = two().await;
+    let mut socket = Socket::open(&house, V1, KEY_LINE).await;
+    socket.hear().await;
+    let (mut out, mut back) = socket.split();
+    let saying = tokio::spawn(async move {
+        for _ in 0..64 {
+            out.send(Message::Binary(vec![7; 1 << 20].into()))
+                .await
+                .unwrap();
+        }
+        out
+    });
+    for heard in 0..64 {
+        let next = tokio::time::timeout(Duration::from_secs(30), back.next()).await;
+        let message = next
+            .unwrap_or_else(|_| panic!("stuck after {heard}"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(message.len(), 1 << 20);
+    }
+    drop(saying.await.unwrap());
 }

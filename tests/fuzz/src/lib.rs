@@ -3,6 +3,7 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -10,6 +11,11 @@ use forebay::{
     config,
     domain::{
         ask::{Ask, Scan},
+        client::{
+            Client,
+            issuer::Issuer,
+            token::{Demand, Rule, Ruled, claims::Claims, judge, jwt::Jwt},
+        },
         deployment::Kind,
         opening::Opening,
         outcome::Outcome,
@@ -219,4 +225,69 @@ fn names_files(data: &[u8]) -> bool {
     ["certificate", "key:", "ca:", "token_file", "access:"]
         .iter()
         .any(|field| text.contains(field))
+}
+
+/// A client's token: it has one form only, and whoever is let in had everything said in it, once.
+pub fn token(data: &[u8]) {
+    if let Ok(jwt) = Jwt::read(data) {
+        let parts: Vec<_> = data.split(|byte| *byte == b'.').collect();
+        let [_, _, signature] = parts[..] else {
+            panic!("a token of {} parts", parts.len());
+        };
+        assert_eq!(jwt.signed.len() + 1 + signature.len(), data.len());
+        assert!(!jwt.key_id.is_empty());
+    }
+    let Ok(claims) = Claims::parse(data) else {
+        return;
+    };
+    let said: serde_json::Value = serde_json::from_slice(data).expect("claims are JSON");
+    let (issuer, rules) = tenant();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+    let Ok(granted) = judge(&issuer, &rules, &claims, now) else {
+        return;
+    };
+    let end = said["exp"].as_f64().expect("a token ends");
+    assert!(end + 60.0 > NOW as f64 && granted.until > now);
+    assert!(["nbf", "iat"].iter().all(|name| {
+        match &said[name] {
+            serde_json::Value::Null => said.get(name).is_none(),
+            since => since
+                .as_f64()
+                .is_some_and(|since| since <= NOW as f64 + 60.0),
+        }
+    }));
+    let names = |claim: &str, wanted: &str| {
+        let said = &said[claim];
+        said == wanted
+            || said
+                .as_array()
+                .is_some_and(|all| all.iter().any(|each| each == wanted))
+    };
+    assert!(names("aud", "a") && said["tid"] == "t");
+    let application = said["azp"] == "p" || said["appid"] == "p";
+    match granted.client.name.as_str() {
+        "by-application" => assert!(application),
+        "by-role" => assert!(application && names("roles", "r")),
+        other => panic!("{other} is nobody's name"),
+    }
+}
+
+/// When the fuzzed tokens are shown, in seconds since 1970.
+const NOW: u64 = 1_800_000_000;
+
+fn tenant() -> (Issuer, [Ruled; 2]) {
+    let rule = |name: &str, demands: Vec<Demand>| {
+        let rule = Rule {
+            issuer: "e".into(),
+            audiences: ["a".to_owned()].into(),
+            demands: demands.into_iter().collect(),
+        };
+        (rule, Arc::new(Client::named(name)))
+    };
+    let application = || Demand::Application("p".into());
+    let rules = [
+        rule("by-application", vec![application()]),
+        rule("by-role", vec![application(), Demand::Role("r".into())]),
+    ];
+    (Issuer::entra("e", "https://i", "t", None), rules)
 }

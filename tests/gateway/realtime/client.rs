@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -145,6 +148,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 return frame;
             }
         }
+    }
+
+    /// What it says and what it hears, each by itself.
+    pub(super) fn split(
+        self,
+    ) -> (
+        SplitSink<WebSocketStream<S>, Message>,
+        SplitStream<WebSocketStream<S>>,
+    ) {
+        self.inner.split()
     }
 
     /// Ends the client's side of the connection, without a close.

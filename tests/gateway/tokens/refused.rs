@@ -480,10 +480,8 @@ async fn no_bad_token_lets_anyone_in_or_tells_its_sender_why() {
     let (mut answers, mut wrong) = (BTreeSet::new(), Vec::new());
     for Bad { name, token, .. } in &bad {
         let answer = house.chat_as(token).await;
-        let told = answer.headers()["www-authenticate"]
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let told = answer.headers().get("www-authenticate").cloned();
+        let told = format!("{told:?}");
         let headers: BTreeSet<String> = answer
             .headers()
             .keys()

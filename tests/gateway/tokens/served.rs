@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::house::forebay;
 
 #[tokio::test]
 async fn a_token_that_says_all_a_client_demands_is_that_clients() {
@@ -120,7 +121,7 @@ async fn one_token_is_checked_once_and_counts_beside_the_same_value_in_the_other
 }
 
 #[tokio::test]
-async fn a_client_of_tokens_is_explained_and_a_key_goes_on_working() {
+async fn a_client_of_tokens_lists_its_models_and_a_key_goes_on_working() {
     let house = Stage::set().await.open().await;
     assert_eq!(house.chat().await.status(), 200);
     let models = house.http.get(house.url("/openai/v1/models"));
@@ -128,4 +129,44 @@ async fn a_client_of_tokens_is_explained_and_a_key_goes_on_working() {
     let models = models.bearer_auth(&token).send().await.unwrap();
     let models: Value = models.json().await.unwrap();
     assert_eq!(models["data"][0]["id"], "gpt-4o");
+}
+
+#[test]
+fn a_client_without_keys_is_checked_and_explained() {
+    let folder = folder();
+    certify(&folder);
+    let run = |arguments: &[&str]| {
+        let mut forebay = forebay();
+        forebay.current_dir(env!("CARGO_MANIFEST_DIR"));
+        let forebay = forebay.env("CA_FILE", folder.join("ca.pem"));
+        let output = forebay.args(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let config = "conf/client-tokens.yaml";
+    let (code, out, err) = run(&["check", "--config", config]);
+    assert!(
+        code == Some(0) && out.contains("no mistakes") && err.is_empty(),
+        "{out}{err}"
+    );
+    let path = "/openai/deployments/gpt-4o/chat/completions";
+    let (code, out, err) = run(&[
+        "explain",
+        "--config",
+        config,
+        "--client",
+        "evaluation",
+        "--path",
+        path,
+    ]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.starts_with("client       evaluation: may use gpt-4o") && out.contains("sweden/gpt-4o"),
+        "{out}"
+    );
+    fs::remove_dir_all(folder).unwrap();
 }
