@@ -22,6 +22,11 @@ fn over(name: &str, property: fn(&[u8])) {
 }
 
 #[test]
+fn heads_have_one_meaning_to_every_reader() {
+    over("head", properties::head);
+}
+
+#[test]
 fn paths_lead_nowhere_else() {
     over("path", properties::path);
 }

@@ -17,24 +17,110 @@ use forebay::{
             token::{Demand, Rule, Ruled, claims::Claims, judge, jwt::Jwt},
         },
         deployment::Kind,
+        head::{self, Chunks, Framing, Search},
         opening::Opening,
         outcome::Outcome,
-        route::{self, Route},
+        route::{self, Operation, Route},
         wait,
     },
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
+/// A head: what is let in has one meaning, and the reader behind finds the same one.
+pub fn head(data: &[u8]) {
+    let Some((cut, bytes)) = data.split_first() else {
+        return;
+    };
+    let Ok(Some(end)) = Search::default().end(bytes, MAX_HEADERS) else {
+        return;
+    };
+    let mut search = Search::default();
+    let step = usize::from(*cut).max(1);
+    let cuts = (0..bytes.len()).step_by(step).skip(1).chain([bytes.len()]);
+    let found = cuts.into_iter().find_map(|upto| {
+        let found = search.end(&bytes[..upto], MAX_HEADERS);
+        found.expect("no cut makes a head worse")
+    });
+    assert_eq!(found, Some(end));
+    let (bytes, body) = bytes.split_at(end);
+    let Ok(head) = head::read(bytes, MAX_HEADERS) else {
+        return;
+    };
+    let mut fields = [httparse::EMPTY_HEADER; head::MAX_LINES + 1];
+    let mut again = httparse::Request::new(&mut fields);
+    let parsed = again.parse(bytes).expect("the reader behind takes it");
+    assert_eq!(parsed, httparse::Status::Complete(end));
+    let all = |name: &str| -> Vec<&[u8]> {
+        let fields = again.headers.iter();
+        let named = fields.filter(|field| field.name.eq_ignore_ascii_case(name));
+        named.map(|field| field.value).collect()
+    };
+    assert!(all("host").len() <= 1 && (all("host").len() == 1 || again.version == Some(0)));
+    match head.framing {
+        Framing::Chunked => {
+            assert!(all("content-length").is_empty());
+            assert!(
+                matches!(all("transfer-encoding")[..], [coding] if coding.eq_ignore_ascii_case(b"chunked"))
+            );
+            chunks(body, step);
+        }
+        Framing::Length(length) => {
+            assert!(all("transfer-encoding").is_empty());
+            let told = all("content-length");
+            let told = told
+                .first()
+                .map_or("0", |told| std::str::from_utf8(told).expect("digits"));
+            assert_eq!(told.parse(), Ok(length));
+        }
+    }
+}
+
+/// A chunked body ends in one place, wherever it is cut and whoever reads its sizes.
+fn chunks(body: &[u8], step: usize) {
+    let mut whole = Chunks::default();
+    let Ok(end) = whole.pass(body) else { return };
+    let mut pieces = Chunks::default();
+    let passed = body
+        .chunks(step)
+        .map(|piece| pieces.pass(piece).expect("no cut makes a body worse"));
+    assert_eq!(passed.sum::<usize>(), end);
+    assert_eq!(pieces.is_done(), whole.is_done());
+    let mut at = 0;
+    while whole.is_done() {
+        let Ok(httparse::Status::Complete((line, size))) =
+            httparse::parse_chunk_size(&body[at..end])
+        else {
+            panic!("another reader stops at {at} of {end}");
+        };
+        at += line;
+        if size == 0 {
+            break;
+        }
+        at += usize::try_from(size).expect("it was there") + 2;
+    }
+    assert!(at <= end);
+}
+
+const MAX_HEADERS: usize = 32 << 10;
+
 /// A request target: whatever it asks for, what goes out is on the deployment's own path, and holds no key.
 pub fn path(data: &[u8]) {
     let Ok(uri) = Uri::try_from(data) else { return };
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    let target = uri
+        .path_and_query()
+        .map_or(&[][..], |target| target.as_str().as_bytes());
     for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
-        let Ok(Route::Call(call)) = route::route(&method, path) else {
+        if head::check(&method, target, &HeaderMap::new(), MAX_HEADERS).is_err() {
             continue;
+        }
+        let call = match route::route(&method, path) {
+            Ok(Route::Call(call)) => (call.dialect, call.operation),
+            Ok(Route::Realtime(dialect)) => (dialect, Operation::Realtime),
+            _ => continue,
         };
         for (kind, base) in [(Kind::AzureOpenai, ""), (Kind::Openai, "/v1")] {
-            let out = route::outgoing((call.dialect, call.operation), kind, base, "d/é ..", query);
+            let out = route::outgoing(call, kind, base, "d/é ..", query);
             let parsed = Uri::try_from(&out).expect("what goes out is a target");
             assert!(out.bytes().all(|byte| byte.is_ascii_graphic()), "{out}");
             assert!(out.starts_with(&format!("{base}/")), "{out}");
@@ -42,7 +128,7 @@ pub fn path(data: &[u8]) {
             let is_plain =
                 |segment: &&str| !segment.is_empty() && *segment != ".." && *segment != ".";
             assert!(segments.iter().all(is_plain), "{out}");
-            assert!(parsed.path().ends_with(call.operation.path()), "{out}");
+            assert!(parsed.path().ends_with(call.1.path()), "{out}");
             let names = parsed.query().unwrap_or_default().split('&');
             for name in names.map(|pair| pair.split('=').next().unwrap_or_default()) {
                 assert!(!name.eq_ignore_ascii_case("api-key"), "{out}");
