@@ -1,6 +1,9 @@
 //! Metrics, health and status, on an address of their own. It reads what others decide, and decides nothing.
 
+pub mod access;
+
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -23,6 +26,7 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub pools: Vec<Arc<Pool>>,
     pub identities: Box<dyn Fn() -> Vec<IdentityState> + Send + Sync>,
+    pub listeners: Box<dyn Fn() -> Vec<ListenerState> + Send + Sync>,
     pub issuers: Box<dyn Fn() -> Vec<IssuerState> + Send + Sync>,
     /// How many signatures of clients' tokens were checked.
     pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -55,6 +59,17 @@ pub struct IdentityState {
     pub expires_on: Option<SystemTime>,
     pub failures: u64,
     pub last_error: Option<String>,
+}
+
+/// How one of the clients' listeners stands.
+#[derive(Clone, Debug)]
+pub struct ListenerState {
+    pub address: SocketAddr,
+    pub connections: usize,
+    /// Where it speaks TLS.
+    pub certificate_ends: Option<SystemTime>,
+    /// Why the certificate's files, as they are now, are not in force.
+    pub certificate_error: Option<String>,
 }
 
 /// How one issuer of clients' tokens stands.
@@ -155,6 +170,7 @@ impl Admin {
             "version": env!("CARGO_PKG_VERSION"),
             "phase": phase,
             "uptime_seconds": now.saturating_duration_since(self.started).as_secs(),
+            "listeners": (self.listeners)().iter().map(listener_status).collect::<Vec<_>>(),
             "models": self.pools.iter().map(|pool| pool_status(pool, now)).collect::<Vec<_>>(),
             "identities": (self.identities)().iter().map(identity_status).collect::<Vec<_>>(),
             "issuers": (self.issuers)().iter().map(issuer_status).collect::<Vec<_>>(),
@@ -229,6 +245,21 @@ fn pause(member: &Member, now: Instant) -> Option<Duration> {
     }
 }
 
+fn listener_status(listener: &ListenerState) -> Value {
+    let ends_in = listener
+        .certificate_ends
+        .map(|at| match at.duration_since(SystemTime::now()) {
+            Ok(left) => left.as_secs() as i64,
+            Err(ago) => -(ago.duration().as_secs() as i64),
+        });
+    json!({
+        "address": listener.address.to_string(),
+        "connections": listener.connections,
+        "certificate_ends_in_seconds": ends_in,
+        "certificate_error": listener.certificate_error,
+    })
+}
+
 fn identity_status(identity: &IdentityState) -> Value {
     let ends_in = identity
         .expires_on
@@ -271,6 +302,7 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             pools: Vec::new(),
             identities: Box::new(Vec::new),
+            listeners: Box::new(Vec::new),
             issuers: Box::new(Vec::new),
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),

@@ -1,61 +1,63 @@
 //! Builds everything from a plan, starts the server, drains it on a signal.
 
+mod admin;
+mod line;
+mod listening;
+mod peer;
+mod places;
 mod signals;
+mod tls;
+mod upkeep;
 
 use std::{
+    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
-use async_trait::async_trait;
-use http::{Response, header};
 use pingora::{
-    apps::{
-        HttpServerOptions,
-        http_app::{HttpServer, ServeHttp},
-    },
-    listeners::{L4BufferSettings, ListenerConfig, tls::TlsSettings},
-    protocols::http::{
-        ServerSession,
-        v2::server::{H2Options, default_h2_options},
-    },
-    server::{RunArgs, Server, ShutdownWatch, configuration::ServerConf},
-    services::{
-        background::{BackgroundService, background_service},
-        listening::Service,
-    },
+    apps::HttpServerOptions,
+    protocols::http::v2::server::{H2Options, default_h2_options},
+    server::{RunArgs, Server, configuration::ServerConf},
+    services::background::background_service,
 };
+use pingora_proxy::HttpProxy;
 use thiserror::Error;
 
 use crate::{
-    admin::{Admin, IdentityState, IssuerState, Phase},
-    config::{Listener, Plan},
-    domain::{budget::Budget, deployment::Deployment, pool::Pool},
-    entra::{Issuers, IssuersError, Keeper},
-    identity::{Credential, Identities, IdentitiesError},
+    config::{Plan, TlsFiles},
+    domain::{
+        budget::Budget,
+        deployment::{Deployment, Instance},
+        pool::Pool,
+    },
+    entra::{Issuers, IssuersError},
+    identity::{Identities, IdentitiesError},
     proxy::{
         Gateway, KEEP_ALIVE,
         door::{Door, Rules},
         drain::Drain,
         memory::Memory,
-        reach::Reach,
+        reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
     telemetry::{access_log::AccessLog, metrics::Metrics},
 };
+use listening::{Listening, Patience, Port};
+use tls::Tls;
+use upkeep::Upkeep;
 
 /// How long the start waits for names to be looked up; what comes later is taken in while serving.
 const LOOK_UP_TIME: Duration = Duration::from_secs(1);
-/// The write buffer towards clients: an answer's head and a body of this size leave in one write.
-const WRITE_BUFFER: usize = 16 << 10;
-/// The read buffer: each open connection keeps one, and what comes after a request's head goes past it.
-const READ_BUFFER: usize = 16 << 10;
 /// How much of a body an HTTP/2 client may send ahead, per stream and per connection, in bytes: the protocol's own
 /// 64 KiB would make a large prompt wait a round trip for each of them.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Enough for every probe, scraper and operator.
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// Why a gateway can't start. The message says what to mend.
 #[derive(Debug, Error)]
@@ -104,33 +106,28 @@ pub fn serve_watched(
     plan: Plan,
     watch: Option<Watch>,
 ) -> Result<std::convert::Infallible, StartError> {
-    let addresses = plan
-        .listeners
-        .iter()
-        .map(|listener| listener.address)
-        .chain(plan.admin);
-    addresses.into_iter().try_for_each(is_free)?;
     let parts = Parts::new(plan)?;
+    let ports = parts.ports()?;
+    let admin_port = parts.admin_port()?;
     discover(&parts.reaches)?;
 
     let conf = server_conf(&parts.plan);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut proxy = pingora_proxy::http_proxy(&server.configuration, parts.gateway());
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    options.h2_idle_timeout = Some(KEEP_ALIVE);
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(http2(&parts.plan));
-    let mut gateway = Service::new("gateway".to_owned(), Door::new(proxy, parts.rules()));
-    for listener in &parts.plan.listeners {
-        gateway.add_listener(endpoint(listener)?);
+    let tls: Vec<_> = ports
+        .iter()
+        .chain(&admin_port)
+        .filter_map(|port| port.tls.clone())
+        .collect();
+    if let Some(port) = admin_port {
+        let page = admin::page(&parts, &ports);
+        server.add_service(admin::service(page, &parts.plan, port));
     }
+    let drain = Arc::clone(&parts.drain);
+    let door = parts.door(&server.configuration);
+    let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
     server.add_service(gateway);
-    if let Some(address) = parts.plan.admin {
-        server.add_service(admin_service(&parts, address));
-    }
-    let mut upkeep = background_service("upkeep", parts.upkeep());
+    let mut upkeep = background_service("upkeep", parts.upkeep(tls));
     upkeep.threads = Some(1);
     server.add_service(upkeep);
     signals::exit_when_drained(
@@ -188,25 +185,6 @@ fn http2(plan: &Plan) -> H2Options {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(list.max(64 << 10));
     options
-}
-
-fn endpoint(listener: &Listener) -> Result<ListenerConfig, StartError> {
-    let buffer = L4BufferSettings::default()
-        .read(READ_BUFFER)
-        .write(WRITE_BUFFER);
-    let endpoint = ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffer);
-    let Some(files) = &listener.tls else {
-        return Ok(endpoint);
-    };
-    let path = |file: &std::path::Path| file.display().to_string();
-    let unfit = |error: Box<pingora::Error>| StartError::Certificate {
-        path: path(&files.certificate),
-        reason: error.to_string(),
-    };
-    let mut tls =
-        TlsSettings::intermediate(&path(&files.certificate), &path(&files.key)).map_err(unfit)?;
-    tls.enable_h2();
-    Ok(endpoint.tls(tls))
 }
 
 /// Names are looked up before the first request can come.
@@ -269,6 +247,7 @@ impl Parts {
             pause: self.plan.server.header_timeout,
             front_door: self.plan.front_door.clone(),
             forwarding: self.plan.server.forwarding.clone(),
+            write_timeout: self.plan.server.write_timeout,
             stream_keepalive: self.plan.server.stream_keepalive,
             memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
             reveal: self.plan.reveal,
@@ -277,6 +256,18 @@ impl Parts {
             drain: Arc::clone(&self.drain),
             started: since_epoch.as_secs(),
         }
+    }
+
+    /// The gateway as Pingora runs it, behind its door.
+    fn door(&self, conf: &Arc<ServerConf>) -> Door {
+        let mut proxy = HttpProxy::new(self.gateway(), Arc::clone(conf));
+        proxy.handle_init_modules();
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(KEEP_ALIVE);
+        proxy.server_options = Some(options);
+        proxy.h2_options = Some(http2(&self.plan));
+        Door::new(proxy, self.rules())
     }
 
     fn rules(&self) -> Rules {
@@ -289,28 +280,36 @@ impl Parts {
         }
     }
 
-    fn admin(&self) -> Admin {
-        let (identities, drain) = (Arc::clone(&self.identities), Arc::clone(&self.drain));
-        let (issuers, checks) = (Arc::clone(&self.issuers), Arc::clone(&self.issuers));
-        Admin {
-            metrics: Arc::clone(&self.metrics),
-            pools: self.pools(),
-            identities: Box::new(move || {
-                identities
-                    .credentials()
-                    .iter()
-                    .map(|c| identity_state(c))
-                    .collect()
-            }),
-            issuers: Box::new(move || issuers.keepers().iter().map(|k| issuer_state(k)).collect()),
-            token_checks: Box::new(move || checks.checked()),
-            phase: Box::new(move || match (drain.is_draining(), drain.is_open()) {
-                (true, _) => Phase::Draining,
-                (false, true) => Phase::Serving,
-                (false, false) => Phase::Starting,
-            }),
-            started: Instant::now(),
-        }
+    /// The addresses that clients connect to, taken.
+    fn ports(&self) -> Result<Vec<Port>, StartError> {
+        let listeners = self.plan.listeners.iter();
+        listeners
+            .map(|it| self.port(it.address, it.tls.as_ref(), it.max_connections))
+            .collect()
+    }
+
+    fn admin_port(&self) -> Result<Option<Port>, StartError> {
+        let admin = self.plan.admin.as_ref();
+        admin
+            .map(|it| self.port(it.address, it.tls.as_ref(), ADMIN_CONNECTIONS))
+            .transpose()
+    }
+
+    fn port(
+        &self,
+        address: SocketAddr,
+        files: Option<&TlsFiles>,
+        max_connections: usize,
+    ) -> Result<Port, StartError> {
+        let metrics = self.metrics.listener(address, files.is_some());
+        let tls = files
+            .map(|files| Tls::open(address, files.clone(), Arc::clone(&metrics)))
+            .transpose()?;
+        let patience = Patience {
+            handshake: self.plan.server.handshake_timeout,
+            write: self.plan.server.write_timeout,
+        };
+        Port::open(address, tls, max_connections, metrics, patience)
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {
@@ -320,36 +319,37 @@ impl Parts {
             .collect()
     }
 
-    fn upkeep(&self) -> Upkeep {
+    fn upkeep(&self, tls: Vec<Arc<Tls>>) -> Upkeep {
         Upkeep {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
+            tls,
             issuers: Arc::clone(&self.issuers),
-            listeners: self
-                .plan
-                .listeners
-                .iter()
-                .map(|listener| listener.address)
-                .collect(),
-            drain: Arc::clone(&self.drain),
         }
     }
 }
 
 fn reaches(plan: &Plan, identities: &Identities) -> Result<Vec<Arc<Reach>>, StartError> {
-    let reach = |instance: &Arc<_>| {
+    let mut files: HashMap<PathBuf, Arc<Authorities>> = HashMap::new();
+    let mut authorities = |path: &PathBuf| {
+        if let Some(open) = files.get(path) {
+            return Ok(Arc::clone(open));
+        }
+        let open = Arc::new(Authorities::open(path)?);
+        files.insert(path.clone(), Arc::clone(&open));
+        Ok::<_, AuthoritiesError>(open)
+    };
+    let reach = |instance: &Arc<Instance>| {
         let instance = Arc::clone(instance);
         let credential = identities
             .credential(&instance)
             .expect("every instance has been given its credential");
-        let failed = |source, name: String| StartError::Instance {
-            instance: name,
-            source,
-        };
-        let name = instance.name.to_string();
-        Reach::new(instance, credential)
-            .map(Arc::new)
-            .map_err(|source| failed(source, name))
+        let authorities = instance.ca.as_ref().map(&mut authorities).transpose();
+        let authorities = authorities.map_err(|source| StartError::Instance {
+            instance: instance.name.to_string(),
+            source: io::Error::other(source),
+        })?;
+        Ok(Arc::new(Reach::new(instance, credential, authorities)))
     };
     plan.instances.iter().map(reach).collect()
 }
@@ -386,119 +386,5 @@ fn tell_pools(identities: &Identities, models: &[Arc<Served>]) {
                     .for_each(|instance| pool.note_term(instance, term, now));
             }
         });
-    }
-}
-
-fn identity_state(credential: &Credential) -> IdentityState {
-    let state = credential.state();
-    IdentityState {
-        identity: state.identity,
-        kind: state.kind,
-        source: state.source,
-        asked_at: state.asked_at,
-        instances: state.instances,
-        scope: state.scope,
-        ready: credential.header(SystemTime::now()).is_some(),
-        expires_on: state.expires_on,
-        failures: state.failures,
-        last_error: state.last_error,
-    }
-}
-
-fn issuer_state(keeper: &Keeper) -> IssuerState {
-    let state = keeper.state();
-    IssuerState {
-        issuer: state.issuer,
-        url: state.url,
-        keys: state.keys,
-        fetched_at: state.fetched_at,
-        fetches: state.fetches,
-        failures: state.failures,
-        last_error: state.last_error,
-    }
-}
-
-fn admin_service(parts: &Parts, address: SocketAddr) -> Service<HttpServer<AdminApp>> {
-    let mut service = Service::new(
-        "admin".to_owned(),
-        HttpServer::new_app(AdminApp(parts.admin())),
-    );
-    service.threads = Some(1);
-    service.add_tcp(&address.to_string());
-    service
-}
-
-/// The admin page as Pingora serves it.
-struct AdminApp(Admin);
-
-#[async_trait]
-impl ServeHttp for AdminApp {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let head = session.req_header();
-        let page = self.0.page(&head.method, head.uri.path());
-        let length = page.body.len();
-        let body = if head.method == http::Method::HEAD {
-            Vec::new()
-        } else {
-            page.body
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = page.status;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            header::HeaderValue::from_static(page.content_type),
-        );
-        headers.insert(header::CONTENT_LENGTH, length.into());
-        headers.insert(
-            header::CACHE_CONTROL,
-            header::HeaderValue::from_static("no-store"),
-        );
-        response
-    }
-}
-
-/// What is kept fresh beside the requests, all in one service: Pingora gives each service threads of its own.
-struct Upkeep {
-    reaches: Vec<Arc<Reach>>,
-    identities: Arc<Identities>,
-    issuers: Arc<Issuers>,
-    listeners: Vec<SocketAddr>,
-    drain: Arc<Drain>,
-}
-
-#[async_trait]
-impl BackgroundService for Upkeep {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        let mut tasks = tokio::task::JoinSet::new();
-        for credential in self.identities.credentials() {
-            tasks.spawn(Arc::clone(credential).run(shutdown.clone()));
-        }
-        for keeper in self.issuers.keepers() {
-            tasks.spawn(Arc::clone(keeper).run(shutdown.clone()));
-        }
-        for reach in &self.reaches {
-            let (reach, shutdown) = (Arc::clone(reach), shutdown.clone());
-            tasks.spawn(async move { reach.keep_fresh(shutdown).await });
-        }
-        for address in &self.listeners {
-            wait_for(*address).await;
-        }
-        self.drain.open();
-        while tasks.join_next().await.is_some() {}
-    }
-}
-
-/// Until the listener takes connections.
-async fn wait_for(mut address: SocketAddr) {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            [127, 0, 0, 1].into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    while tokio::net::TcpStream::connect(address).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -7,7 +7,7 @@ mod build;
 mod fill_in;
 mod hash_key;
 mod node;
-mod pem;
+pub mod pem;
 mod plan;
 mod problem;
 mod raw;
@@ -23,7 +23,7 @@ use std::{env, fs::File, io::Read as _, path::Path, str};
 use sha2::{Digest, Sha256};
 
 pub use hash_key::{GeneratedKey, HashedKey, NoRandomness, UnusableKey, generate_key, hash_key};
-pub use plan::{Drain, Listener, Log, Plan, RetryBudget, Server, TlsFiles};
+pub use plan::{Admin, AskedOfClients, Drain, Listener, Log, Plan, RetryBudget, Server, TlsFiles};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 

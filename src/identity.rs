@@ -8,6 +8,7 @@
 
 mod assertion;
 mod credential;
+mod giver;
 mod renewal;
 mod schedule;
 mod source;

@@ -17,7 +17,7 @@ mod reply;
 pub(crate) mod served;
 mod session;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     upstreams::peer::HttpPeer,
 };
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -67,6 +68,8 @@ pub struct Gateway {
     pub(crate) front_door: Option<FrontDoor>,
     /// Which of a client's headers go on.
     pub(crate) forwarding: Forwarding,
+    /// How long a client may leave unread what is written to it.
+    pub(crate) write_timeout: Duration,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.
     pub(crate) stream_keepalive: Option<Duration>,
     /// For the bodies of all requests.
@@ -99,6 +102,10 @@ impl ProxyHttp for Gateway {
         let downstream = &mut session.downstream_session;
         downstream.set_pipelining_enabled(true);
         downstream.set_total_drain_timeout(Some(DRAIN_BODY));
+        if downstream.is_http2() {
+            // Its stream's window may be closed while the connection moves; over HTTP/1.1 the system watches.
+            downstream.set_write_timeout(Some(self.write_timeout));
+        }
         // A refusal may come before the body has; what is left of it is read past.
         downstream.set_close_on_response_before_downstream_finish(false);
         // Not where the client or the end of the gateway has said that this request is the connection's last.
@@ -136,6 +143,21 @@ impl ProxyHttp for Gateway {
         error: Box<Error>,
     ) -> Box<Error> {
         observe::no_connection(exchange, error)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if let Some(target) = exchange.target() {
+            target.reach.note_connected();
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(

@@ -2,6 +2,7 @@
 //!
 //! A part that can't be built is left out and the rest is checked all the same: one run finds every mistake.
 
+mod certificates;
 mod clients;
 mod identities;
 mod instances;
@@ -28,14 +29,20 @@ pub(super) fn plan(
     let instances = instances::instances(raw.instances, &identities, raw.geography, reader);
     let models = models::models(raw.models, &instances, reader);
     let mut issuers = issuers::Issuers::of(raw.issuers, reader);
+    let mut certificates = certificates::Taken::default();
     let clients = clients::clients(
         place,
         raw.clients,
         raw.anonymous,
         &models,
         &mut issuers,
+        &mut certificates,
         reader,
     );
+    let mut all_tls = listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
+    certificates.warn_of_unasked(all_tls.any(|tls| tls.of_clients.is_some()), reader);
     issuers.warn_of_unused(reader);
     identities.warn_of_unused("no instance uses this identity", reader);
     instances.warn_of_unused("no model has a deployment on this instance", reader);

@@ -1,4 +1,5 @@
-//! PEM files that the config names, opened while it is checked, so that a start does not fail over them later.
+//! PEM files that the config names: opened while it is checked, so that a start does not fail over them later, and
+//! again when they change.
 
 use std::{
     fs,
@@ -12,13 +13,22 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-/// The certificates of a file, at least one.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let (shown, pem) = (path.display(), read(path)?);
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+use crate::domain::validity::{Standing, Validity};
+
+/// A file's bytes, wiped when let go of: there may be a key in them.
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    fs::read(path)
+        .map(Zeroizing::new)
+        .map_err(|error| format!("{} can't be read: {error}", path.display()))
+}
+
+/// The certificates in a file, at least one. `path` is for messages.
+pub fn certificates_of(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(format!(
@@ -28,14 +38,28 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub fn private_key_of(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let no_key = |_| {
         format!(
             "{} holds no private key (-----BEGIN PRIVATE KEY-----)",
             path.display()
         )
     };
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(no_key)
+    PrivateKeyDer::from_pem_slice(pem).map_err(no_key)
+}
+
+/// The certificates in a file that is read for it, at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    certificates_of(path, &read(path)?)
+}
+
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    private_key_of(path, &read(path)?)
+}
+
+/// Whether each certificate of a file can be trusted as an authority.
+pub(super) fn authorities(path: &Path) -> Result<(), String> {
+    authorities_of(path, &read(path)?).map(drop)
 }
 
 /// Whether a server can show this chain and prove it with this key.
@@ -43,10 +67,65 @@ pub(super) fn belong_together(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<(), String> {
-    let misfit = |error| format!("this key does not go with the certificate: {error}");
+    pair(chain, key).map(drop)
+}
+
+/// What a server shows, and proves with its key.
+pub fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, String> {
     CertifiedKey::from_der(chain, key, &ring::default_provider())
-        .map(drop)
-        .map_err(misfit)
+        .map_err(|error| format!("this key does not go with the certificate: {error}"))
+}
+
+/// The authorities in a file.
+pub fn authorities_of(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let unfit = |error| {
+        format!(
+            "{} holds a certificate that can't be an authority: {error}",
+            path.display()
+        )
+    };
+    certificates_of(path, pem)?
+        .into_iter()
+        .try_for_each(|certificate| roots.add(certificate))
+        .map_err(unfit)?;
+    Ok(roots)
+}
+
+/// The time a certificate is for; `None` where it can't be read.
+pub fn term(certificate: &CertificateDer<'_>) -> Option<Validity> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let time = |time: x509_parser::time::ASN1Time| SystemTime::from(time.to_datetime());
+    let validity = certificate.validity();
+    Some(Validity {
+        from: time(validity.not_before),
+        until: time(validity.not_after),
+    })
+}
+
+/// What an operator should hear of how a certificate stands.
+pub fn warning(standing: Standing) -> Option<String> {
+    match standing {
+        Standing::Good => None,
+        Standing::NotYet => Some(
+            "this certificate does not hold yet; look at its start and at this machine's clock"
+                .into(),
+        ),
+        Standing::EndsSoon { left } if left.as_secs() >= 2 * 24 * 3600 => Some(format!(
+            "this certificate ends in {} days; renew it",
+            left.as_secs() / (24 * 3600)
+        )),
+        Standing::EndsSoon { left } => Some(format!(
+            "this certificate ends in {} hours; renew it",
+            left.as_secs() / 3600
+        )),
+        Standing::Ended => {
+            Some("this certificate has ended: nobody will believe it; renew it".into())
+        }
+    }
 }
 
 /// Whether the key is RSA, the one kind that Entra takes.
@@ -85,23 +164,4 @@ pub(super) fn validity(
     } else {
         None
     })
-}
-
-/// Whether each certificate of the file can be trusted as an authority.
-pub(super) fn authorities(path: &Path) -> Result<(), String> {
-    let mut roots = RootCertStore::empty();
-    certificates(path)?
-        .into_iter()
-        .try_for_each(|certificate| roots.add(certificate))
-        .map_err(|error| {
-            format!(
-                "{} holds a certificate that can't be an authority: {error}",
-                path.display()
-            )
-        })
-}
-
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let bytes = fs::read(path).map(Zeroizing::new);
-    bytes.map_err(|error| format!("{} can't be read: {error}", path.display()))
 }

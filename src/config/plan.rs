@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::domain::{
     breaker::Settings,
-    client::{Clients, issuer::Issuer},
+    client::{Clients, KeyHash, issuer::Issuer},
     deployment::{Bounds, Instance, Model},
     forwarding::Forwarding,
     front_door::FrontDoor,
@@ -18,7 +18,7 @@ pub struct Plan {
     pub hash: String,
     pub listeners: Vec<Listener>,
     /// Where metrics, health and status are served; `None`: nowhere.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Admin>,
     /// What clients must come through; `None`: nothing.
     pub front_door: Option<FrontDoor>,
     pub identities: Vec<Arc<Identity>>,
@@ -42,6 +42,17 @@ pub struct Plan {
 pub struct Listener {
     pub address: SocketAddr,
     pub tls: Option<TlsFiles>,
+    /// What comes beyond so many connections is closed at once.
+    pub max_connections: usize,
+}
+
+/// The operators' own address.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub address: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    /// What its readers show, where they show no certificate.
+    pub token: Option<KeyHash>,
 }
 
 /// A listener's certificate chain and private key (PEM); both were readable and fit when the plan was made.
@@ -49,6 +60,16 @@ pub struct Listener {
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
+    pub of_clients: Option<AskedOfClients>,
+}
+
+/// The certificates that clients show.
+#[derive(Clone, Debug)]
+pub struct AskedOfClients {
+    /// The authorities that sign them (PEM).
+    pub authorities: PathBuf,
+    /// Whether a client without one is turned away in the handshake.
+    pub required: bool,
 }
 
 /// `server:`
@@ -62,6 +83,10 @@ pub struct Server {
     pub header_timeout: Duration,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
+    /// For a TLS handshake, and for the first bytes after it.
+    pub handshake_timeout: Duration,
+    /// How long a client may leave unread what is written to it.
+    pub write_timeout: Duration,
     /// Which of a client's headers go on.
     pub forwarding: Forwarding,
     /// How long a stream may be quiet before something is written into it; `None`: for ever.

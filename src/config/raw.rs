@@ -61,24 +61,45 @@ section! {
         address: Required<Placed<Address>>,
         /// Given: TLS, with HTTP/1.1 and HTTP/2.
         tls: Option<Tls>,
+        /// What comes beyond so many connections is closed at once.
+        #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
+        max_connections: Option<Placed<i64>>,
     }
 }
 
 section! {
-    /// A listener's own certificate.
+    /// A listener's own certificate, and whose it asks for. The files are read again when they change.
     struct Tls {
         /// PEM: the certificate, then those that lead to its authority.
         certificate: Required<Placed<FilePath>>,
         /// PEM: the certificate's private key.
         key: Required<Placed<FilePath>>,
+        /// PEM: the authorities that sign clients' certificates. Clients are asked for none unless given.
+        client_ca: Option<Placed<FilePath>>,
+        /// Whether a client must show one; with `client_ca`, `required` unless given.
+        client_certificate: Option<Placed<AskedFor>>,
+    }
+}
+
+choice! {
+    /// Whether a client must show a certificate.
+    enum AskedFor {
+        /// Without one its handshake fails.
+        Required = "required",
+        /// It may show another credential instead.
+        Optional = "optional",
     }
 }
 
 section! {
     /// The operators' own address, never one that clients reach.
     struct Admin {
-        /// Best on loopback, like `127.0.0.1:9090`.
+        /// Best on loopback, like `127.0.0.1:9090`. Any other needs `token`, or `tls` with `client_ca`.
         address: Required<Placed<Address>>,
+        /// The hash of what its readers send as `Authorization: Bearer TOKEN`; `/health/live` and `/health/ready` need none.
+        token: Option<Hash>,
+        /// Given: TLS.
+        tls: Option<Tls>,
     }
 }
 
@@ -190,7 +211,7 @@ section! {
         /// What its Entra tokens are for. Ends in `/.default`.
         #[schemars(extend("default" = crate::domain::identity::DEFAULT_SCOPE))]
         scope: Option<Placed<String>>,
-        /// PEM: the certificate authorities that may have signed its certificate, in place of the system's.
+        /// PEM: more certificate authorities that may have signed its certificate, beside the system's.
         ca: Option<Placed<FilePath>>,
         /// A private address to connect to; the endpoint's name is verified all the same.
         connect_to: Option<Target>,
@@ -311,6 +332,9 @@ section! {
         entra: Option<Tried<Placed<Entra>>>,
         /// What its tokens of another issuer say.
         token: Option<Tried<Placed<Token>>>,
+        /// What its certificates say, where a listener asks for them: any one of these names.
+        #[schemars(length(min = 1))]
+        certificates: Option<Tried<Placed<List<Placed<OnlyOne<CertificateName>>>>>>,
         /// Names of `models` that it may use; `"*"`: all.
         #[schemars(length(min = 1))]
         models: Required<Placed<List<Placed<String>>>>,
@@ -319,6 +343,23 @@ section! {
         operations: Option<Placed<List<Placed<Operation>>>>,
     }
     later "limits", "priority"
+}
+
+section! {
+    /// A name in a certificate, exactly as it stands there: exactly one of these.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    struct CertificateName {
+        /// The whole subject, like `CN=batch,OU=AI,O=Contoso` (RFC 4514).
+        subject: Option<Placed<String>>,
+        /// The subject's common name, where it has one only.
+        common_name: Option<Placed<String>>,
+        /// An alternative name of the kind `DNS`.
+        dns: Option<Placed<String>>,
+        /// An alternative name of the kind `URI`, like `spiffe://contoso/batch`.
+        uri: Option<Placed<String>>,
+        /// An alternative name of the kind `email`.
+        email: Option<Placed<String>>,
+    }
 }
 
 section! {
@@ -391,6 +432,12 @@ section! {
         /// For a request's body to arrive.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
+        /// For a TLS handshake, and for the first bytes after it.
+        #[schemars(extend("default" = "10s"))]
+        handshake_timeout: Option<Placed<Span>>,
+        /// How long a client may leave unread what is written to it; then its connection is closed.
+        #[schemars(extend("default" = "60s"))]
+        write_timeout: Option<Placed<Span>>,
         /// How long a stream may be quiet before a comment is written into it; for ever unless given.
         stream_keepalive: Option<Placed<Span>>,
         /// Headers of clients that go on to deployments, beside those that always do. They come first where Azure would

@@ -1,14 +1,16 @@
 //! Who may call: a client proves who it is by a credential of its own, and may use the models it was given.
 
+pub mod certificate;
 pub mod credential;
 pub mod issuer;
 pub mod key;
 mod operations;
 pub mod token;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use super::name::{ClientName, IssuerName, ModelName};
+use certificate::{Bearers, Certificate, Rejected};
 use key::Keys;
 pub use key::{KeyHash, KeyHashError};
 pub use operations::Operations;
@@ -28,6 +30,8 @@ pub struct Client {
     pub keys: Vec<KeyHash>,
     /// What its tokens say, by issuer.
     pub tokens: Vec<token::Rule>,
+    /// What its certificates say: any one of these.
+    pub certificates: Vec<certificate::Name>,
     pub models: Models,
     pub operations: Operations,
 }
@@ -39,6 +43,7 @@ impl Client {
             name: name.into(),
             keys: Vec::new(),
             tokens: Vec::new(),
+            certificates: Vec::new(),
             models: Models::All,
             operations: Operations::INFERENCE,
         }
@@ -66,6 +71,7 @@ pub enum Clients {
 pub struct Listed {
     all: Vec<Arc<Client>>,
     keys: Keys,
+    bearers: Bearers,
 }
 
 impl Clients {
@@ -77,8 +83,8 @@ impl Clients {
     /// These, and nobody else. The config has made sure that no two of them share a credential.
     pub fn listed(clients: impl IntoIterator<Item = Client>) -> Self {
         let all: Vec<_> = clients.into_iter().map(Arc::new).collect();
-        let keys = Keys::of(&all);
-        Self::Listed(Listed { all, keys })
+        let (keys, bearers) = (Keys::of(&all), Bearers::of(&all));
+        Self::Listed(Listed { all, keys, bearers })
     }
 
     /// Each of them once.
@@ -100,6 +106,18 @@ impl Clients {
         };
         let all = self.all().iter().flat_map(each);
         all.filter(|(rule, _)| rule.issuer == *issuer).collect()
+    }
+
+    /// Whose certificate this is; `None`: nobody's.
+    pub fn by_certificate(
+        &self,
+        certificate: &Certificate,
+        now: SystemTime,
+    ) -> Result<Option<&Arc<Client>>, Rejected> {
+        match self {
+            Self::Anyone(client) => Ok(Some(client)),
+            Self::Listed(listed) => listed.bearers.bearer(certificate, now),
+        }
     }
 
     /// Whose key this is.

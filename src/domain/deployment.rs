@@ -114,7 +114,7 @@ pub struct Instance {
     /// The scope its Entra tokens are asked for.
     pub scope: String,
     pub geography: Option<String>,
-    /// The certificate authorities that may have signed its certificate (PEM); the system's where none are named.
+    /// More certificate authorities that may have signed its certificate (PEM), beside the system's.
     pub ca: Option<PathBuf>,
     /// A fixed address to connect to; the endpoint's name is verified all the same.
     pub connect_to: Option<SocketAddr>,

@@ -40,6 +40,10 @@ pub enum Refusal {
     UnknownKey,
     /// Two credentials that belong to two clients.
     AmbiguousCredential,
+    /// A certificate that its authority vouches for, and that is no client's.
+    UnknownCertificate,
+    /// A certificate that has ended since its connection was opened.
+    EndedCertificate,
     /// A token that lets nobody in; why is for our own eyes.
     InvalidToken(Rejection),
     /// A token whose issuer's keys could not be fetched yet: it may be good.
@@ -265,7 +269,19 @@ impl Refusal {
                 StatusCode::UNAUTHORIZED,
                 "401",
                 "ambiguous_credential",
-                "Access denied: `api-key` and `Authorization` hold different keys. Send one of them.",
+                "Access denied: the credentials sent (`api-key`, `Authorization`, certificate) are not one client's. Send one of them.",
+            ),
+            Self::UnknownCertificate => answer(
+                StatusCode::UNAUTHORIZED,
+                "401",
+                "unknown_certificate",
+                "Access denied: this certificate is no client's. Ask this gateway's operator to name it, or send a key.",
+            ),
+            Self::EndedCertificate => answer(
+                StatusCode::UNAUTHORIZED,
+                "401",
+                "ended_certificate",
+                "Access denied: the certificate of this connection has ended. Connect again with a renewed one.",
             ),
             Self::InvalidToken(_) => answer(
                 StatusCode::UNAUTHORIZED,

@@ -54,3 +54,62 @@ impl Memory {
 fn digest(token: &[u8]) -> Digest {
     Sha256::digest(token).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::entra::keys::Keys;
+
+    fn key() -> (Keys, Arc<Key>) {
+        let json = br#"{"keys":[{"kid":"k","kty":"RSA","n":"AQAB","e":"AQAB"}]}"#;
+        let keys = Keys::read(json, None, None).unwrap();
+        let key = Arc::clone(keys.find("k").unwrap());
+        (keys, key)
+    }
+
+    fn granted(until: SystemTime) -> Granted {
+        let client = Arc::new(Client::named("app"));
+        Granted { client, until }
+    }
+
+    #[test]
+    fn a_token_is_remembered_to_the_letter_until_it_ends() {
+        let (memory, (_keys, key)) = (Memory::default(), key());
+        let now = SystemTime::now();
+        let end = now + Duration::from_secs(60);
+        memory.remember(b"token", granted(end), key);
+        let client = memory.recall(b"token", end - Duration::from_nanos(1));
+        assert_eq!(client.unwrap().name.as_str(), "app");
+        assert!(memory.recall(b"tokem", now).is_none());
+        assert!(memory.recall(b"token", end).is_none());
+        // Nor is it kept beyond that, whatever the clock does.
+        assert!(memory.recall(b"token", now).is_none());
+    }
+
+    #[test]
+    fn what_a_withdrawn_key_signed_is_forgotten() {
+        let (memory, (keys, key)) = (Memory::default(), key());
+        let now = SystemTime::now();
+        memory.remember(b"token", granted(now + Duration::from_secs(60)), key);
+        assert!(memory.recall(b"token", now).is_some());
+        keys.make_way_for(&Keys::default());
+        assert!(memory.recall(b"token", now).is_none());
+    }
+
+    #[test]
+    fn a_flood_of_tokens_neither_grows_the_memory_nor_drives_out_the_one_in_use() {
+        let (memory, (_keys, key)) = (Memory::default(), key());
+        let now = SystemTime::now();
+        let until = now + Duration::from_secs(60);
+        memory.remember(b"in use", granted(until), Arc::clone(&key));
+        for number in 0..10 * MOST {
+            memory.remember(&number.to_be_bytes(), granted(until), Arc::clone(&key));
+            if number % 100 == 0 {
+                assert!(memory.recall(b"in use", now).is_some(), "after {number}");
+            }
+        }
+        assert!(memory.0.len() <= MOST);
+    }
+}

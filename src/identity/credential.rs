@@ -175,8 +175,8 @@ impl Credential {
         self.name.clone()
     }
 
-    /// Waits for the first token: until it is there, or the authority said no, or two tries have failed, or
-    /// the deadline. Says whether there is a header. Returns at once ever after.
+    /// Waits for the first token: until it is there, or failed to come and isn't asked for again at once, or the
+    /// deadline. Says whether there is a header. Returns at once ever after.
     pub async fn ready(&self, deadline: Instant) -> bool {
         if self.token.load().is_some() {
             return self.header(SystemTime::now()).is_some();

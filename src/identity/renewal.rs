@@ -22,6 +22,9 @@ use super::{
 /// The wall clock is looked at this often while nothing is to be done.
 const LOOK: Duration = Duration::from_secs(15);
 
+/// Requests wait for the first token while it is asked for again within this.
+const WORTH_WAITING: Duration = Duration::from_secs(1);
+
 /// How the last token request left us; the log hears of it when it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -133,16 +136,17 @@ impl Keeper<'_> {
     /// Notes a failure. Gives the time until the next try, and where we stand without it.
     fn miss(&mut self, error: &FetchError) -> (Duration, Standing) {
         let progress = &self.credential.progress;
+        let in_a_row = progress.borrow().in_a_row + 1;
+        let (refused, asked) = (error.is_refusal(), error.retry_after());
+        let wait = schedule::retry_after(in_a_row, refused, asked, fastrand::f64());
+        let is_long = *error == FetchError::TimedOut || wait > WORTH_WAITING;
         progress.send_modify(|p| {
             p.ended += 1;
             p.failures += 1;
-            p.in_a_row += 1;
+            p.in_a_row = in_a_row;
             p.last_error = Some(error.to_string());
-            p.is_given_up |= error.is_refusal() || *error == FetchError::TimedOut || p.in_a_row > 1;
+            p.is_given_up |= is_long;
         });
-        let in_a_row = progress.borrow().in_a_row;
-        let (refused, asked) = (error.is_refusal(), error.retry_after());
-        let wait = schedule::retry_after(in_a_row, refused, asked, fastrand::f64());
         self.renewal = Instant::now() + wait;
         self.credential.announce(self.renewal.into_std());
         let standing = match self.holds() {

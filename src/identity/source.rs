@@ -23,12 +23,13 @@ use tokio::time::timeout;
 
 use super::{
     assertion::{Assertion, Claim},
+    giver::{Giver, managed_by},
     token::Token,
-    transport::{Authority, Call, Clients, Giver, managed_by},
+    transport::{Authority, Call, Clients},
 };
 use crate::domain::identity::Proof;
 
-/// For a token request as a whole. IMDS and Entra answer in well under a second when they are well.
+/// For a token request as a whole, the wait for its turn counted in. IMDS and Entra answer in well under a second when they are well.
 const CALL: Duration = Duration::from_secs(10);
 
 /// Why an identity can't be set up.
@@ -40,6 +41,8 @@ pub enum SetupError {
     Authority(String),
     #[error("{0} would send a secret unencrypted; use https:// (http:// only on loopback)")]
     Insecure(String),
+    #[error("{0} is set to what is no URL: {1}")]
+    Variable(&'static str, String),
     #[error("the authorities in {0} can't be used: {1}")]
     Ca(String, String),
     #[error("no HTTPS client: {0}")]
@@ -133,7 +136,11 @@ impl Source {
         let call = self.authority.call();
         let credential = self.credential(&call).map_err(FetchError::Setup)?;
         let scopes = [self.scope.as_str()];
-        let answer = timeout(CALL, credential.get_token(&scopes, None))
+        let asked = async {
+            let _turn = self.authority.turn().await;
+            credential.get_token(&scopes, None).await
+        };
+        let answer = timeout(CALL, asked)
             .await
             .map_err(|_| FetchError::TimedOut)?;
         // What azure_identity says of an answer it can't read may quote the answer.
@@ -180,6 +187,8 @@ impl Source {
     }
 }
 
+/// What an answer held, if it is of use. `azure_identity` keeps its own copy of a token in a type that can't be wiped, and
+/// lets go of it here; ours is wiped.
 fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
     let expires_on = SystemTime::from(token.expires_on);
     let secret = token.token.secret();

@@ -291,6 +291,30 @@ async fn a_hundred_refused_requests_make_one_token_request() {
 }
 
 #[tokio::test]
+async fn who_listens_hears_when_the_token_ends_before_anybody_finds_it_there() {
+    let server = TokenServer::start(Says::Entra(HOUR)).await;
+    let credential = credential(client_secret(&server));
+    let heard = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    credential.listen(move |instances, term, _| hears.lock().push((instances.to_vec(), term)));
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(Arc::clone(&credential).run(stopped));
+    assert!(credential.ready(soon()).await);
+    let (instances, term) = heard.lock().pop().unwrap();
+    assert_eq!(instances, ["east".into()]);
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let end = credential.state().expires_on.unwrap();
+    let left = end.duration_since(wall).unwrap();
+    let told = term.ends.unwrap().duration_since(now);
+    assert!(
+        told.abs_diff(left) < Duration::from_secs(1),
+        "{told:?} {left:?}"
+    );
+    let renewal = term.renewal.unwrap().duration_since(now);
+    assert!(renewal < left && renewal > left / 3, "{renewal:?}");
+}
+
+#[tokio::test]
 async fn an_api_key_is_ready_at_once_and_has_no_end() {
     let key = || Proof::ApiKey(Secret::new("swordfish".into()));
     let (credential, _stop) = running(key());

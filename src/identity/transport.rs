@@ -5,6 +5,7 @@
 //! try again on a schedule of its own and put the answer's text into its errors.
 
 use std::{
+    cell::OnceCell,
     collections::HashMap,
     error::Error as StdError,
     fmt,
@@ -21,44 +22,24 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use serde_json::Value;
-use url::{Host, Url};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use url::Url;
 use zeroize::Zeroizing;
 
-use super::source::{FetchError, SetupError};
+use super::{
+    giver::{Giver, own, stand_in},
+    source::{FetchError, SetupError},
+};
 
 /// A token answer is a few kilobytes; a longer one is none.
 const LARGEST: usize = 256 << 10;
 
-/// Azure's own places (AZURE.md 12), and the variables that name others where the platform sets them.
-const IMDS: &str = "http://169.254.169.254";
+/// How IMDS is asked, and what App Service's endpoint alone is shown.
 const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
-const ENTRA: &str = "https://login.microsoftonline.com";
-const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
-const APP_SERVICE: &str = "IDENTITY_ENDPOINT";
-const APP_SERVICE_HEADER: &str = "IDENTITY_HEADER";
 const APP_SERVICE_SECRET: &str = "x-identity-header";
 
-/// Whose word a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Giver {
-    /// A VM's metadata service.
-    Imds,
-    /// The local endpoint of App Service, Functions and Container Apps, named by `IDENTITY_ENDPOINT`.
-    AppService,
-    /// A token authority.
-    Entra,
-}
-
-impl Giver {
-    /// As `/status` calls it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Imds => "imds",
-            Self::AppService => "app_service",
-            Self::Entra => "entra",
-        }
-    }
-}
+/// A VM's IMDS takes five token requests at once, those of others on the machine counted in (AZURE.md 12).
+const IMDS_AT_ONCE: usize = 3;
 
 /// The place that token requests go to.
 #[derive(Clone)]
@@ -69,6 +50,8 @@ pub(super) struct Authority {
     origin: Url,
     /// Whether they replace those of every request.
     stands_in: bool,
+    /// IMDS refuses what comes at once.
+    turns: Option<Arc<Semaphore>>,
 }
 
 impl Authority {
@@ -89,7 +72,15 @@ impl Authority {
             giver,
             origin,
             stands_in: instead.is_some(),
+            turns: (giver == Giver::Imds).then(|| clients.imds()),
         })
+    }
+
+    /// Waits until it may be asked: to be held while it is.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turns = self.turns.as_ref()?;
+        // It is never closed.
+        turns.acquire().await.ok()
     }
 
     pub(super) fn giver(&self) -> Giver {
@@ -131,63 +122,26 @@ impl Authority {
     }
 }
 
-/// Azure's own place.
-fn own(giver: Giver) -> Result<Url, SetupError> {
-    let from = |name: &str| std::env::var(name).ok();
-    let text = match giver {
-        Giver::Imds => IMDS.to_owned(),
-        // As azure_identity reads them.
-        Giver::AppService => from(APP_SERVICE).unwrap_or_default(),
-        Giver::Entra => from(AUTHORITY_HOST).unwrap_or_else(|| ENTRA.to_owned()),
-    };
-    let url = Url::parse(&text).ok().filter(Url::has_host);
-    url.ok_or(SetupError::Authority(text))
-}
-
-/// Which of the two a managed identity asks: App Service names its endpoint and a secret for it.
-pub(super) fn managed_by() -> Giver {
-    let is_set = |name: &str| std::env::var(name).is_ok();
-    match is_set(APP_SERVICE) && is_set(APP_SERVICE_HEADER) {
-        true => Giver::AppService,
-        false => Giver::Imds,
-    }
-}
-
-fn stand_in(text: &str, giver: Giver) -> Result<Url, SetupError> {
-    let wrong = || SetupError::Authority(text.to_owned());
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
-    if !plain || !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong());
-    }
-    // What a machine's own endpoint is asked holds no secret, and its way doesn't leave the machine.
-    if giver == Giver::Entra && url.scheme() == "http" && !is_loopback(&url) {
-        return Err(SetupError::Insecure(text.to_owned()));
-    }
-    Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
 /// One client for all identities that trust the same authorities, made when the first of them needs it.
 #[derive(Default)]
-pub(super) struct Clients(HashMap<Option<PathBuf>, reqwest::Client>);
+pub(super) struct Clients {
+    by_ca: HashMap<Option<PathBuf>, reqwest::Client>,
+    imds: OnceCell<Arc<Semaphore>>,
+}
 
 impl Clients {
+    fn imds(&self) -> Arc<Semaphore> {
+        let new = || Arc::new(Semaphore::new(IMDS_AT_ONCE));
+        Arc::clone(self.imds.get_or_init(new))
+    }
+
     fn client(&mut self, ca: Option<&Path>) -> Result<reqwest::Client, SetupError> {
         let key = ca.map(Path::to_path_buf);
-        if let Some(client) = self.0.get(&key) {
+        if let Some(client) = self.by_ca.get(&key) {
             return Ok(client.clone());
         }
         let client = new_client(ca)?;
-        self.0.insert(key, client.clone());
+        self.by_ca.insert(key, client.clone());
         Ok(client)
     }
 }
@@ -332,25 +286,6 @@ fn code(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_authority_is_https_or_loopback_unless_it_is_imds() {
-        let is_good = |text, giver| stand_in(text, giver).is_ok();
-        assert!(is_good("https://login.microsoftonline.us", Giver::Entra));
-        assert!(is_good("http://127.0.0.1:9000", Giver::Entra));
-        assert!(is_good("http://[::1]:9000/", Giver::Entra));
-        assert!(is_good("http://169.254.1.1", Giver::Imds));
-        for text in [
-            "http://login.test",
-            "ftp://a",
-            "a",
-            "https://a/b",
-            "https://a?b",
-            "https://u@a",
-        ] {
-            assert!(!is_good(text, Giver::Entra), "{text}");
-        }
-    }
 
     #[test]
     fn a_failure_names_its_codes_and_nothing_else() {

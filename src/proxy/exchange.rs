@@ -8,7 +8,11 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
-use super::{drain::Guest, served::Served, session::Relay};
+use super::{
+    drain::Guest,
+    served::{Served, Target},
+    session::Relay,
+};
 use crate::{
     domain::{
         ask::Ask,
@@ -170,6 +174,15 @@ impl Exchange {
             Stage::Admitted(admitted) => Some(admitted),
             Stage::Arrived | Stage::Answered => None,
         }
+    }
+
+    /// What the current attempt is sent to.
+    pub(super) fn target(&self) -> Option<&Target> {
+        let Stage::Admitted(admitted) = &self.stage else {
+            return None;
+        };
+        let current = admitted.current.as_ref()?;
+        admitted.served.targets.get(current.attempt.index())
     }
 
     /// From here on a client or a deployment is waited for.

@@ -1,28 +1,68 @@
-//! Who calls: from what a request shows to the client it belongs to.
+//! Who calls: from what a request and its connection show to the client they belong to.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::HeaderMap;
+use pingora_proxy::Session;
 
 use super::Gateway;
 use crate::{
     domain::{
-        client::{Client, Clients, credential::Credential},
+        client::{
+            Client, Clients,
+            certificate::{Certificate, Rejected},
+            credential::Credential,
+        },
         refusal::Refusal,
     },
     entra::NotIdentified,
 };
 
-/// Who calls. `query` is that of a WebSocket's upgrade; `None` for every other request.
-pub(super) async fn identify(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<Arc<Client>, Refusal> {
+/// What a request shows of who sends it.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) headers: &'a HeaderMap,
+    /// That of a WebSocket's upgrade; `None` for every other request.
+    pub(super) query: Option<&'a str>,
+    /// What its connection was opened with.
+    pub(super) certificate: Option<&'a Certificate>,
+}
+
+/// What the request's connection was opened with; it was read when the handshake was done.
+pub(super) fn certificate(session: &Session) -> Option<&Certificate> {
+    let tls = session.digest()?.ssl_digest.as_ref()?;
+    tls.extension.get()
+}
+
+/// Who calls. Whatever is shown has to be the same client's.
+pub(super) async fn identify(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<Client>, Refusal> {
     if let Clients::Anyone(client) = &gateway.clients {
         return Ok(Arc::clone(client));
     }
-    let credential = Credential::of(headers, query)?;
+    let Some(certificate) = shown.certificate else {
+        return by_credential(gateway, shown).await;
+    };
+    let bearer = gateway
+        .clients
+        .by_certificate(certificate, SystemTime::now())
+        .map_err(|rejected| match rejected {
+            Rejected::Ambiguous => Refusal::AmbiguousCredential,
+            Rejected::Ended => Refusal::EndedCertificate,
+        })?;
+    match (bearer, by_credential(gateway, shown).await) {
+        (Some(bearer), Err(Refusal::NoCredential)) => Ok(Arc::clone(bearer)),
+        (None, Err(Refusal::NoCredential)) => Err(Refusal::UnknownCertificate),
+        (Some(bearer), Ok(client)) if bearer.name != client.name => {
+            Err(Refusal::AmbiguousCredential)
+        }
+        // Where the certificate is nobody's, it has only opened the connection.
+        (_, client) => client,
+    }
+}
+
+/// By a key or a token.
+async fn by_credential(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<Client>, Refusal> {
+    let credential = Credential::of(shown.headers, shown.query)?;
     if gateway.issuers.are_there() && credential.is_token() {
         let found = gateway.issuers.identify(credential.as_bytes()).await;
         return found.map_err(|why| match why {

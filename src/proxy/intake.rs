@@ -16,7 +16,7 @@ use super::{
     body::{self, Arrived, Passage, Terms},
     ending::connection_address,
     exchange::{Admitted, Exchange},
-    identify::identify,
+    identify::{Shown, certificate, identify},
     realtime,
     reply::Reply,
     served::Served,
@@ -57,7 +57,12 @@ pub(super) async fn admit(
         Route::Realtime(_) => Some(realtime::handshake(head)?),
         Route::Models | Route::Model(_) | Route::Call(_) => None,
     };
-    let client = identify(gateway, &head.headers, query).await?;
+    let shown = Shown {
+        headers: &head.headers,
+        query,
+        certificate: certificate(session),
+    };
+    let client = identify(gateway, shown).await?;
     exchange.client = Some(Arc::clone(&client));
     match route {
         Route::Realtime(dialect) => realtime::admit(gateway, session, exchange, &client, dialect),

@@ -275,6 +275,9 @@ fn apply(exchange: &mut Exchange, step: Step, mut error: Box<Error>) -> Box<Erro
 
 /// Judges an attempt that could not get a connection.
 pub(super) fn no_connection(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+    if let Some(target) = exchange.target() {
+        target.reach.note_failure(&error);
+    }
     let step = ended(exchange, &Outcome::fault(Fault::Connect));
     apply(exchange, step, error)
 }

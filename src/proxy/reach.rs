@@ -1,38 +1,44 @@
-//! How an instance is reached: the addresses its name stands for, found anew now and then and checked for
-//! life by `pingora-load-balancing`, one balancer an instance. Which deployment is asked is not decided
-//! here: the pool does that.
+//! How an instance is reached: the addresses its name stands for, followed as its records change and checked for
+//! life by `pingora-load-balancing`, one balancer an instance, and the authorities its certificate is verified by.
+//! Which deployment is asked is not decided here: the pool does that.
+
+mod authorities;
+mod names;
+mod trouble;
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora::{
-    Error, ErrorType, OrErr, Result,
-    protocols::{ALPN, l4::socket, tls::CaType},
+    Error, Result,
+    protocols::{ALPN, l4::socket},
     server::ShutdownWatch,
-    services::background::BackgroundService,
     upstreams::peer::HttpPeer,
-    utils::tls::WrappedX509,
 };
 use pingora_load_balancing::{
     Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, health_check::TcpHealthCheck,
     selection::RoundRobin,
 };
+use tokio::sync::Notify;
 
 use crate::{
     domain::deployment::{Bounds, Instance},
     identity::Credential,
 };
+pub(crate) use authorities::{Authorities, AuthoritiesError};
+use names::Names;
 
-/// How often a name is looked up again. The system's resolver keeps each answer's own time to live.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 /// How often each address is tried for a connection.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// How often a file of authorities is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long an unused connection is kept; Azure's side keeps them longer, so ours is the end that closes.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
 /// For one slice of a request body to be taken. An answer given meanwhile is still read afterwards.
@@ -42,40 +48,114 @@ const SLICE_WRITE: Duration = Duration::from_secs(5);
 pub(crate) struct Reach {
     pub(crate) instance: Arc<Instance>,
     pub(crate) credential: Arc<Credential>,
+    names: Arc<Names>,
     balancer: LoadBalancer<RoundRobin>,
-    ca: Option<Arc<CaType>>,
+    authorities: Option<Arc<Authorities>>,
+    /// What was last said of why no connection comes about; empty while they do.
+    trouble: Mutex<String>,
+    is_troubled: AtomicBool,
+    /// Wakes the check of its addresses.
+    doubt: Notify,
 }
 
 impl Reach {
-    /// Fails if the instance's CA file can't be read; the plan had found it readable.
-    pub(crate) fn new(instance: Arc<Instance>, credential: Arc<Credential>) -> io::Result<Self> {
-        let ca = instance.ca.as_deref().map(authorities).transpose()?;
-        let names = Names {
-            fixed: fixed_address(&instance),
-            instance: Arc::clone(&instance),
-        };
-        let mut balancer = LoadBalancer::from_backends(Backends::new(Box::new(names)));
+    /// `authorities`: those of the instance's own file.
+    pub(crate) fn new(
+        instance: Arc<Instance>,
+        credential: Arc<Credential>,
+        authorities: Option<Arc<Authorities>>,
+    ) -> Self {
+        let names = Arc::new(Names::new(Arc::clone(&instance)));
+        let discovery = Box::new(Discovery(Arc::clone(&names)));
+        let mut balancer = LoadBalancer::from_backends(Backends::new(discovery));
         balancer.set_health_check(TcpHealthCheck::new());
-        balancer.health_check_frequency = Some(CHECK_EVERY);
-        balancer.update_frequency = fixed_address(&instance).is_none().then_some(LOOK_UP_EVERY);
-        Ok(Self {
+        Self {
             instance,
             credential,
+            names,
             balancer,
-            ca,
-        })
-    }
-
-    /// Looks the name up, once; the first requests should not be the first to ask.
-    pub(crate) async fn discover(&self) {
-        if let Err(error) = self.balancer.update().await {
-            tracing::warn!(instance = %self.instance.name, %error, "no address found");
+            authorities,
+            trouble: Mutex::default(),
+            is_troubled: AtomicBool::new(false),
+            doubt: Notify::new(),
         }
     }
 
-    /// Keeps the addresses fresh until the server ends.
-    pub(crate) async fn keep_fresh(&self, shutdown: ShutdownWatch) {
-        self.balancer.start(shutdown).await;
+    /// Looks the name up, once; the first requests should not be the first to ask. What goes wrong is said there.
+    pub(crate) async fn discover(&self) {
+        let _ = self.balancer.update().await;
+    }
+
+    /// Keeps the addresses and the authorities fresh until the server ends.
+    pub(crate) async fn keep_fresh(self: Arc<Self>, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            _ = shutdown.changed() => {}
+            () = self.follow_the_name() => {}
+            () = self.check_addresses() => {}
+            () = self.look_at_authorities() => {}
+        }
+    }
+
+    async fn follow_the_name(&self) {
+        loop {
+            match self.names.next() {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+            let before = self.balancer.backends().get_backend();
+            let _ = self.balancer.update().await;
+            if *before != *self.balancer.backends().get_backend() {
+                self.doubt.notify_one();
+            }
+        }
+    }
+
+    async fn check_addresses(&self) {
+        loop {
+            let backends = self.balancer.backends();
+            backends.run_health_check(true).await;
+            // From here on its health alone says whether an address is used.
+            for backend in backends.get_backend().iter() {
+                backends.set_enable(backend, true);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(CHECK_EVERY) => {}
+                () = self.doubt.notified() => {}
+            }
+        }
+    }
+
+    async fn look_at_authorities(&self) {
+        let Some(authorities) = &self.authorities else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let authorities = Arc::clone(authorities);
+            let _ = tokio::task::spawn_blocking(move || authorities.look()).await;
+        }
+    }
+
+    /// Takes note that no connection came about, and says why, once for each reason.
+    pub(crate) fn note_failure(&self, error: &Error) {
+        self.doubt.notify_one();
+        let why = trouble::why(error, &self.instance);
+        let mut trouble = self.trouble.lock();
+        if *trouble != why {
+            let instance = &self.instance.name;
+            tracing::warn!(%instance, "no connection to the instance: {why}");
+            *trouble = why;
+        }
+        self.is_troubled.store(true, Ordering::Release);
+    }
+
+    /// Takes note of a connection.
+    pub(crate) fn note_connected(&self) {
+        if self.is_troubled.load(Ordering::Acquire) {
+            self.is_troubled.store(false, Ordering::Release);
+            self.trouble.lock().clear();
+            tracing::info!(instance = %self.instance.name, "connections to the instance come about again");
+        }
     }
 
     /// An address to connect to: a live one; if none is known to live, any, since the check may be behind.
@@ -101,7 +181,7 @@ impl Reach {
         options.read_timeout = Some(bounds.first_byte_timeout + bounds.idle_timeout);
         options.write_timeout = Some(SLICE_WRITE);
         options.idle_timeout = Some(KEEP_IDLE);
-        options.ca.clone_from(&self.ca);
+        options.ca = self.authorities.as_ref().map(|file| file.believed());
         options.max_h2_streams = 100;
         options.alpn = if endpoint.tls() { ALPN::H2H1 } else { ALPN::H1 };
         Box::new(peer)
@@ -115,64 +195,17 @@ fn by_number(address: &socket::SocketAddr) -> Option<SocketAddr> {
     }
 }
 
-/// The address of an instance that needs no look-up.
-fn fixed_address(instance: &Instance) -> Option<SocketAddr> {
-    let by_number = || {
-        let ip: IpAddr = instance.endpoint.host().parse().ok()?;
-        Some(SocketAddr::new(ip, instance.endpoint.port()))
-    };
-    instance.connect_to.or_else(by_number)
-}
+/// Shared with what follows the name.
+struct Discovery(Arc<Names>);
 
-fn authorities(file: &std::path::Path) -> io::Result<Arc<CaType>> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let invalid = |error| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{}: {error}", file.display()),
-        )
-    };
-    let certificates =
-        CertificateDer::pem_file_iter(file).map_err(|error| invalid(error.to_string()))?;
-    let wrapped = certificates.map(|certificate| {
-        let der = certificate.map_err(|error| invalid(error.to_string()))?;
-        // Pingora panics on what is no certificate; rustls says so.
-        rustls::RootCertStore::empty()
-            .add(der.clone())
-            .map_err(|error| invalid(error.to_string()))?;
-        Ok(WrappedX509::new(
-            der.to_vec(),
-            pingora::utils::tls::parse_x509,
-        ))
-    });
-    wrapped.collect::<io::Result<Vec<_>>>().map(Into::into)
-}
-
-/// DNS for one instance.
-struct Names {
-    instance: Arc<Instance>,
-    fixed: Option<SocketAddr>,
-}
-
-#[async_trait]
-impl ServiceDiscovery for Names {
-    async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
-        let endpoint = &self.instance.endpoint;
-        let addresses: Vec<SocketAddr> = match self.fixed {
-            Some(address) => vec![address],
-            None => {
-                let found = tokio::net::lookup_host((endpoint.host(), endpoint.port())).await;
-                found
-                    .or_err(ErrorType::ConnectNoRoute, "looking up an instance's name")?
-                    .collect()
-            }
-        };
-        if addresses.is_empty() {
-            return Error::e_explain(ErrorType::ConnectNoRoute, "the name stands for no address");
-        }
-        let backends = addresses
-            .iter()
-            .map(|address| Backend::new(&address.to_string()));
-        Ok((backends.collect::<Result<_>>()?, HashMap::new()))
+#[async_trait::async_trait]
+impl ServiceDiscovery for Discovery {
+    async fn discover(
+        &self,
+    ) -> Result<(
+        std::collections::BTreeSet<Backend>,
+        std::collections::HashMap<u64, bool>,
+    )> {
+        self.0.discover().await
     }
 }

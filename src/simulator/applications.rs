@@ -214,3 +214,151 @@ fn timely(claims: &Value, now: u64) -> Result<(), No> {
     let is_short = ends.saturating_sub(begins) <= LONGEST_LIFE;
     (is_now && is_short).then_some(()).ok_or(WRONG_TIME)
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::{rand::SystemRandom, rsa::KeyPair};
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use serde_json::json;
+
+    use super::*;
+
+    const APP: &str = include_str!("../../tests/gateway/identities/app.key");
+    const OTHER: &str = include_str!("../../tests/gateway/identities/other.key");
+    const URL: &str = "https://login.test/contoso/oauth2/v2.0/token";
+    const NOW: u64 = 1_000_000;
+
+    /// A registry with one application by certificate, one by a federated token; its files are gone when it is dropped.
+    struct House {
+        registry: Registry,
+        thumbprint: String,
+        folder: std::path::PathBuf,
+    }
+
+    impl House {
+        fn new(name: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("forebay-{}-{name}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            let key = rcgen::KeyPair::from_pem(APP).unwrap();
+            let certificate = rcgen::CertificateParams::default().self_signed(&key);
+            let certificate = certificate.unwrap();
+            fs::write(folder.join("app.crt"), certificate.pem()).unwrap();
+            fs::write(folder.join("token"), "federated").unwrap();
+            let application = |client_id: &str| Application {
+                tenant_id: "contoso".into(),
+                client_id: client_id.into(),
+                secret: None,
+                certificate: None,
+                federated_token: None,
+            };
+            let all = vec![
+                Application {
+                    certificate: Some(folder.join("app.crt")),
+                    ..application("app")
+                },
+                Application {
+                    federated_token: Some(folder.join("token")),
+                    ..application("federated")
+                },
+            ];
+            Self {
+                registry: Registry::new(Some(all)),
+                thumbprint: encode::base64url(&Sha256::digest(certificate.der())),
+                folder,
+            }
+        }
+
+        fn head(&self) -> Value {
+            json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": self.thumbprint })
+        }
+
+        fn ask(&self, client_id: &str, assertion: &str) -> Result<(), No> {
+            let form = [
+                ("client_id", client_id),
+                ("client_assertion", assertion),
+                ("client_assertion_type", ASSERTION_TYPE),
+            ];
+            let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            self.registry.convince("contoso", &form.into(), URL, NOW)
+        }
+    }
+
+    impl Drop for House {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    fn claims(id: usize) -> Value {
+        json!({ "aud": URL, "iss": "app", "sub": "app", "jti": id.to_string(), "nbf": NOW, "exp": NOW + 300 })
+    }
+
+    fn signed(head: &Value, claims: &Value, key: &str) -> String {
+        let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let key = KeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
+        let parts = [head, claims].map(|part| encode::base64url(part.to_string().as_bytes()));
+        let text = parts.join(".");
+        let mut signature = vec![0; key.public().modulus_len()];
+        let random = SystemRandom::new();
+        key.sign(
+            &signature::RSA_PSS_SHA256,
+            &random,
+            text.as_bytes(),
+            &mut signature,
+        )
+        .unwrap();
+        format!("{text}.{}", encode::base64url(&signature))
+    }
+
+    #[test]
+    fn an_assertion_is_good_once_and_only_as_it_should_be() {
+        let house = House::new("assertions");
+        let good = signed(&house.head(), &claims(0), APP);
+        assert_eq!(house.ask("app", &good), Ok(()));
+        assert_eq!(house.ask("app", &good), Err(USED));
+        let with = |field: &str, value: Value| {
+            let mut claims = claims(1);
+            claims[field] = value;
+            signed(&house.head(), &claims, APP)
+        };
+        let mut other_head = house.head();
+        other_head["x5t#S256"] = "another".into();
+        for (assertion, no) in [
+            (
+                with(
+                    "aud",
+                    "https://login.test/fabrikam/oauth2/v2.0/token".into(),
+                ),
+                WRONG_AUDIENCE,
+            ),
+            (with("iss", "federated".into()), WRONG_ISSUER),
+            (with("sub", "federated".into()), WRONG_ISSUER),
+            (with("exp", (NOW - LEEWAY).into()), WRONG_TIME),
+            (with("exp", (NOW + LONGEST_LIFE + 1).into()), WRONG_TIME),
+            (with("exp", Value::Null), WRONG_TIME),
+            (with("nbf", (NOW + LEEWAY + 1).into()), WRONG_TIME),
+            (with("jti", Value::Null), USED),
+            (signed(&house.head(), &claims(1), OTHER), WRONG_CERTIFICATE),
+            (signed(&other_head, &claims(1), APP), WRONG_CERTIFICATE),
+            (good.replacen("eyJ", "eyK", 1), UNREADABLE),
+            ("a.b".into(), UNREADABLE),
+        ] {
+            assert_eq!(house.ask("app", &assertion), Err(no), "{assertion}");
+        }
+        assert_eq!(house.ask("nobody", &good), Err(NO_APPLICATION));
+        assert_eq!(
+            house.ask("app", &signed(&house.head(), &claims(1), APP)),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn another_issuers_token_is_good_while_the_file_holds_it() {
+        let house = House::new("federated");
+        assert_eq!(house.ask("federated", "federated"), Ok(()));
+        fs::write(house.folder.join("token"), "renewed").unwrap();
+        assert_eq!(house.ask("federated", "federated"), Err(NO_FEDERATION));
+        assert_eq!(house.ask("federated", "renewed"), Ok(()));
+    }
+}

@@ -87,4 +87,24 @@ mod tests {
         assert!(rate.enter(t).is_none());
         assert!(rate.enter(t + Duration::from_secs(1)).is_some());
     }
+
+    #[test]
+    fn what_looks_forwarded_or_says_things_twice_is_refused() {
+        let asked = |names: &[&str], lines: &[(&'static str, &'static str)]| {
+            let query: Vec<_> = names.iter().map(|it| ((*it).into(), "x".into())).collect();
+            let lines = lines.iter().map(|(name, value)| {
+                let value = http::HeaderValue::from_static(value);
+                (http::HeaderName::from_static(name), value)
+            });
+            objection(&lines.collect(), &query)
+        };
+        let names = ["api-version", "resource"];
+        let good = ("metadata", "true");
+        assert_eq!(asked(&names, &[good]), None);
+        assert!(asked(&names, &[]).is_some());
+        assert!(asked(&names, &[("metadata", "True")]).is_some());
+        assert!(asked(&names, &[good, ("x-forwarded-for", "10.0.0.1")]).is_some());
+        assert!(asked(&["api-version", "resource", "resource"], &[good]).is_some());
+        assert!(asked(&["resource"], &[good]).is_some());
+    }
 }

@@ -1,6 +1,9 @@
 //! Where tokens come from: a VM's endpoint, App Service's and Entra's, on one address (AZURE 12).
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
@@ -81,6 +84,10 @@ impl Service for TokenEndpoint {
                     "temporarily_unavailable",
                     "AADSTS90033: A transient error has occurred. Please try again.",
                 ))
+            }
+            Some(TokenFault::Slow { milliseconds }) => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                Ok(self.route(&parts, &body))
             }
             None => Ok(self.route(&parts, &body)),
         }

@@ -29,6 +29,8 @@ pub enum TokenFault {
     Empty {},
     /// 200 with a token whose end is told so.
     ExpiresOn { value: String },
+    /// The usual answer, so late.
+    Slow { milliseconds: u64 },
     /// No answer at all.
     Hang {},
 }

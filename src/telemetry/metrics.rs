@@ -7,8 +7,9 @@
 mod deployment;
 mod handles;
 mod instruments;
+mod listener;
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
@@ -22,6 +23,7 @@ use crate::domain::name::{
 pub use deployment::DeploymentMetrics;
 use handles::Handles;
 use instruments::Instruments;
+pub use listener::ListenerMetrics;
 
 /// What a request's counter goes by.
 type RequestKey = (
@@ -73,6 +75,12 @@ impl Metrics {
             let labels = [model.as_str(), instance.as_str(), deployment.as_str()];
             Arc::new(DeploymentMetrics::new(&self.instruments, labels))
         })
+    }
+
+    /// The handles of one listener, by its configured address.
+    pub fn listener(&self, address: SocketAddr, tls: bool) -> Arc<ListenerMetrics> {
+        let address = address.to_string();
+        Arc::new(ListenerMetrics::new(&self.instruments, &address, tls))
     }
 
     /// How many attempts have ended so far, by instance, deployment and outcome.

@@ -23,3 +23,10 @@ pub(crate) fn label(labels: &str, name: &str) -> String {
     let (_, rest) = labels.split_once(&format!("{name}=\"")).unwrap();
     rest.split('"').next().unwrap().to_owned()
 }
+
+/// The one sample that is written so.
+pub(crate) fn value(page: &str, series: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(series));
+    let number = line.unwrap_or_else(|| panic!("no {series} in {page}"));
+    number.trim().parse().unwrap()
+}

@@ -276,11 +276,22 @@ impl Gateway {
 
     /// The same with more for its listener, and with variables in its environment.
     pub(crate) async fn start_as(config: &str, listener: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_guarded(config, listener, "", ("http", client()), variables).await
+    }
+
+    /// The same with more for its admin listener, and how that is asked whether it is ready.
+    pub(crate) async fn start_guarded(
+        config: &str,
+        listener: &str,
+        guard: &str,
+        (scheme, http): (&str, Client),
+        variables: &[(&str, &str)],
+    ) -> Self {
         let (address, admin) = (free_address(), free_address());
         let folder = folder();
         let log = folder.join("access.jsonl");
         let listeners = format!(
-            "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\" }}\n"
+            "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\"{guard} }}\n"
         );
         let log = format!("log: {{ access: {} }}\n", log.display());
         let file = folder.join("forebay.yaml");
@@ -299,13 +310,21 @@ impl Gateway {
             admin,
             folder,
         };
-        gateway.wait_until_ready().await;
+        gateway.wait_until_ready(scheme, &http).await;
         gateway
     }
 
-    async fn wait_until_ready(&mut self) {
-        let http = client();
-        let url = format!("http://{}/health/ready", self.admin);
+    /// What it was started with, but for its listeners and its log.
+    pub(crate) fn config(&self) -> String {
+        let text = fs::read_to_string(self.folder.join("forebay.yaml")).unwrap();
+        text.lines()
+            .skip(3)
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+
+    async fn wait_until_ready(&mut self, scheme: &str, http: &Client) {
+        let url = format!("{scheme}://localhost:{}/health/ready", self.admin.port());
         let give_up = Instant::now() + PATIENCE;
         loop {
             if http

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod admin_access;
+mod authority;
 mod bodies;
+mod certificates;
 mod chaos;
 mod choosing;
 mod conformance;
+mod connections;
 mod counted;
 mod explaining;
 mod failing;
@@ -18,6 +22,7 @@ mod house;
 mod identities;
 mod memory;
 mod moving_on;
+mod names;
 mod noise;
 mod odd_answers;
 mod operating;
@@ -37,5 +42,6 @@ mod smuggling;
 mod spillover;
 mod streams;
 mod tls;
+mod tls_clients;
 mod tokens;
 mod wire;

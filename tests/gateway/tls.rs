@@ -1,54 +1,57 @@
 //! TLS on both sides, with HTTP/2 by ALPN, and certificates that must not be believed.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use forebay::simulator::{self, Config};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::{Certificate, Version};
 
-use crate::house::{
-    CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, client_builder, folder, served_by,
+use crate::{
+    authority::{Authority, Says, dns},
+    house::{
+        CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, client_builder, folder, served_by,
+    },
 };
 
-/// An authority of this test's own: its certificate lies in `FOLDER/NAME.ca`.
-struct Authority(Issuer<'static, KeyPair>);
-
-impl Authority {
-    fn new(folder: &Path, name: &str) -> Self {
-        let (mut params, key) = (
-            CertificateParams::new([]).unwrap(),
-            KeyPair::generate().unwrap(),
-        );
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        fs::write(folder.join(format!("{name}.ca")), certificate.pem()).unwrap();
-        Self(Issuer::new(params, key))
-    }
-
-    /// Writes a certificate for a host and its key into `FOLDER/NAME.crt` and `.key`.
-    fn certify(&self, folder: &Path, name: &str, host: &str) {
-        let (params, key) = (
-            CertificateParams::new([host.to_owned()]).unwrap(),
-            KeyPair::generate().unwrap(),
-        );
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        fs::write(folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
-        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
+/// The certificate that the instance `strange` shows, and how the gateway knows that instance.
+struct Strange {
+    signed_by: &'static str,
+    host: &'static str,
+    has_ended: bool,
+    endpoint: &'static str,
+    /// Where the gateway believes the system to keep its authorities.
+    systems: Option<&'static str>,
 }
+
+const SOUND: Strange = Strange {
+    signed_by: "ours",
+    host: "localhost",
+    has_ended: false,
+    endpoint: "localhost",
+    systems: None,
+};
 
 /// Two instances behind TLS: `strange` shows the certificate `strange` is given, `well` a good one. Clients connect
 /// with TLS too.
-async fn house(strange_host: &str, strange_is_signed_by_another: bool) -> (House, Certificate) {
+async fn house(strange: Strange) -> (House, Certificate) {
     let folder = folder();
     let ours = Authority::new(&folder, "ours");
     let another = Authority::new(&folder, "another");
-    let strange = if strange_is_signed_by_another {
-        &another
-    } else {
-        &ours
+    let authority = match strange.signed_by {
+        "ours" => &ours,
+        _ => &another,
     };
-    strange.certify(&folder, "strange", strange_host);
+    match strange.has_ended {
+        false => authority.certify(&folder, "strange", strange.host),
+        true => {
+            let others = vec![dns(strange.host)];
+            let says = Says {
+                others,
+                has_ended: true,
+                ..Says::default()
+            };
+            authority.certify_as(&folder, "strange", &says);
+        }
+    }
     for name in ["well", "gateway"] {
         ours.certify(&folder, name, "localhost");
     }
@@ -66,10 +69,10 @@ async fn house(strange_host: &str, strange_is_signed_by_another: bool) -> (House
     let simulator = simulator::start(Config::parse(&simulation).unwrap())
         .await
         .unwrap();
-    let endpoint = |name: &str| {
+    let endpoint = |name: &str, host: &str| {
         let address = simulator.address(name).unwrap();
         format!(
-            "  {name}: {{ endpoint: \"https://localhost:{}\", connect_to: \"{address}\", identity: key, ca: {at}/ours.ca }}\n",
+            "  {name}: {{ endpoint: \"https://{host}:{}\", connect_to: \"{address}\", identity: key, ca: {at}/ours.ca }}\n",
             address.port()
         )
     };
@@ -77,12 +80,17 @@ async fn house(strange_host: &str, strange_is_signed_by_another: bool) -> (House
         "identities: {{ key: {{ api_key: {INSTANCE_KEY} }} }}\ninstances:\n{}{}\
          models: {{ gpt-4o: {{ deployments: [{{ instance: strange, priority: 1 }}, {{ instance: well, priority: 2 }}] }} }}\n\
          clients: {{ tests: {{ keys: [\"{}\"], models: [\"*\"] }} }}\n",
-        endpoint("strange"),
-        endpoint("well"),
+        endpoint("strange", strange.endpoint),
+        endpoint("well", "localhost"),
         forebay::config::hash_key(KEY).unwrap().hash
     );
     let listener = format!(", tls: {{ certificate: {at}/gateway.crt, key: {at}/gateway.key }}");
-    let gateway = Gateway::start_as(&config, &listener, &[]).await;
+    let systems = strange.systems.map(|name| format!("{at}/{name}.ca"));
+    let variables: Vec<_> = systems
+        .iter()
+        .map(|file| ("SSL_CERT_FILE", file.as_str()))
+        .collect();
+    let gateway = Gateway::start_as(&config, &listener, &variables).await;
     let ca = Certificate::from_pem(&fs::read(folder.join("ours.ca")).unwrap()).unwrap();
     fs::remove_dir_all(&folder).unwrap();
     (
@@ -101,7 +109,7 @@ fn url(house: &House) -> String {
 
 #[tokio::test]
 async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http_2() {
-    let (house, ca) = house("localhost", false).await;
+    let (house, ca) = house(SOUND).await;
     for (builder, version) in [
         (client_builder(), Version::HTTP_2),
         (client_builder().http1_only(), Version::HTTP_11),
@@ -131,35 +139,103 @@ async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http
     );
 }
 
+/// Asks once; who served.
+async fn ask(house: &House, ca: &Certificate) -> String {
+    let builder = client_builder().add_root_certificate(ca.clone());
+    let http = builder.build().unwrap();
+    let answer = http.post(url(house)).header("api-key", KEY).json(&chat());
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    served_by(&answer)
+}
+
 #[tokio::test]
-async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked() {
-    for (host, by_another) in [("localhost", true), ("elsewhere.example", false)] {
-        let (house, ca) = house(host, by_another).await;
-        let http = client_builder().add_root_certificate(ca).build().unwrap();
-        let answer = http
-            .post(url(&house))
-            .header("api-key", KEY)
-            .json(&chat())
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(
-            (answer.status().as_u16(), served_by(&answer)),
-            (200, "well".to_owned())
-        );
+async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_why_is_said_once() {
+    for (strange, why) in [
+        (
+            Strange {
+                signed_by: "another",
+                ..SOUND
+            },
+            "not trusted here",
+        ),
+        (
+            Strange {
+                host: "elsewhere.example",
+                ..SOUND
+            },
+            "for another name",
+        ),
+        (
+            Strange {
+                has_ended: true,
+                ..SOUND
+            },
+            "has ended",
+        ),
+        // By number: a name that DNS would give that number is none of its own.
+        (
+            Strange {
+                endpoint: "127.0.0.1",
+                ..SOUND
+            },
+            "for another name",
+        ),
+        (
+            Strange {
+                endpoint: "127.0.0.1",
+                host: "127.0.0.2",
+                ..SOUND
+            },
+            "for another name",
+        ),
+    ] {
+        let (house, ca) = house(strange).await;
+        for i in 1..=3 {
+            assert_eq!(ask(&house, &ca).await, "well");
+            let log = house.log(i).await;
+            assert_eq!(
+                log[i - 1]["attempts"][0]["outcome"],
+                "fault_connect",
+                "{}",
+                log[i - 1]
+            );
+        }
         assert!(house.seen("strange").is_empty());
-        let log = house.log(1).await;
-        assert_eq!(
-            log[0]["attempts"][0]["outcome"], "fault_connect",
-            "{}",
-            log[0]
-        );
+        let told = house.gateway.stderr();
+        let lines = told
+            .lines()
+            .filter(|line| line.contains("no connection to the instance"));
+        let lines: Vec<_> = lines.collect();
+        assert!(lines.len() == 1 && lines[0].contains(why), "{why}: {told}");
     }
 }
 
 #[tokio::test]
+async fn an_instance_known_by_number_shows_a_certificate_for_that_number() {
+    let (house, ca) = house(Strange {
+        endpoint: "127.0.0.1",
+        host: "127.0.0.1",
+        ..SOUND
+    })
+    .await;
+    assert_eq!(ask(&house, &ca).await, "strange");
+}
+
+#[tokio::test]
+async fn authorities_of_its_own_stand_beside_the_systems() {
+    let strange = Strange {
+        signed_by: "another",
+        systems: Some("another"),
+        ..SOUND
+    };
+    let (house, ca) = house(strange).await;
+    assert_eq!(ask(&house, &ca).await, "strange");
+}
+
+#[tokio::test]
 async fn plain_http_on_a_tls_listener_ends_and_harms_nobody() {
-    let (mut house, ca) = house("localhost", false).await;
+    let (mut house, ca) = house(SOUND).await;
     let mut wire = crate::raw::Wire::open(house.gateway.address).await;
     wire.send(crate::raw::good_chat()).await;
     assert!(wire.answer().await.is_none());

@@ -64,7 +64,7 @@ impl Stage {
             "identities: {{ key: {{ api_key: {INSTANCE_KEY} }} }}\n\
              instances: {{ only: {{ endpoint: \"http://{}\", identity: key }} }}\n\
              models: {{ gpt-4o: {{ deployments: [{{ instance: only }}] }} }}\n\
-             issuers:\n  ci: {{ url: \"{url}\", audiences: [forebay], algorithms: [RS256, PS256, ES256, ES384, EdDSA], ca: {ca} }}\n\
+             issuers:\n  ci: {{ url: \"{url}\", audiences: [forebay], algorithms: [RS256, PS256, ES256, ES384, EdDSA], jwks: \"{url}/discovery/keys\", ca: {ca} }}\n\
              clients:\n  tests: {{ keys: [\"{}\"], models: [\"*\"] }}\n  app: {{ {} }}\n  invoker: {{ {} }}\n  person: {{ {} }}\n  \
              jobs: {{ token: {{ issuer: ci, claims: {{ sub: jobs, /deep/list: x }}, scopes: [models] }}, models: [\"*\"] }}\n",
             self.simulator.address("only").unwrap(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{issuers::Issuers, known::Known, tokens};
+use super::{certificates::Taken, issuers::Issuers, known::Known, tokens};
 use crate::{
     config::{
         problem::{Place, Placed},
@@ -23,6 +23,7 @@ pub(super) fn clients(
     anonymous: Option<Tried<Placed<bool>>>,
     models: &Known<Model>,
     issuers: &mut Issuers,
+    certificates: &mut Taken,
     reader: &mut Reader<'_>,
 ) -> Option<Clients> {
     let anonymous = match anonymous {
@@ -30,7 +31,7 @@ pub(super) fn clients(
         None => None,
     };
     match (raw, anonymous) {
-        (Some(Tried(raw)), None) => Some(listed(raw?, models, issuers, reader)),
+        (Some(Tried(raw)), None) => Some(listed(raw?, models, issuers, certificates, reader)),
         (None, Some(_)) => Some(Clients::anyone()),
         (Some(_), Some(anonymous)) => {
             let message = "with anonymous: true nobody would look at clients:; keep one of them";
@@ -50,6 +51,7 @@ fn listed(
     raw: Placed<Named<raw::Client>>,
     models: &Known<Model>,
     issuers: &mut Issuers,
+    certificates: &mut Taken,
     reader: &mut Reader<'_>,
 ) -> Clients {
     if raw.value.0.is_empty() {
@@ -61,10 +63,11 @@ fn listed(
     let (mut lines, mut told_apart) = (HashMap::new(), tokens::ToldApart::default());
     let section = Required(Some(raw.value));
     let clients = Known::<Client>::build("client", section, reader, |name, raw, reader| {
-        if raw.keys.is_none() && raw.entra.is_none() && raw.token.is_none() {
+        let has_token = raw.entra.is_some() || raw.token.is_some();
+        if raw.keys.is_none() && !has_token && raw.certificates.is_none() {
             reader.problem(
                 name.place,
-                "a client needs a way to prove itself: give it keys:, entra: or token:",
+                "a client needs a way to prove itself: give it keys:, entra:, token: or certificates:",
             );
         }
         let keys = raw.keys.and_then(|raw| raw.0);
@@ -77,7 +80,10 @@ fn listed(
             .and_then(|raw| tokens::token(raw.0?, issuers, reader));
         let tokens: Vec<_> = entra.into_iter().chain(token).collect();
         told_apart.note(&tokens, reader);
+        let names = raw.certificates.and_then(|raw| raw.0);
+        let names = names.map(|raw| certificates.names(&name.value, raw, reader));
         Some(Client {
+            certificates: names.unwrap_or_default(),
             name: name.value.as_str().into(),
             keys: keys.unwrap_or_default(),
             tokens: tokens.into_iter().map(|rule| rule.value).collect(),

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use rustls::pki_types::ServerName;
+
 use super::known::Known;
 use crate::{
     config::{
@@ -68,6 +70,12 @@ fn endpoint(url: Placed<Url>, insecure: bool, reader: &mut Reader<'_>) -> Option
     let endpoint = url.value.0;
     if !endpoint.tls() && !endpoint.is_loopback() && !insecure {
         let message = "http:// lets everyone on the way read requests and credentials; write https://, or add insecure_http: true if you accept that";
+        reader.problem(url.place, message);
+        return None;
+    }
+    if endpoint.tls() && ServerName::try_from(endpoint.host()).is_err() {
+        let message =
+            "no certificate can be verified for this host; write its DNS name or its IP address";
         reader.problem(url.place, message);
         return None;
     }

@@ -1,22 +1,26 @@
-//! `listeners:` and `admin:`, and the certificates they show.
+//! `listeners:` and `admin:`, the certificates they show and those they ask for.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::SystemTime};
 
+use super::settings::count;
 use crate::config::{
     pem,
-    plan::{Listener, TlsFiles},
+    plan::{Admin, AskedOfClients, Listener, TlsFiles},
     problem::Placed,
     raw,
     read::{List, Reader},
     section::Required,
-    value::Address,
+    value::{Address, FilePath},
 };
+
+/// Enough for any gateway, and within what the system's limit on open files should allow.
+const MAX_CONNECTIONS: usize = 10_000;
 
 pub(super) fn listeners(
     raw: Required<Placed<List<raw::Listener>>>,
-    admin: Option<raw::Admin>,
+    raw_admin: Option<raw::Admin>,
     reader: &mut Reader<'_>,
-) -> (Vec<Listener>, Option<SocketAddr>) {
+) -> (Vec<Listener>, Option<Admin>) {
     let mut taken = Vec::new();
     let listeners = raw.0.map_or_else(Vec::new, |raw| {
         if raw.value.0.is_empty() {
@@ -32,16 +36,7 @@ pub(super) fn listeners(
             .filter_map(|raw| listener(raw, &mut taken, reader))
             .collect()
     });
-    let admin = admin.and_then(|raw| {
-        let address = free(raw.address.0?, &mut taken, reader)?;
-        if !address.value.ip().is_loopback() {
-            reader.warn(
-                address.place,
-                "whoever reaches this address sees metrics and status; 127.0.0.1 is safer",
-            );
-        }
-        Some(address.value)
-    });
+    let admin = raw_admin.and_then(|raw| admin(raw, &mut taken, reader));
     (listeners, admin)
 }
 
@@ -54,6 +49,8 @@ fn listener(
         .address
         .0
         .and_then(|address| free(address, taken, reader));
+    let mut max_connections = MAX_CONNECTIONS;
+    count(raw.max_connections, 1_000_000, &mut max_connections, reader);
     let tls = match raw.tls {
         Some(raw) => Some(tls(raw, reader)?),
         None => None,
@@ -61,10 +58,46 @@ fn listener(
     Some(Listener {
         address: address?.value,
         tls,
+        max_connections,
+    })
+}
+
+/// Elsewhere than on loopback its readers have to show something.
+fn admin(
+    raw: raw::Admin,
+    taken: &mut Vec<Placed<SocketAddr>>,
+    reader: &mut Reader<'_>,
+) -> Option<Admin> {
+    let address = raw
+        .address
+        .0
+        .and_then(|address| free(address, taken, reader));
+    let token = raw.token.map(|hash| hash.0);
+    let is_plain = raw.tls.is_none();
+    let tls = match raw.tls {
+        Some(raw) => Some(tls(raw, reader)?),
+        None => None,
+    };
+    let address = address?;
+    let asks = token.is_some() || tls.as_ref().is_some_and(|tls| tls.of_clients.is_some());
+    if !address.value.ip().is_loopback() {
+        if !asks {
+            let message = "whoever reaches this address would see metrics and status; write 127.0.0.1, or add token: (`forebay hash-key` prints its hash), or tls: with client_ca:";
+            reader.problem(address.place, message);
+        } else if is_plain {
+            let message = "without tls: whoever is on the way reads the token";
+            reader.warn(address.place, message);
+        }
+    }
+    Some(Admin {
+        address: address.value,
+        tls,
+        token,
     })
 }
 
 fn tls(raw: raw::Tls, reader: &mut Reader<'_>) -> Option<TlsFiles> {
+    let of_clients = of_clients(raw.client_ca, raw.client_certificate, reader);
     let (certificate, key) = (raw.certificate.0, raw.key.0);
     let chain = certificate
         .as_ref()
@@ -72,12 +105,43 @@ fn tls(raw: raw::Tls, reader: &mut Reader<'_>) -> Option<TlsFiles> {
     let private = key
         .as_ref()
         .and_then(|file| reader.take(file.place, pem::private_key(&file.value.0)));
-    let (certificate, key) = (certificate?, key?);
-    reader.take(key.place, pem::belong_together(chain?, private?))?;
+    let (certificate, key, chain) = (certificate?, key?, chain?);
+    if let Some(warning) =
+        pem::term(&chain[0]).and_then(|term| pem::warning(term.standing(SystemTime::now())))
+    {
+        reader.warn(certificate.place, warning);
+    }
+    reader.take(key.place, pem::belong_together(chain, private?))?;
     Some(TlsFiles {
         certificate: certificate.value.0,
         key: key.value.0,
+        of_clients: of_clients?,
     })
+}
+
+/// Asked of nobody unless there are authorities to believe; required where nothing else is said.
+#[expect(clippy::option_option, reason = "nothing asked for is not a mistake")]
+fn of_clients(
+    client_ca: Option<Placed<FilePath>>,
+    client_certificate: Option<Placed<raw::AskedFor>>,
+    reader: &mut Reader<'_>,
+) -> Option<Option<AskedOfClients>> {
+    let Some(file) = client_ca else {
+        return match client_certificate {
+            Some(asked) => {
+                let message = "without client_ca: no certificate could be believed; name the authorities that sign them";
+                reader.problem(asked.place, message);
+                None
+            }
+            None => Some(None),
+        };
+    };
+    reader.take(file.place, pem::authorities(&file.value.0))?;
+    let asked = client_certificate.map(|asked| asked.value);
+    Some(Some(AskedOfClients {
+        authorities: file.value.0,
+        required: !matches!(asked, Some(raw::AskedFor::Optional)),
+    }))
 }
 
 /// The address, unless one before it has taken its port. Port 0 is any free port.

@@ -24,6 +24,8 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         max_headers: 32 << 10,
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(60),
+        handshake_timeout: Duration::from_secs(10),
+        write_timeout: Duration::from_secs(60),
         stream_keepalive: None,
         forwarding: Forwarding::default(),
     };
@@ -32,6 +34,8 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         size(raw.max_headers, &mut server.max_headers, reader);
         span(raw.header_timeout, &mut server.header_timeout, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
+        span(raw.handshake_timeout, &mut server.handshake_timeout, reader);
+        span(raw.write_timeout, &mut server.write_timeout, reader);
         let mut keepalive = Duration::ZERO;
         span(raw.stream_keepalive, &mut keepalive, reader);
         server.stream_keepalive = (!keepalive.is_zero()).then_some(keepalive);
@@ -204,7 +208,7 @@ pub(super) fn log(raw: Option<raw::Log>) -> Log {
     }
 }
 
-fn count<T: TryFrom<u32>>(
+pub(super) fn count<T: TryFrom<u32>>(
     raw: Option<Placed<i64>>,
     most: u32,
     setting: &mut T,

@@ -252,6 +252,26 @@ fn certificates_and_keys_are_looked_at_before_a_start() {
             "{answer}"
         );
     }
+    for (more, words) in [
+        ("client_ca: tls.crt", ""),
+        ("client_ca: tls.crt, client_certificate: optional", ""),
+        ("client_ca: none", ":1:96: "),
+        ("client_ca: tls.key", "tls.key holds no certificate"),
+        ("client_certificate: required", ":1:105: without client_ca:"),
+        (
+            "client_ca: tls.crt, client_certificate: maybe",
+            "known here: `required`, `optional`",
+        ),
+    ] {
+        let answer = tls("tls.crt", &format!("tls.key, {more}"));
+        match answer {
+            Ok(_) => assert_eq!(words, "", "{more}"),
+            Err(answer) => assert!(
+                !words.is_empty() && answer.contains(words) && answer.lines().count() == 1,
+                "{answer}"
+            ),
+        }
+    }
     assert!(
         folder
             .read(&with("identity: vm", "identity: vm, ca: tls.crt"))
@@ -268,8 +288,8 @@ fn what_is_allowed_but_odd_is_a_warning() {
     for (part, other, warning) in [
         (
             "admin: { address: \"127.0.0.1:9090\" }",
-            "admin: { address: \"0.0.0.0:9090\" }",
-            "f.yaml:2:19: whoever reaches",
+            "admin: { address: \"0.0.0.0:9090\", token: \"sha256:2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea\" }",
+            "f.yaml:2:19: without tls: whoever is on the way reads the token",
         ),
         (
             "identity: legacy",

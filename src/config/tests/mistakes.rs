@@ -109,8 +109,29 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("127.0.0.1:8080", "localhost", "1:24", "an IP address and a port"),
     ("127.0.0.1:9090", "0.0.0.0:8080", "2:19", "line 1 has taken this address"),
     ("\"127.0.0.1:8080\" }", "\"127.0.0.1:8080\" }, { address: \"127.0.0.1:8080\" }", "1:55", "line 1 has taken"),
+    ("127.0.0.1:9090", "0.0.0.0:9090", "2:19", "write 127.0.0.1, or add token:"),
+    ("127.0.0.1:9090", "[::]:9090", "2:19", "or tls: with client_ca:"),
+    ("127.0.0.1:9090\"", "127.0.0.1:9090\", token: hunter2", "2:44", "`forebay hash-key` prints it"),
+    ("127.0.0.1:8080\"", "127.0.0.1:8080\", max_connections: 0", "1:59", "from 1 to 1000000"),
+    ("127.0.0.1:8080\"", "127.0.0.1:8080\", max_connections: many", "1:59", "it should be a whole number"),
+    ("attempts: 4 }", "attempts: 4 }\nserver: { handshake_timeout: 0s }", "17:30", "more than 0s"),
+    ("attempts: 4 }", "attempts: 4 }\nserver: { write_timeout: soon }", "17:26", "like 250ms, 30s or 10m"),
     ("swordfish", "${env:SET}", "5:23", "a string with { or } is quoted"),
     // Clients.
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [] }", "15:111", "like `- uri: spiffe://contoso/batch`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: \"*.contoso\" }] }", "15:133", "wildcards are not expanded"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: \"a\\0b\" }] }", "15:133", "has a control character"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ uri: contoso }] }", "15:133", "like spiffe://"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ email: contoso }] }", "15:135", "one @"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ common_name: \"\" }] }", "15:141", "this is empty"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ subject: contoso }] }", "15:137", "like CN=batch,OU=AI,O=Contoso"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ subject: \"CN=a+OU=b\" }] }", "15:137", "joins two values"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ cn: a }] }", "15:128", "unknown field `cn`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{}] }", "15:126", "write exactly one of `subject`, `common_name`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: a, uri: \"b:c\" }] }", "15:126", "write exactly one of `subject`"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: a }, { dns: A }] }", "15:145", "line 15 has this name already"),
+    ("https://contoso-swc.openai.azure.com", "https://[]", "7:20", "its DNS name or its IP address"),
+    ("https://contoso-swc.openai.azure.com", "https://a..b", "7:20", "its DNS name or its IP address"),
     ("sha256:2a97516c", "sha256:", "15:17", "`forebay hash-key` prints it"),
     ("models: [gpt-4o] }", "models: [gpt-4o], operations: [inferense] }", "15:124", "none of the words that can stand here; did you mean `inference`?"),
     ("models: [gpt-4o] }", "models: [gpt-4o], operations: [inference, files] }", "15:135", "does not know `files` yet"),
@@ -272,6 +293,48 @@ fn each_key_is_one_clients_and_a_client_has_two_at_most() {
             answer.starts_with(words) && answer.lines().count() == 1,
             "{answer}"
         );
+    }
+}
+
+#[test]
+fn a_certificate_that_could_be_two_clients_is_a_mistake() {
+    let clients = |first: &str, second: &str| {
+        let sound = SOUND.split("clients:").next().unwrap_or_default();
+        let client = |name: &str| format!("  {name}: {{ models: [\"*\"], certificates: [");
+        format!(
+            "{sound}clients:\n{}{{ {first} }}] }}\n{}{{ {second} }}] }}\n",
+            client("a"),
+            client("b")
+        )
+    };
+    for (first, second) in [
+        ("dns: a.contoso", "dns: A.contoso"),
+        ("uri: \"spiffe://a\"", "uri: \"spiffe://a\""),
+        ("common_name: a", "common_name: a"),
+        ("common_name: a", "subject: \"CN=a,O=Contoso\""),
+        ("subject: \"CN=a,O=Contoso\"", "common_name: a"),
+        (
+            "subject: \"CN=a,O=Contoso\"",
+            "subject: \"2.5.4.3=a, o=Contoso\"",
+        ),
+    ] {
+        let answer = answer(clients(first, second));
+        assert!(
+            answer.starts_with("f.yaml:16:") && answer.contains("line 15"),
+            "{first} {second}: {answer}"
+        );
+        assert_eq!(answer.lines().count(), 1, "{answer}");
+    }
+    for (first, second) in [
+        ("dns: a", "common_name: a"),
+        ("uri: \"spiffe://a\"", "uri: \"spiffe://A\""),
+        (
+            "subject: \"CN=a,O=Contoso\"",
+            "subject: \"CN=a,O=Fabrikam\"",
+        ),
+        ("subject: \"CN=a,CN=b\"", "common_name: a"),
+    ] {
+        assert_eq!(answer(clients(first, second)), "sound", "{first} {second}");
     }
 }
 

@@ -32,6 +32,11 @@ impl KeyHash {
         hex::decode_to_slice(digits, &mut hash).map_err(|_| KeyHashError)?;
         Ok(Self(hash))
     }
+
+    /// Whether the other is the same, in a time that does not tell how much of it is.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
 }
 
 impl fmt::Display for KeyHash {

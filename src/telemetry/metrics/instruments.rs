@@ -47,6 +47,11 @@ pub(super) struct Instruments {
     pub(super) remaining_requests: GaugeVec,
     pub(super) identity_expiry: GaugeVec,
     pub(super) identity_failures: IntCounterVec,
+    pub(super) connections: IntGaugeVec,
+    pub(super) connections_refused: IntCounterVec,
+    pub(super) handshake_failures: IntCounterVec,
+    pub(super) certificate_expiry: GaugeVec,
+    pub(super) certificate_reloads: IntCounterVec,
     pub(super) build_info: IntGaugeVec,
     pub(super) config_hash: IntGaugeVec,
     pub(super) log_lines_dropped: IntCounter,
@@ -195,6 +200,31 @@ impl Instruments {
                 "forebay_identity_failures_total",
                 "Token requests that failed.",
                 &["identity"],
+            ),
+            connections: r.int_gauges(
+                "forebay_connections",
+                "Connections that the listener has now.",
+                &["listener"],
+            ),
+            connections_refused: r.counters(
+                "forebay_connections_refused_total",
+                "Connections closed at once, since the listener had as many as it may.",
+                &["listener"],
+            ),
+            handshake_failures: r.counters(
+                "forebay_tls_handshake_failures_total",
+                "TLS handshakes with clients that came to nothing, or to no end in time.",
+                &["listener", "reason"],
+            ),
+            certificate_expiry: r.gauges(
+                "forebay_certificate_expiry_timestamp_seconds",
+                "When the certificate that the listener shows ends, as Unix time.",
+                &["listener"],
+            ),
+            certificate_reloads: r.counters(
+                "forebay_certificate_reloads_total",
+                "Changes of a listener's certificate files: taken, or not since the files were not sound.",
+                &["listener", "result"],
             ),
             build_info: r.int_gauges(
                 "forebay_build_info",

@@ -6,7 +6,7 @@ use forebay::simulator::TokenFault;
 use serde_json::json;
 
 use super::{Setup, Stage};
-use crate::house::{INSTANCE_KEY, comes_true, served_by};
+use crate::house::{INSTANCE_KEY, comes_true, forebay, served_by};
 
 const KEY: &str = "api_key: an-instance-key";
 /// No request should wait long for a first token that doesn't come.
@@ -28,17 +28,24 @@ async fn stage(tokens: &str, proof: &str, fault: Option<TokenFault>) -> Stage {
 }
 
 impl Stage {
-    /// Until the deployment is out, or in; every request meanwhile is served. Gives who served the last one.
-    async fn until_available(&self, is: bool) -> String {
-        let mut last = String::new();
-        comes_true("the deployment is in or out", async || {
-            let answer = self.ask("gpt-4o").await;
-            assert_eq!(answer.status(), 200);
-            last = served_by(&answer);
-            self.deployment("entra").await["available"] == is
+    /// Until the deployment is left alone; every request meanwhile is served.
+    async fn until_out(&self) {
+        comes_true("the deployment is out", async || {
+            assert_eq!(self.ask("gpt-4o").await.status(), 200);
+            self.deployment("entra").await["available"] == false
         })
         .await;
-        last
+        assert_eq!(served_by(&self.ask("gpt-4o").await), "key");
+    }
+
+    /// Until the deployment serves as if nothing had been; every request meanwhile is served.
+    async fn until_in(&self) {
+        comes_true("the deployment serves", async || {
+            let answer = self.ask("gpt-4o").await;
+            assert_eq!(answer.status(), 200);
+            served_by(&answer) == "entra" && self.deployment("entra").await["state"] == "closed"
+        })
+        .await;
     }
 
     /// What operators and health checks see of an identity without a token.
@@ -64,6 +71,9 @@ impl Stage {
         assert_eq!(refused.status(), 503);
         let wait = refused.headers()["retry-after"].to_str().unwrap();
         assert!((1..=60).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+        let explained = self.explained();
+        let not_now = "not now      entra/gpt-4o: open, credential, may be tried again in ";
+        assert!(explained.contains(not_now), "{explained}");
         let alarms = self.said(&ALARM);
         assert_eq!(alarms.len(), 1, "{alarms:?}");
         for word in [
@@ -75,12 +85,23 @@ impl Stage {
         }
     }
 
+    /// What `forebay explain` says of a request now.
+    fn explained(&self) -> String {
+        let status = format!("http://{}/status", self.gateway.admin);
+        let path = "/openai/deployments/gpt-4o/chat/completions";
+        let mut command = forebay();
+        let command = command.args(["explain", "--client", "tests", "--path", path]);
+        let command = command.args(["--body", "/dev/null", "--status", &status, "--config"]);
+        let output = command
+            .arg(self.gateway.folder.join("forebay.yaml"))
+            .output();
+        let output = output.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8(said).unwrap()
+    }
+
     async fn is_back(&self, times: usize) {
-        let back = self.deployment("entra").await;
-        assert_eq!(
-            (&back["state"], &back["cause"]),
-            (&"closed".into(), &json!(null))
-        );
+        assert_eq!(self.deployment("entra").await["cause"], json!(null));
         let metrics = self.metrics().await;
         for (gauge, value) in [("available", 1), ("set_aside", 0)] {
             assert!(
@@ -114,7 +135,7 @@ async fn imds_answers(fault: TokenFault, told: &str) {
     let proof = "managed_identity: { endpoint: \"http://{tokens}\" }";
     let stage = stage("", proof, Some(fault.clone())).await;
     assert_eq!(stage.health("entra").await, 503);
-    assert_eq!(stage.until_available(false).await, "key", "{fault:?}");
+    stage.until_out().await;
     stage.is_out().await;
     let error = stage.identity("entra").await["last_error"].to_string();
     assert!(error.contains(told), "{fault:?}: {error}");
@@ -123,7 +144,7 @@ async fn imds_answers(fault: TokenFault, told: &str) {
     let failed = metrics.lines().find_map(|line| line.strip_prefix(failures));
     assert!(failed.unwrap().parse::<u64>().unwrap() >= 1);
     stage.simulator.set_token_fault(None);
-    stage.until_available(true).await;
+    stage.until_in().await;
     stage.is_back(1).await;
     stage
         .keeps_to_itself(&["nobody knows when", "not a token", "eyJ"])
@@ -190,11 +211,27 @@ async fn a_request_before_the_first_token_waits_for_it_as_for_a_connection_and_g
 async fn a_machine_without_such_an_identity_is_not_asked_in_a_hurry() {
     let proof = "managed_identity: { endpoint: \"http://{tokens}\" }";
     let stage = stage("", proof, Some(TokenFault::Status { status: 400 })).await;
-    assert_eq!(stage.until_available(false).await, "key");
+    stage.until_out().await;
     stage.is_out().await;
     let out = stage.deployment("entra").await;
     assert!(out["retry_in_seconds"].as_f64().unwrap() > 10.0, "{out}");
     assert_eq!(stage.simulator.books().tokens.asked, 1);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_first_token_that_will_not_be_asked_for_soon() {
+    let proof = "managed_identity: { endpoint: \"http://{tokens}\" }";
+    let fault = TokenFault::Throttle { seconds: 200 };
+    let stage = stage("", proof, Some(fault)).await;
+    stage.until_out().await;
+    let out = stage.deployment("entra").await;
+    assert!(out["retry_in_seconds"].as_f64().unwrap() > 100.0, "{out}");
+    assert_eq!(stage.simulator.books().tokens.asked, 1);
+    let refused = stage.ask("entra").await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (503, &"120".parse().unwrap())
+    );
 }
 
 const SHORT: &str = "lifetime: 4s";
@@ -217,7 +254,7 @@ async fn where_entra_is_down_for_longer_than_a_token_lives_the_others_serve_unti
     let stage = stage(SHORT, APP, None).await;
     let (stop, served) = (AtomicBool::new(false), AtomicU64::new(0));
     let outage = async {
-        assert_eq!(stage.until_available(true).await, "entra");
+        stage.until_in().await;
         stage
             .simulator
             .set_token_fault(Some(TokenFault::Status { status: 503 }));
@@ -228,7 +265,7 @@ async fn where_entra_is_down_for_longer_than_a_token_lives_the_others_serve_unti
         if stage.identity("entra").await["ready"] == true {
             assert_eq!(stage.said(&ALARM).len(), 0, "the old token still holds");
         }
-        stage.until_available(false).await;
+        stage.until_out().await;
         stage.is_out().await;
         let before = stage.asked("key");
         comes_true("the other serves", async || {
@@ -236,7 +273,7 @@ async fn where_entra_is_down_for_longer_than_a_token_lives_the_others_serve_unti
         })
         .await;
         stage.simulator.set_token_fault(None);
-        stage.until_available(true).await;
+        stage.until_in().await;
         stage.is_back(2).await;
         stop.store(true, Relaxed);
     };
@@ -247,6 +284,8 @@ async fn where_entra_is_down_for_longer_than_a_token_lives_the_others_serve_unti
 #[tokio::test]
 async fn a_token_revoked_under_load_costs_one_token_request_and_no_failed_one() {
     let stage = stage("", APP, None).await;
+    stage.until_in().await;
+    let by_key = stage.asked("key");
     let (stop, served) = (AtomicBool::new(false), AtomicU64::new(0));
     let revocation = async {
         comes_true("there is load", async || served.load(Relaxed) > 20).await;
@@ -258,6 +297,10 @@ async fn a_token_revoked_under_load_costs_one_token_request_and_no_failed_one() 
     tokio::join!(busy(&stage, &stop, &served), revocation);
     let books = stage.simulator.books().tokens;
     assert_eq!((books.asked, books.issued, books.used), (2, 2, 2));
-    assert_eq!(stage.asked("key"), 0, "the same deployment was asked again");
+    assert_eq!(
+        stage.asked("key"),
+        by_key,
+        "the same deployment was asked again"
+    );
     assert_eq!(stage.deployment("entra").await["state"], "closed");
 }

@@ -1,5 +1,6 @@
 //! Each kind of identity gets its tokens from endpoints that check it, and keeps what proves it to itself.
 
+use forebay::simulator::TokenFault;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use super::{Setup, Stage, papers};
@@ -249,4 +250,31 @@ async fn app_service_is_asked_where_it_says_so_and_its_header_is_kept_secret() {
         "{head}"
     );
     stage.keeps_to_itself(&[HEADER, "eyJ"]).await;
+}
+
+/// The metadata service takes five token requests at once, and refuses what is more.
+#[tokio::test]
+async fn a_machine_with_many_identities_asks_for_few_tokens_at_once() {
+    let names: Vec<_> = (0..12).map(|nth| format!("user-{nth}")).collect();
+    let proof = |name: &String| {
+        format!("managed_identity: {{ client_id: {name}, endpoint: \"http://{{tokens}}\" }}")
+    };
+    let proofs: Vec<_> = names.iter().map(|it| (it.as_str(), proof(it))).collect();
+    let proofs: Vec<_> = proofs
+        .iter()
+        .map(|(name, proof)| (*name, proof.as_str(), ""))
+        .collect();
+    let setup = Setup {
+        proofs: &proofs,
+        fault: Some(TokenFault::Slow { milliseconds: 50 }),
+        ..Setup::default()
+    };
+    let stage = setup.open().await;
+    comes_true("each has its token", async || {
+        stage.simulator.books().tokens.issued == 12
+    })
+    .await;
+    all_serve(&stage, names.iter().map(String::as_str)).await;
+    let books = stage.simulator.books().tokens;
+    assert_eq!((books.asked, books.refused), (12, 0));
 }

@@ -11,9 +11,10 @@ use crate::{
     raw::{Wire, request},
 };
 
-/// How long a token lives, and when the schedule asks for the next at the earliest.
+/// How long a token lives, and when the schedule asks for the next at the earliest: IMDS tells whole seconds, so a token of
+/// five may seem to live for four, of which half is over by then.
 const LIFE: Duration = Duration::from_secs(5);
-const EARLIEST: Duration = Duration::from_millis(2500);
+const EARLIEST: Duration = Duration::from_secs(2);
 
 /// Connections, and how far apart each of them asks: two hundred requests a second together.
 const CONNECTIONS: u32 = 16;
@@ -84,10 +85,6 @@ async fn tokens_roll_over_under_load_without_a_failed_request_or_a_token_request
             (&it["ready"], &it["failures"]),
             (&true.into(), &0.into()),
             "{it}"
-        );
-        assert_eq!(
-            stage.deployment(name).await["last"]["outcome"],
-            serde_json::Value::Null
         );
     }
     let errors = stage.said(&["\"level\":\"ERROR\""]);

@@ -1,0 +1,168 @@
+//! The admin page on its own listener.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use http::{HeaderMap, Response, StatusCode, header};
+use pingora::{
+    apps::http_app::{HttpServer, ServeHttp},
+    protocols::http::ServerSession,
+};
+
+use super::{
+    Parts,
+    listening::{Listening, Port},
+};
+use crate::{
+    admin::{
+        Admin, IdentityState, IssuerState, ListenerState, Phase,
+        access::{Access, Visit},
+    },
+    config::Plan,
+    entra::Keeper,
+    identity::Credential,
+};
+
+/// What it shows of these parts and the clients' ports.
+pub(super) fn page(parts: &Parts, ports: &[Port]) -> Admin {
+    let (identities, drain) = (Arc::clone(&parts.identities), Arc::clone(&parts.drain));
+    let (issuers, checks) = (Arc::clone(&parts.issuers), Arc::clone(&parts.issuers));
+    let ports: Vec<_> = ports.iter().map(listener).collect();
+    Admin {
+        metrics: Arc::clone(&parts.metrics),
+        pools: parts.pools(),
+        identities: Box::new(move || {
+            let credentials = identities.credentials().iter();
+            credentials.map(|it| identity_state(it)).collect()
+        }),
+        issuers: Box::new(move || {
+            issuers
+                .keepers()
+                .iter()
+                .map(|it| issuer_state(it))
+                .collect()
+        }),
+        token_checks: Box::new(move || checks.checked()),
+        listeners: Box::new(move || ports.iter().map(|state| state()).collect()),
+        phase: Box::new(move || match (drain.is_draining(), drain.is_open()) {
+            (true, _) => Phase::Draining,
+            (false, true) => Phase::Serving,
+            (false, false) => Phase::Starting,
+        }),
+        started: Instant::now(),
+    }
+}
+
+/// How a port stands, whenever that is asked.
+fn listener(port: &Port) -> impl Fn() -> ListenerState + Send + Sync + use<> {
+    let (address, tls, places) = (port.address, port.tls.clone(), Arc::clone(&port.places));
+    move || {
+        let report = tls.as_ref().map(|tls| tls.report());
+        ListenerState {
+            address,
+            connections: places.taken(),
+            certificate_ends: report.as_ref().and_then(|it| Some(it.validity?.until)),
+            certificate_error: report.and_then(|it| it.error),
+        }
+    }
+}
+
+pub(super) fn service(page: Admin, plan: &Plan, port: Port) -> Listening<HttpServer<AdminApp>> {
+    let address = port.address;
+    let admin = plan.admin.as_ref();
+    let asks_certificates = admin
+        .and_then(|admin| admin.tls.as_ref())
+        .is_some_and(|tls| tls.of_clients.is_some());
+    let token = admin.and_then(|admin| admin.token);
+    let access = Access::new(address, token, asks_certificates);
+    let app = HttpServer::new_app(AdminApp { page, access });
+    Listening::new("admin", app, vec![port]).with_threads(1)
+}
+
+fn identity_state(credential: &Credential) -> IdentityState {
+    let state = credential.state();
+    IdentityState {
+        identity: state.identity,
+        kind: state.kind,
+        source: state.source,
+        asked_at: state.asked_at,
+        instances: state.instances,
+        scope: state.scope,
+        ready: credential.header(SystemTime::now()).is_some(),
+        expires_on: state.expires_on,
+        failures: state.failures,
+        last_error: state.last_error,
+    }
+}
+
+fn issuer_state(keeper: &Keeper) -> IssuerState {
+    let state = keeper.state();
+    IssuerState {
+        issuer: state.issuer,
+        url: state.url,
+        keys: state.keys,
+        fetched_at: state.fetched_at,
+        fetches: state.fetches,
+        failures: state.failures,
+        last_error: state.last_error,
+    }
+}
+
+/// The admin page as Pingora serves it.
+pub(super) struct AdminApp {
+    page: Admin,
+    access: Access,
+}
+
+#[async_trait]
+impl ServeHttp for AdminApp {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let shows_certificate = session
+            .digest()
+            .and_then(|digest| digest.ssl_digest.as_ref())
+            .is_some_and(|tls| !tls.cert_digest.is_empty());
+        let head = session.req_header();
+        let visit = Visit {
+            path: head.uri.path(),
+            host: host(&head.headers).or_else(|| head.uri.host().map(str::as_bytes)),
+            authorization: only(&head.headers, &header::AUTHORIZATION),
+            shows_certificate,
+        };
+        let page = match self.access.judge(&visit) {
+            Ok(()) => self.page.page(&head.method, head.uri.path()),
+            Err(denied) => denied.page(),
+        };
+        let length = page.body.len();
+        let body = match head.method == http::Method::HEAD {
+            true => Vec::new(),
+            false => page.body,
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = page.status;
+        let headers = response.headers_mut();
+        let text = header::HeaderValue::from_static;
+        headers.insert(header::CONTENT_TYPE, text(page.content_type));
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        headers.insert(header::CACHE_CONTROL, text("no-store"));
+        if page.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, text("Bearer realm=\"forebay\""));
+        }
+        response
+    }
+}
+
+fn host(headers: &HeaderMap) -> Option<&[u8]> {
+    only(headers, &header::HOST)
+}
+
+/// The header's value, where it is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value.as_bytes()),
+        _ => None,
+    }
+}

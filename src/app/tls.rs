@@ -1,0 +1,244 @@
+//! What a TLS listener shows, and whom it believes: read again when its files change, without touching a connection.
+//!
+//! A mounted secret is swapped in one step, but others replace the certificate first and its key a moment later. What
+//! does not fit together, or can't be read, changes nothing: the last sound files stay in force, and are tried again.
+
+use std::{
+    any::Any,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora::{
+    listeners::{
+        TlsAccept,
+        tls::{Acceptor, TlsSettings},
+    },
+    protocols::tls::TlsRef,
+};
+use rustls::{
+    crypto::ring,
+    server::WebPkiClientVerifier,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use sha2::{Digest, Sha256};
+
+use super::{StartError, peer};
+use crate::{
+    config::{TlsFiles, pem},
+    domain::validity::{Standing, Validity},
+    telemetry::metrics::ListenerMetrics,
+};
+
+/// How often the files are looked at. They are small, and read whole: no clock and no file system is trusted to say
+/// that they have changed.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct Tls {
+    address: SocketAddr,
+    files: TlsFiles,
+    metrics: Arc<ListenerMetrics>,
+    acceptor: ArcSwap<Acceptor>,
+    state: Mutex<State>,
+}
+
+/// What is in force, and what was said of it.
+struct State {
+    contents: [u8; 32],
+    validity: Option<Validity>,
+    /// Why the files as they are now are not in force.
+    error: Option<String>,
+    told: Standing,
+}
+
+/// How the certificate stands, for operators.
+pub(super) struct Report {
+    pub(super) validity: Option<Validity>,
+    pub(super) error: Option<String>,
+}
+
+/// What the files held when they were read, and what it makes.
+struct Read {
+    contents: [u8; 32],
+    acceptor: Result<(Acceptor, Option<Validity>), String>,
+}
+
+impl Tls {
+    /// Fails where the files are not sound; the plan had found them so.
+    pub(super) fn open(
+        address: SocketAddr,
+        files: TlsFiles,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Result<Arc<Self>, StartError> {
+        let read = read(&files);
+        let (acceptor, validity) = read.acceptor.map_err(|reason| StartError::Certificate {
+            path: files.certificate.display().to_string(),
+            reason,
+        })?;
+        let this = Self {
+            address,
+            files,
+            metrics,
+            acceptor: ArcSwap::from_pointee(acceptor),
+            state: Mutex::new(State {
+                contents: read.contents,
+                validity,
+                error: None,
+                told: Standing::Good,
+            }),
+        };
+        this.tell_standing(SystemTime::now());
+        Ok(Arc::new(this))
+    }
+
+    /// What the next handshake is made with.
+    pub(super) fn acceptor(&self) -> Arc<Acceptor> {
+        self.acceptor.load_full()
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let state = self.state.lock();
+        Report {
+            validity: state.validity,
+            error: state.error.clone(),
+        }
+    }
+
+    /// Takes the files in if they have changed and are sound. Reads files, so it may block.
+    pub(super) fn look(&self, now: SystemTime) {
+        self.take_in(read(&self.files), now);
+        self.tell_standing(now);
+    }
+
+    fn take_in(&self, read: Read, now: SystemTime) {
+        let mut state = self.state.lock();
+        let listener = self.address;
+        if read.contents == state.contents {
+            if state.error.take().is_some() {
+                tracing::info!(%listener, "the certificate's files are again what is in force");
+            }
+            return;
+        }
+        let taken = read.acceptor.and_then(|(acceptor, validity)| {
+            match has_ended(validity, now) && !has_ended(state.validity, now) {
+                true => Err("the new certificate has ended already".to_owned()),
+                false => Ok((acceptor, validity)),
+            }
+        });
+        match taken {
+            Ok((acceptor, validity)) => {
+                self.acceptor.store(Arc::new(acceptor));
+                (state.contents, state.validity) = (read.contents, validity);
+                (state.error, state.told) = (None, Standing::Good);
+                self.metrics.count_reload(true);
+                tracing::info!(%listener, ends = %ends(validity), "the renewed certificate is in force");
+            }
+            Err(error) if state.error.as_ref() != Some(&error) => {
+                self.metrics.count_reload(false);
+                tracing::warn!(%listener, %error, "the certificate's files have changed and are not sound: the old ones stay in force");
+                state.error = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Says once what has become of the certificate's time.
+    fn tell_standing(&self, now: SystemTime) {
+        let mut state = self.state.lock();
+        let Some(validity) = state.validity else {
+            return;
+        };
+        self.metrics.say_certificate_ends(validity.until);
+        let standing = validity.standing(now);
+        let is_news = std::mem::discriminant(&standing) != std::mem::discriminant(&state.told);
+        if let (true, Some(warning)) = (is_news, pem::warning(standing)) {
+            let (listener, file) = (self.address, self.files.certificate.display());
+            tracing::warn!(%listener, %file, "{warning}");
+        }
+        state.told = standing;
+    }
+}
+
+fn has_ended(validity: Option<Validity>, now: SystemTime) -> bool {
+    validity.is_some_and(|validity| validity.standing(now) == Standing::Ended)
+}
+
+fn ends(validity: Option<Validity>) -> String {
+    validity.map_or_else(
+        || "at an unknown time".to_owned(),
+        |validity| httpdate::fmt_http_date(validity.until),
+    )
+}
+
+/// Reads the files once: what is hashed is what is used.
+fn read(files: &TlsFiles) -> Read {
+    let mut hash = Sha256::new();
+    let mut text = |path: &std::path::Path| {
+        let text = pem::read(path);
+        let bytes = text.as_ref().map_or(&[][..], |text| text.as_slice());
+        hash.update(bytes.len().to_be_bytes());
+        hash.update(bytes);
+        text
+    };
+    let (certificate, key) = (text(&files.certificate), text(&files.key));
+    let authorities = files
+        .of_clients
+        .as_ref()
+        .map(|asked| (asked, text(&asked.authorities)));
+    let contents = hash.finalize().into();
+    let acceptor = (|| {
+        let chain = pem::certificates_of(&files.certificate, &certificate?)?;
+        let validity = pem::term(&chain[0]);
+        let pair = pem::pair(chain, pem::private_key_of(&files.key, &key?)?)?;
+        let asked = match authorities {
+            Some((asked, text)) => {
+                let roots = pem::authorities_of(&asked.authorities, &text?)?;
+                Some((roots, asked.required))
+            }
+            None => None,
+        };
+        Ok((acceptor(pair, asked)?, validity))
+    })();
+    Read { contents, acceptor }
+}
+
+/// TLS 1.2 and 1.3 by rustls' own choice of ciphers, HTTP/1.1 and HTTP/2. Each has its own memory of sessions to
+/// resume, so that what a replaced authority once vouched for is forgotten with it.
+fn acceptor(
+    pair: CertifiedKey,
+    asked: Option<(rustls::RootCertStore, bool)>,
+) -> Result<Acceptor, String> {
+    let unfit = |error: &dyn std::fmt::Display| error.to_string();
+    let mut settings =
+        TlsSettings::with_callbacks(Box::new(Introduction)).map_err(|error| unfit(&error))?;
+    settings.set_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+    if let Some((roots, required)) = asked {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = match required {
+            true => verifier,
+            false => verifier.allow_unauthenticated(),
+        };
+        settings.set_client_cert_verifier(verifier.build().map_err(|error| unfit(&error))?);
+    }
+    settings.enable_h2();
+    Ok(settings.build())
+}
+
+/// Reads a client's certificate when its handshake is done; requests find it with their connection.
+struct Introduction;
+
+#[async_trait]
+impl TlsAccept for Introduction {
+    async fn handshake_complete_callback(
+        &self,
+        tls: &TlsRef,
+    ) -> Option<Arc<dyn Any + Send + Sync>> {
+        let certificate = peer::certificate(tls.peer_certificate_der()?)?;
+        Some(Arc::new(certificate))
+    }
+}

@@ -1,0 +1,51 @@
+//! What is kept fresh beside the requests, all in one service: Pingora gives each service threads of its own.
+
+use std::{sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use pingora::{server::ShutdownWatch, services::background::BackgroundService};
+
+use super::tls::{self, Tls};
+use crate::{entra::Issuers, identity::Identities, proxy::reach::Reach};
+
+pub(super) struct Upkeep {
+    pub(super) reaches: Vec<Arc<Reach>>,
+    pub(super) identities: Arc<Identities>,
+    pub(super) issuers: Arc<Issuers>,
+    pub(super) tls: Vec<Arc<Tls>>,
+}
+
+#[async_trait]
+impl BackgroundService for Upkeep {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for credential in self.identities.credentials() {
+            tasks.spawn(Arc::clone(credential).run(shutdown.clone()));
+        }
+        for keeper in self.issuers.keepers() {
+            tasks.spawn(Arc::clone(keeper).run(shutdown.clone()));
+        }
+        for reach in &self.reaches {
+            tasks.spawn(Arc::clone(reach).keep_fresh(shutdown.clone()));
+        }
+        for tls in &self.tls {
+            tasks.spawn(watch(Arc::clone(tls), shutdown.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Looks at a listener's files now and then, on a thread that may block.
+async fn watch(tls: Arc<Tls>, mut shutdown: ShutdownWatch) {
+    loop {
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            () = tokio::time::sleep(tls::LOOK_EVERY) => {}
+        }
+        let tls = Arc::clone(&tls);
+        let look = tokio::task::spawn_blocking(move || tls.look(SystemTime::now()));
+        if look.await.is_err() {
+            tracing::error!("looking at a certificate's files failed");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Whose word a token is, and where each of them is asked.
+
+use url::{Host, Url};
+
+use super::source::SetupError;
+
+/// Azure's own places (AZURE.md 12), and the variables that name others where the platform sets them.
+const IMDS: &str = "http://169.254.169.254";
+const ENTRA: &str = "https://login.microsoftonline.com";
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+const APP_SERVICE: &str = "IDENTITY_ENDPOINT";
+const APP_SERVICE_HEADER: &str = "IDENTITY_HEADER";
+
+/// Whose word a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Giver {
+    /// A VM's metadata service.
+    Imds,
+    /// The local endpoint of App Service, Functions and Container Apps, named by `IDENTITY_ENDPOINT`.
+    AppService,
+    /// A token authority.
+    Entra,
+}
+
+impl Giver {
+    /// As `/status` calls it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Imds => "imds",
+            Self::AppService => "app_service",
+            Self::Entra => "entra",
+        }
+    }
+}
+
+/// Azure's own place.
+pub(super) fn own(giver: Giver) -> Result<Url, SetupError> {
+    // As azure_identity reads them.
+    let (variable, otherwise) = match giver {
+        Giver::Imds => return Url::parse(IMDS).map_err(|_| SetupError::Authority(IMDS.into())),
+        Giver::AppService => (APP_SERVICE, ""),
+        Giver::Entra => (AUTHORITY_HOST, ENTRA),
+    };
+    let text = std::env::var(variable).unwrap_or_else(|_| otherwise.to_owned());
+    let url = Url::parse(&text).ok().filter(Url::has_host);
+    url.ok_or(SetupError::Variable(variable, text))
+}
+
+/// Which of the two a managed identity asks: App Service names its endpoint and a secret for it.
+pub(super) fn managed_by() -> Giver {
+    let is_set = |name: &str| std::env::var(name).is_ok();
+    match is_set(APP_SERVICE) && is_set(APP_SERVICE_HEADER) {
+        true => Giver::AppService,
+        false => Giver::Imds,
+    }
+}
+
+/// The place that the config names.
+pub(super) fn stand_in(text: &str, giver: Giver) -> Result<Url, SetupError> {
+    let wrong = || SetupError::Authority(text.to_owned());
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+    if !plain || !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong());
+    }
+    // What a machine's own endpoint is asked holds no secret, and its way doesn't leave the machine.
+    if giver == Giver::Entra && url.scheme() == "http" && !is_loopback(&url) {
+        return Err(SetupError::Insecure(text.to_owned()));
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_https_or_loopback_unless_it_is_imds() {
+        let is_good = |text, giver| stand_in(text, giver).is_ok();
+        assert!(is_good("https://login.microsoftonline.us", Giver::Entra));
+        assert!(is_good("http://127.0.0.1:9000", Giver::Entra));
+        assert!(is_good("http://[::1]:9000/", Giver::Entra));
+        assert!(is_good("http://169.254.1.1", Giver::Imds));
+        for text in [
+            "http://login.test",
+            "ftp://a",
+            "a",
+            "https://a/b",
+            "https://a?b",
+            "https://u@a",
+        ] {
+            assert!(!is_good(text, Giver::Entra), "{text}");
+        }
+    }
+}

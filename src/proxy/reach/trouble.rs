@@ -1,0 +1,56 @@
+//! Why no connection to an instance comes about, in words that say what to mend.
+
+use pingora::{Error, ErrorType};
+
+use crate::domain::deployment::Instance;
+
+/// How long a text of others' may be, in characters.
+const LONGEST: usize = 300;
+
+/// What rustls says of a certificate, and what that means to who runs the gateway.
+const CERTIFICATE: [(&str, &str); 6] = [
+    (
+        "UnknownIssuer",
+        "its certificate is signed by an authority that is not trusted here; if it should be, name that authority's file by ca:",
+    ),
+    (
+        "certificate expired",
+        "its certificate has ended; it has to be renewed there",
+    ),
+    (
+        "not valid yet",
+        "its certificate does not hold yet; look at this machine's clock",
+    ),
+    (
+        "not valid for name",
+        "its certificate is for another name than the endpoint's; the endpoint, connect_to: or the certificate is wrong",
+    ),
+    ("Revoked", "its certificate was revoked"),
+    (
+        "invalid peer certificate",
+        "its certificate can't be verified",
+    ),
+];
+
+pub(super) fn why(error: &Error, instance: &Instance) -> String {
+    let text = error.to_string();
+    let known = CERTIFICATE.iter().find(|(sign, _)| text.contains(sign));
+    let reason = match (known, error.etype()) {
+        (Some((_, reason)), _) => (*reason).to_owned(),
+        (None, ErrorType::TLSHandshakeFailure) => {
+            format!("the TLS handshake failed ({})", cut(&text))
+        }
+        (None, ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout) => {
+            "nothing answers in time; look at routes, firewalls and connect_timeout".to_owned()
+        }
+        (None, ErrorType::ConnectRefused) => "its address refuses connections".to_owned(),
+        (None, ErrorType::ConnectNoRoute) => "there is no way to its address".to_owned(),
+        (None, _) => cut(&text),
+    };
+    format!("{reason} ({})", instance.endpoint.authority())
+}
+
+fn cut(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).take(LONGEST).collect()
+}

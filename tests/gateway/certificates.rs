@@ -1,0 +1,373 @@
+//! A listener's certificate is renewed while it serves; files that are not sound change nothing.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use rustls::{ProtocolVersion, version};
+
+use crate::{
+    authority::{Authority, Says, TlsWire, client_config, dns},
+    counted,
+    house::{
+        CHAT, Gateway, House, KEY, chat, client_builder, comes_true, eventually, folder, streamed,
+    },
+    puppet::{Puppet, STREAM},
+    raw::good_chat,
+};
+
+/// A gateway behind TLS, whose certificate lies in a folder of the test's own, and the authority that signs it.
+struct Stage {
+    house: House,
+    puppet: Option<Puppet>,
+    authority: Authority,
+    folder: PathBuf,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Stage {
+    async fn open() -> Self {
+        let folder = folder();
+        let authority = Authority::new(&folder, "ours");
+        authority.certify(&folder, "gateway", "localhost");
+        let house = House::open(&[("well", 1, 1)]).await;
+        Self::before(house, None, authority, folder, "gateway").await
+    }
+
+    async fn before(
+        mut house: House,
+        puppet: Option<Puppet>,
+        authority: Authority,
+        folder: PathBuf,
+        name: &str,
+    ) -> Self {
+        let config = house.gateway.config();
+        let at = folder.join(name).display().to_string();
+        let tls = format!(", tls: {{ certificate: {at}.crt, key: {at}.key }}");
+        house.gateway = Gateway::start_as(&config, &tls, &[]).await;
+        Self {
+            house,
+            puppet,
+            authority,
+            folder,
+        }
+    }
+
+    async fn connect(&self) -> TlsWire {
+        TlsWire::open(self.house.gateway.address, &self.folder).await
+    }
+
+    /// Until a new handshake shows another certificate than this.
+    async fn renewed(&self, old: &[u8]) -> Vec<u8> {
+        let mut shown = old.to_vec();
+        comes_true("a new handshake shows the new certificate", async || {
+            shown = self.connect().await.shown();
+            shown != old
+        })
+        .await;
+        shown
+    }
+
+    async fn reloads(&self, result: &str) -> f64 {
+        let address = self.house.gateway.address;
+        let series = format!(
+            "forebay_certificate_reloads_total{{listener=\"{address}\",result=\"{result}\"}}"
+        );
+        counted::value(&self.house.metrics().await, &series)
+    }
+
+    async fn error(&self) -> Option<String> {
+        let status = self.house.status().await;
+        status["listeners"][0]["certificate_error"]
+            .as_str()
+            .map(str::to_owned)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// A folder that stands for a mounted secret: its files are links through a link that is swapped in one step.
+fn mount(folder: &Path, version: &str, pair: (String, String)) {
+    fs::create_dir(folder.join(version)).unwrap();
+    crate::authority::write(&folder.join(version), "tls", pair);
+    let new = folder.join("..new");
+    symlink(version, &new).unwrap();
+    fs::rename(&new, folder.join("..data")).unwrap();
+}
+
+fn for_localhost() -> rcgen::CertificateParams {
+    rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap()
+}
+
+#[tokio::test]
+async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
+    let folder = folder();
+    let authority = Authority::new(&folder, "ours");
+    mount(&folder, "..1", authority.sign(for_localhost()));
+    for kind in ["crt", "key"] {
+        symlink(
+            format!("..data/tls.{kind}"),
+            folder.join(format!("tls.{kind}")),
+        )
+        .unwrap();
+    }
+    let (puppet, house) = Puppet::house("").await;
+    let stage = Stage::before(house, Some(puppet), authority, folder, "tls").await;
+    let puppet = stage.puppet.as_ref().unwrap();
+    let ca = fs::read(stage.file("ours.ca")).unwrap();
+    let url = format!(
+        "https://localhost:{}{CHAT}",
+        stage.house.gateway.address.port()
+    );
+
+    // A stream that runs through it all, over HTTP/2.
+    let http = || {
+        let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+        client_builder().add_root_certificate(ca).build().unwrap()
+    };
+    let stream = http().post(&url).header("api-key", KEY).json(&streamed());
+    let stream = tokio::spawn(async move { stream.send().await.unwrap() });
+    let mut call = puppet.call().await;
+    let delta = |text: &str| {
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
+    call.send(STREAM).await;
+    call.chunk(delta("before")).await;
+    let mut stream = stream.await.unwrap();
+    assert_eq!(stream.version(), reqwest::Version::HTTP_2);
+    let mut text = String::new();
+    while !text.contains("before") {
+        text += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
+    }
+
+    // From here on the puppet answers every request at once.
+    let answering = {
+        let puppet = stage.puppet.as_ref().unwrap();
+        async move {
+            loop {
+                let mut call = puppet.call().await;
+                call.answer("200 OK", br#"{"choices":[]}"#).await;
+            }
+        }
+    };
+    let (stop, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut kept = stage.connect().await;
+    let old = kept.shown();
+    let load = async {
+        let mut askers = tokio::task::JoinSet::new();
+        for i in 0..4 {
+            let mut wire = stage.connect().await;
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            let (http, url) = (http(), url.clone());
+            askers.spawn(async move {
+                while !stop.load(Ordering::Acquire) {
+                    // Half of them over one connection by hand, which must not end.
+                    if i % 2 == 0 {
+                        assert_eq!(wire.ask(good_chat()).await.expect("it goes on").0, 200);
+                    } else {
+                        let answer = http.post(&url).header("api-key", KEY).json(&chat());
+                        assert_eq!(answer.send().await.unwrap().status(), 200);
+                    }
+                    asked.fetch_add(1, Ordering::AcqRel);
+                }
+            });
+        }
+        assert_eq!(kept.ask(good_chat()).await.unwrap().0, 200);
+        eventually("there is load", || asked.load(Ordering::Acquire) > 20).await;
+        mount(&stage.folder, "..2", stage.authority.sign(for_localhost()));
+        let new = stage.renewed(&old).await;
+        let at_renewal = asked.load(Ordering::Acquire);
+        eventually("the load goes on", || {
+            asked.load(Ordering::Acquire) > at_renewal + 20
+        })
+        .await;
+        stop.store(true, Ordering::Release);
+        while let Some(asker) = askers.join_next().await {
+            asker.unwrap();
+        }
+        new
+    };
+    let new = tokio::select! {
+        new = load => new,
+        () = answering => unreachable!(),
+    };
+    assert_ne!(new, old);
+    // The connection of before goes on, and so does the stream.
+    let (answer, _) = tokio::join!(kept.ask(good_chat()), async {
+        let mut call = puppet.call().await;
+        call.answer("200 OK", br#"{"choices":[]}"#).await;
+    });
+    assert_eq!(answer.unwrap().0, 200);
+    call.chunk(delta("after")).await;
+    call.chunk("data: [DONE]\n\n").await;
+    call.end().await;
+    while let Some(piece) = stream.chunk().await.unwrap() {
+        text += std::str::from_utf8(&piece).unwrap();
+    }
+    assert!(
+        text.contains("after") && text.ends_with("[DONE]\n\n"),
+        "{text}"
+    );
+    assert_eq!(
+        (
+            stage.reloads("success").await,
+            stage.reloads("failure").await
+        ),
+        (1.0, 0.0)
+    );
+}
+
+#[tokio::test]
+async fn half_a_renewal_is_not_taken_and_the_other_half_completes_it() {
+    let stage = Stage::open().await;
+    let old = stage.connect().await.shown();
+    let (certificate, key) = stage.authority.sign(for_localhost());
+    fs::write(stage.file("gateway.crt"), certificate).unwrap();
+    comes_true("the misfit is said", async || stage.error().await.is_some()).await;
+    assert!(
+        stage
+            .error()
+            .await
+            .unwrap()
+            .contains("does not go with the certificate")
+    );
+    assert_eq!(stage.connect().await.shown(), old);
+    assert_eq!(
+        (
+            stage.reloads("success").await,
+            stage.reloads("failure").await
+        ),
+        (0.0, 1.0)
+    );
+
+    fs::write(stage.file("gateway.key"), key).unwrap();
+    stage.renewed(&old).await;
+    assert_eq!(stage.error().await, None);
+    assert_eq!(
+        (
+            stage.reloads("success").await,
+            stage.reloads("failure").await
+        ),
+        (1.0, 1.0)
+    );
+    let told = stage.house.gateway.stderr();
+    assert_eq!(told.matches("are not sound").count(), 1, "{told}");
+    assert_eq!(
+        told.matches("the renewed certificate is in force").count(),
+        1,
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn files_that_are_no_certificates_change_nothing_and_are_told_once() {
+    let stage = Stage::open().await;
+    let old = stage.connect().await.shown();
+    let file = stage.file("gateway.crt");
+    let sound = fs::read(&file).unwrap();
+    let ended = || {
+        let mut params = for_localhost();
+        (params.not_before, params.not_after) = (
+            rcgen::date_time_ymd(2020, 1, 1),
+            rcgen::date_time_ymd(2021, 1, 1),
+        );
+        stage.authority.sign(params)
+    };
+    type Break<'a> = (&'a str, Box<dyn Fn() + 'a>);
+    let breaks: [Break<'_>; 4] = [
+        (
+            "holds no certificate",
+            Box::new(|| fs::write(&file, "not PEM").unwrap()),
+        ),
+        (
+            "can't be read",
+            Box::new(|| fs::remove_file(&file).unwrap()),
+        ),
+        (
+            "is no sound PEM",
+            Box::new(|| fs::write(&file, &sound[..sound.len() / 2]).unwrap()),
+        ),
+        (
+            "has ended already",
+            Box::new(|| crate::authority::write(&stage.folder, "gateway", ended())),
+        ),
+    ];
+    for (words, harm) in breaks {
+        harm();
+        comes_true(words, async || {
+            stage
+                .error()
+                .await
+                .is_some_and(|error| error.contains(words))
+        })
+        .await;
+        assert_eq!(stage.connect().await.shown(), old, "{words}");
+    }
+    let failures = stage.reloads("failure").await;
+    assert_eq!((stage.reloads("success").await, failures), (0.0, 4.0));
+    let told = stage.house.gateway.stderr();
+    assert_eq!(told.matches("are not sound").count(), 4, "{told}");
+    assert!(!told.contains("PRIVATE"), "{told}");
+}
+
+#[tokio::test]
+async fn clients_of_tls_1_2_and_1_3_are_served_and_the_end_is_told() {
+    let stage = Stage::open().await;
+    for (tls, negotiated) in [
+        (&version::TLS12, ProtocolVersion::TLSv1_2),
+        (&version::TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        let config = client_config(&stage.folder, None, &[tls]);
+        let mut wire = TlsWire::open_with(stage.house.gateway.address, config)
+            .await
+            .unwrap();
+        assert_eq!(wire.0.get_ref().1.protocol_version(), Some(negotiated));
+        assert_eq!(wire.ask(good_chat()).await.unwrap().0, 200);
+    }
+    let address = stage.house.gateway.address;
+    let series = format!("forebay_certificate_expiry_timestamp_seconds{{listener=\"{address}\"}}");
+    let ends = counted::value(&stage.house.metrics().await, &series);
+    // rcgen's certificates end in the year 4096.
+    assert!((6.7e10..6.8e10).contains(&ends), "{ends}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_served_with_a_warning() {
+    let folder = folder();
+    let authority = Authority::new(&folder, "ours");
+    let says = Says {
+        others: vec![dns("localhost")],
+        has_ended: true,
+        ..Says::default()
+    };
+    authority.certify_as(&folder, "gateway", &says);
+    let house = House::open(&[("well", 1, 1)]).await;
+    let stage = Stage::before(house, None, authority, folder, "gateway").await;
+    let told = stage.house.gateway.stderr();
+    assert!(told.contains("this certificate has ended"), "{told}");
+    let file = stage.house.gateway.folder.join("forebay.yaml");
+    let check = crate::house::forebay()
+        .args(["check", "--config"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let said = [check.stdout, check.stderr].concat();
+    assert!(check.status.success());
+    assert!(String::from_utf8_lossy(&said).contains("this certificate has ended"));
+}

@@ -1,0 +1,163 @@
+//! How many connections a listener has, and how long one may keep it waiting.
+
+use http::Request;
+
+use crate::{
+    authority::Authority,
+    counted,
+    house::{CHAT, Gateway, House, KEY, chat, comes_true, folder},
+    puppet::Puppet,
+    raw::{Wire, good_chat},
+};
+
+async fn gauge(house: &House, name: &str) -> f64 {
+    let series = format!("{name}{{listener=\"{}\"}}", house.gateway.address);
+    counted::value(&house.metrics().await, &series)
+}
+
+async fn house_with(listener: &str, more: &str) -> House {
+    let mut house = House::open_with(&[("well", 1, 1)], more).await;
+    let config = house.gateway.config();
+    house.gateway = Gateway::start_as(&config, listener, &[]).await;
+    house
+}
+
+#[tokio::test]
+async fn connections_beyond_the_most_are_closed_at_once_and_the_others_go_on() {
+    let house = house_with(", max_connections: 2", "").await;
+    let mut first = Wire::open(house.gateway.address).await;
+    let mut second = Wire::open(house.gateway.address).await;
+    for wire in [&mut first, &mut second] {
+        wire.send(good_chat()).await;
+        assert_eq!(wire.answer().await.unwrap().status, 200);
+    }
+    assert_eq!(gauge(&house, "forebay_connections").await, 2.0);
+    for _ in 0..3 {
+        let mut beyond = Wire::open(house.gateway.address).await;
+        beyond.send(good_chat()).await;
+        assert!(beyond.ends().await);
+    }
+    assert_eq!(
+        gauge(&house, "forebay_connections_refused_total").await,
+        3.0
+    );
+    let told = house.gateway.stderr();
+    assert_eq!(
+        told.matches("as many connections as it may").count(),
+        1,
+        "{told}"
+    );
+    first.send(good_chat()).await;
+    assert_eq!(first.answer().await.unwrap().status, 200);
+
+    drop(second);
+    comes_true("there is room again", async || {
+        let mut next = Wire::open(house.gateway.address).await;
+        next.send(good_chat()).await;
+        next.answer()
+            .await
+            .is_some_and(|answer| answer.status == 200)
+    })
+    .await;
+    drop(first);
+    comes_true("no connection is left", async || {
+        gauge(&house, "forebay_connections").await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_or_too_little_is_closed() {
+    let house = house_with("", "server: { handshake_timeout: 300ms }").await;
+    for start in ["", "PRI * HTTP/2.0\r\n\r\nSM"] {
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(start).await;
+        wire.drained().await;
+    }
+    comes_true("none is left", async || {
+        gauge(&house, "forebay_connections").await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_ended() {
+    let folder = folder();
+    Authority::new(&folder, "ours").certify(&folder, "gateway", "localhost");
+    let at = folder.display();
+    let tls = format!(", tls: {{ certificate: {at}/gateway.crt, key: {at}/gateway.key }}");
+    let house = house_with(&tls, "server: { handshake_timeout: 300ms }").await;
+    // Nothing, the start of a record, and a record that promises more.
+    for start in [&[][..], &[22, 3], &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]] {
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(start).await;
+        assert!(wire.ends().await);
+    }
+    let address = house.gateway.address;
+    let series = format!(
+        "forebay_tls_handshake_failures_total{{listener=\"{address}\",reason=\"timeout\"}}"
+    );
+    comes_true("all three are counted, and none is left", async || {
+        counted::value(&house.metrics().await, &series) == 3.0
+            && gauge(&house, "forebay_connections").await == 0.0
+    })
+    .await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Much more than what the systems at both ends keep for each other.
+const MUCH: usize = 64 << 20;
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_of_its_answer_is_let_go() {
+    let (puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
+    let mut wire = Wire::open(house.gateway.address).await;
+    wire.send(good_chat()).await;
+    let mut call = puppet.call().await;
+    call.answer("200 OK", &vec![b' '; MUCH]).await;
+    // What it was not read of is not waited for either.
+    assert!(call.leaves().await);
+    let log = house.log(1).await;
+    assert_eq!(log[0]["status"], 200);
+    comes_true("its connection is closed", async || {
+        gauge(&house, "forebay_connections").await == 0.0
+    })
+    .await;
+    drop(wire);
+}
+
+#[tokio::test]
+async fn a_client_that_opens_no_window_for_its_stream_loses_the_stream_alone() {
+    let (puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
+    let stream = tokio::net::TcpStream::connect(house.gateway.address)
+        .await
+        .unwrap();
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut ask = || {
+        let request = Request::post(format!("http://gateway{CHAT}"))
+            .header("api-key", KEY)
+            .header("content-type", "application/json");
+        let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(chat().to_string().into(), true).unwrap();
+        answer
+    };
+    let stuck = ask();
+    let mut call = puppet.call().await;
+    call.answer("200 OK", &vec![b' '; MUCH]).await;
+    // It reads the head, and gives back none of its window.
+    let mut body = stuck.await.unwrap().into_body();
+    assert!(call.leaves().await);
+    let mut end = Ok(());
+    while let Some(piece) = body.data().await {
+        if let Err(error) = piece {
+            end = Err(error);
+            break;
+        }
+    }
+    assert!(end.unwrap_err().is_reset());
+    let answer = ask();
+    puppet.call().await.answer("200 OK", b"{}").await;
+    assert_eq!(answer.await.unwrap().status(), 200);
+    connection.abort();
+}
