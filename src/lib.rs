@@ -14,14 +14,18 @@
 //! - A deployment that said when to come back is not asked before, and is asked again soon after, by one request first.
 //! - Once a byte of an answer has gone out, the answer is from one deployment, and it ends complete or with an error.
 //! - Of what a client sent nothing is changed but the model's name, and headers that are not its deployment's business.
+//! - What two readers could read as two different requests is answered here, and read by nobody else.
 //! - Each request ends in one log line, and is counted from the same record.
 //!
 //! # The rooms, in reading order
 //! - [`domain`]: decisions only, as plain functions over plain values; time and chance come in as arguments. A request
-//!   walks through [`domain::route`] (what the path asks), [`domain::client`] (who asks), [`domain::ask`] (what the body
-//!   says) or [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment, now), [`domain::outcome`] (what its end means),
+//!   walks through [`domain::head`] (whether its head can be trusted), [`domain::front_door`] (whether it came the right
+//!   way), [`domain::route`] (what the path asks), [`domain::client`] (who asks), [`domain::ask`] (what the body says) or
+//!   [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment,
+//!   now), [`domain::outcome`] (what its end means),
 //!   with [`domain::opening`] (what an answer's first pieces say) and [`domain::wait`] (when to come back),
-//!   [`domain::failover`] (what follows) within [`domain::budget`], and perhaps [`domain::refusal`].
+//!   [`domain::forwarding`] (which headers go on), [`domain::failover`] (what follows) within [`domain::budget`], and
+//!   perhaps [`domain::refusal`].
 //! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.
 //! - [`proxy`]: with [`app`] all that knows Pingora; its page is the table of contents of a request's life.
 //! - [`identity`]: tokens kept ready ahead of need.

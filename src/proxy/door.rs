@@ -60,7 +60,7 @@ pub(crate) struct Door {
 pub(crate) struct Rules {
     /// Of a head, in bytes.
     pub(crate) max_headers: usize,
-    /// For a head to arrive, from its first byte on; a new connection's from its start on.
+    /// For a head to arrive, from its first byte on; a new connection's first byte has as long.
     pub(crate) header_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Arc<AccessLog>,
@@ -157,7 +157,11 @@ fn session(
 /// The connection after a request, if another may follow.
 fn taken_back(reused: ReusedHttpStream) -> Option<(Lane, Option<HttpPersistentSettings>)> {
     let (stream, settings) = reused.consume();
-    let lane = *stream.into_any().downcast::<Lane>().ok()?;
+    let mut lane = *stream.into_any().downcast::<Lane>().ok()?;
+    if lane.held.is_empty() {
+        // Who waits holds no room for what may come.
+        lane.held = BytesMut::new();
+    }
     lane.is_between_requests().then_some((lane, settings))
 }
 

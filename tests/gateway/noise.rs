@@ -138,7 +138,13 @@ async fn whatever_a_well_framed_body_or_path_holds_its_connection_goes_on() {
             wire.send(&request).await;
             let answer = wire.answer().await;
             let what = String::from_utf8_lossy(&request);
-            assert!(answer.is_some_and(|answer| answer.keeps_open()), "{what:?}");
+            // Such an escape is a trick, and ends the connection.
+            let ends = what.contains("%00");
+            let goes_on = answer.is_some_and(|answer| answer.keeps_open());
+            assert_ne!(goes_on, ends, "{what:?}");
+            if ends {
+                wire = Wire::open(house.gateway.address).await;
+            }
         }
     })
     .await;

@@ -6,6 +6,7 @@ mod framing;
 mod grammar;
 mod http2;
 mod legal;
+mod readers;
 
 use crate::{
     house::{CHAT, House, KEY, chat, comes_true},
