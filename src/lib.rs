@@ -19,7 +19,7 @@
 //! # The rooms, in reading order
 //! - [`domain`]: decisions only, as plain functions over plain values; time and chance come in as arguments. A request
 //!   walks through [`domain::route`] (what the path asks), [`domain::client`] (who asks), [`domain::ask`] (what the body
-//!   says), [`domain::pool`] and [`domain::breaker`] (which deployment, now), [`domain::outcome`] (what its end means),
+//!   says) or [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment, now), [`domain::outcome`] (what its end means),
 //!   with [`domain::opening`] (what an answer's first pieces say) and [`domain::wait`] (when to come back),
 //!   [`domain::failover`] (what follows) within [`domain::budget`], and perhaps [`domain::refusal`].
 //! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.

@@ -27,7 +27,8 @@ pub enum Outcome {
     IdentityRejected,
     /// 404 `DeploymentNotFound`: the config names what isn't there.
     NotDeployed,
-    /// A status that the operator wants tried elsewhere; it says nothing of the deployment.
+    /// A status that the operator wants tried elsewhere, or no session where one was asked for; it says nothing of the
+    /// deployment's other work.
     Unwanted,
     /// The client went away first; this says nothing of the deployment.
     ClientLeft,

@@ -175,6 +175,8 @@ fn without_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HANDSHAKE: [(&str, &str); 4] = [
@@ -337,6 +339,21 @@ mod tests {
             ),
         ] {
             assert_eq!(outgoing(dialect, kind, base, "my dep&x", query), out);
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in a client's query: what goes out names the deployment, once, and shows nobody.
+        #[test]
+        fn no_query_brings_out_a_credential_or_another_model(
+            query in "((model|deployment|MODEL|mod%65l|api-key|api_key|Authorization|author%69zation|access_token|a|[%&=+a-z0-9]{0,6})(=|%3d|)([a-z%+&=0-9]{0,8}|Bearer%20K)&?){0,6}",
+            kind in prop_oneof![Just(Kind::AzureOpenai), Just(Kind::Openai)],
+            dialect in prop_oneof![Just(Dialect::Classic), Just(Dialect::V1), Just(Dialect::Plain)],
+        ) {
+            let out = outgoing(dialect, kind, "", "my dep/é&=", &query);
+            let (_, out) = out.split_once('?').unwrap();
+            prop_assert_eq!(asked(out).unwrap().model, "my dep/é&=");
+            prop_assert_eq!(credentials(out, &HeaderMap::new()), Vec::<String>::new());
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) fn handshake(head: &RequestHeader) -> Result<&str, Refusal> {
 /// Reads of which model a session is asked, and whether this client may.
 pub(super) fn admit(
     gateway: &Gateway,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
     client: &Client,
     dialect: Dialect,
@@ -52,11 +52,16 @@ pub(super) fn admit(
     if asked.uses_state && !client.operations.stateful {
         return Err(Refusal::OperationNotAllowed { needs: "stateful" });
     }
-    let progress = start(exchange, &served, Repeat::Harmless)?;
+    let (query, progress) = (
+        query.to_owned(),
+        start(exchange, &served, Repeat::Harmless)?,
+    );
+    // A client that takes nothing for so long is as good as gone.
+    session.set_write_timeout(Some(served.bounds.idle_timeout));
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (dialect, Operation::Realtime),
-        query: query.to_owned(),
+        query,
         headers: forwarded(gateway, session.req_header()),
         ask: Ask::unread(),
         relay: Arc::new(Relay::tunnel()),

@@ -3,6 +3,8 @@
 //! where Pingora waits for nothing but the deployment and the client: a silent one's attempt ends, a quiet stream is
 //! kept alive.
 //!
+//! A WebSocket's bytes, once it is open, pass through it both ways as they are.
+//!
 //! It goes in once the body has been read and comes out before the request ends, because some of Pingora's
 //! calls (keep-alive above all) mean nothing on a session like this. The trait is Pingora's own extension
 //! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.

@@ -1,25 +1,26 @@
 //! Realtime sessions: WebSockets that are opened with failover, and then pass as they are.
 
 mod client;
+mod opening;
+mod refused;
 mod secure;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use forebay::simulator::FaultKind;
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use crate::{
-    house::{
-        Gateway, House, INSTANCE_KEY, KEY, client_builder, comes_true, eventually, status, throttle,
-    },
-    puppet::Puppet,
-    raw::{Wire, good_chat, post, request},
+    house::{Gateway, House, INSTANCE_KEY, KEY, comes_true, eventually},
+    raw::Wire,
 };
 pub(crate) use client::handshake;
 use client::{Socket, update};
 
+/// With the house's own key in a header.
+const KEY_LINE: &str = "api-key: a-key-of-the-tests\r\n";
 const V1: &str = "/openai/v1/realtime?model=gpt-4o";
 const DATED: &str = "/openai/realtime?api-version=2024-10-01-preview&deployment=gpt-4o";
 
@@ -227,123 +228,6 @@ async fn what_either_end_says_reaches_the_other_as_it_is() {
 }
 
 #[tokio::test]
-async fn until_a_deployment_has_said_101_another_may_take_its_place() {
-    for (fault, outcome) in [
-        (status(429, &[("retry-after-ms", "1")]), "throttled"),
-        (status(500, &[]), "fault_status"),
-        (status(503, &[]), "fault_status"),
-        (status(403, &[]), "identity_rejected"),
-        // Not what was asked for, though no error: nothing of it may pass for a session.
-        (status(200, &[]), "unwanted"),
-        (status(204, &[]), "unwanted"),
-        (
-            status(302, &[("location", "http://elsewhere.example")]),
-            "unwanted",
-        ),
-        (FaultKind::NotDeployed {}, "not_deployed"),
-        (FaultKind::Reset {}, "fault_reset"),
-        (FaultKind::Close {}, "fault_reset"),
-        (FaultKind::Hang {}, "fault_silence"),
-    ] {
-        let more = "failover: { first_byte_timeout: 1s }";
-        let house = House::open_with(&[("first", 1, 1), ("second", 2, 1)], more).await;
-        house.fault("first", fault.clone());
-        let mut socket = Socket::open(&house, V1, KEY_LINE).await;
-        assert_eq!(
-            socket.hear().await["session"]["model"],
-            "second-gpt-4o",
-            "{fault:?}"
-        );
-        socket.close(1000, "").await;
-        let log = house.log(1).await;
-        let attempts = log[0]["attempts"].as_array().unwrap();
-        let (tried, last) = (&attempts[0], attempts.last().unwrap());
-        assert_eq!(
-            (&tried["instance"], &tried["outcome"]),
-            (&"first".into(), &outcome.into()),
-            "{log:?}"
-        );
-        assert_eq!(
-            (&last["instance"], &last["status"]),
-            (&"second".into(), &101.into()),
-            "{log:?}"
-        );
-    }
-    let house = two().await;
-    house.switch("first", "down").await;
-    let mut socket = Socket::open(&house, DATED, KEY_LINE).await;
-    assert_eq!(socket.hear().await["session"]["model"], "second-gpt-4o");
-}
-
-#[tokio::test]
-async fn where_all_are_throttled_a_session_is_refused_with_the_wait_and_the_connection_stays_usable()
- {
-    let house = two().await;
-    for name in ["first", "second"] {
-        house.fault(name, throttle(40.0));
-    }
-    let mut wire = Wire::open(house.gateway.address).await;
-    // The first of them was asked in vain, so Pingora ends the connection behind it.
-    wire.send(handshake(V1, KEY_LINE)).await;
-    let answer = wire.answer().await.unwrap();
-    let seconds = |answer: &crate::raw::Answer| {
-        answer
-            .header("retry-after")
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-    };
-    assert_eq!(
-        (answer.status, answer.json()["error"]["code"].as_str()),
-        (429, Some("429"))
-    );
-    assert!((30..=40).contains(&seconds(&answer)) && answer.header("retry-after-ms").is_some());
-    let mut wire = Wire::open(house.gateway.address).await;
-    for _ in 0..2 {
-        wire.send(handshake(V1, KEY_LINE)).await;
-        let answer = wire.answer().await.unwrap();
-        assert_eq!((answer.status, answer.keeps_open()), (429, true));
-        assert!((30..=40).contains(&seconds(&answer)));
-    }
-    wire.send(request("GET", "/v1/models", KEY_LINE, "")).await;
-    assert_eq!(wire.answer().await.unwrap().status, 200);
-    assert_eq!(house.asked("first") + house.asked("second"), 2);
-}
-
-/// What is the client's own mistake is told as the instance tells it.
-#[tokio::test]
-async fn an_instances_no_to_a_handshake_reaches_the_client_as_it_is() {
-    let house = two().await;
-    let error = r#"{"error":{"code":"OperationNotSupported","message":"The realtime operation does not work with the specified model."}}"#;
-    let fault = FaultKind::Status {
-        status: 400,
-        headers: [].into(),
-        body: Some(error.into()),
-    };
-    house.fault("first", fault);
-    let mut wire = Wire::open(house.gateway.address).await;
-    // What follows on the connection is a request again.
-    wire.send(
-        [
-            handshake(V1, KEY_LINE),
-            request("GET", "/v1/models", KEY_LINE, ""),
-        ]
-        .concat(),
-    )
-    .await;
-    let answer = wire.answer().await.unwrap();
-    assert_eq!(
-        (
-            answer.status,
-            String::from_utf8(answer.body).unwrap().as_str()
-        ),
-        (400, error)
-    );
-    assert_eq!(wire.answer().await.unwrap().status, 200);
-    assert_eq!((house.asked("first"), house.asked("second")), (1, 0));
-}
-
-#[tokio::test]
 async fn what_a_client_sends_right_behind_its_handshake_arrives_first() {
     let house = two().await;
     let mut wire = Wire::open(house.gateway.address).await;
@@ -427,226 +311,6 @@ async fn a_session_in_which_nobody_says_anything_is_ended() {
 }
 
 #[tokio::test]
-async fn credentials_that_disagree_open_nothing() {
-    let house = two().await;
-    let key = format!("{V1}&api-key={KEY}");
-    for (path, lines) in [
-        (key.as_str(), "api-key: another\r\n"),
-        (&format!("{V1}&api-key=another"), KEY_LINE),
-        (&format!("{key}&api-key=another"), ""),
-        (&format!("{key}&Authorization=Bearer%20another"), ""),
-        (
-            &key,
-            "sec-websocket-protocol: realtime, openai-insecure-api-key.another\r\n",
-        ),
-        (&key, "authorization: Bearer another\r\n"),
-        (&format!("{V1}&api-key="), KEY_LINE),
-    ] {
-        refused(&house, handshake(path, lines), 401, "401").await;
-    }
-    refused(&house, handshake(V1, ""), 401, "401").await;
-    refused(
-        &house,
-        handshake(&format!("{V1}&api-key=another"), ""),
-        401,
-        "401",
-    )
-    .await;
-    // In a URL a key counts for nothing but a WebSocket.
-    let chat = crate::house::chat().to_string();
-    let path = format!("{}?api-key={KEY}", crate::house::CHAT);
-    refused(&house, request("POST", &path, "", chat), 401, "401").await;
-    let offered = format!("sec-websocket-protocol: openai-insecure-api-key.{KEY}\r\n");
-    refused(
-        &house,
-        request("GET", "/v1/models", &offered, ""),
-        401,
-        "401",
-    )
-    .await;
-    assert!(house.seen("first").is_empty() && house.seen("second").is_empty());
-    let reasons: Vec<_> = house
-        .log(11)
-        .await
-        .iter()
-        .map(|line| line["refusal"].clone())
-        .collect();
-    assert_eq!(
-        reasons
-            .iter()
-            .filter(|reason| **reason == "ambiguous_credential")
-            .count(),
-        7,
-        "{reasons:?}"
-    );
-}
-
-async fn refused(house: &House, asked: Vec<u8>, status: u16, code: &str) {
-    let mut wire = Wire::open(house.gateway.address).await;
-    wire.send(&asked).await;
-    let answer = wire.answer().await.unwrap();
-    let error = answer.json();
-    let shown = (answer.status, error["error"]["code"].as_str());
-    assert_eq!(
-        shown,
-        (status, Some(code)),
-        "{}",
-        String::from_utf8_lossy(&asked)
-    );
-}
-
-#[tokio::test]
-async fn what_is_no_handshake_or_names_no_model_is_refused_and_never_forwarded() {
-    let house = two().await;
-    let good = String::from_utf8(handshake(V1, KEY_LINE)).unwrap();
-    for (part, other) in [
-        ("upgrade: websocket\r\n", ""),
-        ("upgrade: websocket", "upgrade: h2c"),
-        (
-            "upgrade: websocket\r\n",
-            "upgrade: websocket\r\nupgrade: websocket\r\n",
-        ),
-        ("connection: Upgrade", "connection: keep-alive"),
-        ("HTTP/1.1", "HTTP/1.0"),
-        ("sec-websocket-version: 13", "sec-websocket-version: 8"),
-        ("sec-websocket-key: ", "sec-websocket-key: x"),
-        ("\r\n\r\n", "\r\ncontent-length: 3\r\n\r\nabc"),
-        (
-            "\r\n\r\n",
-            "\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        ),
-    ] {
-        let bad = good.replacen(part, other, 1);
-        assert_ne!(bad, good);
-        refused(&house, bad.into(), 400, "400").await;
-    }
-    for query in [
-        "",
-        "?model=",
-        "?model=a&model=b",
-        "?model=gpt-4o&deployment=gpt-4o",
-        "?model=%ff",
-    ] {
-        let path = format!("/openai/v1/realtime{query}");
-        refused(&house, handshake(&path, KEY_LINE), 400, "400").await;
-    }
-    let unknown = "/openai/v1/realtime?model=gpt-5";
-    refused(
-        &house,
-        handshake(unknown, KEY_LINE),
-        404,
-        "DeploymentNotFound",
-    )
-    .await;
-    refused(
-        &house,
-        handshake("/openai/v1/realtime/calls?model=gpt-4o", KEY_LINE),
-        404,
-        "404",
-    )
-    .await;
-    refused(&house, post(V1, "", "{}"), 405, "MethodNotAllowed").await;
-    let h2 = client_builder().http2_prior_knowledge().build().unwrap();
-    let answer = h2
-        .get(house.url(V1))
-        .header("api-key", KEY)
-        .send()
-        .await
-        .unwrap();
-    let error: Value = answer.json().await.unwrap();
-    let message = error["error"]["message"].as_str().unwrap();
-    assert!(
-        message.contains("HTTP/1.1") && message.contains("Upgrade: websocket"),
-        "{error}"
-    );
-    assert!(house.seen("first").is_empty() && house.seen("second").is_empty());
-}
-
-#[tokio::test]
-async fn without_the_grant_no_deployment_is_asked() {
-    let hash = forebay::config::hash_key("another-key-of-the-tests")
-        .unwrap()
-        .hash;
-    let more = format!(
-        "  plain: {{ keys: [\"{hash}\"], models: [\"*\"], operations: [inference, stateful] }}"
-    );
-    let house = House::open_with(&[("first", 1, 1)], &more).await;
-    let lines = "api-key: another-key-of-the-tests\r\n";
-    for path in [
-        V1,
-        DATED,
-        "/openai/v1/realtime?model=nobodys",
-        "/v1/realtime",
-    ] {
-        refused(&house, handshake(path, lines), 403, "OperationNotAllowed").await;
-    }
-    assert!(house.seen("first").is_empty());
-}
-
-/// An `Upgrade` anywhere else means nothing, and what an instance answers to it is no tunnel.
-#[tokio::test]
-async fn on_any_other_path_an_upgrade_is_ignored_and_a_101_is_no_answer() {
-    let (puppet, house) = Puppet::house("").await;
-    for lines in [
-        "",
-        "connection: Upgrade\r\nupgrade: h2c\r\n",
-        "connection: Upgrade\r\nupgrade: websocket\r\n",
-    ] {
-        let mut wire = Wire::open(house.gateway.address).await;
-        wire.send(post(
-            crate::house::CHAT,
-            lines,
-            crate::house::chat().to_string(),
-        ))
-        .await;
-        let mut call = puppet.call().await;
-        call.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nnot HTTP any more").await;
-        let answer = wire.answer().await.unwrap();
-        assert_eq!(
-            (answer.status, answer.header("x-forebay-deployment")),
-            (200, Some("well/well-gpt-4o")),
-            "{lines}"
-        );
-        wire.send(good_chat()).await;
-        drop(call);
-    }
-    let seen = house.seen("well");
-    assert!(
-        seen.iter()
-            .all(|seen| !seen.headers.iter().any(|(name, _)| name == "upgrade")),
-        "{seen:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_101_that_is_not_what_was_asked_for_opens_no_tunnel() {
-    let (puppet, house) = Puppet::house("breaker: { faults: 1000 }").await;
-    let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
-    for head in [
-        format!(
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n{accept}\r\n"
-        ),
-        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
-            .into(),
-        format!(
-            "HTTP/1.0 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n{accept}\r\n"
-        ),
-        "HTTP/1.1 200 OK\r\nupgrade: websocket\r\n\r\nanything".into(),
-    ] {
-        let opened = tokio::spawn(client::opened(house.gateway.address, V1, KEY_LINE));
-        let mut call = puppet.call().await;
-        call.send(&head).await;
-        let mut socket = opened.await.unwrap();
-        assert_eq!(
-            socket.hear().await["session"]["model"],
-            "well-gpt-4o",
-            "{head}"
-        );
-        drop(call);
-    }
-}
-
-#[tokio::test]
 async fn a_terminated_gateway_lets_open_sessions_go_on_until_they_end() {
     let mut house = two().await;
     house.gateway = again(&house, "drain: { notice: 0s, deadline: 1m }").await;
@@ -682,64 +346,6 @@ async fn again(house: &House, more: &str) -> Gateway {
 }
 
 #[tokio::test]
-async fn a_key_in_a_query_is_in_no_log_no_metric_and_nothing_an_instance_sees() {
-    const MARKED: &str = "marked-secret-of-the-tests-0123456789";
-    let hash = forebay::config::hash_key(MARKED).unwrap().hash;
-    let more = format!(
-        "  marked: {{ keys: [\"{hash}\"], models: [gpt-4o], operations: [inference, realtime] }}"
-    );
-    let mut house = House::open_with(&[("first", 1, 1), ("second", 2, 1)], &more).await;
-    house.fault("first", status(500, &[]));
-    let query = format!("api-key={MARKED}");
-    let paths = [
-        format!("{V1}&{query}"),
-        format!("{DATED}&Authorization=Bearer%20{MARKED}"),
-        format!("/openai/v1/realtime?model=gpt-5&{query}"),
-        format!("/openai/v1/realtime?{query}"),
-        format!("/openai/v1/realtime/calls?{query}"),
-        format!("/openai/v1/realtime?model={MARKED}&{query}"),
-        format!("{V1}&{query}&api-key=x"),
-        format!("{V1}&api-key={MARKED}x"),
-    ];
-    let mut said = Vec::new();
-    for (at, path) in paths.iter().enumerate() {
-        let mut wire = Wire::open(house.gateway.address).await;
-        let offered = format!("sec-websocket-protocol: openai-insecure-api-key.{MARKED}\r\n");
-        wire.send(handshake(path, &offered)).await;
-        match at {
-            0 | 1 => wire.send(client::masked_close()).await,
-            _ => wire.half_close().await,
-        }
-        said.push(String::from_utf8_lossy(&wire.drained().await).into_owned());
-    }
-    assert!(
-        said[0].starts_with("HTTP/1.1 101 ") && said[1].starts_with("HTTP/1.1 101 "),
-        "{said:?}"
-    );
-    let log = house.log(paths.len()).await;
-    let pages = [house.metrics().await, house.status().await.to_string()];
-    house.gateway.end();
-    let seen = format!("{:?}{:?}", house.seen("first"), house.seen("second"));
-    assert!(seen.contains("model=second-gpt-4o"), "{seen}");
-    let log = Value::from(log).to_string();
-    for text in [
-        &said.concat(),
-        &log,
-        &pages.concat(),
-        &house.gateway.stderr(),
-        &seen,
-    ] {
-        assert!(
-            !text.contains(MARKED) && !text.contains("api-key="),
-            "{text}"
-        );
-    }
-}
-
-/// With the house's own key in a header.
-const KEY_LINE: &str = "api-key: a-key-of-the-tests\r\n";
-
-#[tokio::test]
 async fn sessions_take_nothing_from_the_connections_of_other_requests() {
     let house = two().await;
     let mut sockets = Vec::new();
@@ -763,28 +369,45 @@ async fn sessions_take_nothing_from_the_connections_of_other_requests() {
         .unwrap();
 }
 
-/// Both directions at once, with more under way than the sockets between can hold.
+/// Both directions at once, with a megabyte on its way at any time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_ends_can_say_much_at_once() {
     let house = two().await;
     let mut socket = Socket::open(&house, V1, KEY_LINE).await;
     socket.hear().await;
     let (mut out, mut back) = socket.split();
+    let under_way = Arc::new(Semaphore::new(16));
+    let allowed = Arc::clone(&under_way);
     let saying = tokio::spawn(async move {
-        for _ in 0..64 {
-            out.send(Message::Binary(vec![7; 1 << 20].into()))
-                .await
-                .unwrap();
+        for _ in 0..512 {
+            allowed.acquire().await.unwrap().forget();
+            let piece = Message::Binary(vec![7; 64 << 10].into());
+            out.send(piece).await.unwrap();
         }
         out
     });
-    for heard in 0..64 {
+    for _ in 0..512 {
         let next = tokio::time::timeout(Duration::from_secs(30), back.next()).await;
-        let message = next
-            .unwrap_or_else(|_| panic!("stuck after {heard}"))
-            .unwrap()
-            .unwrap();
-        assert_eq!(message.len(), 1 << 20);
+        let message = next.expect("an echo comes in time").unwrap().unwrap();
+        assert_eq!(message.len(), 64 << 10);
+        under_way.add_permits(1);
     }
     drop(saying.await.unwrap());
+}
+
+/// What it does not take would be held for it, or hold up the instance, for as long as it likes.
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let house = House::open_with(&[("only", 1, 1)], "failover: { idle_timeout: 1s }").await;
+    let mut socket = Socket::open(&house, V1, KEY_LINE).await;
+    socket.hear().await;
+    let (mut out, back) = socket.split();
+    let saying = tokio::spawn(async move {
+        let piece = Message::Binary(vec![7; 1 << 20].into());
+        while out.send(piece.clone()).await.is_ok() {}
+    });
+    eventually("the session has ended", || open_at(&house, "only") == 0).await;
+    saying.await.unwrap();
+    drop(back);
+    assert_eq!(house.log(1).await[0]["status"], 101);
 }

@@ -1,5 +1,9 @@
 //! A WebSocket once it is open: bytes pass both ways as they are, until either side ends it or both are silent for too
 //! long.
+//!
+//! Pingora writes to a deployment and reads from it in turns: while one waits the other does too. Should a deployment
+//! read nothing until what it says is taken, with megabytes on their way in both directions, the session stands still
+//! until `idle_timeout` ends it. What is said in realtime is far from that.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -126,7 +126,7 @@ impl Instruments {
             ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
-                "From a request's arrival to its answer's last byte, by the deployment that answered.",
+                "From a request's arrival to its answer's last byte, by the deployment that answered; sessions left out.",
                 DEPLOYMENT,
                 CALL_SECONDS,
             ),

@@ -57,6 +57,17 @@ fn scanned(pieces: &[&[u8]]) -> Result<Scan, Refusal> {
     Ok(scan)
 }
 
+/// Who looks for state reads the same grammar and the same model.
+#[test]
+fn looking_for_state_changes_nothing_else() {
+    for body in BODIES {
+        let mut scan = Scan::stateless();
+        let read = scan.push(body.as_bytes()).and_then(|()| scan.finish());
+        let stateless = told(read.map(|()| scan));
+        assert_eq!(stateless, told(scanned(&[body.as_bytes()])), "{body}");
+    }
+}
+
 /// What a scan says, without what only the whole body says.
 fn told(scan: Result<Scan, Refusal>) -> Result<Option<Ask>, Refusal> {
     scan.map(|scan| scan.ask())
