@@ -106,6 +106,11 @@ async fn a_model_that_a_client_may_not_use_looks_like_one_that_is_not_there() {
 #[tokio::test]
 async fn health_needs_no_credential_and_is_never_cached() {
     let house = House::open(&[("only", 1, 1)]).await;
+    crate::house::comes_true("it has a token", async || {
+        let health = house.http.get(house.url("/health/models/gpt-4o")).send();
+        health.await.unwrap().status().is_success()
+    })
+    .await;
     let mut wire = Wire::open(house.gateway.address).await;
     for path in ["/health", "/health/models/gpt-4o"] {
         for method in ["GET", "HEAD"] {
