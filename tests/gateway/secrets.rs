@@ -1,6 +1,8 @@
 //! Secrets stay where they belong: the client's key never goes further than the gateway, and what proves the gateway
 //! to Azure never goes towards clients, into logs, metrics or status.
 
+mod refused;
+
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use forebay::simulator::{self, Config, ErrorType, FaultKind, StreamError, TokenFault};
@@ -21,11 +23,18 @@ const CLIENT_SECRET: &str = "MARKED-client-secret-9e3f10";
 const WRONG_SECRET: &str = "wrong";
 const PROMPT: &str = "MARKED-prompt-51cc";
 
-/// An instance asked with tokens of a client secret, one with its own key, one whose secret is refused.
-async fn house(variables: &[(&str, &str)]) -> House {
+/// An issuer of clients' tokens that never answers.
+const ISSUER: &str = "http://127.0.0.1:9/issuer";
+const NOT_OURS: &str = "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f] }\n";
+const FROM_NOWHERE: &str =
+    "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f], networks: [192.0.2.0/24] }\n";
+
+/// An instance asked with tokens of a client secret, one with its own key, one whose secret is refused. Beside the house
+/// two more gateways, which want Front Door before them.
+async fn house(variables: &[(&str, &str)]) -> (House, [Gateway; 2]) {
     let mut simulation = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nrecord: full\ninstances:\n".to_owned();
     for name in ["tokens", "keys", "refused"] {
-        writeln!(simulation, "  {name}: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], deployments: {{ gpt-4o: {{ model: gpt-4o }} }} }}").unwrap();
+        writeln!(simulation, "  {name}: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], deployments: {{ gpt-4o: {{ model: gpt-4o }}, slow: {{ model: gpt-4o }} }} }}").unwrap();
     }
     let simulator = simulator::start(Config::parse(&simulation).unwrap())
         .await
@@ -47,17 +56,25 @@ async fn house(variables: &[(&str, &str)]) -> House {
     let hash = forebay::config::hash_key(CLIENT_KEY).unwrap().hash;
     writeln!(
         config,
-        "models:\n  gpt-4o:\n    deployments: [{{ instance: tokens, priority: 1 }}, {{ instance: keys, priority: 2 }}]\n  \
-         never: {{ deployments: [{{ instance: refused, deployment: gpt-4o }}] }}\n\
-         clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\n\
+        "issuers: {{ idp: {{ url: \"{ISSUER}\", audiences: [forebay] }} }}\nmodels:\n  gpt-4o:\n    deployments: [{{ instance: tokens, priority: 1 }}, {{ instance: keys, priority: 2 }}]\n  \
+         never: {{ deployments: [{{ instance: refused, deployment: gpt-4o }}] }}\n  \
+         slow: {{ first_byte_timeout: 1m, deployments: [{{ instance: keys, deployment: slow }}] }}\n\
+         clients:\n  tests: {{ keys: [\"{hash}\"], models: [\"*\"] }}\n  \
+         tokens: {{ token: {{ issuer: idp, claims: {{ sub: app }} }}, models: [\"*\"] }}\n\
+         server: {{ header_timeout: 2s }}\n\
          failover: {{ max_body: 1MiB, first_byte_timeout: 200ms, deadline: 2s }}\nbreaker: {{ pause: 1ms, longest_pause: 1ms, ramp: 0s }}\nreveal: true"
     )
     .unwrap();
-    House {
+    let more = async |front_door: &str| {
+        Gateway::start_as(&format!("{front_door}{config}"), "", variables).await
+    };
+    let guarded = [more(NOT_OURS).await, more(FROM_NOWHERE).await];
+    let house = House {
         simulator,
         gateway: Gateway::start_as(&config, "", variables).await,
         http: client(),
-    }
+    };
+    (house, guarded)
 }
 
 /// All that a client was told: heads and bodies.
@@ -87,8 +104,12 @@ impl Told {
 }
 
 /// Successes, every refusal, every way to fail, broken streams.
-async fn everything(house: &House) -> String {
+async fn everything(house: &House, guarded: &[Gateway]) -> String {
     let mut told = Told(String::new());
+    refused::everything(house, ISSUER, &mut told).await;
+    for gateway in guarded {
+        refused::past_front_door(gateway, &mut told).await;
+    }
     let bearer = format!("Bearer {CLIENT_KEY}");
     let keys = [("api-key", CLIENT_KEY), ("authorization", bearer.as_str())];
     let mut plain = chat();
@@ -223,8 +244,8 @@ fn tokens(house: &House) -> Vec<String> {
 }
 
 async fn nothing_leaks(variables: &[(&str, &str)]) {
-    let mut house = house(variables).await;
-    let told = everything(&house).await;
+    let (mut house, mut guarded) = house(variables).await;
+    let told = everything(&house, &guarded).await;
     let tokens = tokens(&house);
     assert!(
         !tokens.is_empty() && told.contains("chatcmpl") && told.contains("gpt-4o"),
@@ -264,21 +285,29 @@ async fn nothing_leaks(variables: &[(&str, &str)]) {
         outcomes.iter().all(|outcome| log.contains(outcome))
     })
     .await;
-    let (metrics, page) = (house.metrics().await, house.status().await.to_string());
-    house.gateway.end();
-    let log = fs::read_to_string(&log).unwrap();
-    for (place, text) in [
-        ("the access log", &log),
-        ("stderr", &house.gateway.stderr()),
-        ("/metrics", &metrics),
-        ("/status", &page),
-    ] {
-        for secret in ours.iter().chain(&[CLIENT_KEY, UNKNOWN_KEY]) {
+    let pages = [house.metrics().await, house.status().await.to_string()];
+    let mut logs = String::new();
+    let mut texts = Vec::from(pages);
+    for gateway in std::iter::once(&mut house.gateway).chain(&mut guarded) {
+        gateway.end();
+        logs.push_str(&fs::read_to_string(gateway.folder.join("access.jsonl")).unwrap());
+        texts.push(gateway.stderr());
+    }
+    let said = |reason: &&str| logs.contains(&format!("\"refusal\":\"{reason}\""));
+    let unsaid: Vec<_> = refused::reasons()
+        .into_iter()
+        .filter(|it| !said(it))
+        .collect();
+    assert!(unsaid.is_empty(), "nobody was refused for {unsaid:?}");
+    texts.push(logs);
+    let marked = [CLIENT_KEY, UNKNOWN_KEY, PROMPT].map(str::to_owned);
+    let sent = refused::token_parts(ISSUER).into_iter().chain(marked);
+    let all: Vec<String> = sent.chain(ours.iter().map(|it| (*it).to_owned())).collect();
+    for text in &texts {
+        for secret in &all {
             let line = text.lines().find(|line| line.contains(secret));
-            assert!(line.is_none(), "{place} holds {secret}: {line:?}");
+            assert!(line.is_none(), "{secret} is in {line:?}");
         }
-        let line = text.lines().find(|line| line.contains(PROMPT));
-        assert!(line.is_none(), "{place} holds a prompt: {line:?}");
     }
 }
 

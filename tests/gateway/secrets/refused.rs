@@ -1,0 +1,126 @@
+//! Every way to be refused, with a secret wherever the request has room for one.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use forebay::simulator::FaultKind;
+
+use super::{CLIENT_KEY, PROMPT, Told, UNKNOWN_KEY};
+use crate::{
+    house::{CHAT, Gateway, House},
+    raw::{Wire, request},
+};
+
+/// In the clear inside of a token it can't be found; what is looked for is how it is spelled there.
+const TOKEN_MARK: &str = "MARKED-token-3d21";
+/// Nothing that a client can do leads to `internal`; for want of room see `room`; a certificate's names are no secret.
+const NOT_HERE: [&str; 4] = [
+    "internal",
+    "body_memory_full",
+    "unknown_certificate",
+    "ended_certificate",
+];
+
+/// A token of the issuer `issuer`, which it says itself.
+fn token(issuer: &str) -> String {
+    let part = |json: String| BASE64_URL_SAFE_NO_PAD.encode(json);
+    let header = part(format!(r#"{{"alg":"RS256","kid":"{TOKEN_MARK}"}}"#));
+    let claims = part(format!(r#"{{"sub":"{TOKEN_MARK}","iss":"{issuer}"}}"#));
+    format!("{header}.{claims}.{}", part(TOKEN_MARK.to_owned()))
+}
+
+/// The parts of the tokens that are sent, none of which may be seen again.
+pub(super) fn token_parts(issuer: &str) -> Vec<String> {
+    let (unchecked, invalid) = (token(issuer), token("https://nobody.example"));
+    let parts = unchecked.split('.').chain(invalid.split('.'));
+    parts
+        .map(str::to_owned)
+        .chain([TOKEN_MARK.to_owned()])
+        .collect()
+}
+
+pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
+    for token in [token(issuer), token("https://nobody.example")] {
+        let bearer = format!("Bearer {token}");
+        let body = crate::house::chat().to_string();
+        told.ask(house, CHAT, ("authorization", &bearer), body)
+            .await;
+    }
+    let key = ("api-key", CLIENT_KEY);
+    let kept = format!(r#"{{"model":"gpt-4o","input":"{PROMPT}","background":true}}"#);
+    told.ask(house, "/openai/v1/responses", key, kept).await;
+    house.fault("keys", FaultKind::Hang {});
+    let slow = crate::house::chat().to_string().replace("gpt-4o", "slow");
+    told.ask(house, CHAT, key, slow).await;
+    house.fault("keys", None);
+
+    let line = format!("api-key: {CLIENT_KEY}\r\n");
+    let long = format!("{CHAT}?api-key={CLIENT_KEY}&{}", "a".repeat(9000));
+    let session = format!("/openai/v1/realtime?model=gpt-4o&api-key={CLIENT_KEY}");
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let form = "content-type: multipart/form-data; boundary=B\r\n";
+    for (method, path, lines, body) in [
+        ("GET", CHAT, "", ""),
+        (
+            "POST",
+            CHAT,
+            &format!("authorization: Bearer {UNKNOWN_KEY}\r\n"),
+            PROMPT,
+        ),
+        ("POST", CHAT, "host: another\r\n", PROMPT),
+        ("POST", &long, "", PROMPT),
+        ("POST", CHAT, "expect: 200-maybe\r\n", PROMPT),
+        (
+            "POST",
+            CHAT,
+            &format!("x: {}\r\n", "a".repeat(40_000)),
+            PROMPT,
+        ),
+        ("POST", "/v1/audio/transcriptions", form, PROMPT),
+        ("GET", &session, "", ""),
+        ("GET", &session, upgrade, ""),
+    ] {
+        let bytes = request(method, path, &format!("{line}{lines}"), body);
+        hear(&house.gateway, bytes, told).await;
+    }
+    // A head and a body that never end.
+    let whole = request(
+        "POST",
+        CHAT,
+        &format!("{line}content-length: 500\r\n"),
+        PROMPT,
+    );
+    let head = format!("POST {CHAT} HTTP/1.1\r\n{line}");
+    hear(&house.gateway, head.into_bytes(), told).await;
+    hear(&house.gateway, whole, told).await;
+}
+
+/// What stands before the gateway is missing.
+pub(super) async fn past_front_door(gateway: &Gateway, told: &mut Told) {
+    let line = format!("api-key: {CLIENT_KEY}\r\nx-azure-fdid: {CLIENT_KEY}\r\n");
+    hear(gateway, request("POST", CHAT, &line, PROMPT), told).await;
+}
+
+async fn hear(gateway: &Gateway, bytes: Vec<u8>, told: &mut Told) {
+    let mut wire = Wire::open(gateway.address).await;
+    wire.send(bytes).await;
+    if let Some(answer) = wire.answer().await {
+        let body = String::from_utf8_lossy(&answer.body);
+        writeln!(told.0, "{answer:?} {body}").unwrap();
+    }
+}
+
+/// Every reason that the README has, but those that no test here can bring about.
+pub(super) fn reasons() -> BTreeSet<&'static str> {
+    let readme = include_str!("../../../README.md");
+    let table = readme.split_once("| status | code | reason").unwrap().1;
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
+    let reasons = rows.flat_map(|row| {
+        let cell = row.split('|').nth(3).unwrap();
+        cell.split('`').skip(1).step_by(2)
+    });
+    reasons
+        .filter(|reason| !NOT_HERE.contains(reason))
+        .collect()
+}
