@@ -293,7 +293,7 @@ section! {
         leeway: Option<Placed<Span>>,
         /// Where its keys are, if it has no discovery document.
         jwks: Option<Placed<Url>>,
-        /// PEM: the certificate authorities that may have signed its certificate, in place of the system's.
+        /// PEM: the certificate authorities that may have signed its certificate, beside the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
@@ -384,7 +384,7 @@ section! {
         groups: Option<Placed<List<Placed<Word>>>>,
         /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
         authority: Option<Placed<Url>>,
-        /// PEM: the certificate authorities that may have signed the authority's certificate, in place of the system's.
+        /// PEM: the certificate authorities that may have signed the authority's certificate, beside the system's.
         ca: Option<Placed<FilePath>>,
     }
 }

@@ -79,7 +79,7 @@ impl Fetcher {
                     path: path.display().to_string(),
                     source,
                 })?;
-                builder.tls_certs_only(Certificate::from_pem_bundle(&pem)?)
+                builder.tls_certs_merge(Certificate::from_pem_bundle(&pem)?)
             }
         };
         Ok(Self {

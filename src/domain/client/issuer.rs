@@ -22,7 +22,7 @@ pub struct Issuer {
     pub algorithms: Vec<Algorithm>,
     /// How far its clock and ours may be apart.
     pub leeway: Duration,
-    /// The certificate authorities that may have signed its certificate (PEM); the system's where none are named.
+    /// Certificate authorities (PEM) that may have signed its certificate, beside the system's.
     pub ca: Option<PathBuf>,
 }
 
