@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
+    ops::Range,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
@@ -287,7 +288,7 @@ impl Gateway {
         (scheme, http): (&str, Client),
         variables: &[(&str, &str)],
     ) -> Self {
-        let [address, admin] = free_addresses();
+        let (address, admin) = (free_address(), free_address());
         let folder = folder();
         let log = folder.join("access.jsonl");
         let listeners = format!(
@@ -405,14 +406,20 @@ pub(crate) fn forebay() -> Command {
     Command::new(another.unwrap_or_else(|| env!("CARGO_BIN_EXE_forebay").into()))
 }
 
+/// An address that nothing listens on, and that is given to nobody else here. It lies below the ports that systems give
+/// to outgoing connections, so that none of those takes it before the gateway does.
 pub(crate) fn free_address() -> SocketAddr {
-    free_addresses::<1>()[0]
-}
-
-/// Each another: they are let go of together.
-fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    const PORTS: Range<usize> = 10_000..32_000;
+    loop {
+        let start = std::process::id() as usize * 97;
+        let number = start + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + number % PORTS.len();
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// A new folder of this test's own.

@@ -356,8 +356,9 @@ async fn sessions_take_nothing_from_the_connections_of_other_requests() {
         sockets.push(socket);
     }
     assert_eq!(open_at(&house, "first"), 20);
-    let page = house.metrics().await;
-    assert!(page.contains("forebay_deployment_inflight{deployment=\"first-gpt-4o\",instance=\"first\",model=\"gpt-4o\"} 20"), "{page}");
+    let inflight = "forebay_deployment_inflight{deployment=\"first-gpt-4o\",instance=\"first\",model=\"gpt-4o\"} 20";
+    let is_said = async || house.metrics().await.contains(inflight);
+    comes_true("the chats are over, the sessions are not", is_said).await;
     for mut socket in sockets {
         socket.say(&update()).await;
         assert_eq!(socket.hear().await["type"], "session.updated");
