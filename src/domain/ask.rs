@@ -5,7 +5,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem};
+use memchr::{memchr, memchr2, memmem};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -179,7 +179,8 @@ fn null_model(body: &[u8]) -> Option<Range<usize>> {
         #[serde(borrow)]
         model: &'a RawValue,
     }
-    memmem::find(body, b"model")?;
+    // Its name may be spelled with escapes.
+    memmem::find(body, b"model").or_else(|| memchr(b'\\', body))?;
     let member: Member<'_> = serde_json::from_slice(body).ok()?;
     Some(place_of(member.model, body))
 }
@@ -340,6 +341,11 @@ mod tests {
                 r#"{"messages":[],"model":null}"#,
                 None,
                 r#"{"messages":[],"model":"d\"1"}"#,
+            ),
+            (
+                r#"{"mod\u0065l":null}"#,
+                None,
+                r#"{"mod\u0065l":"d\"1"}"#,
             ),
             (
                 r#"{"messages":["model"]}"#,
