@@ -342,11 +342,7 @@ mod tests {
                 None,
                 r#"{"messages":[],"model":"d\"1"}"#,
             ),
-            (
-                r#"{"mod\u0065l":null}"#,
-                None,
-                r#"{"mod\u0065l":"d\"1"}"#,
-            ),
+            (r#"{"mod\u0065l":null}"#, None, r#"{"mod\u0065l":"d\"1"}"#),
             (
                 r#"{"messages":["model"]}"#,
                 None,
