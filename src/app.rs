@@ -44,7 +44,7 @@ use crate::{
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
-    telemetry::{access_log::AccessLog, metrics::Metrics},
+    telemetry::{Telemetry, access_log::AccessLog, metrics::Metrics},
 };
 use listening::{Listening, Patience, Port};
 use tls::Tls;
@@ -84,8 +84,7 @@ pub enum StartError {
 /// The parts of a gateway that several services share.
 struct Parts {
     plan: Plan,
-    metrics: Arc<Metrics>,
-    access_log: Arc<AccessLog>,
+    telemetry: Arc<Telemetry>,
     identities: Arc<Identities>,
     issuers: Arc<Issuers>,
     reaches: Vec<Arc<Reach>>,
@@ -133,13 +132,13 @@ pub fn serve_watched(
     signals::exit_when_drained(
         server.watch_execution_phase(),
         &parts.drain,
-        &parts.access_log,
+        &parts.telemetry,
         parts.plan.drain,
     )?;
     if let Some(watch) = watch {
-        watch(parts.pools(), Arc::clone(&parts.metrics));
+        watch(parts.pools(), Arc::clone(&parts.telemetry.metrics));
     }
-    let signals = signals::Signals::new(parts.drain, parts.access_log, parts.plan.drain);
+    let signals = signals::Signals::new(parts.drain, parts.telemetry, parts.plan.drain);
     server.run(RunArgs {
         shutdown_signal: Box::new(signals),
     });
@@ -216,11 +215,14 @@ impl Parts {
         let reaches = reaches(&plan, &identities)?;
         let models = models(&plan, &reaches, &metrics);
         tell_pools(&identities, &models);
-        let (access_log, drain) = (Arc::new(access_log), Arc::default());
-        Ok(Self {
-            plan,
+        let telemetry = Arc::new(Telemetry {
             metrics,
             access_log,
+        });
+        let drain = Arc::default();
+        Ok(Self {
+            plan,
+            telemetry,
             identities,
             issuers,
             reaches,
@@ -249,10 +251,12 @@ impl Parts {
             forwarding: self.plan.server.forwarding.clone(),
             write_timeout: self.plan.server.write_timeout,
             stream_keepalive: self.plan.server.stream_keepalive,
-            memory: Memory::new(self.plan.bounds.body_memory, self.metrics.body_memory()),
+            memory: Memory::new(
+                self.plan.bounds.body_memory,
+                self.telemetry.metrics.body_memory(),
+            ),
             reveal: self.plan.reveal,
-            metrics: Arc::clone(&self.metrics),
-            access_log: Arc::clone(&self.access_log),
+            telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
             started: since_epoch.as_secs(),
         }
@@ -274,8 +278,7 @@ impl Parts {
         Rules {
             max_headers: self.plan.server.max_headers,
             header_timeout: self.plan.server.header_timeout,
-            metrics: Arc::clone(&self.metrics),
-            access_log: Arc::clone(&self.access_log),
+            telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
         }
     }
@@ -305,7 +308,7 @@ impl Parts {
         max_connections: usize,
         opening: Option<Duration>,
     ) -> Result<Port, StartError> {
-        let metrics = self.metrics.listener(address, files.is_some());
+        let metrics = self.telemetry.metrics.listener(address, files.is_some());
         let tls = files
             .map(|files| Tls::open(address, files.clone(), Arc::clone(&metrics)))
             .transpose()?;

@@ -22,6 +22,7 @@ pub mod realtime;
 pub mod refusal;
 pub mod route;
 pub mod secret;
+pub mod usage;
 pub mod validity;
 pub mod wait;
 

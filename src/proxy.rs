@@ -37,7 +37,7 @@ use crate::{
         name::ModelName,
     },
     entra::Issuers,
-    telemetry::{access_log::AccessLog, metrics::Metrics},
+    telemetry::Telemetry,
 };
 use drain::Drain;
 use exchange::{Exchange, Stage};
@@ -75,8 +75,7 @@ pub struct Gateway {
     /// For the bodies of all requests.
     pub(crate) memory: Memory,
     pub(crate) reveal: bool,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) access_log: Arc<AccessLog>,
+    pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
     /// Seconds since 1970, when the gateway started.
     pub(crate) started: u64,
@@ -98,7 +97,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        exchange.guest = Some((self.drain.enter(), self.metrics.enter()));
+        exchange.guest = Some((self.drain.enter(), self.telemetry.metrics.enter()));
         let downstream = &mut session.downstream_session;
         downstream.set_pipelining_enabled(true);
         downstream.set_total_drain_timeout(Some(DRAIN_BODY));
@@ -228,8 +227,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         let record = ending::record(session, exchange, error);
-        self.metrics.account(&record);
-        self.access_log.write(record);
+        self.telemetry.account(record);
     }
 
     /// Every attempt is in the record; a line each would say it twice.

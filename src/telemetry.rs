@@ -1,8 +1,33 @@
 //! What an operator sees of the traffic: counters for Prometheus, and one log line a request.
 //!
-//! The proxy fills a plain [`record::Record`] and hands it over once, when the request has ended; nothing
-//! here knows the proxy, decides anything, or holds a request up. Prompts and credentials never come here.
+//! The proxy fills a plain [`Record`] and hands it over once, when the request has ended; nothing here knows the proxy,
+//! decides anything, or holds a request up. Credentials never come here, nor do prompts in a record.
 
 pub mod access_log;
 pub mod metrics;
 pub mod record;
+
+use std::sync::Arc;
+
+use access_log::AccessLog;
+use metrics::Metrics;
+use record::Record;
+
+/// Everything that wants to know of finished requests.
+pub struct Telemetry {
+    pub metrics: Arc<Metrics>,
+    pub access_log: AccessLog,
+}
+
+impl Telemetry {
+    /// Takes a finished request's story. Never waits.
+    pub fn account(&self, record: Record) {
+        self.metrics.account(&record);
+        self.access_log.write(Arc::new(record));
+    }
+
+    /// Writes out what was taken so far, and ends. Waits for the writers; does nothing the second time.
+    pub fn close(&self) {
+        self.access_log.close();
+    }
+}

@@ -32,7 +32,7 @@ pub(super) fn page(parts: &Parts, ports: &[Port]) -> Admin {
     let (issuers, checks) = (Arc::clone(&parts.issuers), Arc::clone(&parts.issuers));
     let ports: Vec<_> = ports.iter().map(listener).collect();
     Admin {
-        metrics: Arc::clone(&parts.metrics),
+        metrics: Arc::clone(&parts.telemetry.metrics),
         pools: parts.pools(),
         identities: Box::new(move || {
             let credentials = identities.credentials().iter();

@@ -14,7 +14,7 @@ use tokio::{
     sync::broadcast::Receiver,
 };
 
-use crate::{config, proxy, telemetry::access_log::AccessLog};
+use crate::{config, proxy, telemetry::Telemetry};
 
 /// How often a draining gateway looks whether its last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -23,19 +23,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// for `drain.notice`, so that load balancers can turn away first.
 pub(super) struct Signals {
     drain: Arc<proxy::drain::Drain>,
-    access_log: Arc<AccessLog>,
+    telemetry: Arc<Telemetry>,
     times: config::Drain,
 }
 
 impl Signals {
     pub(super) fn new(
         drain: Arc<proxy::drain::Drain>,
-        access_log: Arc<AccessLog>,
+        telemetry: Arc<Telemetry>,
         times: config::Drain,
     ) -> Self {
         Self {
             drain,
-            access_log,
+            telemetry,
             times,
         }
     }
@@ -61,7 +61,7 @@ impl ShutdownSignalWatch for Signals {
                 }
             }
         }
-        self.access_log.close();
+        self.telemetry.close();
         // Pingora's own fast end can find an accept loop without its runtime, which then spins for ever.
         std::process::exit(0)
     }
@@ -72,15 +72,15 @@ impl ShutdownSignalWatch for Signals {
 pub(super) fn exit_when_drained(
     mut phases: Receiver<ExecutionPhase>,
     drain: &Arc<proxy::drain::Drain>,
-    access_log: &Arc<AccessLog>,
+    telemetry: &Arc<Telemetry>,
     times: config::Drain,
 ) -> io::Result<()> {
-    let (drain, access_log) = (Arc::clone(drain), Arc::clone(access_log));
+    let (drain, telemetry) = (Arc::clone(drain), Arc::clone(telemetry));
     let wait = move || {
         while let Ok(phase) = phases.blocking_recv() {
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
                 wait_for_the_last(&drain, Instant::now() + times.deadline);
-                access_log.close();
+                telemetry.close();
                 std::process::exit(0);
             }
         }

@@ -12,8 +12,10 @@ use serde_json::value::RawValue;
 use super::refusal::Refusal;
 
 mod scan;
+mod wants;
 
 pub use scan::Scan;
+pub use wants::{Said, Wants};
 
 /// How deep a JSON body may nest.
 const DEEPEST: usize = 128;
@@ -28,6 +30,8 @@ pub struct Ask {
     /// Whether it sets something going or adds to something that would be there twice if it were done twice: a
     /// response in the background, a conversation.
     pub acts: bool,
+    /// What it says of how much it wants; of a JSON body that was read whole.
+    pub wants: Wants,
     place: Place,
 }
 
@@ -76,8 +80,22 @@ impl Ask {
             model: None,
             stream: false,
             acts: false,
+            wants: Wants::default(),
             place: Place::Nowhere,
         }
+    }
+
+    /// The change that gives the outermost object a member it does not have yet, like `"n":1`; `None` where there is no
+    /// such object, or it was not read whole.
+    pub fn adding(&self, member: &str) -> Option<Splice> {
+        let Place::Json { start, empty, .. } = &self.place else {
+            return None;
+        };
+        let comma = if *empty { "" } else { "," };
+        Some(Splice {
+            at: *start..*start,
+            with: format!("{member}{comma}").into(),
+        })
     }
 
     /// The change that makes the body name `deployment`; `None` if it can't, or names it already.
@@ -91,13 +109,8 @@ impl Ask {
             Place::Json {
                 value: Some(value), ..
             } => (value.clone(), json()),
-            Place::Json {
-                value: None,
-                start,
-                empty,
-            } => {
-                let comma = if *empty { "" } else { "," };
-                (*start..*start, format!("\"model\":{}{comma}", json()))
+            Place::Json { value: None, .. } => {
+                return self.adding(&format!("\"model\":{}", json()));
             }
             Place::Multipart {
                 value: Some(value), ..
@@ -130,6 +143,32 @@ struct Members<'a> {
     background: bool,
     #[serde(borrow, default)]
     conversation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    n: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    best_of: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    stream_options: Option<&'a RawValue>,
+}
+
+impl Members<'_> {
+    fn wants(&self, body: &[u8]) -> Wants {
+        let said = |raw: Option<&RawValue>| raw.map(|raw| Said(place_of(raw, body)));
+        Wants {
+            max_tokens: said(self.max_tokens),
+            max_completion_tokens: said(self.max_completion_tokens),
+            max_output_tokens: said(self.max_output_tokens),
+            n: said(self.n),
+            best_of: said(self.best_of),
+            stream_options: said(self.stream_options),
+        }
+    }
 }
 
 /// `true` and nothing else: what `stream` holds otherwise is for the deployment to judge.
@@ -164,6 +203,7 @@ fn read_json(body: &[u8]) -> Result<Ask, Refusal> {
         model,
         stream: members.stream,
         acts: members.background || members.conversation.is_some(),
+        wants: members.wants(body),
         place: Place::Json {
             value,
             start,
@@ -282,6 +322,7 @@ fn read_multipart(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
         model,
         stream,
         acts: false,
+        wants: Wants::default(),
         place: Place::Multipart {
             value,
             boundary: boundary.to_owned(),
@@ -358,6 +399,21 @@ mod tests {
             );
         }
         assert_eq!(json(r#"{"model":"same"}"#).unwrap().naming("same"), None);
+    }
+
+    #[test]
+    fn what_is_wanted_is_found_where_it_stands() {
+        let body = br#"{"n": 2 ,"max_tokens":1e2,"messages":[{"n":9}],"best_of":null,"stream_options":{"include_usage":false}}"#;
+        let wants = Ask::read(None, body).unwrap().wants;
+        let text = |said: &Option<Said>| said.as_ref().map(|said| said.text(body).to_vec());
+        assert_eq!(text(&wants.max_tokens).as_deref(), Some(&b"1e2"[..]));
+        assert_eq!(
+            text(&wants.stream_options).as_deref(),
+            Some(&br#"{"include_usage":false}"#[..])
+        );
+        assert_eq!((wants.best_of, wants.max_output_tokens), (None, None));
+        let counts = [wants.n, wants.max_tokens].map(|said| said.and_then(|it| it.count(body)));
+        assert_eq!(counts, [Some(2), None]);
     }
 
     #[test]

@@ -318,10 +318,16 @@ where
     }
 }
 
-/// The body in the pieces that make it up once the change is in it; nothing of it is copied.
-pub(super) fn spliced(body: &Bytes, change: Option<Splice>) -> Vec<Bytes> {
-    let Some(Splice { at, with }) = change else {
-        return vec![body.clone()];
-    };
-    vec![body.slice(..at.start), with, body.slice(at.end..)]
+/// The body in the pieces that make it up once the changes, none of which meets another, are in it; nothing of it is
+/// copied.
+pub(super) fn spliced(body: &Bytes, mut changes: Vec<Splice>) -> Vec<Bytes> {
+    changes.sort_by_key(|change| change.at.start);
+    let mut pieces = Vec::with_capacity(2 * changes.len() + 1);
+    let mut from = 0;
+    for Splice { at, with } in changes {
+        pieces.extend([body.slice(from..at.start), with]);
+        from = at.end;
+    }
+    pieces.push(body.slice(from..));
+    pieces
 }

@@ -37,8 +37,7 @@ use crate::{
         refusal::Refusal,
     },
     telemetry::{
-        access_log::AccessLog,
-        metrics::Metrics,
+        Telemetry,
         record::{End, Record},
     },
 };
@@ -62,8 +61,7 @@ pub(crate) struct Rules {
     pub(crate) max_headers: usize,
     /// For a head to arrive, from its first byte on; a new connection's first byte has as long.
     pub(crate) header_timeout: Duration,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) access_log: Arc<AccessLog>,
+    pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
 }
 
@@ -221,7 +219,7 @@ impl Rules {
 
     /// Answers a head that was refused, writes it down, and ends its connection.
     async fn refuse(&self, mut lane: Lane, refused: Refused) {
-        let _guest = (self.drain.enter(), self.metrics.enter());
+        let _guest = (self.drain.enter(), self.telemetry.metrics.enter());
         let id = request_id();
         let (answer, body) = Reply::refusal(&refused.refusal).wire(&id);
         let sent = timeout(FAREWELL, async {
@@ -245,7 +243,7 @@ impl Rules {
 
     /// The same for a tunnel that was asked for over HTTP/2, whose connection goes on.
     async fn refuse_tunnel(&self, mut session: ServerSession) {
-        let _guest = (self.drain.enter(), self.metrics.enter());
+        let _guest = (self.drain.enter(), self.telemetry.metrics.enter());
         let refused = Refused {
             refusal: Refusal::MethodNotAllowed,
             since: (Instant::now(), SystemTime::now()),
@@ -263,8 +261,7 @@ impl Rules {
     }
 
     fn write_down(&self, record: Record) {
-        self.metrics.account(&record);
-        self.access_log.write(record);
+        self.telemetry.account(record);
     }
 }
 
@@ -294,6 +291,7 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
             None => End::ClientLeft,
         },
         unreplayable: false,
+        usage: None,
         request_bytes: 0,
         response_bytes: sent.unwrap_or(0),
         time_to_first_byte: None,

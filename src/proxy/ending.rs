@@ -167,6 +167,7 @@ pub(super) fn record(
         status,
         end,
         unreplayable,
+        usage: exchange.usage,
         request_bytes: exchange.request_bytes + passed_on,
         response_bytes: exchange.response_bytes,
         time_to_first_byte: exchange.first_byte,

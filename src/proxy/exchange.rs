@@ -24,6 +24,7 @@ use crate::{
         pool::Attempt,
         refusal::Refusal,
         route::{Dialect, Operation},
+        usage::Usage,
     },
     telemetry::{
         metrics::InFlight,
@@ -52,6 +53,8 @@ pub struct Exchange {
     overhead: Duration,
     /// Since when the time is the gateway's own; `None` while a client or a deployment is waited for.
     clock: Option<Instant>,
+    /// What the answer cost.
+    pub(super) usage: Option<Usage>,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) first_byte: Option<Duration>,
@@ -160,6 +163,7 @@ impl Exchange {
             out_of_budget: false,
             overhead: Duration::ZERO,
             clock: Some(arrived),
+            usage: None,
             request_bytes: 0,
             response_bytes: 0,
             first_byte: None,

@@ -277,6 +277,6 @@ fn outgoing_body(
     deployment: &str,
 ) -> Vec<bytes::Bytes> {
     let names_it = body_names_deployment(admitted.call, kind);
-    let change = names_it.then(|| admitted.ask.naming(deployment)).flatten();
-    body::spliced(body, change)
+    let name = names_it.then(|| admitted.ask.naming(deployment)).flatten();
+    body::spliced(body, name.into_iter().collect())
 }

@@ -166,6 +166,7 @@ pub(super) fn forwarded(gateway: &Gateway, head: &RequestHeader) -> Vec<(HeaderN
     let (over_limit, unlisted) = (&forwarded.over_limit, &forwarded.unlisted);
     if !(over_limit.is_empty() && unlisted.is_empty()) {
         gateway
+            .telemetry
             .metrics
             .headers_dropped(over_limit.len(), unlisted.len());
         // The counter says how often; the names, which clients choose, are for whoever wonders what it counts.

@@ -10,6 +10,7 @@ mod sink;
 use std::{
     io,
     path::Path,
+    sync::Arc,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
@@ -26,7 +27,7 @@ use sink::Sink;
 const WAITING: usize = 8192;
 
 enum Order {
-    Write(Box<Record>),
+    Write(Arc<Record>),
     /// Write out what came before, then answer.
     Flush(SyncSender<()>),
     Close,
@@ -70,8 +71,8 @@ impl AccessLog {
     }
 
     /// Takes a finished request's record. Never waits: where the writer can't keep up the line is dropped and counted.
-    pub fn write(&self, record: Record) {
-        match self.orders.try_send(Order::Write(Box::new(record))) {
+    pub fn write(&self, record: Arc<Record>) {
+        match self.orders.try_send(Order::Write(record)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.inc(),
         }
@@ -206,7 +207,7 @@ mod tests {
         let (path, dropped) = (path("close"), counter());
         let log = AccessLog::open(Some(&path), dropped.clone()).unwrap();
         for n in 0..5000 {
-            log.write(numbered(n));
+            log.write(numbered(n).into());
         }
         log.close();
         log.close();
@@ -221,7 +222,7 @@ mod tests {
     fn a_flushed_line_is_in_the_file() {
         let path = path("flush");
         let log = AccessLog::open(Some(&path), counter()).unwrap();
-        log.write(numbered(1));
+        log.write(numbered(1).into());
         log.flush();
         let text = fs::read_to_string(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -233,7 +234,7 @@ mod tests {
         let dropped = counter();
         let log = AccessLog::open(Some(Path::new("/dev/full")), dropped.clone()).unwrap();
         for n in 0..10 {
-            log.write(numbered(n));
+            log.write(numbered(n).into());
         }
         log.flush();
         assert_eq!(dropped.get(), 10);
@@ -244,7 +245,7 @@ mod tests {
         let dropped = counter();
         let log = AccessLog::open(Some(Path::new("/dev/null")), dropped.clone()).unwrap();
         log.close();
-        log.write(numbered(1));
+        log.write(numbered(1).into());
         assert_eq!(dropped.get(), 1);
     }
 
@@ -262,8 +263,8 @@ mod tests {
             writer: Mutex::new(None),
             dropped: dropped.clone(),
         };
-        log.write(numbered(1));
-        log.write(numbered(2));
+        log.write(numbered(1).into());
+        log.write(numbered(2).into());
         assert_eq!(dropped.get(), 1);
     }
 }

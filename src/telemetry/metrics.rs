@@ -32,6 +32,8 @@ type RequestKey = (
     &'static str,
     Option<u16>,
 );
+/// What tokens are counted by: whose they are, and where they were used.
+type TokensKey = (Option<ClientName>, DeploymentKey);
 type DeploymentKey = (ModelName, InstanceName, DeploymentName);
 
 /// The gateway's metrics: made once, shared by all.
@@ -40,6 +42,7 @@ pub struct Metrics {
     instruments: Instruments,
     requests: Handles<RequestKey, IntCounter>,
     deployments: Handles<DeploymentKey, Arc<DeploymentMetrics>>,
+    tokens: Handles<TokensKey, [IntCounter; 6]>,
 }
 
 impl Metrics {
@@ -53,6 +56,7 @@ impl Metrics {
             instruments,
             requests: Handles::default(),
             deployments: Handles::default(),
+            tokens: Handles::default(),
         };
         // There from the start, so that a first count is seen as a rise.
         metrics.headers_dropped(0, 0);
@@ -134,6 +138,7 @@ impl Metrics {
             let counter = &self.instruments.unreplayable;
             counter.with_label_values(&[model.as_str()]).inc();
         }
+        self.count_tokens(record);
         if let (Some(deployment), None) = (last, record.refusal) {
             observe_times(&deployment, record);
         }
@@ -153,6 +158,31 @@ impl Metrics {
             self.instruments.requests.with_label_values(&labels)
         });
         counter.inc();
+    }
+
+    /// Tokens are used where the answer came from: at the deployment that was tried last.
+    fn count_tokens(&self, record: &Record) {
+        let (Some(usage), Some(model), Some(last)) =
+            (&record.usage, &record.model, record.attempts.last())
+        else {
+            return;
+        };
+        let at = (
+            model.clone(),
+            last.instance.clone(),
+            last.deployment.clone(),
+        );
+        let types = usage.by_type();
+        let counters = self.tokens.of((record.client.clone(), at), || {
+            let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
+            types.map(|(kind, _)| {
+                let labels = [record.client(), model.as_str(), instance, deployment, kind];
+                self.instruments.tokens.with_label_values(&labels)
+            })
+        });
+        for (counter, (_, number)) in counters.iter().zip(types) {
+            counter.inc_by(number);
+        }
     }
 
     /// Gives the deployment that was tried last.

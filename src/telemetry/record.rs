@@ -10,7 +10,10 @@ use std::{
 
 use http::{Method, Version};
 
-use crate::domain::name::{ClientName, DeploymentName, InstanceName, ModelName};
+use crate::domain::{
+    name::{ClientName, DeploymentName, InstanceName, ModelName},
+    usage::Usage,
+};
 
 /// One request from its first line to its last byte.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Record {
     pub end: End,
     /// Whether the body was passed on as it came, so that it could not be sent again.
     pub unreplayable: bool,
+    /// What the answer cost; `None`: nothing, or nothing that is counted in tokens.
+    pub usage: Option<Usage>,
     /// Of the body as the client sent it.
     pub request_bytes: u64,
     /// Of the body as the client got it.
@@ -167,6 +172,13 @@ pub(super) mod tests {
             status: Some(200),
             end: End::Complete,
             unreplayable: false,
+            usage: Some(Usage {
+                input: 30,
+                cached: 10,
+                output: 12,
+                reasoning: 4,
+                ..Usage::default()
+            }),
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),

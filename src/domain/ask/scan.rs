@@ -11,7 +11,7 @@ use std::{borrow::Cow, mem, ops::Range};
 
 use memchr::{memchr, memchr2};
 
-use super::{Ask, DEEPEST, Place};
+use super::{Ask, DEEPEST, Place, Wants};
 use crate::domain::refusal::Refusal;
 
 use number::Number;
@@ -155,6 +155,7 @@ impl Scan {
             model: model.name.clone(),
             stream: self.stream(),
             acts: false,
+            wants: Wants::default(),
             place: Place::Json {
                 value: Some(model.at.clone()),
                 start: self.start,

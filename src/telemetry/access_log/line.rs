@@ -5,7 +5,10 @@ use std::{io::Write, net::IpAddr, time::Duration};
 use http::Version;
 use serde::Serialize;
 
-use crate::telemetry::record::{AttemptRecord, Record};
+use crate::{
+    domain::usage::{Tier, Usage},
+    telemetry::record::{AttemptRecord, Record},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -48,6 +51,7 @@ struct JsonLine<'a> {
     refusal: Option<&'static str>,
     detail: Option<&'static str>,
     attempts: Vec<JsonAttempt<'a>>,
+    usage: Option<JsonUsage>,
     request_bytes: u64,
     response_bytes: u64,
     first_byte_ms: Option<f64>,
@@ -63,6 +67,34 @@ struct JsonAttempt<'a> {
     status: Option<u16>,
     spilled_to: Option<&'a str>,
     ms: f64,
+}
+
+/// In tokens. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` of `output`.
+#[derive(Serialize)]
+struct JsonUsage {
+    input: u64,
+    cached: u64,
+    audio_input: u64,
+    output: u64,
+    reasoning: u64,
+    audio_output: u64,
+    tier: Option<&'static str>,
+    estimated: bool,
+}
+
+impl JsonUsage {
+    fn of(usage: &Usage) -> Self {
+        Self {
+            input: usage.input,
+            cached: usage.cached,
+            audio_input: usage.audio_input,
+            output: usage.output,
+            reasoning: usage.reasoning,
+            audio_output: usage.audio_output,
+            tier: usage.tier.map(Tier::as_str),
+            estimated: usage.estimated,
+        }
+    }
 }
 
 impl<'a> JsonLine<'a> {
@@ -84,6 +116,7 @@ impl<'a> JsonLine<'a> {
             refusal: record.refusal,
             detail: record.detail,
             attempts: record.attempts.iter().map(JsonAttempt::of).collect(),
+            usage: record.usage.as_ref().map(JsonUsage::of),
             request_bytes: record.request_bytes,
             response_bytes: record.response_bytes,
             first_byte_ms: record.time_to_first_byte.map(ms),
@@ -171,6 +204,7 @@ mod tests {
             "operation": "chat", "stream": true, "method": "POST", "path": "/v1/chat/completions", "http": "1.1",
             "address": "127.0.0.1", "client_address": "192.0.2.1", "status": 200, "end": "complete", "refusal": null, "detail": null,
             "attempts": [attempt("east", "throttled", 429), attempt("west", "served", 200)],
+            "usage": {"input": 30, "cached": 10, "audio_input": 0, "output": 12, "reasoning": 4, "audio_output": 0, "tier": null, "estimated": false},
             "request_bytes": 1024, "response_bytes": 2048, "first_byte_ms": 41.5, "duration_ms": 900.0,
             "overhead_ms": 0.12,
         });

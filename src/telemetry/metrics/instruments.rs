@@ -32,6 +32,7 @@ pub(super) struct Instruments {
     pub(super) maybe_billed: IntCounterVec,
     pub(super) spillovers: IntCounterVec,
     pub(super) out_of_budget: IntCounterVec,
+    pub(super) tokens: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
@@ -123,6 +124,11 @@ impl Instruments {
                 "forebay_retry_budget_exhausted_total",
                 "Requests that ended because too many moves had ended in yet another fault.",
                 &["model"],
+            ),
+            tokens: r.counters(
+                "forebay_tokens_total",
+                "Tokens used, by type: cached and audio_input are part of input, reasoning and audio_output part of output.",
+                &["client", "model", "instance", "deployment", "type"],
             ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",

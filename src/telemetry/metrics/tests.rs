@@ -35,6 +35,11 @@ fn a_request_that_failed_over_is_counted_once_and_each_attempt_once() {
     ] {
         assert_eq!(value(&metrics, series), Some(1.0), "{series}");
     }
+    for (kind, number) in [("input", 30.0), ("cached", 10.0), ("output", 12.0)] {
+        let labels = r#"client="app",deployment="gpt-4o",instance="west",model="gpt-4o""#;
+        let series = format!(r#"forebay_tokens_total{{{labels},type="{kind}"}}"#);
+        assert_eq!(value(&metrics, &series), Some(number), "{series}");
+    }
     let page = String::from_utf8(metrics.render()).unwrap();
     assert!(!page.contains(r#"cause="served""#) && !page.contains("forebay_refusals_total{"));
 }

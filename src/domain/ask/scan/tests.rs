@@ -77,7 +77,11 @@ fn told(scan: Result<Scan, Refusal>) -> Result<Option<Ask>, Refusal> {
 fn read(body: &[u8]) -> Result<Option<Ask>, Refusal> {
     let ask = Ask::read(None, body)?;
     let names = !matches!(ask.place, Place::Json { value: None, .. });
-    let ask = Ask { acts: false, ..ask };
+    let ask = Ask {
+        acts: false,
+        wants: Wants::default(),
+        ..ask
+    };
     let empty = |place| match place {
         Place::Json { value, start, .. } => Place::Json {
             value,

@@ -1,0 +1,71 @@
+//! Tokens that an answer cost, as its deployment reported them: what is billed, limited and counted.
+
+/// What one request used. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` part of `output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub input: u64,
+    pub cached: u64,
+    pub audio_input: u64,
+    pub output: u64,
+    pub reasoning: u64,
+    pub audio_output: u64,
+    /// The service tier that the answer says it was served with.
+    pub tier: Option<Tier>,
+    /// Not (all) the deployment's own word: it said nothing, or the answer broke off.
+    pub estimated: bool,
+}
+
+/// Azure's service tiers (AZURE.md 7): a closed set, so that it can be a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    Default,
+    Priority,
+    Flex,
+    Scale,
+    /// One that is not known here.
+    Other,
+}
+
+impl Tier {
+    /// As an answer's `service_tier` names it; `None` for `auto`, which says nothing of the answer, and for no text.
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            "" | "auto" => None,
+            "default" => Some(Self::Default),
+            "priority" => Some(Self::Priority),
+            "flex" => Some(Self::Flex),
+            "scale" => Some(Self::Scale),
+            _ => Some(Self::Other),
+        }
+    }
+
+    /// The word in logs, records and prices.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Priority => "priority",
+            Self::Flex => "flex",
+            Self::Scale => "scale",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Usage {
+    /// Each type of token with its number, by its label in metrics, records and prices.
+    pub fn by_type(&self) -> [(&'static str, u64); 6] {
+        [
+            ("input", self.input),
+            ("cached", self.cached),
+            ("audio_input", self.audio_input),
+            ("output", self.output),
+            ("reasoning", self.reasoning),
+            ("audio_output", self.audio_output),
+        ]
+    }
+
+    /// What counts against a limit: input and output together.
+    pub fn total(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+}
