@@ -33,6 +33,7 @@ pub struct Plan {
     pub server: Server,
     pub drain: Drain,
     pub log: Log,
+    pub metrics: Metrics,
     /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
     pub reveal: bool,
 }
@@ -116,4 +117,13 @@ pub struct Drain {
 pub struct Log {
     /// The file of the access log; `None`: stderr.
     pub access: Option<PathBuf>,
+}
+
+/// `metrics:` how far clients are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// So many clients have a label of their own, in the config's order.
+    pub clients: usize,
+    /// So many series may carry one.
+    pub client_series: usize,
 }

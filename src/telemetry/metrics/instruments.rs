@@ -12,6 +12,12 @@ const CALL_SECONDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0,
 ];
 
+/// People wait for these: finer where it matters, up to the longest that a deployment may stay silent.
+const FIRST_TOKEN_SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0,
+    30.0, 60.0, 120.0,
+];
+
 /// Our own share should stay below a millisecond; what is above shows a gateway short of processor time.
 const OVERHEAD_SECONDS: &[f64] = &[
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -39,6 +45,8 @@ pub(super) struct Instruments {
     pub(super) headers_dropped: IntCounterVec,
     pub(super) unreplayable: IntCounterVec,
     pub(super) body_memory: IntGauge,
+    pub(super) body_memory_limit: IntGauge,
+    pub(super) deployment_info: IntGaugeVec,
     pub(super) available: IntGaugeVec,
     pub(super) pause: GaugeVec,
     pub(super) set_aside: IntGaugeVec,
@@ -56,6 +64,9 @@ pub(super) struct Instruments {
     pub(super) build_info: IntGaugeVec,
     pub(super) config_hash: IntGaugeVec,
     pub(super) log_lines_dropped: IntCounter,
+    pub(super) folded_clients: IntGauge,
+    pub(super) client_series: IntGauge,
+    pub(super) folded: IntCounter,
 }
 
 impl Instruments {
@@ -140,7 +151,7 @@ impl Instruments {
                 "forebay_time_to_first_token_seconds",
                 "From a streamed request's arrival to the first byte of its answer's body.",
                 DEPLOYMENT,
-                CALL_SECONDS,
+                FIRST_TOKEN_SECONDS,
             ),
             overhead: r.histograms(
                 "forebay_overhead_seconds",
@@ -161,6 +172,15 @@ impl Instruments {
             body_memory: r.gauge(
                 "forebay_body_memory_bytes",
                 "Memory set aside now for request bodies that may be sent again.",
+            ),
+            body_memory_limit: r.gauge(
+                "forebay_body_memory_limit_bytes",
+                "All the memory there is for request bodies that may be sent again.",
+            ),
+            deployment_info: r.int_gauges(
+                "forebay_deployment_info",
+                "Always 1; the labels say how the deployment is paid for, and when its turn is.",
+                &["model", "instance", "deployment", "capacity", "priority"],
             ),
             available: r.int_gauges(
                 "forebay_deployment_available",
@@ -245,6 +265,18 @@ impl Instruments {
             log_lines_dropped: r.counter(
                 "forebay_log_lines_dropped_total",
                 "Access-log lines lost because the log could not be written fast enough, or at all.",
+            ),
+            folded_clients: r.gauge(
+                "forebay_metrics_folded_clients",
+                "Clients without a label of their own, which are counted together as `other`.",
+            ),
+            client_series: r.gauge(
+                "forebay_metrics_client_series",
+                "Series that carry a client's name now.",
+            ),
+            folded: r.counter(
+                "forebay_metrics_folded_total",
+                "Counts that went to `other` although their client has a label of its own, for want of room for its series.",
             ),
         }
     }
