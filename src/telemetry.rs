@@ -4,12 +4,15 @@
 //! decides anything, or holds a request up. Credentials never come here, nor do prompts in a record.
 
 pub mod access_log;
+pub mod failovers;
 pub mod metrics;
+pub mod pulse;
 pub mod record;
 
 use std::sync::Arc;
 
 use access_log::AccessLog;
+use failovers::Failovers;
 use metrics::Metrics;
 use record::Record;
 
@@ -17,12 +20,14 @@ use record::Record;
 pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     pub access_log: AccessLog,
+    pub failovers: Arc<Failovers>,
 }
 
 impl Telemetry {
     /// Takes a finished request's story. Never waits.
     pub fn account(&self, record: Record) {
         self.metrics.account(&record);
+        self.failovers.note(&record);
         self.access_log.write(Arc::new(record));
     }
 
