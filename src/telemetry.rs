@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod failovers;
+pub mod line_log;
 pub mod metrics;
 pub mod pulse;
 pub mod record;

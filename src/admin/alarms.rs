@@ -1,16 +1,21 @@
 //! What an operator has to mend, or should know of, in words. It repeats what others decided; it decides nothing.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use serde::Serialize;
 
 use super::{IdentityState, IssuerState, ListenerState, status};
-use crate::domain::{
-    breaker::{Cause, State},
-    pool::{Member, Pool},
-    validity::Standing,
+use crate::{
+    domain::{
+        breaker::{Cause, State},
+        pool::{Member, Pool},
+        validity::Standing,
+    },
+    telemetry::pulse::LogPulse,
 };
-use std::sync::Arc;
 
 /// More than this nobody reads at once.
 const MOST: usize = 50;
@@ -37,8 +42,7 @@ pub(super) struct Scene<'a> {
     pub(super) identities: &'a [IdentityState],
     pub(super) issuers: &'a [IssuerState],
     pub(super) listeners: &'a [ListenerState],
-    /// Of the access log, in the last minute.
-    pub(super) lines_dropped: u64,
+    pub(super) logs: &'a [LogPulse],
     pub(super) is_draining: bool,
     pub(super) now: Instant,
     pub(super) today: SystemTime,
@@ -62,7 +66,7 @@ pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
     for listener in scene.listeners {
         alarms.extend(scene.of_listener(listener));
     }
-    alarms.extend(scene.of_log());
+    alarms.extend(scene.logs.iter().filter_map(of_log));
     if scene.is_draining {
         let text =
             "The gateway is ending: it serves what runs, and new requests should go elsewhere.";
@@ -192,14 +196,18 @@ impl Scene<'_> {
         }
         alarms
     }
+}
 
-    fn of_log(&self) -> Option<Alarm> {
-        let text = format!(
-            "The access log lost {} lines in the last minute: it can't be written fast enough, or at all.",
-            self.lines_dropped
-        );
-        (self.lines_dropped > 0).then(|| alarm("log_lines_dropped", text))
+fn of_log(state: &LogPulse) -> Option<Alarm> {
+    let (log, lost) = (&state.log, state.dropped_lately);
+    if state.failing {
+        let text = format!("The {log} log can't be written, and its lines are lost.");
+        return Some(alarm("log_failing", text));
     }
+    let text = format!(
+        "The {log} log lost {lost} lines in the last minute: it can't be written fast enough."
+    );
+    (lost > 0).then(|| alarm("log_lines_dropped", text))
 }
 
 fn of_issuer(state: &IssuerState) -> Option<Alarm> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub(super) use self::deployments::{cause, pause};
 use self::{
-    around::{IdentityStatus, IssuerStatus, ListenerStatus},
+    around::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
     deployments::{ModelStatus, Times},
 };
 use super::{
@@ -47,6 +47,7 @@ pub(super) struct Status<'a> {
     identities: Vec<IdentityStatus>,
     issuers: Vec<IssuerStatus>,
     listeners: Vec<ListenerStatus>,
+    logs: Vec<LogStatus>,
 }
 
 /// All requests together.
@@ -62,7 +63,6 @@ struct Traffic {
     time_to_first_token: Option<Times>,
     /// The gateway's own share of requests' time, in the last minute; `None` where there were none.
     overhead: Option<Times>,
-    log_lines_dropped: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<History>,
 }
@@ -116,7 +116,7 @@ impl<'a> Status<'a> {
             identities: &identities,
             issuers: &issuers,
             listeners: &listeners,
-            lines_dropped: reading.lines_dropped,
+            logs: &reading.logs,
             is_draining: phase == Phase::Draining,
             now,
             today,
@@ -147,6 +147,7 @@ impl<'a> Status<'a> {
                 .into_iter()
                 .map(|it| ListenerStatus::of(it, today))
                 .collect(),
+            logs: reading.logs.into_iter().map(LogStatus::of).collect(),
         }
     }
 }
@@ -162,7 +163,6 @@ impl Traffic {
             answers_last_minute: answers.collect(),
             time_to_first_token: Times::of(&reading.first_token()),
             overhead: Times::of(&reading.overhead),
-            log_lines_dropped: admin.metrics.log_lines_dropped().get(),
             history: wants.history.then(|| History {
                 requests_per_second: history(|it| it.requests),
                 tokens_per_second: history(|it| it.tokens),

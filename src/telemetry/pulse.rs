@@ -4,14 +4,14 @@
 //! seconds and an error of this morning is not shown at noon. Time comes in as an argument.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
-use super::metrics::{Buckets, Class, DeploymentMetrics, Metrics};
+use super::metrics::{Buckets, Class, DeploymentMetrics, LogReading, Metrics};
 use crate::domain::name::ModelName;
 
 /// How often [`Pulse::beat`] wants to be called.
@@ -68,7 +68,7 @@ struct Second {
 struct Stretch {
     at: Instant,
     answers: [u64; 5],
-    lines_dropped: u64,
+    logs: BTreeMap<String, LogReading>,
     overhead: Buckets,
     /// As above. Those that nothing was sent to share one with the look before.
     deployments: Vec<Arc<Attempts>>,
@@ -87,14 +87,24 @@ pub struct Reading {
     pub rate: Rate,
     /// What clients got in the last minute, in the order of [`Class::ALL`].
     pub answers: [u64; 5],
-    /// Access-log lines lost in the last minute.
-    pub lines_dropped: u64,
+    pub logs: Vec<LogPulse>,
     /// Over all models, in the last minute.
     pub overhead: Buckets,
     /// A second each, the oldest first.
     pub history: Vec<Rate>,
     /// Of each model its deployments, as they were given.
     pub models: Vec<Vec<DeploymentReading>>,
+}
+
+/// How a log stands.
+#[derive(Clone, Debug)]
+pub struct LogPulse {
+    pub log: String,
+    /// Whether it could not be written when it last had to be.
+    pub failing: bool,
+    pub lines_dropped: u64,
+    /// In the last minute.
+    pub dropped_lately: u64,
 }
 
 /// The same of one deployment.
@@ -162,7 +172,7 @@ impl Pulse {
         Reading {
             rate: rate(&|it| it.all),
             answers: std::array::from_fn(|i| current.answers[i].saturating_sub(was(i))),
-            lines_dropped: current.lines_dropped - minute.map_or(0, |it| it.lines_dropped),
+            logs: current.logs(minute),
             overhead: current.overhead.since(minute.map(|it| &it.overhead)),
             history: looks.history.iter().copied().collect(),
             models: models.collect(),
@@ -214,10 +224,23 @@ impl Pulse {
         Stretch {
             at,
             answers: self.metrics.finished(),
-            lines_dropped: self.metrics.log_lines_dropped().get(),
+            logs: self.metrics.logs(),
             overhead,
             deployments: self.deployments().enumerate().map(attempts).collect(),
         }
+    }
+}
+
+impl Stretch {
+    fn logs(&self, before: Option<&Self>) -> Vec<LogPulse> {
+        let was = |log: &str| before.and_then(|it| it.logs.get(log));
+        let pulse = |(log, reading): (&String, &LogReading)| LogPulse {
+            log: log.clone(),
+            failing: reading.failing,
+            lines_dropped: reading.lines_dropped,
+            dropped_lately: reading.lines_dropped - was(log).map_or(0, |it| it.lines_dropped),
+        };
+        self.logs.iter().map(pulse).collect()
     }
 }
 
@@ -329,12 +352,15 @@ mod tests {
         let mut refused = record();
         (refused.refusal, refused.status) = (Some("throttled"), Some(429));
         metrics.account(&refused);
-        let dropped = metrics.log_lines_dropped();
-        dropped.inc_by(3);
+        let log = metrics.log("access");
+        log.dropped.inc_by(3);
+        log.failing.set(1);
         // It is there at once, not only with the next look.
         let reading = pulse.read(t);
         assert_eq!(reading.answers, [1, 0, 1, 0, 0]);
-        assert_eq!(reading.lines_dropped, 3);
+        let [log] = &reading.logs[..] else { panic!() };
+        assert_eq!((log.log.as_str(), log.failing), ("access", true));
+        assert_eq!((log.lines_dropped, log.dropped_lately), (3, 3));
         assert_eq!(reading.models[0][0].attempts, [("throttled", 2)]);
         assert_eq!(reading.models[0][1].attempts, [("served", 2)]);
         // The record's 41.5 ms, in the bucket from 25 to 50 ms.
@@ -348,7 +374,8 @@ mod tests {
         metrics.account(&record());
         let reading = pulse.read(t + secs(75));
         assert_eq!(reading.answers, [1, 0, 0, 0, 0]);
-        assert_eq!(reading.lines_dropped, 0);
+        let log = &reading.logs[0];
+        assert_eq!((log.lines_dropped, log.dropped_lately), (3, 0));
         assert_eq!(reading.models[0][0].attempts, [("throttled", 1)]);
         assert_eq!(
             reading.models[0][1].first_token.counts.iter().sum::<u64>(),

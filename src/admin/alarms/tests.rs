@@ -17,7 +17,7 @@ fn pool(instances: &[&str]) -> Arc<Pool> {
         instance: Arc::new(Instance {
             name: InstanceName::from(*name),
             endpoint: Endpoint::parse("http://127.0.0.1:1").unwrap(),
-            kind: Kind::Azure,
+            kind: Kind::AzureOpenai,
             identity: IdentityName::from(*name),
             scope: String::new(),
             geography: None,
@@ -78,7 +78,7 @@ fn scene(pools: &[Arc<Pool>], now: Instant) -> Scene<'_> {
         identities: &[],
         issuers: &[],
         listeners: &[],
-        lines_dropped: 0,
+        logs: &[],
         is_draining: false,
         now,
         today: SystemTime::UNIX_EPOCH,
@@ -191,10 +191,21 @@ fn certificates_issuers_the_log_and_the_end_have_their_words() {
         listener(Some(79 * day), Some("no key")),
     ];
     let issuers = [issuer(2, None), issuer(2, Some("down")), issuer(0, None)];
+    let log = |log: &str, failing, dropped_lately| LogPulse {
+        log: log.into(),
+        failing,
+        lines_dropped: 9,
+        dropped_lately,
+    };
+    let logs = [
+        log("access", false, 7),
+        log("usage", true, 0),
+        log("prompts", false, 0),
+    ];
     let scene = Scene {
         listeners: &listeners,
         issuers: &issuers,
-        lines_dropped: 7,
+        logs: &logs,
         is_draining: true,
         today: from + 80 * day,
         ..scene(&[], t)
@@ -206,14 +217,16 @@ fn certificates_issuers_the_log_and_the_end_have_their_words() {
         ("alarm", "certificate_unsound"),
         ("alarm", "certificate_ended"),
         ("alarm", "log_lines_dropped"),
+        ("alarm", "log_failing"),
         ("warning", "issuer_not_fetched"),
         ("warning", "certificate_ends_soon"),
         ("warning", "certificate_ends_soon"),
         ("warning", "draining"),
     ];
     assert_eq!(words, expected, "{told:?}");
-    assert!(told[3].2.contains("lost 7 lines"), "{told:?}");
-    assert!(told[6].2.ends_with("ends in 5 days."), "{told:?}");
+    assert!(told[3].2.contains("access log lost 7 lines"), "{told:?}");
+    assert!(told[4].2.contains("usage log can't be written"), "{told:?}");
+    assert!(told[7].2.ends_with("ends in 5 days."), "{told:?}");
 }
 
 #[test]

@@ -296,6 +296,7 @@ function card(title, columns) {
 const identities = card('Identities', [['identity', 'Identity', 'name'], ['kind', 'Kind'], ['token', 'Token'], ['failures', 'Failures', 'number']]);
 const issuers = card('Issuers', [['issuer', 'Issuer', 'name'], ['keys', 'Keys', 'number'], ['age', 'Fetched', 'number'], ['failures', 'Failures', 'number']]);
 const listeners = card('Listeners', [['address', 'Address', 'name'], ['connections', 'Connections', 'number'], ['certificate', 'Certificate']]);
+const logs = card('Logs', [['log', 'Log', 'name'], ['state', 'State'], ['lost', 'Lines lost', 'number']]);
 function showAround(s) {
   const token = (it) => (!it.ready ? 'none' : it.expires_in_seconds === null ? 'has no end' : `ends in ${span(it.expires_in_seconds)}`);
   identities(s.identities.map((it) => ({ identity: it.identity, kind: words(it.kind), token: token(it), failures: number(it.failures) })));
@@ -303,6 +304,7 @@ function showAround(s) {
   issuers(s.issuers.map((it) => ({ issuer: it.issuer, keys: number(it.keys), age: age(it), failures: number(it.failures) })));
   const ends = (left) => (left === null ? 'no TLS' : left < 0 ? `ended ${span(-left)} ago` : `ends in ${span(left)}`);
   listeners(s.listeners.map((it) => ({ address: it.address, connections: number(it.connections), certificate: ends(it.certificate_ends_in_seconds) })));
+  logs(s.logs.map((it) => ({ log: it.log, state: it.failing ? "can't be written" : 'written', lost: number(it.lines_dropped) })));
 }
 
 function show(s) {

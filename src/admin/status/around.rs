@@ -1,10 +1,13 @@
-//! What stands around the pools: identities, issuers, listeners.
+//! What stands around the pools: identities, issuers, listeners, logs.
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::admin::{IdentityState, IssuerState, ListenerState};
+use crate::{
+    admin::{IdentityState, IssuerState, ListenerState},
+    telemetry::pulse::LogPulse,
+};
 
 #[derive(Serialize)]
 pub(super) struct ListenerStatus {
@@ -88,6 +91,26 @@ impl IssuerStatus {
             fetches: state.fetches,
             failures: state.failures,
             last_error: state.last_error,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct LogStatus {
+    log: String,
+    /// Whether it could not be written when it last had to be.
+    failing: bool,
+    lines_dropped: u64,
+    lines_dropped_last_minute: u64,
+}
+
+impl LogStatus {
+    pub(super) fn of(pulse: LogPulse) -> Self {
+        Self {
+            log: pulse.log,
+            failing: pulse.failing,
+            lines_dropped: pulse.lines_dropped,
+            lines_dropped_last_minute: pulse.dropped_lately,
         }
     }
 }

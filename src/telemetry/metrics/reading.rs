@@ -1,6 +1,12 @@
 //! What the counters say now, for who shows it: read beside the requests, never by one.
 
-use prometheus::{Histogram, core::Metric};
+use std::collections::BTreeMap;
+
+use prometheus::{
+    Histogram,
+    core::{Collector, Metric},
+    proto,
+};
 
 use super::{DeploymentMetrics, Metrics};
 use crate::domain::name::ModelName;
@@ -12,6 +18,14 @@ pub struct Buckets {
     pub bounds: Vec<f64>,
     /// Those of each bucket alone; one longer than `bounds`.
     pub counts: Vec<u64>,
+}
+
+/// How a log stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogReading {
+    pub lines_dropped: u64,
+    /// Whether it could not be written when it last had to be.
+    pub failing: bool,
 }
 
 /// What the client got, told apart as far as an operator wants it at a glance.
@@ -59,6 +73,20 @@ impl Metrics {
         self.instruments.requests_inflight.get().unsigned_abs()
     }
 
+    /// How each log stands, by its name.
+    pub fn logs(&self) -> BTreeMap<String, LogReading> {
+        let mut logs: BTreeMap<String, LogReading> = BTreeMap::new();
+        for metric in all(&self.instruments.log_lines_dropped.collect()) {
+            let log = logs.entry(name(metric)).or_default();
+            log.lines_dropped = metric.get_counter().get_value() as u64;
+        }
+        for metric in all(&self.instruments.log_failing.collect()) {
+            let log = logs.entry(name(metric)).or_default();
+            log.failing = metric.get_gauge().get_value() > 0.0;
+        }
+        logs
+    }
+
     /// The gateway's own share of a model's requests' time, so far.
     pub fn overhead(&self, model: &ModelName) -> Buckets {
         let histogram = &self.instruments.overhead;
@@ -96,6 +124,16 @@ impl DeploymentMetrics {
     pub fn remaining_requests(&self) -> Option<f64> {
         self.remaining_requests.last()
     }
+}
+
+fn all(families: &[proto::MetricFamily]) -> impl Iterator<Item = &proto::Metric> {
+    families.iter().flat_map(|family| family.get_metric())
+}
+
+/// The value of its one label.
+fn name(metric: &proto::Metric) -> String {
+    let label = metric.get_label().first();
+    label.map(|it| it.value().to_owned()).unwrap_or_default()
 }
 
 fn buckets(histogram: &Histogram) -> Buckets {
