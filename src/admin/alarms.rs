@@ -150,7 +150,10 @@ impl Scene<'_> {
 
     fn of_identity(&self, state: &IdentityState) -> Option<Alarm> {
         let identity = &state.identity;
-        let error = state.last_error.as_deref().unwrap_or("none was given yet");
+        let error = state
+            .last_error
+            .as_deref()
+            .unwrap_or("the first is on its way");
         if !state.ready {
             let names: Vec<_> = state.instances.iter().map(|it| it.as_str()).collect();
             let text = format!(

@@ -156,7 +156,13 @@ impl ServeHttp for AdminApp {
         headers.insert(header::CONTENT_LENGTH, length.into());
         headers.insert(header::CACHE_CONTROL, text("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, text("nosniff"));
-        headers.extend(page.headers);
+        for (name, value) in page.headers {
+            headers.insert(name, value);
+        }
+        if page.status == StatusCode::NOT_MODIFIED {
+            // It would be the length of what is not sent.
+            headers.remove(header::CONTENT_LENGTH);
+        }
         if page.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, text("Bearer realm=\"forebay\""));
         }
