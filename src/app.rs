@@ -16,7 +16,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use pingora::{
@@ -45,7 +45,7 @@ use crate::{
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
-    telemetry::{Telemetry, metrics::Metrics},
+    telemetry::{Telemetry, metrics::Metrics, pulse::Pulse},
 };
 use listening::{Listening, Patience, Port};
 use tls::Tls;
@@ -123,15 +123,17 @@ pub fn serve_watched(
         .chain(&admin_port)
         .filter_map(|port| port.tls.clone())
         .collect();
-    if let Some(port) = admin_port {
-        let page = admin::page(&parts, &ports);
+    let pulse = admin_port.map(|port| {
+        let pulse = parts.pulse();
+        let page = admin::page(&parts, &ports, &pulse);
         server.add_service(admin::service(page, &parts.plan, port));
-    }
+        pulse
+    });
     let drain = Arc::clone(&parts.drain);
     let door = parts.door(&server.configuration);
     let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
     server.add_service(gateway);
-    let mut upkeep = background_service("upkeep", parts.upkeep(tls));
+    let mut upkeep = background_service("upkeep", parts.upkeep(tls, pulse));
     upkeep.threads = Some(1);
     server.add_service(upkeep);
     signals::exit_when_drained(
@@ -222,6 +224,7 @@ impl Parts {
             usage_log,
             prompt_log,
             prices: plan.prices.clone(),
+            failovers: Arc::default(),
         });
         let drain = Arc::default();
         Ok(Self {
@@ -331,12 +334,28 @@ impl Parts {
             .collect()
     }
 
-    fn upkeep(&self, tls: Vec<Arc<Tls>>) -> Upkeep {
+    /// Watches the deployments in the order in which the pools show them.
+    fn pulse(&self) -> Arc<Pulse> {
+        let metrics = &self.telemetry.metrics;
+        let watched = self.models.iter().map(|served| {
+            let model = served.pool.model();
+            let counters = served.pool.members().iter().map(|member| {
+                let deployment = member.deployment();
+                metrics.deployment(model, &deployment.instance.name, &deployment.name)
+            });
+            (model.clone(), counters.collect())
+        });
+        let pulse = Pulse::new(Arc::clone(metrics), watched.collect(), Instant::now());
+        Arc::new(pulse)
+    }
+
+    fn upkeep(&self, tls: Vec<Arc<Tls>>, pulse: Option<Arc<Pulse>>) -> Upkeep {
         Upkeep {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
             tls,
             issuers: Arc::clone(&self.issuers),
+            pulse,
         }
     }
 }

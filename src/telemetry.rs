@@ -4,9 +4,11 @@
 //! decides anything, or holds a request up. Credentials never come here, nor do prompts in a record.
 
 pub mod access_log;
+pub mod failovers;
 pub mod line_log;
 pub mod metrics;
 pub mod prompt_log;
+pub mod pulse;
 pub mod record;
 pub mod usage_log;
 
@@ -17,6 +19,7 @@ use crate::domain::{
     price::{Cost, Prices, Served},
 };
 use access_log::AccessLog;
+use failovers::Failovers;
 use metrics::Metrics;
 use prompt_log::PromptLog;
 use record::Record;
@@ -29,27 +32,29 @@ pub struct Telemetry {
     pub usage_log: Option<UsageLog>,
     pub prompt_log: Option<PromptLog>,
     pub prices: Option<Prices>,
+    pub failovers: Arc<Failovers>,
 }
 
 impl Telemetry {
     /// Takes a finished request's story. Never waits.
     pub fn account(&self, mut record: Record) {
-        if let Some(prices) = &self.prices {
-            record.cost = cost(prices, &record);
-            if let (Some(_), None, Some(model)) = (record.usage, record.cost, &record.model) {
-                self.metrics.unpriced(model).inc();
-            }
-        }
+        self.price(&mut record);
         self.metrics.account(&record);
+        self.failovers.note(&record);
         let record = Arc::new(record);
-        if let Some(log) = self
-            .usage_log
-            .as_ref()
-            .filter(|_| usage_log::concerns(&record))
-        {
-            log.write(Arc::clone(&record));
+        match &self.usage_log {
+            Some(log) if usage_log::concerns(&record) => log.write(Arc::clone(&record)),
+            _ => {}
         }
         self.access_log.write(record);
+    }
+
+    fn price(&self, record: &mut Record) {
+        let Some(prices) = &self.prices else { return };
+        record.cost = cost(prices, record);
+        if let (Some(_), None, Some(model)) = (record.usage, record.cost, &record.model) {
+            self.metrics.unpriced(model).inc();
+        }
     }
 
     /// Writes out what was taken so far, and ends. Waits for the writers; does nothing the second time.

@@ -8,6 +8,7 @@ mod deployment;
 mod handles;
 mod instruments;
 mod listener;
+mod reading;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -25,6 +26,7 @@ pub use deployment::DeploymentMetrics;
 use handles::Handles;
 use instruments::Instruments;
 pub use listener::ListenerMetrics;
+pub use reading::{Buckets, Class, LogReading};
 
 /// What a request's counter goes by.
 type RequestKey = (
@@ -188,10 +190,15 @@ impl Metrics {
         let types = usage.by_type();
         let counters = self.tokens.of((record.client.clone(), at), || {
             let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
-            types.map(|(kind, _)| {
+            let counters = types.map(|(kind, _)| {
                 let labels = [record.client(), model.as_str(), instance, deployment, kind];
                 self.instruments.tokens.with_label_values(&labels)
-            })
+            });
+            let whole = types.iter().zip(&counters);
+            let whole = whole.filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
+            self.deployment(model, &last.instance, &last.deployment)
+                .keep_tokens(whole.map(|(_, counter)| counter.clone()));
+            counters
         });
         for (counter, (_, number)) in counters.iter().zip(types) {
             counter.inc_by(number);
