@@ -8,7 +8,7 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
-    admin::{Admin, Phase},
+    admin::{Admin, Asked, Phase},
     domain::{
         ask::Ask,
         breaker::Settings,
@@ -28,6 +28,7 @@ use forebay::{
     simulator::{self, Config},
     telemetry::{
         metrics::{Bounds, Metrics},
+        pulse::Pulse,
         record::{AttemptRecord, End, Record},
     },
 };
@@ -243,7 +244,16 @@ fn scraping(c: &mut Criterion) {
     for (number, client) in names.iter().cycle().take(30_000).enumerate() {
         metrics.account(&served(client.clone(), number % 1000));
     }
+    let asked = Asked {
+        method: &Method::GET,
+        path: "/metrics",
+        query: None,
+        known: None,
+    };
+    let now = Instant::now();
     let admin = Admin {
+        pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
+        failovers: Arc::default(),
         metrics,
         pools: vec![Arc::new(pool_of(1000))],
         identities: Box::new(Vec::new),
@@ -251,13 +261,13 @@ fn scraping(c: &mut Criterion) {
         issuers: Box::new(Vec::new),
         token_checks: Box::new(|| 0),
         phase: Box::new(|| Phase::Serving),
-        started: Instant::now(),
+        started: now,
     };
-    let page = admin.page(&Method::GET, "/metrics").body;
+    let page = admin.page(&asked).body;
     let lines = page.iter().filter(|byte| **byte == b'\n').count();
     println!("the page: {lines} lines, {} bytes", page.len());
     c.bench_function("scrape/1000_deployments_10000_clients", |b| {
-        b.iter(|| admin.page(&Method::GET, "/metrics").body.len());
+        b.iter(|| admin.page(&asked).body.len());
     });
     c.bench_function("account", |b| {
         let record = served(names[7].clone(), 7);
@@ -272,6 +282,7 @@ fn served(client: ClientName, instance: usize) -> Record {
         request_id: "r-1".into(),
         client: Some(client),
         model: Some("gpt-4o".into()),
+        model_version: None,
         operation: "chat/completions",
         stream: true,
         method: Some(Method::POST),
@@ -282,6 +293,8 @@ fn served(client: ClientName, instance: usize) -> Record {
         attempts: vec![AttemptRecord {
             instance: format!("instance-{instance}").as_str().into(),
             deployment: "gpt-4o".into(),
+            capacity: Capacity::Standard,
+            priority: Priority::FIRST,
             outcome: "served",
             may_be_billed: false,
             spilled_to: None,
@@ -299,6 +312,7 @@ fn served(client: ClientName, instance: usize) -> Record {
             output: 12,
             ..Usage::default()
         }),
+        cost: None,
         request_bytes: 1024,
         response_bytes: 2048,
         time_to_first_byte: Some(Duration::from_micros(41_500)),

@@ -9,25 +9,29 @@ mod deployment;
 mod handles;
 mod instruments;
 mod listener;
+mod reading;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
-    Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
+    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
 };
 
 use super::record::{AttemptRecord, Record};
 use crate::domain::{
     deployment::{Capacity, Deployment},
     name::{ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName},
+    price::Currency,
 };
 
 pub use clients::Bounds;
 use clients::{ByClient, ToldApart};
 pub use deployment::DeploymentMetrics;
 use handles::Handles;
+pub use instruments::Family;
 use instruments::Instruments;
 pub use listener::ListenerMetrics;
+pub use reading::{Buckets, Class, LogReading};
 
 /// What a request's counter goes by, beside its client.
 type RequestKey = (Option<ModelName>, &'static str, Option<u16>);
@@ -46,11 +50,13 @@ pub struct LogMetrics {
 pub struct Metrics {
     registry: Registry,
     instruments: Instruments,
+    families: Vec<Family>,
     clients: Arc<ToldApart>,
     deployments: Handles<DeploymentKey, Arc<DeploymentMetrics>>,
     requests: ByClient<RequestKey, IntCounter>,
     refusals: ByClient<&'static str, IntCounter>,
     tokens: ByClient<DeploymentKey, [IntCounter; 6]>,
+    costs: ByClient<(ModelName, Currency), Counter>,
 }
 
 impl Metrics {
@@ -66,7 +72,7 @@ impl Metrics {
     /// `clients`: all there are, in the order in which they get labels of their own while there are any left.
     pub fn bounded<'a>(clients: impl IntoIterator<Item = &'a ClientName>, bounds: Bounds) -> Self {
         let registry = Registry::new();
-        let instruments = Instruments::new(&registry);
+        let (instruments, families) = Instruments::new(&registry);
         let version = env!("CARGO_PKG_VERSION");
         instruments.build_info.with_label_values(&[version]).set(1);
         let (series, overflows) = (&instruments.client_series, &instruments.folded);
@@ -76,15 +82,22 @@ impl Metrics {
         let metrics = Self {
             registry,
             instruments,
+            families,
             deployments: Handles::default(),
             requests: ByClient::new(&clients, 1),
             refusals: ByClient::new(&clients, 1),
             tokens: ByClient::new(&clients, 6),
+            costs: ByClient::new(&clients, 1),
             clients,
         };
         // There from the start, so that a first count is seen as a rise.
         metrics.headers_dropped(0, 0);
         metrics
+    }
+
+    /// What all of the gateway's own are called, with the names of their labels: also those that have counted nothing yet.
+    pub fn families(&self) -> &[Family] {
+        &self.families
     }
 
     /// Whether the client has a label of its own. What can't be added up, as a limit, is shown of those alone.
@@ -192,6 +205,7 @@ impl Metrics {
             counter.with_label_values(&[model.as_str()]).inc();
         }
         self.count_tokens(record);
+        self.count_cost(record);
         if let (Some(deployment), None) = (last, record.refusal) {
             observe_times(&deployment, record);
         }
@@ -223,14 +237,38 @@ impl Metrics {
         let types = usage.by_type();
         let counters = self.tokens.of(record.client.as_ref(), at, |client| {
             let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
-            types.map(|(kind, _)| {
+            let counters = types.map(|(kind, _)| {
                 let labels = [client, model.as_str(), instance, deployment, kind];
                 self.instruments.tokens.with_label_values(&labels)
-            })
+            });
+            let whole = types.iter().zip(&counters);
+            let whole = whole.filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
+            self.deployment(model, &last.instance, &last.deployment)
+                .keep_tokens(whole.map(|(_, counter)| counter.clone()));
+            counters
         });
         for (counter, (_, number)) in counters.iter().zip(types) {
             counter.inc_by(number);
         }
+    }
+
+    fn count_cost(&self, record: &Record) {
+        let (Some(cost), Some(model)) = (record.cost, &record.model) else {
+            return;
+        };
+        let key = (model.clone(), cost.currency);
+        let counter = self.costs.of(record.client.as_ref(), key, |client| {
+            let labels = [client, model.as_str(), cost.currency.as_str()];
+            self.instruments.cost.with_label_values(&labels)
+        });
+        counter.inc_by(cost.to_f64());
+    }
+
+    /// The counter of requests to a model that has no price.
+    pub fn unpriced(&self, model: &ModelName) -> IntCounter {
+        self.instruments
+            .unpriced
+            .with_label_values(&[model.as_str()])
     }
 
     /// Gives the deployment that was tried last.

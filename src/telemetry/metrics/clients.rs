@@ -149,6 +149,11 @@ impl<K: Eq + Hash + Clone, H: Clone> ByClient<K, H> {
         self.clients.overflows.inc();
         self.handles.of((Label::Other, key), || make(OTHER))
     }
+
+    /// Shows all that there are, by what they are beside their client. Not for the request path.
+    pub(super) fn each(&self, mut show: impl FnMut(&K, &H)) {
+        self.handles.each(|(_, key), handle| show(key, handle));
+    }
 }
 
 #[cfg(test)]

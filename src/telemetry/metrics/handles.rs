@@ -50,6 +50,16 @@ impl<K: Eq + Hash, H: Clone> Handles<K, H> {
     fn shard(&self, key: &K) -> &RwLock<HashMap<K, H>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
+
+    /// Shows all that there are, a shard at a time. Not for the request path.
+    pub(super) fn each(&self, mut show: impl FnMut(&K, &H)) {
+        for shard in &self.shards {
+            shard
+                .read()
+                .iter()
+                .for_each(|(key, handle)| show(key, handle));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -62,5 +72,9 @@ mod tests {
         assert_eq!(handles.of("a", || 1), 1);
         assert_eq!(handles.of("a", || unreachable!()), 1);
         assert_eq!(handles.of("b", || 2), 2);
+        let mut all = Vec::new();
+        handles.each(|key, handle| all.push((*key, *handle)));
+        all.sort_unstable();
+        assert_eq!(all, [("a", 1), ("b", 2)]);
     }
 }

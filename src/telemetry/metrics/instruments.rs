@@ -1,8 +1,10 @@
 //! The names, labels, buckets and help texts of all instruments: the contract with dashboards and alerts.
 
+use std::cell::RefCell;
+
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector, process_collector::ProcessCollector,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
 const DEPLOYMENT: &[&str] = &["model", "instance", "deployment"];
@@ -39,6 +41,8 @@ pub(super) struct Instruments {
     pub(super) spillovers: IntCounterVec,
     pub(super) out_of_budget: IntCounterVec,
     pub(super) tokens: IntCounterVec,
+    pub(super) cost: CounterVec,
+    pub(super) unpriced: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
@@ -72,11 +76,14 @@ pub(super) struct Instruments {
 
 impl Instruments {
     /// Makes all of them and registers them, with those of the process itself.
-    pub(super) fn new(registry: &Registry) -> Self {
-        let r = Workshop(registry);
+    pub(super) fn new(registry: &Registry) -> (Self, Vec<Family>) {
+        let r = Workshop {
+            registry,
+            made: RefCell::default(),
+        };
         let process = ProcessCollector::for_self();
         registry.register(Box::new(process)).expect(FIXED);
-        Self {
+        let all = Self {
             requests: r.counters(
                 "forebay_requests_total",
                 "Requests that ended, by what the client got (code 499: it left before it got a status).",
@@ -141,6 +148,16 @@ impl Instruments {
                 "forebay_tokens_total",
                 "Tokens used, by type: cached and audio_input are part of input, reasoning and audio_output part of output.",
                 &["client", "model", "instance", "deployment", "type"],
+            ),
+            cost: r.amounts(
+                "forebay_cost_total",
+                "What the tokens used cost by the operator's price table; on provisioned deployments what the table says of them.",
+                &["client", "model", "currency"],
+            ),
+            unpriced: r.counters(
+                "forebay_requests_unpriced_total",
+                "Requests that used tokens of a model for which the price table has no price.",
+                &["model"],
             ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
@@ -285,18 +302,30 @@ impl Instruments {
                 "forebay_metrics_folded_total",
                 "Counts that went to `other` although their client has a label of its own, for want of room for its series.",
             ),
-        }
+        };
+        (all, r.made.into_inner())
     }
 }
 
+/// What a family of series is called, and the names of its labels.
+pub type Family = (String, Vec<String>);
+
 /// Makes instruments into a registry. Names and labels are fixed above, so a mistake in one shows in every test.
-struct Workshop<'a>(&'a Registry);
+struct Workshop<'a> {
+    registry: &'a Registry,
+    made: RefCell<Vec<Family>>,
+}
 
 const FIXED: &str = "the instruments' names and labels are valid, and no two are the same";
 
 impl Workshop<'_> {
     fn keep<C: Collector + Clone + 'static>(&self, instrument: C) -> C {
-        self.0.register(Box::new(instrument.clone())).expect(FIXED);
+        let told = instrument.desc().into_iter();
+        let told = told.map(|it| (it.fq_name.clone(), it.variable_labels.clone()));
+        self.made.borrow_mut().extend(told);
+        self.registry
+            .register(Box::new(instrument.clone()))
+            .expect(FIXED);
         instrument
     }
 
@@ -306,6 +335,10 @@ impl Workshop<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.keep(IntCounterVec::new(Opts::new(name, help), labels).expect(FIXED))
+    }
+
+    fn amounts(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+        self.keep(CounterVec::new(Opts::new(name, help), labels).expect(FIXED))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
