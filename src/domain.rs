@@ -18,6 +18,7 @@ pub mod name;
 pub mod opening;
 pub mod outcome;
 pub mod pool;
+pub mod quota;
 pub mod realtime;
 pub mod refusal;
 pub mod route;

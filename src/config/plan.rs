@@ -9,6 +9,7 @@ use crate::domain::{
     forwarding::Forwarding,
     front_door::FrontDoor,
     identity::Identity,
+    quota::Calendar,
 };
 
 /// Everything the gateway is built from.
@@ -30,6 +31,7 @@ pub struct Plan {
     pub bounds: Bounds,
     pub breaker: Settings,
     pub retry_budget: RetryBudget,
+    pub counters: Counters,
     pub server: Server,
     pub drain: Drain,
     pub log: Log,
@@ -100,6 +102,15 @@ pub struct RetryBudget {
     pub share: f64,
     /// Moves a second, however few requests there are.
     pub floor: u32,
+}
+
+/// `counters:` what clients' limits are counted by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// What keeps hours, days and months through a restart; `None`: nothing does.
+    pub file: Option<PathBuf>,
+    /// Whose hours, days and months they are.
+    pub calendar: Calendar,
 }
 
 /// `drain:` what a termination signal does.

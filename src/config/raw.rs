@@ -3,6 +3,10 @@
 //! These definitions are the only ones: reader and JSON Schema come from them. What a field means when left out is said
 //! here and decided in `build`.
 
+mod limits;
+
+pub(super) use limits::{ClientLimits, Counters, Limits, OverMaxOutput};
+
 use super::{
     problem::Placed,
     read::{List, Named, Tried},
@@ -37,6 +41,8 @@ section! {
         clients: Option<Tried<Placed<Named<Client>>>>,
         /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
+        /// What clients' limits are counted by.
+        counters: Option<Counters>,
         /// The HTTP server.
         server: Option<Server>,
         /// The bounds of one request's tries.
@@ -341,8 +347,10 @@ section! {
         /// What it may have done; answers that leave nothing behind unless given.
         #[schemars(length(min = 1), extend("default" = ["inference"]))]
         operations: Option<Placed<List<Placed<Operation>>>>,
+        /// What it may spend; without limits unless given.
+        limits: Option<ClientLimits>,
     }
-    later "limits", "priority"
+    later "priority"
 }
 
 section! {
