@@ -21,6 +21,7 @@ pub mod pool;
 pub mod quota;
 pub mod realtime;
 pub mod refusal;
+pub mod rotation;
 pub mod route;
 pub mod secret;
 pub mod usage;

@@ -10,6 +10,7 @@ mod issuers;
 mod known;
 mod limits;
 mod listeners;
+mod logs;
 mod models;
 mod settings;
 mod tokens;
@@ -67,7 +68,7 @@ pub(super) fn plan(
         counters,
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
-        log: settings::log(raw.log),
+        log: logs::log(raw.log, reader),
         reveal: raw.reveal.unwrap_or(false),
         issuers: issuers.into_values(reader),
         // Last: what is in front of it is checked all the same.

@@ -10,6 +10,7 @@ use crate::domain::{
     front_door::FrontDoor,
     identity::Identity,
     quota::Calendar,
+    rotation::Rotation,
 };
 
 /// Everything the gateway is built from.
@@ -125,6 +126,14 @@ pub struct Drain {
 /// `log:`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    /// The file of the access log; `None`: stderr.
-    pub access: Option<PathBuf>,
+    /// The access log's; `None`: stderr.
+    pub access: Option<LogFile>,
+}
+
+/// A log's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    pub path: PathBuf,
+    /// When it is put aside; `None`: never.
+    pub rotation: Option<Rotation>,
 }

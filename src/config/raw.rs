@@ -4,6 +4,7 @@
 //! here and decided in `build`.
 
 mod limits;
+mod logs;
 
 pub(super) use limits::{ClientLimits, Counters, Limits, OverMaxOutput};
 
@@ -16,6 +17,7 @@ use super::{
         Word,
     },
 };
+pub(super) use logs::{Log, LogFile, Rotate};
 
 section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
@@ -546,13 +548,5 @@ section! {
         /// How long running requests may then take to end.
         #[schemars(extend("default" = "10m"))]
         deadline: Option<Span>,
-    }
-}
-
-section! {
-    /// Logs.
-    struct Log {
-        /// The file of the access log; stderr unless given.
-        access: Option<FilePath>,
     }
 }

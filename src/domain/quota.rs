@@ -25,7 +25,7 @@ use account::{Account, Held, Now};
 pub use account::{Count, Left, Spent, Standing};
 pub use calendar::{Calendar, Period};
 pub use limits::{Bound, ClientLimits, Limit, Limits, OverMaxOutput};
-pub use output::{Cap, Output, Rules, Wanted};
+pub use output::{Cap, Field, Output, Rules, Wanted};
 
 use super::{
     client::Client,

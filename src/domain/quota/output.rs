@@ -55,6 +55,7 @@ pub enum Output {
 
 /// The members that bound the output, as they are called in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "these are the APIs' own words")]
 pub enum Field {
     MaxTokens,
     MaxCompletionTokens,
