@@ -17,6 +17,7 @@ use crate::{
         deployment::Capacity,
         name::{IdentityName, InstanceName, IssuerName},
         pool::{Member, Pool},
+        quota::Standing,
     },
     telemetry::metrics::Metrics,
 };
@@ -30,6 +31,8 @@ pub struct Admin {
     pub issuers: Box<dyn Fn() -> Vec<IssuerState> + Send + Sync>,
     /// How many signatures of clients' tokens were checked.
     pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// How clients stand against their limits.
+    pub limits: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
     pub started: Instant,
 }
@@ -152,6 +155,7 @@ impl Admin {
             );
         }
         self.metrics.token_checks((self.token_checks)());
+        self.metrics.limits(&(self.limits)());
         Page {
             status: StatusCode::OK,
             content_type: Metrics::CONTENT_TYPE,

@@ -7,6 +7,7 @@
 mod deployment;
 mod handles;
 mod instruments;
+mod limits;
 mod listener;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};

@@ -5,14 +5,17 @@
 
 use std::{ops::Range, str};
 
+use percent_encoding::percent_decode_str;
+
 use super::{
     account::Account,
     limits::{Bound, Limit, OverMaxOutput},
 };
 use crate::domain::{
     ask::{Ask, Said, Splice, Wants},
+    deployment::Kind,
     refusal::{Limited, Refusal},
-    route::Operation,
+    route::{Dialect, Operation},
 };
 
 /// What a client's limits say of a body, its own and those with the model: of each the lower one.
@@ -55,7 +58,6 @@ pub enum Output {
 
 /// The members that bound the output, as they are called in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "these are the APIs' own words")]
 pub enum Field {
     MaxTokens,
     MaxCompletionTokens,
@@ -85,6 +87,23 @@ impl Field {
         Self::MaxOutputTokens,
     ];
 
+    /// The one that a deployment of this kind reads, where it has output to bound: Azure knows `max_completion_tokens` since
+    /// the api-version 2024-12-01, and reasoning models nothing else; other servers may not know it.
+    pub fn known_to(call: (Dialect, Operation), kind: Kind, query: &str) -> Option<Self> {
+        let (dialect, operation) = call;
+        match operation {
+            Operation::ChatCompletions
+                if kind == Kind::Openai || dialect == Dialect::Classic && is_old(query) =>
+            {
+                Some(Self::MaxTokens)
+            }
+            Operation::ChatCompletions => Some(Self::MaxCompletionTokens),
+            Operation::Completions => Some(Self::MaxTokens),
+            Operation::Responses => Some(Self::MaxOutputTokens),
+            _ => None,
+        }
+    }
+
     /// Those that bound this operation's output.
     fn of(operation: Operation) -> &'static [Self] {
         match operation {
@@ -94,6 +113,16 @@ impl Field {
             _ => &[],
         }
     }
+}
+
+/// Whether a query asks for an api-version from before `max_completion_tokens`.
+fn is_old(query: &str) -> bool {
+    let values = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut versions = values.filter(|(name, _)| *name == "api-version");
+    versions.any(|(_, version)| {
+        let version = percent_decode_str(version).decode_utf8_lossy();
+        version.starts_with("20") && &*version < "2024-12-01"
+    })
 }
 
 impl Cap {
