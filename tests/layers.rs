@@ -58,6 +58,7 @@ const WORDS: [&str; 16] = [
     "zeroize",
     "thiserror",
     "memchr",
+    "regex",
     "percent_encoding",
     "httpdate",
     "humantime",

@@ -5,6 +5,7 @@
 
 mod limits;
 mod logs;
+mod prices;
 
 pub(super) use limits::{ClientLimits, Counters, Limits, OverMaxOutput};
 
@@ -17,7 +18,8 @@ use super::{
         Word,
     },
 };
-pub(super) use logs::{Log, LogFile, Rotate};
+pub(super) use logs::{Log, LogFile, Prompts, Rotate};
+pub(super) use prices::{ModelPrices, Prices, Rates};
 
 section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
@@ -45,6 +47,8 @@ section! {
         anonymous: Option<Tried<Placed<bool>>>,
         /// What clients' limits are counted by.
         counters: Option<Counters>,
+        /// What tokens cost, so that requests' costs are counted.
+        prices: Option<Prices>,
         /// The HTTP server.
         server: Option<Server>,
         /// The bounds of one request's tries.
@@ -351,6 +355,9 @@ section! {
         operations: Option<Placed<List<Placed<Operation>>>>,
         /// What it may spend; without limits unless given.
         limits: Option<ClientLimits>,
+        /// Whether its prompts are kept, in the file of `log.prompts`.
+        #[schemars(extend("default" = false))]
+        log_prompts: Option<Placed<bool>>,
     }
     later "priority"
 }

@@ -38,6 +38,8 @@ pub struct Client {
     pub models: Models,
     pub operations: Operations,
     pub limits: ClientLimits,
+    /// Whether its prompts are kept: the operator's word, for this client alone.
+    pub log_prompts: bool,
 }
 
 impl Client {
@@ -51,6 +53,7 @@ impl Client {
             models: Models::All,
             operations: Operations::INFERENCE,
             limits: ClientLimits::default(),
+            log_prompts: false,
         }
     }
 

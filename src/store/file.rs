@@ -17,6 +17,9 @@ const TOKENS: TableDefinition<'_, (&str, i64, &str, &str), u64> = TableDefinitio
 /// What the database keeps of the file in memory, in bytes; its own default is a gigabyte.
 const CACHE: usize = 4 << 20;
 
+/// Is told under which name a file was set aside, and why.
+type SayAside = Box<dyn FnMut(&Path, &str) + Send>;
+
 /// Counters in a file.
 pub struct CounterFile {
     path: PathBuf,
@@ -24,7 +27,7 @@ pub struct CounterFile {
     database: Option<Database>,
     /// What it had was set aside, and nobody was told yet.
     is_lost: bool,
-    set_aside: Box<dyn FnMut(&Path, &str) + Send>,
+    set_aside: SayAside,
 }
 
 impl CounterFile {

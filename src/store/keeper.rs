@@ -159,3 +159,180 @@ impl From<StoreError> for io::Error {
         Self::other(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    use super::*;
+    use crate::domain::{
+        client::Client,
+        quota::{Calendar, ClientLimits, Count, Limits, Output, Period, Spent},
+    };
+
+    /// What a store has, and what is wrong with it.
+    #[derive(Default)]
+    struct Shelf {
+        tokens: HashMap<(Period, i64), u64>,
+        is_full: bool,
+        is_lost: bool,
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Shelf>>);
+
+    impl Counters for Shared {
+        fn load(&mut self) -> Result<Vec<Count>, StoreError> {
+            let shelf = self.0.lock();
+            let all = shelf.tokens.iter();
+            Ok(all
+                .map(|((period, start), tokens)| count(*period, *start, *tokens))
+                .collect())
+        }
+
+        fn add(&mut self, counts: &[Count]) -> Result<Vec<Count>, StoreError> {
+            let mut shelf = self.0.lock();
+            if shelf.is_full {
+                return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+            }
+            let mut totals = Vec::new();
+            for it in counts {
+                let tokens = shelf.tokens.entry((it.period, it.start)).or_default();
+                *tokens += it.tokens;
+                totals.push(count(it.period, it.start, *tokens));
+            }
+            Ok(totals)
+        }
+
+        fn forget(&mut self, period: Period, before: i64) -> Result<(), StoreError> {
+            let mut shelf = self.0.lock();
+            shelf
+                .tokens
+                .retain(|(of, start), _| *of != period || *start >= before);
+            Ok(())
+        }
+
+        fn mend(&mut self) -> Result<bool, StoreError> {
+            let mut shelf = self.0.lock();
+            if std::mem::take(&mut shelf.is_lost) {
+                shelf.tokens.clear();
+                return Ok(true);
+            }
+            Ok(false)
+        }
+    }
+
+    fn count(period: Period, start: i64, tokens: u64) -> Count {
+        Count {
+            client: "app".into(),
+            model: None,
+            period,
+            start,
+            tokens,
+        }
+    }
+
+    fn quotas() -> Arc<Quotas> {
+        let limits = ClientLimits {
+            own: Limits {
+                tokens_per_month: Some(1_000_000),
+                ..Limits::default()
+            },
+            ..ClientLimits::default()
+        };
+        let client = Arc::new(Client {
+            limits,
+            ..Client::named("app")
+        });
+        Arc::new(Quotas::new([&client], Calendar::default(), moment()))
+    }
+
+    fn moment() -> Moment {
+        Moment {
+            at: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn spend(quotas: &Quotas, total: u64) {
+        let allowance = quotas.of(&"app".into()).unwrap();
+        let mut reservation = allowance.enter(moment()).unwrap();
+        reservation
+            .reserve(total, Output::AtMost(0), moment())
+            .unwrap();
+        reservation.settle(Spent::Tokens { total, output: 0 }, moment());
+    }
+
+    fn work(shelf: &Shared, quotas: &Arc<Quotas>, failures: &Arc<AtomicUsize>) -> Work {
+        let failures = Arc::clone(failures);
+        Work {
+            store: Box::new(shelf.clone()),
+            quotas: Arc::clone(quotas),
+            meters: Meters {
+                count_failure: Box::new(move || {
+                    failures.fetch_add(1, Relaxed);
+                }),
+            },
+            is_restored: false,
+            is_lost: false,
+            reminded: None,
+            beginnings: None,
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_and_nothing_counted_twice_where_writes_fail_or_the_store_is_lost() {
+        let (shelf, quotas, failures) = (Shared::default(), quotas(), Arc::default());
+        shelf.0.lock().tokens.insert((Period::Month, 0), 5);
+        shelf.0.lock().tokens.insert((Period::Day, 0), 5);
+        let mut work = work(&shelf, &quotas, &failures);
+        let kept = |shelf: &Shared| shelf.0.lock().tokens.values().sum::<u64>();
+        let used = || quotas.report(moment())[0].used;
+        work.write();
+        assert_eq!(
+            (kept(&shelf), used()),
+            (0, 0),
+            "those of old periods are forgotten"
+        );
+        spend(&quotas, 10);
+        work.write();
+        assert_eq!((kept(&shelf), used()), (10, 10));
+        shelf.0.lock().is_full = true;
+        for round in 1..=3 {
+            spend(&quotas, 7);
+            work.write();
+            assert_eq!((kept(&shelf), used()), (10, 10 + 7 * round));
+            assert_eq!(failures.load(Relaxed), round as usize);
+        }
+        shelf.0.lock().is_lost = true;
+        work.write();
+        assert_eq!((kept(&shelf), used()), (0, 31));
+        shelf.0.lock().is_full = false;
+        work.write();
+        assert_eq!((kept(&shelf), used()), (31, 31));
+        work.write();
+        assert_eq!((kept(&shelf), used(), failures.load(Relaxed)), (31, 31, 4));
+        // Another gateway adds to the same.
+        let start = *shelf.0.lock().tokens.keys().next().unwrap();
+        *shelf.0.lock().tokens.get_mut(&start).unwrap() += 100;
+        spend(&quotas, 1);
+        work.write();
+        assert_eq!((kept(&shelf), used()), (132, 132));
+    }
+
+    #[test]
+    fn what_was_spent_last_is_written_when_it_is_closed() {
+        let (shelf, quotas) = (Shared::default(), quotas());
+        let meters = Meters {
+            count_failure: Box::new(|| {}),
+        };
+        let keeper = Keeper::start(Box::new(shelf.clone()), Arc::clone(&quotas), meters).unwrap();
+        spend(&quotas, 42);
+        keeper.close();
+        keeper.close();
+        assert_eq!(shelf.0.lock().tokens.values().sum::<u64>(), 42);
+    }
+}

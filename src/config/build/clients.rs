@@ -90,6 +90,7 @@ fn listed(
             limits: limits::limits(raw.limits, models, reader),
             models: allowed(raw.models.0?, models, reader),
             operations: granted(raw.operations, reader),
+            log_prompts: raw.log_prompts.is_some_and(|raw| raw.value),
         })
     });
     Clients::listed(clients.into_values())
