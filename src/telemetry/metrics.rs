@@ -8,6 +8,7 @@ mod clients;
 mod deployment;
 mod handles;
 mod instruments;
+mod limits;
 mod listener;
 mod reading;
 
