@@ -1,5 +1,7 @@
 //! Tokens that an answer cost, as its deployment reported them: what is billed, limited and counted.
 
+pub mod trim;
+
 /// What one request used. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` part of `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
