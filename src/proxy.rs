@@ -197,7 +197,7 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        commit::piece(exchange, body.as_ref(), end)?;
+        commit::piece(exchange, body, end)?;
         Ok(None)
     }
 

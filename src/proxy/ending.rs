@@ -171,6 +171,7 @@ pub(super) fn record(
         request_bytes: exchange.request_bytes + passed_on,
         response_bytes: exchange.response_bytes,
         time_to_first_byte: exchange.first_byte,
+        time_to_first_token: exchange.first_token,
         duration: exchange.arrived.elapsed(),
         overhead: Some(exchange.overhead()),
     }

@@ -58,6 +58,8 @@ pub struct Exchange {
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) first_byte: Option<Duration>,
+    /// When a stream's first output came.
+    pub(super) first_token: Option<Duration>,
     pub(super) end: End,
     /// The deployment itself said in its stream that it failed.
     pub(super) is_failure_told: bool,
@@ -103,6 +105,8 @@ pub(super) struct Current {
     pub(super) renewed: bool,
     /// It is to be asked once more before it is judged.
     pub(super) again: Option<Again>,
+    /// Whether its stream is asked for usage.
+    pub(super) usage: Wish,
     /// The deployment of the same instance that Azure said it was served by.
     pub(super) spilled_to: Option<Arc<str>>,
     /// Azure's own spillover was tried and failed.
@@ -119,6 +123,19 @@ pub(super) enum Again {
     NewConnection,
     /// It refused this credential.
     FreshToken(HeaderValue),
+    /// It refused to be asked for usage.
+    WithoutUsage,
+}
+
+/// Whether a stream is asked for its usage by the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// It is not: the client did, or it is no stream, or not one that may be asked.
+    #[default]
+    None,
+    Asked,
+    /// It was, and that was refused.
+    Refused,
 }
 
 impl Admitted {
@@ -138,6 +155,7 @@ impl Current {
             sent: None,
             renewed: false,
             again: None,
+            usage: Wish::None,
             spilled_to: None,
             both_full: false,
             is_judged: false,
@@ -167,6 +185,7 @@ impl Exchange {
             request_bytes: 0,
             response_bytes: 0,
             first_byte: None,
+            first_token: None,
             end: End::Complete,
             is_failure_told: false,
             guest: None,

@@ -297,7 +297,7 @@ fn observe_times(deployment: &DeploymentMetrics, record: &Record) {
     if record.status != Some(SWITCHED) {
         deployment.observe_duration(record.duration);
     }
-    if let (true, Some(first)) = (record.stream, record.time_to_first_byte) {
+    if let Some(first) = record.time_to_first_token {
         deployment.observe_time_to_first_token(first);
     }
     if let Some(overhead) = record.overhead {

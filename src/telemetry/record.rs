@@ -60,6 +60,8 @@ pub struct Record {
     pub response_bytes: u64,
     /// From arrival to the answer's first body byte towards the client.
     pub time_to_first_byte: Option<Duration>,
+    /// From arrival to a stream's first event with output of the model; `None`: there was none, or it could not be read.
+    pub time_to_first_token: Option<Duration>,
     /// From arrival to the answer's last byte.
     pub duration: Duration,
     /// Our own share of `duration`: waiting for deployments and for the client excluded.
@@ -182,6 +184,7 @@ pub(super) mod tests {
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),
+            time_to_first_token: Some(Duration::from_micros(61_500)),
             duration: Duration::from_millis(900),
             overhead: Some(Duration::from_micros(120)),
         }

@@ -138,7 +138,7 @@ impl Instruments {
             ),
             time_to_first_token: r.histograms(
                 "forebay_time_to_first_token_seconds",
-                "From a streamed request's arrival to the first byte of its answer's body.",
+                "From a request's arrival to its stream's first event with output of the model.",
                 DEPLOYMENT,
                 CALL_SECONDS,
             ),
