@@ -163,7 +163,8 @@ pub fn is_readable_stream(headers: &HeaderMap) -> bool {
     is_event_stream(headers) && !is_encoded(headers)
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
+/// Whether an answer's content is compressed, or otherwise can't be read.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
     let coding = headers.get(header::CONTENT_ENCODING);
     coding.is_some_and(|coding| coding != "identity")
 }

@@ -1,4 +1,16 @@
 //! Tokens that an answer cost, as its deployment reported them: what is billed, limited and counted.
+//!
+//! [`Meter`] reads them while the answer passes; [`estimate`] says what a prompt comes to before any answer has.
+
+pub mod estimate;
+mod lines;
+mod meter;
+mod place;
+mod report;
+mod scan;
+mod tally;
+
+pub use meter::Meter;
 
 pub mod trim;
 

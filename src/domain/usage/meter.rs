@@ -1,0 +1,106 @@
+//! Reads what an answer used while it passes.
+
+use http::{HeaderMap, StatusCode, header};
+
+use super::{
+    Usage,
+    lines::{Lines, Part},
+    place::Place,
+    report::{Report, is_sound},
+    scan::Scan,
+};
+use crate::domain::{opening, route::Operation};
+
+/// Reads one answer on its way, plain or as a stream of events, in pieces cut anywhere. It keeps no text: its size is all
+/// the memory it takes, however long the answer is.
+///
+/// A finished answer, and one that broke off, come to `meter.usage().unwrap_or_else(|| meter.estimate(input))`.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    form: Form,
+    scan: Scan,
+    report: Report,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Json,
+    Events(Lines),
+    /// A transcript in plain text.
+    Words,
+}
+
+impl Meter {
+    /// `None` where nothing can be read: an error, compressed content, sound.
+    pub fn of(operation: Operation, status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        if !status.is_success() || opening::is_encoded(headers) {
+            return None;
+        }
+        let is_stream = opening::is_event_stream(headers);
+        let form = match is_stream {
+            true => Form::Events(Lines::default()),
+            false => plain(operation, headers)?,
+        };
+        Some(Self {
+            form,
+            scan: Scan::of(Place::outermost(operation, is_stream)),
+            report: Report::default(),
+        })
+    }
+
+    /// Takes in the next piece.
+    pub fn read(&mut self, piece: &[u8]) {
+        let Self { form, scan, report } = self;
+        match form {
+            Form::Json => scan.push(piece, report),
+            Form::Words => report.text(piece),
+            Form::Events(lines) => lines.read(piece, |part| match part {
+                Part::Data(data) => scan.push(data, report),
+                Part::LineEnd => scan.push(b"\n", report),
+                Part::Name(name) => {
+                    if is_sound(name) {
+                        report.kind(name);
+                    }
+                }
+                Part::EventEnd => {
+                    scan.restart();
+                    report.end_event();
+                }
+            }),
+        }
+    }
+
+    /// What the deployment itself has reported, its last word: `None` where it has not, where its report can't be trusted,
+    /// and where output has come since.
+    pub fn usage(&self) -> Option<Usage> {
+        self.report.usage(matches!(self.form, Form::Events(_)))
+    }
+
+    /// What has passed so far: whatever the deployment has reported, and of the rest an estimate. `input` is the prompt's,
+    /// for the case that it has not reported any.
+    pub fn estimate(&self, input: u64) -> Usage {
+        self.report.estimate(input)
+    }
+}
+
+/// How an answer that is no stream is read.
+fn plain(operation: Operation, headers: &HeaderMap) -> Option<Form> {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return Some(Form::Json);
+    };
+    let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+    let is_heard = matches!(
+        operation,
+        Operation::AudioTranscriptions | Operation::AudioTranslations
+    );
+    match kind {
+        kind if kind.contains("json") => Some(Form::Json),
+        kind if is_heard && (kind.starts_with("text/") || kind.contains("subrip")) => {
+            Some(Form::Words)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

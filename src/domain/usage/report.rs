@@ -1,0 +1,197 @@
+//! What an answer has said of its tokens so far, and what of its output has passed.
+
+use super::{Tier, Usage, place::Member, place::Place, tally::Tally};
+
+/// The most that is believed of one number: far more than any model reads or says.
+const MOST: u32 = 1_000_000_000;
+
+/// The numbers of a usage report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Input,
+    Cached,
+    AudioInput,
+    Output,
+    Reasoning,
+    AudioOutput,
+    Total,
+}
+
+const FIELDS: usize = Field::Total as usize + 1;
+
+/// What one answer has reported, and what has passed of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Report {
+    /// The report that is being read.
+    draft: Draft,
+    /// The last one that could be trusted.
+    last: Option<Usage>,
+    tier: Option<Tier>,
+    /// The output since the last report.
+    tally: Tally,
+    /// The event being read has brought a report: its own output is part of it, wherever it stands.
+    has_reported: bool,
+    /// What the event being read says is sound, and no words.
+    is_sound: bool,
+}
+
+/// A usage report as far as it has been read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Draft {
+    numbers: [Option<u32>; FIELDS],
+    /// Something in it is no number of tokens.
+    is_nonsense: bool,
+    /// It is in seconds of audio: there are no tokens to report.
+    is_duration: bool,
+}
+
+impl Report {
+    pub(super) fn enter(&mut self, place: Place) {
+        if place == Place::Usage {
+            self.draft = Draft::default();
+        }
+    }
+
+    pub(super) fn leave(&mut self, place: Place) {
+        if place != Place::Usage {
+            return;
+        }
+        if let Some(usage) = self.draft.usage() {
+            self.last = Some(usage);
+            self.has_reported = true;
+        }
+    }
+
+    /// A number; `None`: it is too long for one.
+    pub(super) fn count(&mut self, field: Field, number: Option<&[u8]>) {
+        match number.map(number_of) {
+            Some(Number::Null) => {}
+            Some(Number::Tokens(tokens)) => self.draft.numbers[field as usize] = Some(tokens),
+            Some(Number::Nonsense) | None => self.draft.is_nonsense = true,
+        }
+    }
+
+    /// A value of the wrong kind stands there.
+    pub(super) fn nonsense(&mut self, member: Member) {
+        if let Member::Count(_) = member {
+            self.draft.is_nonsense = true;
+        }
+    }
+
+    pub(super) fn tier(&mut self, name: &[u8]) {
+        let name = std::str::from_utf8(name).unwrap_or("?");
+        self.tier = Tier::of(name).or(self.tier);
+    }
+
+    /// The type of an event, or of a usage report.
+    pub(super) fn kind(&mut self, kind: &[u8]) {
+        if kind == b"duration" {
+            self.draft.is_duration = true;
+        } else if is_sound(kind) {
+            self.is_sound = true;
+        }
+    }
+
+    pub(super) fn text(&mut self, bytes: &[u8]) {
+        if !self.is_sound {
+            self.tally.add(bytes);
+        }
+    }
+
+    /// An event is over.
+    pub(super) fn end_event(&mut self) {
+        if std::mem::take(&mut self.has_reported) {
+            self.tally = Tally::default();
+        }
+        self.is_sound = false;
+    }
+
+    /// What was reported last, where no output has passed since.
+    pub(super) fn usage(&self, is_stream: bool) -> Option<Usage> {
+        let is_all = !is_stream || self.has_reported || self.tally.is_empty();
+        let last = self.last.filter(|_| is_all)?;
+        Some(Usage {
+            tier: self.tier,
+            ..last
+        })
+    }
+
+    /// The same and what has passed since, or else what has passed and this `input`.
+    pub(super) fn estimate(&self, input: u64) -> Usage {
+        let last = self.last.unwrap_or(Usage {
+            input,
+            ..Usage::default()
+        });
+        let passed = match self.has_reported {
+            true => 0,
+            false => self.tally.tokens(),
+        };
+        Usage {
+            output: last.output + passed,
+            tier: self.tier,
+            estimated: true,
+            ..last
+        }
+    }
+}
+
+/// Whether an event of this type or name carries sound, whose text is no words.
+pub(super) fn is_sound(kind: &[u8]) -> bool {
+    kind.ends_with(b"audio.delta")
+}
+
+impl Draft {
+    /// What it says, where that can be believed: whole numbers, parts that fit into their wholes, and a total that is
+    /// their sum.
+    fn usage(&self) -> Option<Usage> {
+        if self.is_duration && !self.is_nonsense {
+            return Some(Usage::default());
+        }
+        let told = |field: Field| self.numbers[field as usize].map(u64::from);
+        let part = |field: Field| told(field).unwrap_or(0);
+        let input = told(Field::Input).filter(|_| !self.is_nonsense)?;
+        let total = told(Field::Total);
+        let reasoning = part(Field::Reasoning);
+        let output = match (told(Field::Output), total) {
+            // Some leave the reasoning out of the output, and not out of the total.
+            (Some(output), Some(total)) if total == input + output + reasoning => total - input,
+            (Some(output), _) => output,
+            (None, Some(total)) => total.checked_sub(input)?,
+            // Embeddings have none.
+            (None, None) => 0,
+        };
+        let usage = Usage {
+            input,
+            cached: part(Field::Cached),
+            audio_input: part(Field::AudioInput),
+            output,
+            reasoning,
+            audio_output: part(Field::AudioOutput),
+            tier: None,
+            estimated: false,
+        };
+        let fits = usage.cached.max(usage.audio_input) <= input
+            && usage.reasoning.max(usage.audio_output) <= output
+            && total.is_none_or(|total| total == input + output);
+        fits.then_some(usage)
+    }
+}
+
+enum Number {
+    Null,
+    Tokens(u32),
+    Nonsense,
+}
+
+/// What a scalar says, if it is a number of tokens.
+fn number_of(text: &[u8]) -> Number {
+    if text == b"null" {
+        return Number::Null;
+    }
+    let is_whole = text.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(text).ok().filter(|_| is_whole);
+    match number.and_then(|number| number.parse().ok()) {
+        Some(tokens) if tokens <= MOST => Number::Tokens(tokens),
+        _ => Number::Nonsense,
+    }
+}
