@@ -3,6 +3,7 @@
 mod admin;
 mod line;
 mod listening;
+mod logs;
 mod peer;
 mod places;
 mod signals;
@@ -44,7 +45,7 @@ use crate::{
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
-    telemetry::{Telemetry, access_log::AccessLog, metrics::Metrics},
+    telemetry::{Telemetry, metrics::Metrics},
 };
 use listening::{Listening, Patience, Port};
 use tls::Tls;
@@ -71,8 +72,12 @@ pub enum StartError {
     Identities(#[from] IdentitiesError),
     #[error(transparent)]
     Issuers(#[from] IssuersError),
-    #[error("the access log {path} can't be opened: {source}")]
-    AccessLog { path: String, source: io::Error },
+    #[error("the {log} log {path} can't be opened: {source}")]
+    Log {
+        log: &'static str,
+        path: String,
+        source: io::Error,
+    },
     #[error("the instance {instance} can't be set up: {source}")]
     Instance { instance: String, source: io::Error },
     #[error("the certificate {path} can't be used: {reason}")]
@@ -203,13 +208,7 @@ impl Parts {
     fn new(plan: Plan) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         metrics.config(&plan.hash);
-        let log = plan.log.access.as_deref();
-        let access_log = AccessLog::open(log, metrics.log_lines_dropped()).map_err(|source| {
-            let path = log
-                .map(|path| path.display().to_string())
-                .unwrap_or_default();
-            StartError::AccessLog { path, source }
-        })?;
+        let access_log = logs::access(&plan.log, &metrics)?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
         let issuers = Arc::new(Issuers::new(&plan.issuers, &plan.clients)?);
         let reaches = reaches(&plan, &identities)?;

@@ -23,7 +23,9 @@ use std::{env, fs::File, io::Read as _, path::Path, str};
 use sha2::{Digest, Sha256};
 
 pub use hash_key::{GeneratedKey, HashedKey, NoRandomness, UnusableKey, generate_key, hash_key};
-pub use plan::{Admin, AskedOfClients, Drain, Listener, Log, Plan, RetryBudget, Server, TlsFiles};
+pub use plan::{
+    Admin, AskedOfClients, Drain, Listener, Log, LogFile, Plan, RetryBudget, Server, TlsFiles,
+};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 

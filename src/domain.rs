@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod pool;
 pub mod realtime;
 pub mod refusal;
+pub mod rotation;
 pub mod route;
 pub mod secret;
 pub mod usage;

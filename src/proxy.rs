@@ -9,6 +9,7 @@ mod exchange;
 mod forward;
 mod identify;
 mod intake;
+pub(crate) mod likeness;
 pub(crate) mod memory;
 mod observe;
 pub(crate) mod reach;

@@ -9,6 +9,7 @@ mod instances;
 mod issuers;
 mod known;
 mod listeners;
+mod logs;
 mod models;
 mod settings;
 mod tokens;
@@ -64,7 +65,7 @@ pub(super) fn plan(
         breaker: settings::breaker(raw.breaker, reader),
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
-        log: settings::log(raw.log),
+        log: logs::log(raw.log, reader),
         reveal: raw.reveal.unwrap_or(false),
         issuers: issuers.into_values(reader),
         // Last: what is in front of it is checked all the same.

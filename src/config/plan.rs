@@ -9,6 +9,7 @@ use crate::domain::{
     forwarding::Forwarding,
     front_door::FrontDoor,
     identity::Identity,
+    rotation::Rotation,
 };
 
 /// Everything the gateway is built from.
@@ -114,6 +115,14 @@ pub struct Drain {
 /// `log:`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    /// The file of the access log; `None`: stderr.
-    pub access: Option<PathBuf>,
+    /// The access log's; `None`: stderr.
+    pub access: Option<LogFile>,
+}
+
+/// A log's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    pub path: PathBuf,
+    /// When it is put aside; `None`: never.
+    pub rotation: Option<Rotation>,
 }

@@ -3,6 +3,8 @@
 //! These definitions are the only ones: reader and JSON Schema come from them. What a field means when left out is said
 //! here and decided in `build`.
 
+mod logs;
+
 use super::{
     problem::Placed,
     read::{List, Named, Tried},
@@ -12,6 +14,7 @@ use super::{
         Word,
     },
 };
+pub(super) use logs::{Log, LogFile, Rotate};
 
 section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
@@ -542,13 +545,5 @@ section! {
         /// How long running requests may then take to end.
         #[schemars(extend("default" = "10m"))]
         deadline: Option<Span>,
-    }
-}
-
-section! {
-    /// Logs.
-    struct Log {
-        /// The file of the access log; stderr unless given.
-        access: Option<FilePath>,
     }
 }

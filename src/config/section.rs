@@ -2,7 +2,9 @@
 //!
 //! Each is defined once, by `section!` or `choice!`; that definition is the reader and the JSON Schema.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
     node::{Content, Node},
@@ -42,6 +44,37 @@ impl<T: Section> Read for OnlyOne<T> {
             reader.problem(node.place, format!("write exactly one of `{fields}` here"));
         }
         T::read(node, reader).map(Self)
+    }
+}
+
+/// A value that has a short form, one text, beside its section.
+pub(super) enum Brief<S, L> {
+    Short(S),
+    Long(L),
+}
+
+impl<S: Read, L: Read> Read for Brief<S, L> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.content {
+            Content::Map(_) => L::read(node, reader).map(Self::Long),
+            _ => S::read(node, reader).map(Self::Short),
+        }
+    }
+}
+
+impl<S: JsonSchema, L: JsonSchema> JsonSchema for Brief<S, L> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}Or{}", S::schema_name(), L::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [
+            generator.subschema_for::<S>(),
+            generator.subschema_for::<L>(),
+        ];
+        json_schema!({ "anyOf": forms })
     }
 }
 

@@ -36,6 +36,15 @@ type RequestKey = (
 type TokensKey = (Option<ClientName>, DeploymentKey);
 type DeploymentKey = (ModelName, InstanceName, DeploymentName);
 
+/// The instruments of one log.
+#[derive(Clone, Debug)]
+pub struct LogMetrics {
+    /// Lines that were lost.
+    pub dropped: IntCounter,
+    /// 1 while it can't be written.
+    pub failing: IntGauge,
+}
+
 /// The gateway's metrics: made once, shared by all.
 pub struct Metrics {
     registry: Registry,
@@ -252,9 +261,12 @@ impl Metrics {
             .set(1);
     }
 
-    /// The counter of access-log lines that were dropped.
-    pub fn log_lines_dropped(&self) -> IntCounter {
-        self.instruments.log_lines_dropped.clone()
+    /// The handles of one log.
+    pub fn log(&self, log: &str) -> LogMetrics {
+        LogMetrics {
+            dropped: self.instruments.log_lines_dropped.with_label_values(&[log]),
+            failing: self.instruments.log_failing.with_label_values(&[log]),
+        }
     }
 
     /// What request bodies hold now, in bytes.

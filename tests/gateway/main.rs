@@ -23,6 +23,7 @@ mod identities;
 mod memory;
 mod moving_on;
 mod names;
+mod namespace;
 mod noise;
 mod odd_answers;
 mod operating;

@@ -3,10 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    fs,
     net::IpAddr,
     path::Path,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,39 +22,15 @@ use parking_lot::Mutex;
 use reqwest::Response;
 use tokio::net::UdpSocket;
 
-use crate::house::{
-    CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, comes_true, folder, served_by,
+use crate::{
+    house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, comes_true, folder, served_by},
+    namespace::{assert_inside, run, run_inside},
 };
-
-/// Set where the second of these tests runs inside the namespaces that the first one made.
-const INSIDE: &str = "FOREBAY_NAMES_INSIDE_A_NAMESPACE";
-
-/// Debian keeps these where not everybody's PATH looks.
-fn command(name: &str) -> Command {
-    let path = env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(name);
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
-    command
-}
 
 #[test]
 fn instances_are_followed_where_their_names_go() {
     let inside = "names::inside_the_namespaces_names_are_followed";
-    let run = command("unshare")
-        .args(["--map-root-user", "--net", "--mount", "--"])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", inside, "--ignored", "--nocapture"])
-        .env(INSIDE, "1")
-        .output();
-    let run = run.expect("this test needs `unshare` (Debian: util-linux)");
-    let said = [run.stdout, run.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
-    assert!(
-        run.status.success() && said[0].contains("1 passed"),
-        "THIS TEST NEEDS NAMESPACES OF ITS OWN (unshare --map-root-user --net --mount), and either none were permitted \
-         here or the test failed inside them:\n{}\n{}",
-        said[0],
-        said[1]
-    );
+    run_inside(&["--net", "--mount"], inside);
 }
 
 /// A name server that says what is in here, each for a second.
@@ -101,11 +76,6 @@ fn answer(query: &[u8], zone: &mut Zone) -> Vec<u8> {
     }
     answer.add_query(query);
     answer.to_vec().unwrap()
-}
-
-fn run(name: &str, arguments: &str) {
-    let ran = command(name).args(arguments.split(' ')).status();
-    assert!(ran.is_ok_and(|it| it.success()), "{name} {arguments}");
 }
 
 /// Puts a file of the test's own over one of the system's, for this namespace only.
@@ -203,10 +173,7 @@ async fn followed(house: &House, to: &str) {
 #[tokio::test]
 #[ignore = "runs inside the namespaces that the test above makes"]
 async fn inside_the_namespaces_names_are_followed() {
-    assert!(
-        env::var_os(INSIDE).is_some(),
-        "the test beside this one runs it"
-    );
+    assert_inside();
     let (house, zone) = open().await;
 
     // Either family alone, both with one of them dead, by the search list, by the hosts file.

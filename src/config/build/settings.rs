@@ -1,10 +1,10 @@
-//! `server:`, `failover:`, `drain:`, `log:`: numbers with defaults.
+//! `server:`, `failover:`, `drain:`: numbers with defaults.
 
 use std::{sync::Arc, thread, time::Duration};
 
 use crate::{
     config::{
-        plan::{Drain, Log, RetryBudget, Server},
+        plan::{Drain, RetryBudget, Server},
         problem::Placed,
         raw,
         read::{List, Reader},
@@ -199,12 +199,6 @@ pub(super) fn drain(raw: Option<raw::Drain>) -> Drain {
     Drain {
         notice: notice.map_or(Duration::from_secs(10), |span| span.0),
         deadline: deadline.map_or(Duration::from_secs(600), |span| span.0),
-    }
-}
-
-pub(super) fn log(raw: Option<raw::Log>) -> Log {
-    Log {
-        access: raw.and_then(|raw| raw.access).map(|file| file.0),
     }
 }
 

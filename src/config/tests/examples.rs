@@ -107,6 +107,10 @@ fn tick(node: &Node, section: &str, at: &Value, schema: &Value, missing: &mut BT
     {
         return tick(node, section, &schema["$defs"][section], schema, missing);
     }
+    let forms = at["anyOf"].as_array().into_iter().flatten();
+    if let (Some(long), Content::Map(_)) = (forms.last(), &node.content) {
+        return tick(node, section, long, schema, missing);
+    }
     match &node.content {
         Content::List(items) => items
             .iter()

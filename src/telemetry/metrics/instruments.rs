@@ -55,7 +55,8 @@ pub(super) struct Instruments {
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) build_info: IntGaugeVec,
     pub(super) config_hash: IntGaugeVec,
-    pub(super) log_lines_dropped: IntCounter,
+    pub(super) log_lines_dropped: IntCounterVec,
+    pub(super) log_failing: IntGaugeVec,
 }
 
 impl Instruments {
@@ -242,9 +243,15 @@ impl Instruments {
                 "Always 1; the label says which config is in force.",
                 &["hash"],
             ),
-            log_lines_dropped: r.counter(
+            log_lines_dropped: r.counters(
                 "forebay_log_lines_dropped_total",
-                "Access-log lines lost because the log could not be written fast enough, or at all.",
+                "Lines lost because their log could not be written fast enough, or at all.",
+                &["log"],
+            ),
+            log_failing: r.int_gauges(
+                "forebay_log_failing",
+                "1 where the log could not be written when it last had to be, as on a full disk; its lines are lost.",
+                &["log"],
             ),
         }
     }

@@ -1,63 +1,30 @@
 //! The metadata service at its own link-local address, on port 80, inside a network namespace of the test's own.
 
-use std::{
-    env,
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use tokio::net::TcpListener;
 
 use super::Setup;
-use crate::house::served_by;
-
-/// Set where the second of these tests runs inside the namespace that the first one made.
-const INSIDE: &str = "FOREBAY_INSIDE_A_NAMESPACE";
-
-/// Debian keeps these where not everybody's PATH looks.
-fn command(name: &str) -> Command {
-    let path = env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(name);
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
-    command
-}
+use crate::{
+    house::served_by,
+    namespace::{assert_inside, run, run_inside},
+};
 
 #[test]
 fn imds_is_asked_at_its_own_address_and_through_no_proxy() {
     let inside = "identities::link_local::inside_the_namespace_imds_is_at_its_own_address";
-    let run = command("unshare")
-        .args(["--map-root-user", "--net", "--"])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", inside, "--ignored", "--nocapture"])
-        .env(INSIDE, "1")
-        .output();
-    let run = run.expect("this test needs `unshare` (Debian: util-linux)");
-    let said = [run.stdout, run.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
-    assert!(
-        run.status.success() && said[0].contains("1 passed"),
-        "THIS TEST NEEDS A NETWORK NAMESPACE OF ITS OWN (unshare --map-root-user --net), and either none was permitted \
-         here or the test failed inside it:\n{}\n{}",
-        said[0],
-        said[1]
-    );
+    run_inside(&["--net"], inside);
 }
 
 #[tokio::test]
 #[ignore = "runs inside the network namespace that the test above makes"]
 async fn inside_the_namespace_imds_is_at_its_own_address() {
-    assert!(
-        env::var_os(INSIDE).is_some(),
-        "the test beside this one runs it"
-    );
-    for arguments in ["link set lo up", "address add 169.254.169.254/32 dev lo"] {
-        let mut ip = command("ip");
-        let run = ip.args(arguments.split(' ')).status();
-        let run = run.expect("this test needs `ip` (Debian: iproute2)");
-        assert!(run.success(), "ip {arguments}");
-    }
+    assert_inside();
+    run("ip", "link set lo up");
+    run("ip", "address add 169.254.169.254/32 dev lo");
     let (proxy, proxied) = proxy().await;
     let variables = [
         "HTTP_PROXY",
