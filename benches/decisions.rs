@@ -206,6 +206,7 @@ fn pool_of(count: u32) -> Pool {
             scope: "https://cognitiveservices.azure.com/.default".into(),
             geography: None,
             ca: None,
+            stream_usage: true,
             connect_to: None,
         }),
         name: "gpt-4o".into(),

@@ -11,6 +11,7 @@ mod identify;
 mod intake;
 pub(crate) mod likeness;
 pub(crate) mod memory;
+mod metering;
 mod observe;
 pub(crate) mod reach;
 mod realtime;

@@ -9,6 +9,7 @@ use pingora::{Result, http::ResponseHeader};
 
 use super::{
     exchange::{Exchange, Wish},
+    metering,
     observe::settle,
     session::Word,
 };
@@ -40,8 +41,10 @@ pub(super) fn hold(exchange: &mut Exchange, head: &mut ResponseHeader, opening: 
 /// Reads a piece of an answer on its way. `Err` takes the answer back before the client has seen any of it.
 pub(super) fn piece(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) -> Result<()> {
     if let Some(admitted) = exchange.admitted() {
+        let piece = body.as_deref().unwrap_or_default();
+        metering::read(admitted, piece);
         let mut gate = admitted.relay.gate();
-        let word = gate.read(body.as_deref().unwrap_or_default(), end);
+        let word = gate.read(piece, end);
         gate.trim(body, end);
         let has_output = gate.has_output();
         drop(gate);

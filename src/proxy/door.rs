@@ -292,6 +292,7 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
         },
         unreplayable: false,
         usage: None,
+        guess: None,
         request_bytes: 0,
         response_bytes: sent.unwrap_or(0),
         time_to_first_byte: None,

@@ -223,12 +223,7 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         return Error::e_explain(ErrorType::InternalError, "the body was let go of");
     };
     let target = &admitted.served.targets[current.attempt.index()];
-    let wish = wish(admitted, current, target, &body);
-    let usage = match &wish {
-        Some(_) => Wish::Asked,
-        None if current.usage == Wish::Refused => Wish::Refused,
-        None => Wish::None,
-    };
+    let (usage, wish) = wish(admitted, current, target, &body);
     let pieces = outgoing_body(admitted, &body, instance.kind, name, wish);
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
@@ -275,6 +270,7 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     if let Some(current) = &mut admitted.current {
         current.sent = Some(value);
         current.usage = usage;
+        current.was_sent = true;
     }
     admitted.relay.order(pieces, due, idle_timeout);
     Ok(())
@@ -286,14 +282,21 @@ fn wish(
     current: &Current,
     target: &Target,
     body: &bytes::Bytes,
-) -> Option<Splice> {
+) -> (Wish, Option<Splice>) {
     let instance = &current.attempt.deployment().instance;
-    let may = current.usage != Wish::Refused
-        && instance.stream_usage
-        && admitted.relay.behind() == Behind::Nothing
+    let is_whole = admitted.relay.behind() == Behind::Nothing;
+    let splice = || admitted.ask.asking_for_usage(body);
+    let Some(splice) = is_whole.then(splice).flatten() else {
+        return (Wish::None, None);
+    };
+    let may = instance.stream_usage
         && may_ask_for_usage(admitted.call, instance.kind, &admitted.query)
         && target.tells_usage();
-    may.then(|| admitted.ask.asking_for_usage(body)).flatten()
+    match current.usage {
+        Wish::Refused => (Wish::Refused, None),
+        _ if may => (Wish::Asked, Some(splice)),
+        _ => (Wish::NotAsked, None),
+    }
 }
 
 /// The client's body, the model's name in it replaced where the body is what names the deployment, and what is wished for

@@ -29,6 +29,7 @@ use crate::domain::{
     head,
     refusal::Refusal,
     route::{Call, Operation, Route, body_names_deployment, route},
+    usage::estimate,
 };
 
 /// What becomes of a request at the door.
@@ -153,6 +154,7 @@ async fn understand(
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: forwarded(gateway, head),
+        prompt: estimate::input(call.operation, &kept),
         ask,
         relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),
         progress,

@@ -9,6 +9,7 @@ use super::{
     commit,
     exchange::{Again, Current, Exchange, Stage, Wish},
     forward::{ended, last_word},
+    metering,
     session::is_final,
 };
 use crate::{
@@ -67,6 +68,7 @@ pub(super) fn response(
     if head.status == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && is_no_refusal(head.status) {
         return switched(exchange, head, is_tunnel, reveal);
     }
+    metering::begin(exchange, head);
     let now = SystemTime::now();
     let current = exchange.admitted().and_then(|it| it.current.as_ref());
     let opening = match current.is_some_and(|current| current.usage == Wish::Asked) {

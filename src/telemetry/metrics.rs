@@ -181,6 +181,10 @@ impl Metrics {
             last.instance.clone(),
             last.deployment.clone(),
         );
+        if let Some(guess) = record.guess {
+            let deployment = self.deployment(&at.0, &at.1, &at.2);
+            deployment.count_guess(guess);
+        }
         let types = usage.by_type();
         let counters = self.tokens.of((record.client.clone(), at), || {
             let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());

@@ -12,7 +12,7 @@ use http::{Method, Version};
 
 use crate::domain::{
     name::{ClientName, DeploymentName, InstanceName, ModelName},
-    usage::Usage,
+    usage::{Guess, Usage},
 };
 
 /// One request from its first line to its last byte.
@@ -54,6 +54,8 @@ pub struct Record {
     pub unreplayable: bool,
     /// What the answer cost; `None`: nothing, or nothing that is counted in tokens.
     pub usage: Option<Usage>,
+    /// Why that is an estimate; `None`: it is the deployment's own word.
+    pub guess: Option<Guess>,
     /// Of the body as the client sent it.
     pub request_bytes: u64,
     /// Of the body as the client got it.
@@ -181,6 +183,7 @@ pub(super) mod tests {
                 reasoning: 4,
                 ..Usage::default()
             }),
+            guess: None,
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),

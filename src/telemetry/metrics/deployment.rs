@@ -5,6 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{InFlight, handles::Handles, instruments::Instruments};
+use crate::domain::usage::Guess;
 
 /// Model, instance, deployment.
 type Labels = [String; 3];
@@ -18,6 +19,7 @@ pub struct DeploymentMetrics {
     failovers_by_cause: Handles<&'static str, IntCounter>,
     maybe_billed: IntCounter,
     spillovers: IntCounter,
+    guesses: IntCounterVec,
     duration: Histogram,
     time_to_first_token: Histogram,
     overhead: Histogram,
@@ -40,6 +42,7 @@ impl DeploymentMetrics {
             failovers_by_cause: Handles::default(),
             maybe_billed: all.maybe_billed.with_label_values(&labels),
             spillovers: all.spillovers.with_label_values(&labels),
+            guesses: all.guesses.clone(),
             duration: all.duration.with_label_values(&labels),
             time_to_first_token: all.time_to_first_token.with_label_values(&labels),
             overhead: all.overhead.with_label_values(&labels[..1]),
@@ -68,6 +71,11 @@ impl DeploymentMetrics {
 
     pub(super) fn count_maybe_billed(&self) {
         self.maybe_billed.inc();
+    }
+
+    pub(super) fn count_guess(&self, guess: Guess) {
+        let labels = self.with(guess.label());
+        self.guesses.with_label_values(&labels).inc();
     }
 
     /// Counts an answer that the deployment's own spillover deployment gave.

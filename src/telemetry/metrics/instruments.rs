@@ -33,6 +33,7 @@ pub(super) struct Instruments {
     pub(super) spillovers: IntCounterVec,
     pub(super) out_of_budget: IntCounterVec,
     pub(super) tokens: IntCounterVec,
+    pub(super) guesses: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
@@ -130,6 +131,11 @@ impl Instruments {
                 "forebay_tokens_total",
                 "Tokens used, by type: cached and audio_input are part of input, reasoning and audio_output part of output.",
                 &["client", "model", "instance", "deployment", "type"],
+            ),
+            guesses: r.counters(
+                "forebay_usage_estimated_total",
+                "Answers whose tokens are estimated, at least in part, by why.",
+                &["model", "instance", "deployment", "reason"],
             ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
