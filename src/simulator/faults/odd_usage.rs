@@ -142,7 +142,7 @@ mod tests {
             ),
             (
                 OddUsage::Huge,
-                r#"{"choices":[],"usage":{"a":{"b":1e300},"c":1e300}}"#,
+                r#"{"choices":[],"usage":{"a":{"b":1e+300},"c":1e+300}}"#,
             ),
             (
                 OddUsage::Text,

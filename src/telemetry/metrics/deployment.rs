@@ -19,7 +19,7 @@ pub struct DeploymentMetrics {
     failovers_by_cause: Handles<&'static str, IntCounter>,
     maybe_billed: IntCounter,
     spillovers: IntCounter,
-    guesses: IntCounterVec,
+    guesses: [IntCounter; Guess::ALL.len()],
     duration: Histogram,
     time_to_first_token: Histogram,
     overhead: Histogram,
@@ -42,7 +42,11 @@ impl DeploymentMetrics {
             failovers_by_cause: Handles::default(),
             maybe_billed: all.maybe_billed.with_label_values(&labels),
             spillovers: all.spillovers.with_label_values(&labels),
-            guesses: all.guesses.clone(),
+            guesses: Guess::ALL.map(|guess| {
+                let [model, instance, deployment] = labels;
+                let labels = [model, instance, deployment, guess.label()];
+                all.guesses.with_label_values(&labels)
+            }),
             duration: all.duration.with_label_values(&labels),
             time_to_first_token: all.time_to_first_token.with_label_values(&labels),
             overhead: all.overhead.with_label_values(&labels[..1]),
@@ -74,8 +78,7 @@ impl DeploymentMetrics {
     }
 
     pub(super) fn count_guess(&self, guess: Guess) {
-        let labels = self.with(guess.label());
-        self.guesses.with_label_values(&labels).inc();
+        self.guesses[guess as usize].inc();
     }
 
     /// Counts an answer that the deployment's own spillover deployment gave.
