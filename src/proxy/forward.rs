@@ -24,7 +24,7 @@ use crate::domain::{
     failover::Step,
     outcome::{Fault, Outcome},
     refusal::Refusal,
-    route::{body_names_deployment, may_ask_for_usage, outgoing},
+    route::{Operation, body_names_deployment, may_ask_for_usage, outgoing},
 };
 
 /// For a fresh token, after one was refused: as long as for a few tries at the authority, no longer.
@@ -285,8 +285,12 @@ fn wish(
 ) -> (Wish, Option<Splice>) {
     let instance = &current.attempt.deployment().instance;
     let is_whole = admitted.relay.behind() == Behind::Nothing;
+    let tells_if_asked = matches!(
+        admitted.call.1,
+        Operation::ChatCompletions | Operation::Completions
+    );
     let splice = || admitted.ask.asking_for_usage(body);
-    let Some(splice) = is_whole.then(splice).flatten() else {
+    let Some(splice) = (is_whole && tells_if_asked).then(splice).flatten() else {
         return (Wish::None, None);
     };
     let may = instance.stream_usage

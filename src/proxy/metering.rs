@@ -13,6 +13,10 @@ use crate::{
 };
 
 /// What is read of one attempt's answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a request, and that is boxed"
+)]
 #[derive(Default)]
 pub(super) enum Reading {
     /// Nothing of it has come, or nothing in it is counted in tokens.
@@ -97,8 +101,23 @@ fn used(
         // An error that a stream told before any output is an error's answer.
         End::Complete if outcome == Some(Outcome::CallerError.label()) => return None,
         End::Complete if meter.was_disbelieved() => Guess::Invalid,
-        End::Complete if current.usage == Wish::NotAsked => Guess::NotAsked,
+        End::Complete if matches!(current.usage, Wish::NotAsked | Wish::Refused) => Guess::NotAsked,
         End::Complete => Guess::Missing,
     };
     Some((meter.estimate(prompt), Some(guess)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+    use crate::domain::usage::trim::{self, Trim};
+
+    #[test]
+    fn all_that_is_kept_of_an_open_stream_to_count_it_is_less_than_a_kilobyte() {
+        let read = size_of::<Reading>() + size_of::<Wish>() + size_of::<Option<(Usage, Guess)>>();
+        let taken_out = size_of::<Option<Trim>>() + trim::KEPT;
+        assert!(read + taken_out < 1024, "{read} and {taken_out}");
+    }
 }

@@ -4,6 +4,7 @@ mod asking;
 mod exact;
 mod odd;
 mod partial;
+mod sums;
 
 use std::{collections::BTreeMap, fmt::Write as _, ops::AddAssign};
 
