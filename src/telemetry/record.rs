@@ -226,7 +226,7 @@ pub(super) mod tests {
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),
-            time_to_first_token: Some(Duration::from_micros(61_500)),
+            time_to_first_token: Some(Duration::from_micros(41_500)),
             duration: Duration::from_millis(900),
             overhead: Some(Duration::from_micros(120)),
         }
