@@ -1,5 +1,5 @@
 //! Many mixed requests of four clients: plain, streamed, failing over, aborted, broken, refused. By client and deployment the
-//! metrics, the log and the simulator's own books say the same, to the token; of what did not come to its end, as near as an
+//! metrics, the log, the usage records and the simulator's own books say the same, to the token; of what did not come to its end, as near as an
 //! estimate can be. `FOREBAY_USAGE_REQUESTS` says how many.
 
 use std::{
@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use super::{Tokens, counted, partial::is_near};
+use super::{TYPES, Tokens, counted, partial::is_near};
 use crate::{
     house::{Gateway, House, INSTANCE_KEY, client, eventually},
     streams::over_each_protocol,
@@ -168,6 +168,7 @@ async fn metrics_log_and_the_deployments_own_books_agree_to_the_token() {
     assert_eq!(asked.len(), requests);
     let house = &scene.house;
     let log = house.log(requests).await;
+    let records = house.usage_records(requests).await;
     let page = house.metrics_of(requests as u64).await;
     eventually("every deployment is done", || {
         let books = house.simulator.books();
@@ -178,10 +179,12 @@ async fn metrics_log_and_the_deployments_own_books_agree_to_the_token() {
         pages.all(|page| page.concurrent == 0)
     })
     .await;
-    check(&asked, &log, &page, &house.simulator);
+    let told = check(&asked, &log, &page, &house.simulator);
+    assert_eq!(recorded(&records), told, "the usage records and the log");
 }
 
-fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) {
+/// Gives what the log says.
+fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) -> Sums {
     let lines: HashMap<&str, &Value> = log
         .iter()
         .map(|line| (line["request_id"].as_str().unwrap(), line))
@@ -211,7 +214,11 @@ fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) {
         *sums.entry(at.clone()).or_default() += tokens;
         *all.entry(at).or_default() += tokens;
     }
-    assert_eq!(all, spent(counted(page)), "the metrics and the log");
+    assert_eq!(
+        spent(all.clone()),
+        spent(counted(page)),
+        "the metrics and the log"
+    );
     assert_eq!(whole, by_caller(simulator, ""), "the log and the books");
     let told = by_caller(simulator, ".partial");
     assert_eq!(
@@ -241,10 +248,23 @@ fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) {
                 .any(|line| line.starts_with("forebay_failovers_total{") && line.contains(&moved))
         );
     }
+    spent(all)
 }
 
 /// By client and deployment.
 type Sums = BTreeMap<(String, String), Tokens>;
+
+/// What the usage records say.
+fn recorded(records: &[Value]) -> Sums {
+    let mut sums = Sums::new();
+    for record in records {
+        let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+        let at = (text("client"), text("deployment"));
+        let tokens = TYPES.map(|kind| record[format!("{kind}_tokens")].as_u64().unwrap_or(0));
+        *sums.entry(at).or_default() += Tokens(tokens);
+    }
+    spent(sums)
+}
 
 /// What each caller spent, by the deployments; `of`: which of its requests.
 fn by_caller(simulator: &Simulator, of: &str) -> Sums {
