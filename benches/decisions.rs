@@ -313,9 +313,11 @@ fn served(client: ClientName, instance: usize) -> Record {
             output: 12,
             ..Usage::default()
         }),
+        guess: None,
         cost: None,
         request_bytes: 1024,
         response_bytes: 2048,
+        time_to_first_token: None,
         time_to_first_byte: Some(Duration::from_micros(41_500)),
         duration: Duration::from_millis(900),
         overhead: Some(Duration::from_micros(120)),

@@ -16,7 +16,10 @@ use futures_util::StreamExt;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use super::{TYPES, Tokens, counted, partial::is_near};
+use super::{
+    TYPES, Tokens, counted,
+    partial::{fits, words},
+};
 use crate::{
     house::{Gateway, House, INSTANCE_KEY, client, eventually},
     streams::over_each_protocol,
@@ -42,7 +45,7 @@ const DEPLOYMENTS: [(&str, &str, &str); 6] = [
     (
         "third",
         "slow",
-        "model: gpt-4o, output_tokens: { median: 60 }, latency: { between_tokens: { median: 10ms } }",
+        "model: gpt-4o, output_tokens: { median: 2000 }, latency: { between_tokens: { median: 20ms } }",
     ),
     (
         "third",
@@ -142,6 +145,8 @@ struct Asked {
     client: usize,
     kind: Kind,
     request_id: String,
+    /// Of an answer that did not come to its end.
+    words: u64,
 }
 
 struct Scene {
@@ -191,7 +196,7 @@ fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) -> S
         .collect();
     assert_eq!((log.len(), lines.len()), (asked.len(), asked.len()));
     let (mut whole, mut partial, mut all) = (Sums::new(), Sums::new(), Sums::new());
-    let mut in_part: BTreeMap<_, u64> = BTreeMap::new();
+    let mut in_part: BTreeMap<_, (u64, u64)> = BTreeMap::new();
     for one in asked {
         let line = lines[one.request_id.as_str()];
         let tokens = Tokens::of_line(line);
@@ -206,7 +211,8 @@ fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) -> S
         let at = (CLIENTS[one.client].to_owned(), at.to_owned());
         let sums = match one.kind.is_partial() {
             true => {
-                *in_part.entry(at.clone()).or_default() += 1;
+                let (answers, words) = in_part.entry(at.clone()).or_default();
+                (*answers, *words) = (*answers + 1, *words + one.words);
                 &mut partial
             }
             false => &mut whole,
@@ -226,14 +232,14 @@ fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) -> S
         told.keys().collect::<Vec<_>>()
     );
     for (at, estimate) in &partial {
-        let (number, counted) = (in_part[at], &told[at]);
-        println!("{at:?}: {number} answers in part, {estimate:?} estimated for {counted:?}");
+        let ((answers, got), sent) = (in_part[at], &told[at]);
+        println!("{at:?}: {answers} answers in part, {estimate:?} estimated for {got} to {sent:?}");
         assert!(
-            is_near(estimate.output(), counted.output(), 4 * number),
+            fits(estimate.output(), got, sent.output(), answers),
             "{at:?}"
         );
         assert!(
-            is_near(estimate.input(), counted.input(), 8 * number),
+            fits(estimate.input(), sent.input(), sent.input(), 4 * answers),
             "{at:?}"
         );
     }
@@ -324,27 +330,37 @@ async fn ask(house: &House, http: &Client, turn: usize, chance: &mut fastrand::R
         _ => 200,
     };
     assert_eq!(answer.status(), status, "{kind:?} {turn}");
-    read(answer, kind, chance).await;
     Asked {
         client,
         kind,
         request_id,
+        words: read(answer, kind, chance).await,
     }
 }
 
-async fn read(answer: Response, kind: Kind, chance: &mut fastrand::Rng) {
-    match kind {
-        Kind::Aborted => {
-            let pieces = answer.bytes_stream().take(chance.usize(2..25));
-            pieces.for_each(async |piece| drop(piece.unwrap())).await;
-        }
-        Kind::Broken => assert!(answer.bytes().await.is_err(), "it broke off"),
+/// How many words came of an answer that did not come to its end.
+async fn read(answer: Response, kind: Kind, chance: &mut fastrand::Rng) -> u64 {
+    let enough = match kind {
+        Kind::Aborted => chance.u64(1..20),
+        Kind::Broken => u64::MAX,
         _ => {
             let text = answer.text().await.unwrap();
             let shows = text.contains("\"usage\"");
             assert!(kind != Kind::StreamedChat || !shows, "{text}");
+            return 0;
+        }
+    };
+    let (mut pieces, mut text) = (answer.bytes_stream(), String::new());
+    while words(&text) < enough {
+        match pieces.next().await {
+            Some(Ok(piece)) => text += std::str::from_utf8(&piece).unwrap(),
+            end => {
+                assert!(matches!(end, Some(Err(_))), "{kind:?}: {text}");
+                break;
+            }
         }
     }
+    words(&text)
 }
 
 fn key_of(client: &str) -> String {
