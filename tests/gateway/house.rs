@@ -126,8 +126,17 @@ impl House {
 
     /// The access log once it has `lines` lines.
     pub(crate) async fn log(&self, lines: usize) -> Vec<Value> {
-        let file = self.gateway.folder.join("access.jsonl");
-        eventually("the access log is long enough", || {
+        self.lines_of("access.jsonl", lines).await
+    }
+
+    /// The usage records, likewise.
+    pub(crate) async fn usage_records(&self, lines: usize) -> Vec<Value> {
+        self.lines_of("usage.jsonl", lines).await
+    }
+
+    async fn lines_of(&self, file: &str, lines: usize) -> Vec<Value> {
+        let file = self.gateway.folder.join(file);
+        eventually("the log is long enough", || {
             fs::read_to_string(&file).is_ok_and(|text| text.lines().count() >= lines)
         })
         .await;
@@ -294,7 +303,9 @@ impl Gateway {
         let listeners = format!(
             "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\"{guard} }}\n"
         );
-        let log = format!("log: {{ access: {} }}\n", log.display());
+        let records = folder.join("usage.jsonl");
+        let (log, records) = (log.display(), records.display());
+        let log = format!("log: {{ access: {log}, usage: {records} }}\n");
         let file = folder.join("forebay.yaml");
         fs::write(&file, format!("{listeners}{log}{config}")).unwrap();
         let child = forebay()
