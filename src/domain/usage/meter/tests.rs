@@ -253,6 +253,7 @@ fn usage_anywhere_else_is_content() {
         format!(r#"{{"Usage":{usage},"usage ":{usage},"usages":{usage},"\\usage":{usage}}}"#),
         format!(r#"[{{"usage":{usage}}}]"#),
         format!(r#"{{"x":1}}{{"usage":{usage}}}"#),
+        format!(r#"{{"x":1}},{{"usage":{usage}}}"#),
         format!(r#"{{"error":"no usage"}},"usage":{usage}"#),
         format!("<html>\"usage\":{usage}</html>"),
         "not even [ JSON } at \\ all \"".to_owned(),
