@@ -56,6 +56,7 @@ const WORDS: [&str; 16] = [
     "zeroize",
     "thiserror",
     "memchr",
+    "regex",
     "percent_encoding",
     "httpdate",
     "humantime",
