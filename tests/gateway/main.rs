@@ -22,6 +22,7 @@ mod holding;
 mod house;
 mod identities;
 mod memory;
+mod metered;
 mod moving_on;
 mod names;
 mod namespace;

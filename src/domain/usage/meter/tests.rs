@@ -10,7 +10,7 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 const JSON: &str = "application/json";
 
 fn meter(operation: Operation, kind: &'static str) -> Meter {
-    crate::domain::usage::load();
+    crate::domain::usage::load_tokenizer();
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Meter::of(operation, StatusCode::OK, &HeaderMap::from_iter([kind])).unwrap()
 }

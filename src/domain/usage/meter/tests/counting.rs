@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::usage::{load, tokens};
+use crate::domain::usage::{load_tokenizer, tokens};
 
 #[test]
 fn without_a_report_all_output_in_words_is_counted_and_nothing_else() {
@@ -184,7 +184,7 @@ fn escapes_are_read_as_what_they_mean() {
         .replace('\n', "\\n")
         .replace('\t', "\\t")
         .replace('/', "\\/");
-    load();
+    load_tokenizer();
     let whole = tokens::count(text).unwrap();
     for text in [escaped, short] {
         let event = format!(r#"{{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#);
