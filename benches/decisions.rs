@@ -354,7 +354,7 @@ fn chat(size: usize) -> String {
 
 /// Reading what an answer used: a stream's event by itself, beside what watching it for errors costs, and whole answers.
 fn metering(c: &mut Criterion) {
-    usage::load();
+    usage::load_tokenizer();
     let mut group = c.benchmark_group("read_usage_of_event");
     let chat = |content: &str, usage: &str| {
         format!(

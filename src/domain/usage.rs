@@ -14,7 +14,7 @@ pub mod trim;
 mod weigh;
 
 pub use meter::Meter;
-pub use tokens::load;
+pub use tokens::load as load_tokenizer;
 
 /// What one request used. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` part of `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod house;
 mod identities;
 mod limits;
 mod memory;
+mod metered;
 mod moving_on;
 mod names;
 mod namespace;

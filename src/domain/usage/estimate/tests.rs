@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::usage::{load, tokens};
+use crate::domain::usage::{load_tokenizer, tokens};
 
 const ENGLISH: &str = "Water gathers above the dam and waits until a turbine is free. When a request reaches the gateway, the system picks a suitable deployment, and if that one happens to be throttled it asks another within the same request, so the caller never notices an error. The weather was lovely today, so we decided to walk through the park and have a cup of tea at the cafe by the lake. I don't think that's what he meant, but we'll see tomorrow.";
 const GERMAN: &str = "Das Wasser sammelt sich oberhalb der Staumauer und wartet, bis eine Turbine frei ist. Sobald eine Anfrage das Gateway erreicht, wählt das System eine geeignete Bereitstellung aus; ist diese gerade gedrosselt, wird die nächste versucht, ohne dass der Aufrufer einen Fehler bemerkt. Heute war das Wetter ausgezeichnet, deshalb beschlossen wir, im Stadtpark spazieren zu gehen.";
@@ -25,7 +25,7 @@ fn says(text: &str) -> Value {
 }
 
 fn counted(text: &str) -> u64 {
-    load();
+    load_tokenizer();
     tokens::count(text).unwrap()
 }
 

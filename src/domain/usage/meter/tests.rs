@@ -10,7 +10,7 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 const JSON: &str = "application/json";
 
 fn meter(operation: Operation, kind: &'static str) -> Meter {
-    crate::domain::usage::load();
+    crate::domain::usage::load_tokenizer();
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Meter::of(operation, StatusCode::OK, &HeaderMap::from_iter([kind])).unwrap()
 }
@@ -253,6 +253,7 @@ fn usage_anywhere_else_is_content() {
         format!(r#"{{"Usage":{usage},"usage ":{usage},"usages":{usage},"\\usage":{usage}}}"#),
         format!(r#"[{{"usage":{usage}}}]"#),
         format!(r#"{{"x":1}}{{"usage":{usage}}}"#),
+        format!(r#"{{"x":1}},{{"usage":{usage}}}"#),
         format!(r#"{{"error":"no usage"}},"usage":{usage}"#),
         format!("<html>\"usage\":{usage}</html>"),
         "not even [ JSON } at \\ all \"".to_owned(),

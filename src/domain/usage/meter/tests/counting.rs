@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::usage::{load_tokenizer, tokens};
 
 #[test]
 fn without_a_report_all_output_in_words_is_counted_and_nothing_else() {
@@ -111,7 +112,15 @@ fn without_a_report_all_output_in_words_is_counted_and_nothing_else() {
         assert_eq!(passed(operation, EVENTS, &answer), output, "{event}");
     }
     let named = "event: response.audio.delta\ndata: {\"delta\":\"aGFsbG8gaGFsbG8=\"}\n\ndata: {\"delta\":\" water\"}\n\n";
-    assert_eq!(passed(Responses, EVENTS, named), 1);
+    for end in ["\n", "\r\n", "\r"] {
+        let named = named.replace('\n', end);
+        assert_eq!(passed(Responses, EVENTS, &named), 1, "{end:?}");
+        // One event's data on several lines.
+        let lines =
+            "data: {\"choices\":[{\"delta\":\ndata: {\"content\":\" water gathers\"}}]}\n\n";
+        let lines = lines.replace('\n', end);
+        assert_eq!(passed(ChatCompletions, EVENTS, &lines), 2, "{end:?}");
+    }
     for (operation, answer, output) in [
         (
             ChatCompletions,
@@ -148,7 +157,7 @@ fn what_passed_of_a_long_answer_is_counted_as_the_tokenizer_counts_the_whole() {
         .repeat(40);
     let mixed = "Grüße 😀 aus Köln! Привет, мир. こんにちは世界 ".repeat(50);
     for text in [english, chinese, code, mixed] {
-        let whole = crate::domain::usage::tokens::count(&text).unwrap();
+        let whole = tokens::count(&text).unwrap();
         let mut meter = meter(Operation::ChatCompletions, EVENTS);
         let characters: Vec<char> = text.chars().collect();
         for words in characters.chunks(5) {
@@ -160,5 +169,26 @@ fn what_passed_of_a_long_answer_is_counted_as_the_tokenizer_counts_the_whole() {
         let passed = meter.estimate(0).output;
         let off = passed.abs_diff(whole) as f64 / whole as f64;
         assert!(off < 0.015, "{passed} of {whole}: {text:.40}");
+    }
+}
+
+#[test]
+fn escapes_are_read_as_what_they_mean() {
+    let text = "Grüße 🔥👩‍👧 Привет\n\t\"\\/ 世界";
+    let escaped: String = text
+        .encode_utf16()
+        .map(|unit| format!("\\u{unit:04x}"))
+        .collect();
+    let short = text.replace('\\', "\\\\").replace('"', "\\\"");
+    let short = short
+        .replace('\n', "\\n")
+        .replace('\t', "\\t")
+        .replace('/', "\\/");
+    load_tokenizer();
+    let whole = tokens::count(text).unwrap();
+    for text in [escaped, short] {
+        let event = format!(r#"{{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#);
+        let (_, passed) = read(Operation::ChatCompletions, EVENTS, &events(&[&event]));
+        assert_eq!(passed.output, whole, "{text}");
     }
 }
