@@ -326,6 +326,7 @@ fn scraping(c: &mut Criterion) {
         listeners: Box::new(Vec::new),
         issuers: Box::new(Vec::new),
         token_checks: Box::new(|| 0),
+        limits: Box::new(Vec::new),
         phase: Box::new(|| Phase::Serving),
         started: now,
     };
