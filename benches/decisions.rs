@@ -18,10 +18,11 @@ use forebay::{
             token::{Demand, Rule},
         },
         deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
-        name::ClientName,
+        name::{ClientName, ModelName},
         opening::Opening,
         outcome::Outcome,
         pool::Pool,
+        quota::{Calendar, ClientLimits, Limits, Moment, Output, Quotas, Spent},
         route::{Operation, route},
         usage::{self, Meter, Usage, estimate},
     },
@@ -45,10 +46,74 @@ criterion_group!(
     routing,
     judging,
     scraping,
+    limiting,
     metering,
     estimating
 );
 criterion_main!(decisions);
+
+/// Admitting a request against every limit there is, its client's and those with the model, telling what is left, and
+/// settling.
+fn limiting(c: &mut Criterion) {
+    let mut group = c.benchmark_group("admit_and_settle");
+    let model = ModelName::from("gpt-4o");
+    for count in [1, 10_000] {
+        for (what, models) in [("own", vec![]), ("own_and_model", vec![model.clone()])] {
+            let clients: Vec<_> = (0..count).map(|number| limited(number, &models)).collect();
+            let zone = Calendar::of("Europe/Berlin").expect("there is such a zone");
+            let quotas = Quotas::new(&clients, zone, moment());
+            group.bench_function(BenchmarkId::new(what, count), |b| {
+                b.iter(|| {
+                    let client = &clients[fastrand::usize(..clients.len())];
+                    let mut allowance = quotas.of(&client.name).expect("it has limits");
+                    let mut reservation = allowance.enter(moment()).expect(ROOM);
+                    allowance
+                        .ask_model(&mut reservation, &model, moment())
+                        .expect(ROOM);
+                    reservation
+                        .reserve(black_box(100), Output::AtMost(400), moment())
+                        .expect(ROOM);
+                    let left = allowance.left(moment());
+                    let (total, output) = (300, 200);
+                    reservation.settle(Spent::Tokens { total, output }, moment());
+                    left
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+const ROOM: &str = "no limit is ever reached";
+
+fn moment() -> Moment {
+    Moment {
+        at: Instant::now(),
+        wall: SystemTime::now(),
+    }
+}
+
+/// A client with every limit, and the same with these models.
+fn limited(number: usize, models: &[ModelName]) -> Arc<Client> {
+    let most = Some(1 << 50);
+    let limits = Limits {
+        requests_per_minute: most,
+        tokens_per_minute: most,
+        tokens_per_hour: most,
+        tokens_per_day: most,
+        tokens_per_month: most,
+        concurrency: most,
+        ..Limits::default()
+    };
+    let models = models.iter().map(|model| (model.clone(), limits.clone()));
+    Arc::new(Client {
+        limits: ClientLimits {
+            models: models.collect(),
+            own: limits,
+        },
+        ..Client::named(&format!("client-{number}"))
+    })
+}
 
 /// Choosing a deployment, judging how it went, and keeping the books of both.
 fn choosing(c: &mut Criterion) {
@@ -264,6 +329,7 @@ fn scraping(c: &mut Criterion) {
         listeners: Box::new(Vec::new),
         issuers: Box::new(Vec::new),
         token_checks: Box::new(|| 0),
+        limits: Box::new(Vec::new),
         phase: Box::new(|| Phase::Serving),
         started: now,
     };

@@ -9,9 +9,13 @@ use crate::domain::{name::ModelName, quota::Standing};
 const ALL_MODELS: &str = "*";
 
 impl Metrics {
-    /// Says how clients stand. To be said before each scrape.
+    /// Says how clients stand, those that have a label of their own: others' limits can't be added up. To be said before each
+    /// scrape.
     pub fn limits(&self, standings: &[Standing]) {
-        for standing in standings {
+        for standing in standings
+            .iter()
+            .filter(|it| self.clients.has_own(&it.client))
+        {
             let model = standing
                 .model
                 .as_ref()
