@@ -36,6 +36,7 @@ mod puppet;
 mod raw;
 mod readme;
 mod realtime;
+mod records;
 mod refusals;
 mod renewing;
 mod room;
