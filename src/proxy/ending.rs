@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::{
     commit,
     exchange::{Exchange, Stage},
+    metering,
     reply::{self, Reply},
     session::{self, is_final},
 };
@@ -139,6 +140,7 @@ pub(super) fn record(
     } else {
         exchange.end
     };
+    metering::conclude(exchange, end);
     let (mut stream, mut unreplayable, mut passed_on) = (false, false, 0);
     if let Some(admitted) = exchange.admitted() {
         let (bytes, asks_for_stream) = admitted.relay.passed_on();
@@ -169,10 +171,12 @@ pub(super) fn record(
         end,
         unreplayable,
         usage: exchange.usage,
+        guess: exchange.guess,
         cost: None,
         request_bytes: exchange.request_bytes + passed_on,
         response_bytes: exchange.response_bytes,
         time_to_first_byte: exchange.first_byte,
+        time_to_first_token: exchange.first_token,
         duration: exchange.arrived.elapsed(),
         overhead: Some(exchange.overhead()),
     }

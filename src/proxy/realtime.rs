@@ -64,6 +64,7 @@ pub(super) fn admit(
         query,
         headers: forwarded(gateway, session.req_header()),
         ask: Ask::unread(),
+        prompt: 0,
         relay: Arc::new(Relay::tunnel()),
         progress,
         current: None,

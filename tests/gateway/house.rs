@@ -126,17 +126,17 @@ impl House {
 
     /// The access log once it has `lines` lines.
     pub(crate) async fn log(&self, lines: usize) -> Vec<Value> {
-        self.lines("access.jsonl", lines).await
+        self.lines_of("access.jsonl", lines).await
     }
 
-    /// The usage records once there are so many.
-    pub(crate) async fn usage(&self, lines: usize) -> Vec<Value> {
-        self.lines("usage.jsonl", lines).await
+    /// The usage records, likewise.
+    pub(crate) async fn usage_records(&self, lines: usize) -> Vec<Value> {
+        self.lines_of("usage.jsonl", lines).await
     }
 
     /// What a log's file holds once it has `lines` lines.
-    pub(crate) async fn lines(&self, name: &str, lines: usize) -> Vec<Value> {
-        let file = self.gateway.folder.join(name);
+    pub(crate) async fn lines_of(&self, file: &str, lines: usize) -> Vec<Value> {
+        let file = self.gateway.folder.join(file);
         eventually("the log is long enough", || {
             fs::read_to_string(&file).is_ok_and(|text| text.lines().count() >= lines)
         })

@@ -47,4 +47,5 @@ mod streams;
 mod tls;
 mod tls_clients;
 mod tokens;
+mod usage;
 mod wire;

@@ -52,7 +52,7 @@ async fn a_request_has_a_usage_record_once_its_client_and_its_model_are_known() 
     assert_eq!(models.send().await.unwrap().status(), 200);
 
     let log = house.log(7).await;
-    let records = house.usage(4).await;
+    let records = house.usage_records(4).await;
     assert_eq!(records.len(), 4, "{records:?}");
     let told = |name: &str| -> Vec<Value> { records.iter().map(|it| it[name].clone()).collect() };
     assert_eq!(told("status"), [200, 200, 400, 429]);
@@ -91,7 +91,7 @@ async fn costs_in_records_log_and_metrics_agree_and_unpriced_models_are_seen() {
     let request = house.post("/openai/v1/embeddings").json(&embed);
     assert_eq!(request.send().await.unwrap().status(), 200);
 
-    let (records, log) = (house.usage(4).await, house.log(4).await);
+    let (records, log) = (house.usage_records(4).await, house.log(4).await);
     let page = house.metrics().await;
     let tokens = |record: &Value, name: &str| record[name].as_u64().unwrap();
     let mut sum = 0;

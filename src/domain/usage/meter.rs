@@ -76,6 +76,11 @@ impl Meter {
         self.report.usage(matches!(self.form, Form::Events(_)))
     }
 
+    /// Whether a report was there that could not be believed.
+    pub fn was_disbelieved(&self) -> bool {
+        self.report.was_disbelieved()
+    }
+
     /// What has passed so far: whatever the deployment has reported, and of the rest an estimate. `input` is the prompt's,
     /// for the case that it has not reported any.
     pub fn estimate(&self, input: u64) -> Usage {

@@ -33,6 +33,8 @@ pub(super) struct Report {
     has_reported: bool,
     /// What the event being read says is sound, and no words.
     is_sound: bool,
+    /// The last report was none that can be believed.
+    was_disbelieved: bool,
 }
 
 /// A usage report as far as it has been read.
@@ -56,7 +58,9 @@ impl Report {
         if place != Place::Usage {
             return;
         }
-        if let Some(usage) = self.draft.usage() {
+        let usage = self.draft.usage();
+        self.was_disbelieved = usage.is_none();
+        if let Some(usage) = usage {
             self.last = Some(usage);
             self.has_reported = true;
         }
@@ -90,6 +94,10 @@ impl Report {
         } else if is_sound(kind) {
             self.is_sound = true;
         }
+    }
+
+    pub(super) fn was_disbelieved(&self) -> bool {
+        self.was_disbelieved
     }
 
     pub(super) fn text(&mut self, bytes: &[u8]) {

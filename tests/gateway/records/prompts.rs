@@ -66,7 +66,7 @@ async fn prompts_are_kept_of_those_clients_alone_that_opted_in_and_nowhere_else(
     let unknown = asking(chat(), "MARKED-refused").replace("gpt-4o", "none");
     assert_eq!(ask(&house, KEPT_KEY, CHAT, unknown).await, 404);
 
-    let lines = house.lines("prompts.jsonl", 4).await;
+    let lines = house.lines_of("prompts.jsonl", 4).await;
     let file = house.gateway.folder.join("prompts.jsonl");
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -85,7 +85,7 @@ async fn prompts_are_kept_of_those_clients_alone_that_opted_in_and_nowhere_else(
         (&Value::Null, &"gpt-image-1".into())
     );
 
-    let records = house.usage(5).await;
+    let records = house.usage_records(5).await;
     let log = house.log(6).await;
     for (line, record) in lines.iter().zip(&records[1..]) {
         assert_eq!(line["client"], "kept");
@@ -120,7 +120,7 @@ async fn of_a_body_that_is_passed_on_as_it_comes_its_beginning_is_kept_and_marke
         assert_eq!(ask(&house, KEPT_KEY, path, named_first(1 << 20)).await, 200);
     }
     assert_eq!(ask(&house, KEPT_KEY, CHAT, named_first(1000)).await, 200);
-    let lines = house.lines("prompts.jsonl", 3).await;
+    let lines = house.lines_of("prompts.jsonl", 3).await;
     for (line, is_partial) in lines.iter().zip([true, true, false]) {
         assert_eq!(line["partial"], is_partial, "{line}");
         let bytes = line["bytes"].as_u64().unwrap();
