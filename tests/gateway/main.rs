@@ -38,6 +38,7 @@ mod puppet;
 mod raw;
 mod readme;
 mod realtime;
+mod records;
 mod refusals;
 mod renewing;
 mod room;
