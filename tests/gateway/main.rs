@@ -34,6 +34,7 @@ mod operations;
 mod own;
 mod passing;
 mod paths;
+mod prometheus;
 mod puppet;
 mod raw;
 mod readme;
