@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,6 +33,8 @@ pub struct Admin {
     pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
     pub started: Instant,
+    /// Held while the metrics are brought up to date.
+    pub refreshing: Mutex<()>,
 }
 
 /// How far the gateway's life has come.
@@ -122,8 +125,10 @@ impl Admin {
         }
     }
 
-    /// What changes without a request is brought up to date when it is looked at.
-    fn metrics_page(&self) -> Page {
+    /// Brings up to date what changes without a request: whenever the metrics are looked at.
+    pub fn refresh(&self) {
+        // Of two at once each would raise a counter by what the other did.
+        let _one_at_a_time = self.refreshing.lock();
         let now = Instant::now();
         for pool in &self.pools {
             for member in pool.members() {
@@ -152,6 +157,10 @@ impl Admin {
             );
         }
         self.metrics.token_checks((self.token_checks)());
+    }
+
+    fn metrics_page(&self) -> Page {
+        self.refresh();
         Page {
             status: StatusCode::OK,
             content_type: Metrics::CONTENT_TYPE,
@@ -307,6 +316,7 @@ mod tests {
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
             started: Instant::now(),
+            refreshing: Mutex::default(),
         }
     }
 

@@ -45,7 +45,11 @@ use crate::{
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
-    telemetry::{Telemetry, metrics::Metrics},
+    telemetry::{
+        Telemetry,
+        metrics::Metrics,
+        otlp::{self, Otlp},
+    },
 };
 use listening::{Listening, Patience, Port};
 use tls::Tls;
@@ -78,6 +82,8 @@ pub enum StartError {
         path: String,
         source: io::Error,
     },
+    #[error("telemetry can't be sent by `otlp`: {0}")]
+    Otlp(#[from] otlp::SetupError),
     #[error("the instance {instance} can't be set up: {source}")]
     Instance { instance: String, source: io::Error },
     #[error("the certificate {path} can't be used: {reason}")]
@@ -123,8 +129,12 @@ pub fn serve_watched(
         .chain(&admin_port)
         .filter_map(|port| port.tls.clone())
         .collect();
+    let page = Arc::new(admin::page(&parts, &ports));
+    if let Some(otlp) = &parts.telemetry.otlp {
+        let page = Arc::clone(&page);
+        otlp.refresh_by(Box::new(move || page.refresh()));
+    }
     if let Some(port) = admin_port {
-        let page = admin::page(&parts, &ports);
         server.add_service(admin::service(page, &parts.plan, port));
     }
     let drain = Arc::clone(&parts.drain);
@@ -214,9 +224,14 @@ impl Parts {
         let reaches = reaches(&plan, &identities)?;
         let models = models(&plan, &reaches, &metrics);
         tell_pools(&identities, &models);
+        let otlp = plan.otlp.as_ref();
+        let otlp = otlp
+            .map(|collector| Otlp::open(collector, &plan.instances, &metrics))
+            .transpose()?;
         let telemetry = Arc::new(Telemetry {
             metrics,
             access_log,
+            otlp,
         });
         let drain = Arc::default();
         Ok(Self {
@@ -255,6 +270,7 @@ impl Parts {
                 self.telemetry.metrics.body_memory(),
             ),
             reveal: self.plan.reveal,
+            tracing: self.plan.otlp.as_ref().and_then(|otlp| otlp.traces),
             telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
             started: since_epoch.as_secs(),

@@ -35,7 +35,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::{
     domain::{
         client::Clients, deployment::Bounds, forwarding::Forwarding, front_door::FrontDoor,
-        name::ModelName,
+        name::ModelName, trace::Sampling,
     },
     entra::Issuers,
     telemetry::Telemetry,
@@ -76,6 +76,8 @@ pub struct Gateway {
     /// For the bodies of all requests.
     pub(crate) memory: Memory,
     pub(crate) reveal: bool,
+    /// Which traces that start here are kept; `None`: traces are sent nowhere, and what clients say of them goes on.
+    pub(crate) tracing: Option<Sampling>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
     /// Seconds since 1970, when the gateway started.

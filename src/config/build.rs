@@ -11,6 +11,7 @@ mod known;
 mod listeners;
 mod logs;
 mod models;
+mod otlp;
 mod settings;
 mod tokens;
 
@@ -66,6 +67,7 @@ pub(super) fn plan(
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
         log: logs::log(raw.log, reader),
+        otlp: raw.otlp.and_then(|raw| otlp::otlp(raw, reader)),
         reveal: raw.reveal.unwrap_or(false),
         issuers: issuers.into_values(reader),
         // Last: what is in front of it is checked all the same.

@@ -4,6 +4,7 @@
 //! here and decided in `build`.
 
 mod logs;
+mod otlp;
 
 use super::{
     problem::Placed,
@@ -15,6 +16,7 @@ use super::{
     },
 };
 pub(super) use logs::{Log, LogFile, Rotate};
+pub(super) use otlp::{Otlp, OtlpProtocol, OtlpSignal};
 
 section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
@@ -50,6 +52,8 @@ section! {
         drain: Option<Drain>,
         /// Logs.
         log: Option<Log>,
+        /// An OpenTelemetry collector that gets traces and metrics. None unless given.
+        otlp: Option<Otlp>,
         /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,

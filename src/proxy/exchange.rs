@@ -24,6 +24,7 @@ use crate::{
         pool::Attempt,
         refusal::Refusal,
         route::{Dialect, Operation},
+        trace::{SpanId, Trace},
         usage::Usage,
     },
     telemetry::{
@@ -38,6 +39,8 @@ pub struct Exchange {
     pub(super) arrived_at: SystemTime,
     /// What operators find the request by.
     pub(super) request_id: Arc<str>,
+    /// Where it stands in its trace; `None`: traces are sent nowhere.
+    pub(super) trace: Option<Box<Trace>>,
     /// As Front Door saw it.
     pub(super) client_address: Option<IpAddr>,
     pub(super) client: Option<Arc<Client>>,
@@ -93,6 +96,8 @@ pub(super) struct Admitted {
 pub(super) struct Current {
     pub(super) attempt: Attempt,
     pub(super) started: Instant,
+    /// What the deployment is told is its caller's span, where the request is part of a trace.
+    pub(super) span: SpanId,
     /// The status it answered with.
     pub(super) status: Option<u16>,
     /// How often its pooled connection turned out to be closed already.
@@ -133,6 +138,7 @@ impl Current {
         Self {
             attempt,
             started,
+            span: SpanId::of(fastrand::u64(..)),
             status: None,
             stale: 0,
             sent: None,
@@ -153,6 +159,7 @@ impl Exchange {
             arrived,
             arrived_at: SystemTime::now(),
             request_id: request_id(),
+            trace: None,
             client_address: None,
             client: None,
             operation: None,
@@ -221,6 +228,7 @@ impl Exchange {
             return;
         };
         let deployment = current.attempt.deployment();
+        let is_traced = self.trace.is_some();
         self.attempts.push(AttemptRecord {
             instance: deployment.instance.name.clone(),
             deployment: deployment.name.clone(),
@@ -228,7 +236,9 @@ impl Exchange {
             may_be_billed: outcome.may_be_billed(),
             spilled_to: current.spilled_to.take(),
             status: current.status,
+            began: current.started.saturating_duration_since(self.arrived),
             took: now.saturating_duration_since(current.started),
+            span: is_traced.then_some(current.span),
         });
     }
 

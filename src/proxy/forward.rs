@@ -24,6 +24,7 @@ use crate::domain::{
     outcome::{Fault, Outcome},
     refusal::Refusal,
     route::{body_names_deployment, outgoing},
+    trace::{SpanId, TRACEPARENT},
 };
 
 /// For a fresh token, after one was refused: as long as for a few tries at the authority, no longer.
@@ -126,6 +127,7 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
         }
         (current.renewed, current.status) = (true, None);
         current.started = Instant::now();
+        current.span = SpanId::of(fastrand::u64(..));
     }
     match target.reach.address() {
         Some(address) => Some(Ok(peer(&admitted.served, &admitted.relay, target, address))),
@@ -232,7 +234,11 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     out.set_version(request.version);
     out.insert_header(header::HOST, instance.endpoint.authority())?;
     for (name, value) in &admitted.headers {
-        out.insert_header(name.clone(), value.clone())?;
+        let value = match &exchange.trace {
+            Some(trace) if *name == TRACEPARENT => trace.traceparent(current.span),
+            _ => value.clone(),
+        };
+        out.insert_header(name.clone(), value)?;
     }
     // So that what is used can be read from the answer as it passes.
     out.insert_header(

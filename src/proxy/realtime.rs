@@ -62,7 +62,7 @@ pub(super) fn admit(
         served,
         call: (dialect, Operation::Realtime),
         query,
-        headers: forwarded(gateway, session.req_header()),
+        headers: forwarded(gateway, session.req_header(), exchange.trace.as_deref()),
         ask: Ask::unread(),
         relay: Arc::new(Relay::tunnel()),
         progress,
