@@ -16,7 +16,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use pingora::{
@@ -49,6 +49,7 @@ use crate::{
         Telemetry,
         metrics::Metrics,
         otlp::{self, Otlp},
+        pulse::Pulse,
     },
 };
 use listening::{Listening, Patience, Port};
@@ -129,19 +130,23 @@ pub fn serve_watched(
         .chain(&admin_port)
         .filter_map(|port| port.tls.clone())
         .collect();
-    let page = Arc::new(admin::page(&parts, &ports));
-    if let Some(otlp) = &parts.telemetry.otlp {
-        let page = Arc::clone(&page);
-        otlp.refresh_by(Box::new(move || page.refresh()));
-    }
-    if let Some(port) = admin_port {
-        server.add_service(admin::service(page, &parts.plan, port));
+    let is_looked_at = admin_port.is_some() || parts.telemetry.otlp.is_some();
+    let pulse = is_looked_at.then(|| parts.pulse());
+    if let Some(pulse) = &pulse {
+        let page = Arc::new(admin::page(&parts, &ports, pulse));
+        if let Some(otlp) = &parts.telemetry.otlp {
+            let page = Arc::clone(&page);
+            otlp.refresh_by(Box::new(move || page.refresh()));
+        }
+        if let Some(port) = admin_port {
+            server.add_service(admin::service(page, &parts.plan, port));
+        }
     }
     let drain = Arc::clone(&parts.drain);
     let door = parts.door(&server.configuration);
     let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
     server.add_service(gateway);
-    let mut upkeep = background_service("upkeep", parts.upkeep(tls));
+    let mut upkeep = background_service("upkeep", parts.upkeep(tls, pulse));
     upkeep.threads = Some(1);
     server.add_service(upkeep);
     signals::exit_when_drained(
@@ -219,6 +224,8 @@ impl Parts {
         let metrics = Arc::new(Metrics::new());
         metrics.config(&plan.hash);
         let access_log = logs::access(&plan.log, &metrics)?;
+        let usage_log = logs::usage(&plan.log, &metrics)?;
+        let prompt_log = logs::prompts(&plan, &metrics)?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
         let issuers = Arc::new(Issuers::new(&plan.issuers, &plan.clients)?);
         let reaches = reaches(&plan, &identities)?;
@@ -232,6 +239,10 @@ impl Parts {
             metrics,
             access_log,
             otlp,
+            usage_log,
+            prompt_log,
+            prices: plan.prices.clone(),
+            failovers: Arc::default(),
         });
         let drain = Arc::default();
         Ok(Self {
@@ -342,12 +353,28 @@ impl Parts {
             .collect()
     }
 
-    fn upkeep(&self, tls: Vec<Arc<Tls>>) -> Upkeep {
+    /// Watches the deployments in the order in which the pools show them.
+    fn pulse(&self) -> Arc<Pulse> {
+        let metrics = &self.telemetry.metrics;
+        let watched = self.models.iter().map(|served| {
+            let model = served.pool.model();
+            let counters = served.pool.members().iter().map(|member| {
+                let deployment = member.deployment();
+                metrics.deployment(model, &deployment.instance.name, &deployment.name)
+            });
+            (model.clone(), counters.collect())
+        });
+        let pulse = Pulse::new(Arc::clone(metrics), watched.collect(), Instant::now());
+        Arc::new(pulse)
+    }
+
+    fn upkeep(&self, tls: Vec<Arc<Tls>>, pulse: Option<Arc<Pulse>>) -> Upkeep {
         Upkeep {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
             tls,
             issuers: Arc::clone(&self.issuers),
+            pulse,
         }
     }
 }
@@ -392,7 +419,8 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
         let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
         let bounds = plan.bounds.with(model.timeouts);
-        Arc::new(Served::new(pool, bounds, target))
+        let version = model.version.as_deref().map(Arc::from);
+        Arc::new(Served::new(pool, bounds, version, target))
     });
     served.collect()
 }

@@ -12,6 +12,7 @@ mod listeners;
 mod logs;
 mod models;
 mod otlp;
+mod prices;
 mod settings;
 mod tokens;
 
@@ -32,6 +33,8 @@ pub(super) fn plan(
     let models = models::models(raw.models, &instances, reader);
     let mut issuers = issuers::Issuers::of(raw.issuers, reader);
     let mut certificates = certificates::Taken::default();
+    logs::check_prompts(raw.clients.as_ref(), raw.log.as_ref(), reader);
+    let prices = prices::prices(raw.prices, &models, reader);
     let clients = clients::clients(
         place,
         raw.clients,
@@ -56,6 +59,7 @@ pub(super) fn plan(
         identities: identities.into_values(),
         instances: instances.into_values(),
         models: models.into_values(),
+        prices,
         retry_budget: settings::retry_budget(
             raw.failover
                 .as_mut()

@@ -5,6 +5,7 @@
 
 mod logs;
 mod otlp;
+mod prices;
 
 use super::{
     problem::Placed,
@@ -15,8 +16,9 @@ use super::{
         Word,
     },
 };
-pub(super) use logs::{Log, LogFile, Rotate};
+pub(super) use logs::{Log, LogFile, Prompts, Rotate};
 pub(super) use otlp::{Otlp, OtlpProtocol, OtlpSignal};
+pub(super) use prices::{ModelPrices, Prices, Rates};
 
 section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
@@ -42,6 +44,8 @@ section! {
         clients: Option<Tried<Placed<Named<Client>>>>,
         /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
+        /// What tokens cost, so that requests' costs are counted.
+        prices: Option<Prices>,
         /// The HTTP server.
         server: Option<Server>,
         /// The bounds of one request's tries.
@@ -348,6 +352,9 @@ section! {
         /// What it may have done; answers that leave nothing behind unless given.
         #[schemars(length(min = 1), extend("default" = ["inference"]))]
         operations: Option<Placed<List<Placed<Operation>>>>,
+        /// Whether its prompts are kept, in the file of `log.prompts`.
+        #[schemars(extend("default" = false))]
+        log_prompts: Option<Placed<bool>>,
     }
     later "limits", "priority"
 }

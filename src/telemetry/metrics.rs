@@ -8,23 +8,26 @@ mod deployment;
 mod handles;
 mod instruments;
 mod listener;
+mod reading;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
-    Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
+    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
     proto::MetricFamily,
 };
 
 use super::record::{AttemptRecord, Record};
-use crate::domain::name::{
-    ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName,
+use crate::domain::{
+    name::{ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName},
+    price::Currency,
 };
 
 pub use deployment::DeploymentMetrics;
 use handles::Handles;
 use instruments::Instruments;
 pub use listener::ListenerMetrics;
+pub use reading::{Buckets, Class, LogReading};
 
 /// What a request's counter goes by.
 type RequestKey = (
@@ -53,6 +56,7 @@ pub struct Metrics {
     requests: Handles<RequestKey, IntCounter>,
     deployments: Handles<DeploymentKey, Arc<DeploymentMetrics>>,
     tokens: Handles<TokensKey, [IntCounter; 6]>,
+    costs: Handles<(Option<ClientName>, ModelName, Currency), Counter>,
 }
 
 impl Metrics {
@@ -67,6 +71,7 @@ impl Metrics {
             requests: Handles::default(),
             deployments: Handles::default(),
             tokens: Handles::default(),
+            costs: Handles::default(),
         };
         // There from the start, so that a first count is seen as a rise.
         metrics.headers_dropped(0, 0);
@@ -149,6 +154,7 @@ impl Metrics {
             counter.with_label_values(&[model.as_str()]).inc();
         }
         self.count_tokens(record);
+        self.count_cost(record);
         if let (Some(deployment), None) = (last, record.refusal) {
             observe_times(&deployment, record);
         }
@@ -185,14 +191,38 @@ impl Metrics {
         let types = usage.by_type();
         let counters = self.tokens.of((record.client.clone(), at), || {
             let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
-            types.map(|(kind, _)| {
+            let counters = types.map(|(kind, _)| {
                 let labels = [record.client(), model.as_str(), instance, deployment, kind];
                 self.instruments.tokens.with_label_values(&labels)
-            })
+            });
+            let whole = types.iter().zip(&counters);
+            let whole = whole.filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
+            self.deployment(model, &last.instance, &last.deployment)
+                .keep_tokens(whole.map(|(_, counter)| counter.clone()));
+            counters
         });
         for (counter, (_, number)) in counters.iter().zip(types) {
             counter.inc_by(number);
         }
+    }
+
+    fn count_cost(&self, record: &Record) {
+        let (Some(cost), Some(model)) = (record.cost, &record.model) else {
+            return;
+        };
+        let key = (record.client.clone(), model.clone(), cost.currency);
+        let counter = self.costs.of(key, || {
+            let labels = [record.client(), model.as_str(), cost.currency.as_str()];
+            self.instruments.cost.with_label_values(&labels)
+        });
+        counter.inc_by(cost.to_f64());
+    }
+
+    /// The counter of requests to a model that has no price.
+    pub fn unpriced(&self, model: &ModelName) -> IntCounter {
+        self.instruments
+            .unpriced
+            .with_label_values(&[model.as_str()])
     }
 
     /// Gives the deployment that was tried last.

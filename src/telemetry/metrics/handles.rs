@@ -33,6 +33,16 @@ impl<K: Eq + Hash, H: Clone> Handles<K, H> {
         }
         shard.write().entry(key).or_insert_with(make).clone()
     }
+
+    /// Shows all that there are, a shard at a time. Not for the request path.
+    pub(super) fn each(&self, mut show: impl FnMut(&K, &H)) {
+        for shard in &self.shards {
+            shard
+                .read()
+                .iter()
+                .for_each(|(key, handle)| show(key, handle));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -45,5 +55,9 @@ mod tests {
         assert_eq!(handles.of("a", || 1), 1);
         assert_eq!(handles.of("a", || unreachable!()), 1);
         assert_eq!(handles.of("b", || 2), 2);
+        let mut all = Vec::new();
+        handles.each(|key, handle| all.push((*key, *handle)));
+        all.sort_unstable();
+        assert_eq!(all, [("a", 1), ("b", 2)]);
     }
 }
