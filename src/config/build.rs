@@ -72,6 +72,7 @@ pub(super) fn plan(
         drain: settings::drain(raw.drain),
         log: logs::log(raw.log, reader),
         otlp: raw.otlp.and_then(|raw| otlp::otlp(raw, reader)),
+        metrics: settings::metrics(raw.metrics, reader),
         reveal: raw.reveal.unwrap_or(false),
         issuers: issuers.into_values(reader),
         // Last: what is in front of it is checked all the same.
