@@ -332,6 +332,7 @@ fn scraping(c: &mut Criterion) {
         limits: Box::new(Vec::new),
         phase: Box::new(|| Phase::Serving),
         started: now,
+        refreshing: Default::default(),
     };
     let page = admin.page(&asked).body;
     let lines = page.iter().filter(|byte| **byte == b'\n').count();
@@ -350,6 +351,7 @@ fn served(client: ClientName, instance: usize) -> Record {
     Record {
         arrived: SystemTime::UNIX_EPOCH,
         request_id: "r-1".into(),
+        trace: None,
         client: Some(client),
         model: Some("gpt-4o".into()),
         model_version: None,
@@ -369,7 +371,9 @@ fn served(client: ClientName, instance: usize) -> Record {
             may_be_billed: false,
             spilled_to: None,
             status: Some(200),
+            began: Duration::ZERO,
             took: Duration::from_millis(20),
+            span: None,
         }],
         refusal: None,
         detail: None,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use parking_lot::Mutex;
 
 use self::status::{Status, Wants};
 use crate::{
@@ -41,6 +42,8 @@ pub struct Admin {
     pub limits: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
     pub started: Instant,
+    /// Held while the metrics are brought up to date.
+    pub refreshing: Mutex<()>,
 }
 
 /// How far the gateway's life has come.
@@ -153,8 +156,10 @@ impl Admin {
         }
     }
 
-    /// What changes without a request is brought up to date when it is looked at.
-    fn metrics_page(&self) -> Page {
+    /// Brings up to date what changes without a request: whenever the metrics are looked at.
+    pub fn refresh(&self) {
+        // Of two at once each would raise a counter by what the other did.
+        let _one_at_a_time = self.refreshing.lock();
         let now = Instant::now();
         for pool in &self.pools {
             for member in pool.members() {
@@ -186,6 +191,10 @@ impl Admin {
         }
         self.metrics.token_checks((self.token_checks)());
         self.metrics.limits(&(self.limits)());
+    }
+
+    fn metrics_page(&self) -> Page {
+        self.refresh();
         Page {
             status: StatusCode::OK,
             content_type: Metrics::CONTENT_TYPE,
@@ -250,6 +259,7 @@ mod tests {
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
             started: now,
+            refreshing: Mutex::default(),
         }
     }
 

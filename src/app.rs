@@ -50,6 +50,7 @@ use crate::{
     telemetry::{
         Telemetry,
         metrics::{Bounds, Metrics},
+        otlp::{self, Otlp},
         pulse::Pulse,
     },
 };
@@ -84,6 +85,8 @@ pub enum StartError {
         path: String,
         source: io::Error,
     },
+    #[error("telemetry can't be sent by `otlp`: {0}")]
+    Otlp(#[from] otlp::SetupError),
     #[error("the instance {instance} can't be set up: {source}")]
     Instance { instance: String, source: io::Error },
     #[error("the certificate {path} can't be used: {reason}")]
@@ -134,12 +137,18 @@ pub fn serve_watched(
         .chain(&admin_port)
         .filter_map(|port| port.tls.clone())
         .collect();
-    let pulse = admin_port.map(|port| {
-        let pulse = parts.pulse();
-        let page = admin::page(&parts, &ports, &pulse);
-        server.add_service(admin::service(page, &parts.plan, port));
-        pulse
-    });
+    let is_looked_at = admin_port.is_some() || parts.telemetry.otlp.is_some();
+    let pulse = is_looked_at.then(|| parts.pulse());
+    if let Some(pulse) = &pulse {
+        let page = Arc::new(admin::page(&parts, &ports, pulse));
+        if let Some(otlp) = &parts.telemetry.otlp {
+            let page = Arc::clone(&page);
+            otlp.refresh_by(Box::new(move || page.refresh()));
+        }
+        if let Some(port) = admin_port {
+            server.add_service(admin::service(page, &parts.plan, port));
+        }
+    }
     let drain = Arc::clone(&parts.drain);
     let door = parts.door(&server.configuration);
     let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
@@ -242,9 +251,14 @@ impl Parts {
         let reaches = reaches(&plan, &identities)?;
         let models = models(&plan, &reaches, &metrics);
         tell_pools(&identities, &models);
+        let otlp = plan.otlp.as_ref();
+        let otlp = otlp
+            .map(|collector| Otlp::open(collector, &plan.instances, &metrics))
+            .transpose()?;
         let telemetry = Arc::new(Telemetry {
             metrics,
             access_log,
+            otlp,
             usage_log,
             prompt_log,
             prices: plan.prices.clone(),
@@ -292,6 +306,7 @@ impl Parts {
                 self.telemetry.metrics.body_memory(),
             ),
             reveal: self.plan.reveal,
+            tracing: self.plan.otlp.as_ref().and_then(|otlp| otlp.traces),
             telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
             started: since_epoch.as_secs(),

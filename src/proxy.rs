@@ -37,7 +37,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::{
     domain::{
         client::Clients, deployment::Bounds, forwarding::Forwarding, front_door::FrontDoor,
-        name::ModelName, quota::Quotas,
+        name::ModelName, quota::Quotas, trace::Sampling,
     },
     entra::Issuers,
     telemetry::Telemetry,
@@ -80,6 +80,8 @@ pub struct Gateway {
     /// For the bodies of all requests.
     pub(crate) memory: Memory,
     pub(crate) reveal: bool,
+    /// Which traces that start here are kept; `None`: traces are sent nowhere, and what clients say of them goes on.
+    pub(crate) tracing: Option<Sampling>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
     /// Seconds since 1970, when the gateway started.

@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod failovers;
 pub mod line_log;
 pub mod metrics;
+pub mod otlp;
 pub mod prompt_log;
 pub mod pulse;
 pub mod record;
@@ -21,6 +22,7 @@ use crate::domain::{
 use access_log::AccessLog;
 use failovers::Failovers;
 use metrics::Metrics;
+use otlp::Otlp;
 use prompt_log::PromptLog;
 use record::Record;
 use usage_log::UsageLog;
@@ -29,6 +31,8 @@ use usage_log::UsageLog;
 pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     pub access_log: AccessLog,
+    /// `None`: no collector is configured.
+    pub otlp: Option<Otlp>,
     pub usage_log: Option<UsageLog>,
     pub prompt_log: Option<PromptLog>,
     pub prices: Option<Prices>,
@@ -45,6 +49,9 @@ impl Telemetry {
         match &self.usage_log {
             Some(log) if usage_log::concerns(&record) => log.write(Arc::clone(&record)),
             _ => {}
+        }
+        if let Some(otlp) = &self.otlp {
+            otlp.take(&record);
         }
         self.access_log.write(record);
     }
@@ -65,6 +72,9 @@ impl Telemetry {
         }
         if let Some(log) = &self.prompt_log {
             log.close();
+        }
+        if let Some(otlp) = &self.otlp {
+            otlp.close();
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use http::{HeaderMap, Response, StatusCode, header};
+use parking_lot::Mutex;
 use pingora::{
     apps::http_app::{HttpServer, ServeHttp},
     protocols::http::ServerSession,
@@ -59,6 +60,7 @@ pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
             (false, false) => Phase::Starting,
         }),
         started: Instant::now(),
+        refreshing: Mutex::default(),
     }
 }
 
@@ -76,7 +78,11 @@ fn listener(port: &Port) -> impl Fn() -> ListenerState + Send + Sync + use<> {
     }
 }
 
-pub(super) fn service(page: Admin, plan: &Plan, port: Port) -> Listening<HttpServer<AdminApp>> {
+pub(super) fn service(
+    page: Arc<Admin>,
+    plan: &Plan,
+    port: Port,
+) -> Listening<HttpServer<AdminApp>> {
     let address = port.address;
     let admin = plan.admin.as_ref();
     let asks_certificates = admin
@@ -119,7 +125,7 @@ fn issuer_state(keeper: &Keeper) -> IssuerState {
 
 /// The admin page as Pingora serves it.
 pub(super) struct AdminApp {
-    page: Admin,
+    page: Arc<Admin>,
     access: Access,
 }
 

@@ -12,6 +12,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod models;
+mod otlp;
 mod prices;
 mod settings;
 mod tokens;
@@ -73,6 +74,7 @@ pub(super) fn plan(
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
         log: logs::log(raw.log, reader),
+        otlp: raw.otlp.and_then(|raw| otlp::otlp(raw, reader)),
         metrics: settings::metrics(raw.metrics, reader),
         reveal: raw.reveal.unwrap_or(false),
         issuers: issuers.into_values(reader),

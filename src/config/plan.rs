@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use crate::domain::{
     breaker::Settings,
     client::{Clients, KeyHash, issuer::Issuer},
+    collector::Collector,
     deployment::{Bounds, Instance, Model},
     forwarding::Forwarding,
     front_door::FrontDoor,
@@ -40,6 +41,8 @@ pub struct Plan {
     pub server: Server,
     pub drain: Drain,
     pub log: Log,
+    /// Where traces and metrics are sent; `None`: nowhere.
+    pub otlp: Option<Collector>,
     pub metrics: Metrics,
     /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
     pub reveal: bool,

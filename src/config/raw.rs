@@ -5,6 +5,7 @@
 
 mod limits;
 mod logs;
+mod otlp;
 mod prices;
 
 pub(super) use limits::{ClientLimits, Counters, Limits, OverMaxOutput};
@@ -19,6 +20,7 @@ use super::{
     },
 };
 pub(super) use logs::{Log, LogFile, Prompts, Rotate};
+pub(super) use otlp::{Otlp, OtlpProtocol, OtlpSignal};
 pub(super) use prices::{ModelPrices, Prices, Rates};
 
 section! {
@@ -59,6 +61,8 @@ section! {
         drain: Option<Drain>,
         /// Logs.
         log: Option<Log>,
+        /// An OpenTelemetry collector that gets traces and metrics. None unless given.
+        otlp: Option<Otlp>,
         /// How far `/metrics` tells clients apart.
         metrics: Option<Metrics>,
         /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).

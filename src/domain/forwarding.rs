@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::trace::{TRACEPARENT, TRACESTATE, Trace};
+
 /// Azure answers 431 to more than ten custom headers (AZURE.md, fact 4), and does not say which are custom: here all
 /// that HTTP itself does not define (RFC 9110). One of the ten is kept free for the deployment's own `api-key`.
 pub const MOST_CUSTOM: usize = 9;
@@ -22,8 +24,8 @@ static CUSTOM: [HeaderName; 8] = [
     HeaderName::from_static("aoai-evals"),
     HeaderName::from_static("aoai-copy-ft-checkpoints"),
     HeaderName::from_static("x-ms-client-request-id"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
+    TRACEPARENT,
+    TRACESTATE,
 ];
 
 /// What names of this kind say is meant for the model's server.
@@ -117,18 +119,29 @@ impl Forwarding {
 
     /// Chooses from a request's headers: the operator's first, then the others in their fixed order. Of several alike
     /// the first goes on: it is the one that was read here. What belongs to one connection alone stays.
-    pub fn choose(&self, headers: &HeaderMap) -> Forwarded {
+    ///
+    /// `trace`: what is said of the trace in place of what the client said; where the ten are taken it is not said.
+    pub fn choose(&self, headers: &HeaderMap, trace: Option<&Trace>) -> Forwarded {
         let mut forwarded = Forwarded::default();
         let sent = |name: &HeaderName| {
-            let value = headers.get(name).filter(|_| !is_nominated(headers, name))?;
-            Some((name.clone(), value.clone()))
+            let value = match trace {
+                Some(trace) if *name == TRACEPARENT => Some(trace.traceparent(trace.span)),
+                Some(trace) if *name == TRACESTATE => trace.tracestate().cloned(),
+                _ => {
+                    let value = headers.get(name).filter(|_| !is_nominated(headers, name));
+                    value.cloned()
+                }
+            };
+            Some((name.clone(), value?))
         };
         forwarded.headers.extend(PLAIN.iter().filter_map(sent));
         let custom = self.more.iter().chain(&CUSTOM).filter_map(sent);
         for (i, (name, value)) in custom.enumerate() {
             match i < MOST_CUSTOM {
                 true => forwarded.headers.push((name, value)),
-                false => forwarded.over_limit.push(name),
+                // Our own is nothing that a client would miss.
+                false if headers.contains_key(&name) => forwarded.over_limit.push(name),
+                false => {}
             }
         }
         let unlisted = headers.keys().filter(|name| self.is_missed(name));
@@ -158,6 +171,7 @@ fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::trace::{Sampling, SpanId};
 
     fn headers(names: &[&'static str]) -> HeaderMap {
         let line =
@@ -184,7 +198,7 @@ mod tests {
                 .chain(&CUSTOM)
                 .map(|name| (Some(name.clone()), HeaderValue::from_static("v"))),
         );
-        let forwarded = forwarding.choose(&sent);
+        let forwarded = forwarding.choose(&sent, None);
         let gone = names(&forwarded.headers);
         assert_eq!(gone.len(), PLAIN.len() + MOST_CUSTOM);
         assert!(own.iter().all(|name| gone.contains(name)), "{gone:?}");
@@ -196,8 +210,42 @@ mod tests {
             ]
         );
         assert_eq!(forwarded.unlisted, [] as [HeaderName; 0]);
-        let alone = Forwarding::default().choose(&sent);
+        let alone = Forwarding::default().choose(&sent, None);
         assert_eq!((alone.headers.len(), alone.over_limit.len()), (11, 0));
+    }
+
+    #[test]
+    fn our_own_word_on_the_trace_takes_the_clients_place_and_no_more_room_than_there_is() {
+        let trace = |sent: &HeaderMap| Trace::begin(sent, Sampling::of(1.0), 7, 9);
+        let bare = HeaderMap::new();
+        let forwarded = Forwarding::default().choose(&bare, Some(&trace(&bare)));
+        assert_eq!(names(&forwarded.headers), ["traceparent"]);
+
+        let mut told = headers(&["tracestate"]);
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        told.insert(TRACEPARENT, HeaderValue::from_static(parent));
+        told.insert(TRACESTATE, HeaderValue::from_static("a=1"));
+        told.insert(header::CONNECTION, HeaderValue::from_static("tracestate"));
+        let forwarded = Forwarding::default().choose(&told, Some(&trace(&told)));
+        assert_eq!(
+            forwarded.headers,
+            [
+                (TRACEPARENT, trace(&told).traceparent(SpanId::of(9))),
+                (TRACESTATE, HeaderValue::from_static("a=1")),
+            ]
+        );
+
+        let own: Vec<HeaderName> = (0..MOST_CUSTOM)
+            .map(|n| Forwarding::may_add(&format!("x-{n}")).unwrap())
+            .collect();
+        let full: HeaderMap = own
+            .iter()
+            .map(|name| (name.clone(), HeaderValue::from_static("v")))
+            .collect();
+        let forwarding = Forwarding::new(own);
+        let forwarded = forwarding.choose(&full, Some(&trace(&full)));
+        assert_eq!(forwarded.headers.len(), MOST_CUSTOM);
+        assert_eq!(forwarded.over_limit, [] as [HeaderName; 0]);
     }
 
     #[test]
@@ -210,14 +258,17 @@ mod tests {
             "cookie",
             "x-azure-fdid",
         ]);
-        let forwarded = Forwarding::default().choose(&sent);
+        let forwarded = Forwarding::default().choose(&sent, None);
         assert_eq!(forwarded.headers, []);
         assert_eq!(
             forwarded.unlisted,
             [HeaderName::from_static("x-ms-new-switch")]
         );
         let forwarding = Forwarding::new(vec![HeaderName::from_static("x-ms-new-switch")]);
-        assert_eq!(forwarding.choose(&sent).unlisted, [] as [HeaderName; 0]);
+        assert_eq!(
+            forwarding.choose(&sent, None).unlisted,
+            [] as [HeaderName; 0]
+        );
     }
 
     #[test]
@@ -228,7 +279,7 @@ mod tests {
             HeaderValue::from_static("close, TraceParent"),
         );
         assert_eq!(
-            names(&Forwarding::default().choose(&sent).headers),
+            names(&Forwarding::default().choose(&sent, None).headers),
             ["openai-beta"]
         );
     }

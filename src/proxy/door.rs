@@ -272,6 +272,7 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
     Record {
         arrived,
         request_id: id,
+        trace: None,
         client: None,
         model: None,
         model_version: None,

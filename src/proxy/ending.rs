@@ -159,6 +159,7 @@ pub(super) fn record(
     Record {
         arrived: exchange.arrived_at,
         request_id: Arc::clone(&exchange.request_id),
+        trace: exchange.trace.take(),
         client: exchange.client.as_ref().map(|client| client.name.clone()),
         model: exchange.model.clone(),
         model_version: exchange.model_version.clone(),

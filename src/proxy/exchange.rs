@@ -26,6 +26,7 @@ use crate::{
         quota::{Allowance, Reservation, Wanted},
         refusal::Refusal,
         route::{Dialect, Operation},
+        trace::{SpanId, Trace},
         usage::{Guess, Usage},
     },
     telemetry::{
@@ -40,6 +41,8 @@ pub struct Exchange {
     pub(super) arrived_at: SystemTime,
     /// What operators find the request by.
     pub(super) request_id: Arc<str>,
+    /// Where it stands in its trace; `None`: traces are sent nowhere.
+    pub(super) trace: Option<Box<Trace>>,
     /// As Front Door saw it.
     pub(super) client_address: Option<IpAddr>,
     pub(super) client: Option<Arc<Client>>,
@@ -108,6 +111,8 @@ pub(super) struct Admitted {
 pub(super) struct Current {
     pub(super) attempt: Attempt,
     pub(super) started: Instant,
+    /// What the deployment is told is its caller's span, where the request is part of a trace.
+    pub(super) span: SpanId,
     /// The status it answered with.
     pub(super) status: Option<u16>,
     /// How often its pooled connection turned out to be closed already.
@@ -169,6 +174,7 @@ impl Current {
         Self {
             attempt,
             started,
+            span: SpanId::of(fastrand::u64(..)),
             status: None,
             stale: 0,
             sent: None,
@@ -192,6 +198,7 @@ impl Exchange {
             arrived,
             arrived_at: SystemTime::now(),
             request_id: request_id(),
+            trace: None,
             client_address: None,
             client: None,
             allowance: None,
@@ -265,6 +272,7 @@ impl Exchange {
             return;
         };
         let deployment = current.attempt.deployment();
+        let is_traced = self.trace.is_some();
         self.attempts.push(AttemptRecord {
             instance: deployment.instance.name.clone(),
             deployment: deployment.name.clone(),
@@ -274,7 +282,9 @@ impl Exchange {
             may_be_billed: outcome.may_be_billed(),
             spilled_to: current.spilled_to.take(),
             status: current.status,
+            began: current.started.saturating_duration_since(self.arrived),
             took: now.saturating_duration_since(current.started),
+            span: is_traced.then_some(current.span),
         });
     }
 

@@ -25,6 +25,7 @@ use crate::domain::{
     outcome::{Fault, Outcome},
     refusal::Refusal,
     route::{Operation, body_names_deployment, may_ask_for_usage, outgoing},
+    trace::{SpanId, TRACEPARENT},
 };
 
 /// For a fresh token, after one was refused: as long as for a few tries at the authority, no longer.
@@ -130,6 +131,7 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
     if !matches!(again, Again::NewConnection) {
         current.status = None;
         current.started = Instant::now();
+        current.span = SpanId::of(fastrand::u64(..));
     }
     match target.reach.address() {
         Some(address) => Some(Ok(peer(&admitted.served, &admitted.relay, target, address))),
@@ -238,7 +240,11 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     out.set_version(request.version);
     out.insert_header(header::HOST, instance.endpoint.authority())?;
     for (name, value) in &admitted.headers {
-        out.insert_header(name.clone(), value.clone())?;
+        let value = match &exchange.trace {
+            Some(trace) if *name == TRACEPARENT => trace.traceparent(current.span),
+            _ => value.clone(),
+        };
+        out.insert_header(name.clone(), value)?;
     }
     // So that what is used can be read from the answer as it passes.
     out.insert_header(

@@ -32,6 +32,7 @@ use crate::{
         name::ModelName,
         refusal::Refusal,
         route::{Call, Operation, Route, body_names_deployment, route},
+        trace::{Sampling, Trace},
         usage::estimate,
     },
     telemetry::prompt_log::Prompt,
@@ -55,8 +56,15 @@ pub(super) async fn admit(
         let raw = head.raw_path();
         head::check(&head.method, raw, &head.headers, gateway.max_headers)?;
     }
+    exchange.trace = gateway
+        .tracing
+        .map(|sampling| Box::new(trace(head, sampling)));
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
+    if let Route::Health | Route::ModelHealth(_) = route {
+        // Front Door alone asks hundreds of times a minute.
+        exchange.trace = None;
+    }
     let query = match route {
         Route::Health => return Ok(Verdict::Answer(health(!gateway.drain.is_draining()))),
         Route::ModelHealth(model) => return model_health(gateway, &model),
@@ -99,6 +107,12 @@ fn pass_front_door(
     }
     exchange.client_address = admitted?;
     Ok(())
+}
+
+/// Where a request stands in its trace.
+fn trace(head: &RequestHeader, sampling: Sampling) -> Trace {
+    let (id, span) = (fastrand::u128(..), fastrand::u64(..));
+    Trace::begin(&head.headers, sampling, id, span)
 }
 
 /// Reads what is asked, of which model, and whether this client may.
@@ -172,7 +186,7 @@ async fn understand(
         served,
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: forwarded(gateway, head),
+        headers: forwarded(gateway, head, exchange.trace.as_deref()),
         prompt: estimate::input(call.operation, &kept),
         ask,
         wanted,
@@ -206,8 +220,12 @@ fn log_prompt(
 }
 
 /// The headers that go on; what does not, though its client may miss it, is counted.
-pub(super) fn forwarded(gateway: &Gateway, head: &RequestHeader) -> Vec<(HeaderName, HeaderValue)> {
-    let forwarded = gateway.forwarding.choose(&head.headers);
+pub(super) fn forwarded(
+    gateway: &Gateway,
+    head: &RequestHeader,
+    trace: Option<&Trace>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let forwarded = gateway.forwarding.choose(&head.headers, trace);
     let (over_limit, unlisted) = (&forwarded.over_limit, &forwarded.unlisted);
     if !(over_limit.is_empty() && unlisted.is_empty()) {
         gateway

@@ -63,7 +63,7 @@ pub(super) fn admit(
         served,
         call: (dialect, Operation::Realtime),
         query,
-        headers: forwarded(gateway, session.req_header()),
+        headers: forwarded(gateway, session.req_header(), exchange.trace.as_deref()),
         ask: Ask::unread(),
         wanted: None,
         prompt: 0,

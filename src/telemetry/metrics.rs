@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
     Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
+    proto::MetricFamily,
 };
 
 use super::record::{AttemptRecord, Record};
@@ -356,6 +357,14 @@ impl Metrics {
         self.instruments.body_memory.clone()
     }
 
+    /// The counters of one kind of what is sent by OTLP.
+    pub fn signal(&self, signal: &str) -> SignalMetrics {
+        SignalMetrics {
+            dropped: self.instruments.otlp_dropped.with_label_values(&[signal]),
+            failures: self.instruments.otlp_failures.with_label_values(&[signal]),
+        }
+    }
+
     /// Says how much memory there is for request bodies, in bytes.
     pub fn body_memory_limit(&self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -367,10 +376,15 @@ impl Metrics {
         self.registry.register(collector)
     }
 
+    /// All that is counted now.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+
     /// The page for `/metrics`, in Prometheus' text format ([`Metrics::CONTENT_TYPE`]).
     pub fn render(&self) -> Vec<u8> {
         let mut page = Vec::with_capacity(16 << 10);
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut page) {
+        if let Err(error) = TextEncoder::new().encode(&self.gather(), &mut page) {
             tracing::warn!(%error, "a metric could not be rendered");
         }
         page
@@ -414,6 +428,13 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What became of one kind of telemetry that did not arrive.
+#[derive(Clone, Debug)]
+pub struct SignalMetrics {
+    pub(super) dropped: IntCounter,
+    pub(super) failures: IntCounter,
 }
 
 /// One more of something, for as long as this lives.

@@ -16,6 +16,7 @@ use crate::domain::{
     deployment::{Capacity, Priority},
     name::{ClientName, DeploymentName, InstanceName, ModelName},
     price::Cost,
+    trace::{SpanId, Trace},
     usage::{Guess, Usage},
 };
 
@@ -29,6 +30,8 @@ pub struct Record {
     pub arrived: SystemTime,
     /// What `x-request-id` said to the client.
     pub request_id: Arc<str>,
+    /// Where it stands in its trace; `None`: traces are sent nowhere.
+    pub trace: Option<Box<Trace>>,
     /// `None`: nobody we know.
     pub client: Option<ClientName>,
     /// A configured model; `None`: none was asked for, or one that isn't there.
@@ -98,8 +101,12 @@ pub struct AttemptRecord {
     pub spilled_to: Option<Arc<str>>,
     /// The deployment's status; `None`: it gave none.
     pub status: Option<u16>,
+    /// From the request's arrival to choosing it.
+    pub began: Duration,
     /// From choosing it to knowing the outcome.
     pub took: Duration,
+    /// What the deployment was told is the caller's span; `None` likewise to `Record::trace`.
+    pub span: Option<SpanId>,
 }
 
 impl AttemptRecord {
@@ -197,11 +204,14 @@ pub(super) mod tests {
             may_be_billed: false,
             spilled_to: None,
             status: Some(status),
+            began: Duration::ZERO,
             took: Duration::from_millis(20),
+            span: None,
         };
         Record {
             arrived: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             request_id: "r-1".into(),
+            trace: None,
             client: Some("app".into()),
             model: Some("gpt-4o".into()),
             model_version: Some("2024-11-20".into()),

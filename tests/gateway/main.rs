@@ -31,6 +31,7 @@ mod noise;
 mod odd_answers;
 mod operating;
 mod operations;
+mod otlp;
 mod own;
 mod passing;
 mod paths;

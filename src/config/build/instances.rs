@@ -67,7 +67,12 @@ fn kind(raw: Option<raw::Kind>) -> Kind {
     }
 }
 
-fn endpoint(url: Placed<Url>, insecure: bool, reader: &mut Reader<'_>) -> Option<Endpoint> {
+/// Where something is that credentials are sent to.
+pub(super) fn endpoint(
+    url: Placed<Url>,
+    insecure: bool,
+    reader: &mut Reader<'_>,
+) -> Option<Endpoint> {
     let endpoint = url.value.0;
     if !endpoint.tls() && !endpoint.is_loopback() && !insecure {
         let message = "http:// lets everyone on the way read requests and credentials; write https://, or add insecure_http: true if you accept that";
@@ -115,7 +120,7 @@ fn scope_of(scope: Placed<String>, reader: &mut Reader<'_>) -> Option<String> {
     fit.then_some(scope.value)
 }
 
-fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
+pub(super) fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
     reader.take(file.place, pem::authorities(&file.value.0))?;
     Some(file.value.0)
 }

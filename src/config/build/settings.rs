@@ -246,7 +246,7 @@ pub(super) fn count<T: TryFrom<u32>>(
     }
 }
 
-fn span(raw: Option<Placed<Span>>, setting: &mut Duration, reader: &mut Reader<'_>) {
+pub(super) fn span(raw: Option<Placed<Span>>, setting: &mut Duration, reader: &mut Reader<'_>) {
     match raw {
         Some(raw) if raw.value.0.is_zero() => reader.problem(
             raw.place,

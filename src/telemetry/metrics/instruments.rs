@@ -74,6 +74,8 @@ pub(super) struct Instruments {
     pub(super) config_hash: IntGaugeVec,
     pub(super) log_lines_dropped: IntCounterVec,
     pub(super) log_failing: IntGaugeVec,
+    pub(super) otlp_dropped: IntCounterVec,
+    pub(super) otlp_failures: IntCounterVec,
     pub(super) folded_clients: IntGauge,
     pub(super) client_series: IntGauge,
     pub(super) folded: IntCounter,
@@ -317,6 +319,16 @@ impl Instruments {
                 "forebay_log_failing",
                 "1 where the log could not be written when it last had to be, as on a full disk; its lines are lost.",
                 &["log"],
+            ),
+            otlp_dropped: r.counters(
+                "forebay_otlp_dropped_total",
+                "Spans, and requests or points of metrics, that the OTLP collector did not get: there was no room to keep them, or it refused them.",
+                &["signal"],
+            ),
+            otlp_failures: r.counters(
+                "forebay_otlp_failures_total",
+                "Requests to the OTLP collector that failed; most are tried again.",
+                &["signal"],
             ),
             folded_clients: r.gauge(
                 "forebay_metrics_folded_clients",

@@ -1,0 +1,205 @@
+//! The `gen_ai.*` conventions: their words for what is asked, and their metrics.
+
+use prometheus::{HistogramOpts, HistogramVec, core::Collector, proto::MetricFamily};
+
+use super::Places;
+use crate::telemetry::record::Record;
+
+/// The conventions' word for Azure OpenAI.
+pub(super) const AZURE: &str = "azure.ai.openai";
+
+/// The conventions' word for an operation; for those that they have none for, one like theirs.
+pub(super) fn operation(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "chat/completions" | "responses" => "chat",
+        "completions" => "text_completion",
+        "embeddings" => "embeddings",
+        "images/generations" => "image_generation",
+        "images/edits" => "image_edit",
+        "audio/transcriptions" => "transcription",
+        "audio/translations" => "translation",
+        "audio/speech" => "speech",
+        "realtime" => "realtime",
+        _ => return None,
+    })
+}
+
+/// Which of OpenAI's APIs a chat went by.
+pub(super) fn api_type(path: &str) -> Option<&'static str> {
+    match path {
+        "chat/completions" => Some("chat_completions"),
+        "responses" => Some("responses"),
+        _ => None,
+    }
+}
+
+/// Whose API answered, or would have.
+pub(super) fn provider(record: &Record, places: &Places) -> &'static str {
+    let last = record.attempts.last();
+    let place = last.and_then(|attempt| places.get(&attempt.instance));
+    place.map_or(AZURE, |place| place.provider)
+}
+
+/// Buckets as the conventions have them.
+const TOKENS: [f64; 14] = [
+    1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0,
+    16777216.0, 67108864.0,
+];
+const SECONDS: [f64; 14] = [
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+];
+
+/// Attributes that all of them have; an empty value is none.
+const COMMON: [&str; 5] = [
+    "gen_ai.operation.name",
+    "gen_ai.provider.name",
+    "gen_ai.request.model",
+    "server.address",
+    "server.port",
+];
+
+/// The conventions' metrics of a client: to the deployments the gateway is one. Their attributes are configured names
+/// and closed sets.
+pub(super) struct GenAi {
+    tokens: HistogramVec,
+    duration: HistogramVec,
+    first_chunk: HistogramVec,
+}
+
+/// A metric and its attributes by the conventions' names, which Prometheus' types don't take.
+pub(super) struct Named {
+    pub(super) name: &'static str,
+    pub(super) unit: &'static str,
+    /// One more than [`COMMON`].
+    pub(super) more: Option<&'static str>,
+    pub(super) family: MetricFamily,
+}
+
+impl Named {
+    /// The convention's name of a label.
+    pub(super) fn attribute(&self, label: &str) -> &'static str {
+        let number = label
+            .strip_prefix('a')
+            .and_then(|it| it.parse::<usize>().ok());
+        let common = number.and_then(|number| COMMON.get(number));
+        common.copied().or(self.more).unwrap_or_default()
+    }
+}
+
+impl GenAi {
+    pub(super) fn new() -> Self {
+        let histogram = |name: &str, help: &str, buckets: &[f64], labels: usize| {
+            let names: Vec<String> = (0..labels).map(|i| format!("a{i}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            HistogramVec::new(opts, &names).expect("names and buckets are fixed here")
+        };
+        let labels = COMMON.len();
+        Self {
+            tokens: histogram(
+                "tokens",
+                "Number of input and output tokens used.",
+                &TOKENS,
+                labels + 1,
+            ),
+            duration: histogram(
+                "duration",
+                "GenAI operation duration.",
+                &SECONDS,
+                labels + 1,
+            ),
+            first_chunk: histogram(
+                "first_chunk",
+                "Time to receive the first chunk of a streamed response.",
+                &SECONDS,
+                labels,
+            ),
+        }
+    }
+
+    /// Counts a finished request that asked a model for something.
+    pub(super) fn observe(&self, record: &Record, places: &Places) {
+        let (Some(operation), Some(model)) = (operation(record.operation), &record.model) else {
+            return;
+        };
+        let last = record.attempts.last();
+        let place = last.and_then(|attempt| places.get(&attempt.instance));
+        let port = place
+            .map(|place| place.port.to_string())
+            .unwrap_or_default();
+        let common = [
+            operation,
+            provider(record, places),
+            model.as_str(),
+            place.map_or("", |place| &place.host),
+            &port,
+        ];
+        let with = |more: &str| -> [String; 6] {
+            let mut all = common.iter().map(|value| (*value).to_owned());
+            std::array::from_fn(|_| all.next().unwrap_or_else(|| more.to_owned()))
+        };
+        if let Some(usage) = &record.usage {
+            for (kind, number) in [("input", usage.input), ("output", usage.output)] {
+                let tokens = self.tokens.with_label_values(&with(kind));
+                tokens.observe(number as f64);
+            }
+        }
+        if record.status == Some(101) {
+            // A session lasts as long as its client likes.
+            return;
+        }
+        let error = error(record);
+        let duration = self.duration.with_label_values(&with(&error));
+        duration.observe(record.duration.as_secs_f64());
+        if let (true, Some(first)) = (record.stream, record.time_to_first_byte) {
+            let first_chunk = self.first_chunk.with_label_values(&common);
+            first_chunk.observe(first.as_secs_f64());
+        }
+    }
+
+    /// All that was observed.
+    pub(super) fn collect(&self) -> Vec<Named> {
+        let named = |name, unit, more, histogram: &HistogramVec| {
+            let families = histogram.collect().into_iter();
+            families.map(move |family| Named {
+                name,
+                unit,
+                more,
+                family,
+            })
+        };
+        let tokens = named(
+            "gen_ai.client.token.usage",
+            "{token}",
+            Some("gen_ai.token.type"),
+            &self.tokens,
+        );
+        let duration = named(
+            "gen_ai.client.operation.duration",
+            "s",
+            Some("error.type"),
+            &self.duration,
+        );
+        let first_chunk = named(
+            "gen_ai.client.operation.time_to_first_chunk",
+            "s",
+            None,
+            &self.first_chunk,
+        );
+        let all = tokens.chain(duration).chain(first_chunk);
+        all.filter(|named| !named.family.get_metric().is_empty())
+            .collect()
+    }
+}
+
+/// How an operation failed, empty where it did not: our own refusal's code, the deployment's status, or how it ended.
+fn error(record: &Record) -> String {
+    match (record.refusal, record.status) {
+        (Some(refusal), _) => refusal.to_owned(),
+        (None, Some(status @ 400..)) => status.to_string(),
+        _ if record.end != crate::telemetry::record::End::Complete => {
+            record.end.as_str().to_owned()
+        }
+        _ => String::new(),
+    }
+}
