@@ -9,9 +9,12 @@ mod place;
 mod report;
 mod scan;
 mod tally;
+mod tokens;
 pub mod trim;
+mod weigh;
 
 pub use meter::Meter;
+pub use tokens::load;
 
 /// What one request used. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` part of `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use super::{
     place::Place,
     report::{Report, is_sound},
     scan::Scan,
+    tally::{Tally, Words},
+    weigh::Scale,
 };
 use crate::domain::{opening, route::Operation};
 
@@ -41,10 +43,14 @@ impl Meter {
             true => Form::Events(Lines::default()),
             false => plain(operation, headers)?,
         };
+        let tally = match form {
+            Form::Json => Tally::Characters(Scale::default()),
+            Form::Events(_) | Form::Words => Tally::Words(Words::default()),
+        };
         Some(Self {
             form,
             scan: Scan::of(Place::outermost(operation, is_stream)),
-            report: Report::default(),
+            report: Report::with(tally),
         })
     }
 

@@ -20,7 +20,7 @@ pub(super) enum Field {
 const FIELDS: usize = Field::Total as usize + 1;
 
 /// What one answer has reported, and what has passed of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Report {
     /// The report that is being read.
     draft: Draft,
@@ -48,6 +48,19 @@ struct Draft {
 }
 
 impl Report {
+    /// Nothing yet; of what passes this is the beginning.
+    pub(super) fn with(tally: Tally) -> Self {
+        Self {
+            draft: Draft::default(),
+            last: None,
+            tier: None,
+            tally,
+            has_reported: false,
+            is_sound: false,
+            was_disbelieved: false,
+        }
+    }
+
     pub(super) fn enter(&mut self, place: Place) {
         if place == Place::Usage {
             self.draft = Draft::default();
@@ -109,7 +122,7 @@ impl Report {
     /// An event is over.
     pub(super) fn end_event(&mut self) {
         if std::mem::take(&mut self.has_reported) {
-            self.tally = Tally::default();
+            self.tally.clear();
         }
         self.is_sound = false;
     }

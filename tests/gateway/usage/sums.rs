@@ -50,7 +50,7 @@ const DEPLOYMENTS: [(&str, &str, &str); 6] = [
     (
         "third",
         "breaking",
-        "model: gpt-4o, output_tokens: { median: 30 }, fault: { kind: close_mid_stream, after_events: 22 }",
+        "model: gpt-4o, output_tokens: { median: 20 }, fault: { kind: close_mid_stream, after_events: 12 }",
     ),
 ];
 
@@ -76,14 +76,14 @@ enum Kind {
 
 /// How often each comes, in a hundred.
 const SHARES: [(Kind, u64); 11] = [
-    (Kind::Chat, 38),
-    (Kind::StreamedChat, 18),
+    (Kind::Chat, 44),
+    (Kind::StreamedChat, 13),
     (Kind::ChatThatAsks, 6),
     (Kind::Response, 5),
     (Kind::StreamedResponse, 3),
     (Kind::Completion, 4),
     (Kind::Embeddings, 12),
-    (Kind::Aborted, 4),
+    (Kind::Aborted, 3),
     (Kind::Broken, 3),
     (Kind::Refused, 4),
     (Kind::Filtered, 3),
