@@ -18,11 +18,13 @@ use forebay::{
             token::{Demand, Rule},
         },
         deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
-        name::ClientName,
+        name::{ClientName, ModelName},
+        opening::Opening,
         outcome::Outcome,
         pool::Pool,
-        route::route,
-        usage::Usage,
+        quota::{Calendar, ClientLimits, Limits, Moment, Output, Quotas, Spent},
+        route::{Operation, route},
+        usage::{self, Meter, Usage, estimate},
     },
     entra::Issuers,
     simulator::{self, Config},
@@ -43,9 +45,75 @@ criterion_group!(
     reading,
     routing,
     judging,
-    scraping
+    scraping,
+    limiting,
+    metering,
+    estimating
 );
 criterion_main!(decisions);
+
+/// Admitting a request against every limit there is, its client's and those with the model, telling what is left, and
+/// settling.
+fn limiting(c: &mut Criterion) {
+    let mut group = c.benchmark_group("admit_and_settle");
+    let model = ModelName::from("gpt-4o");
+    for count in [1, 10_000] {
+        for (what, models) in [("own", vec![]), ("own_and_model", vec![model.clone()])] {
+            let clients: Vec<_> = (0..count).map(|number| limited(number, &models)).collect();
+            let zone = Calendar::of("Europe/Berlin").expect("there is such a zone");
+            let quotas = Quotas::new(&clients, zone, moment());
+            group.bench_function(BenchmarkId::new(what, count), |b| {
+                b.iter(|| {
+                    let client = &clients[fastrand::usize(..clients.len())];
+                    let mut allowance = quotas.of(&client.name).expect("it has limits");
+                    let mut reservation = allowance.enter(moment()).expect(ROOM);
+                    allowance
+                        .ask_model(&mut reservation, &model, moment())
+                        .expect(ROOM);
+                    reservation
+                        .reserve(black_box(100), Output::AtMost(400), moment())
+                        .expect(ROOM);
+                    let left = allowance.left(moment());
+                    let (total, output) = (300, 200);
+                    reservation.settle(Spent::Tokens { total, output }, moment());
+                    left
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+const ROOM: &str = "no limit is ever reached";
+
+fn moment() -> Moment {
+    Moment {
+        at: Instant::now(),
+        wall: SystemTime::now(),
+    }
+}
+
+/// A client with every limit, and the same with these models.
+fn limited(number: usize, models: &[ModelName]) -> Arc<Client> {
+    let most = Some(1 << 50);
+    let limits = Limits {
+        requests_per_minute: most,
+        tokens_per_minute: most,
+        tokens_per_hour: most,
+        tokens_per_day: most,
+        tokens_per_month: most,
+        concurrency: most,
+        ..Limits::default()
+    };
+    let models = models.iter().map(|model| (model.clone(), limits.clone()));
+    Arc::new(Client {
+        limits: ClientLimits {
+            models: models.collect(),
+            own: limits,
+        },
+        ..Client::named(&format!("client-{number}"))
+    })
+}
 
 /// Choosing a deployment, judging how it went, and keeping the books of both.
 fn choosing(c: &mut Criterion) {
@@ -215,6 +283,7 @@ fn pool_of(count: u32) -> Pool {
             scope: "https://cognitiveservices.azure.com/.default".into(),
             geography: None,
             ca: None,
+            stream_usage: true,
             connect_to: None,
         }),
         name: "gpt-4o".into(),
@@ -261,6 +330,7 @@ fn scraping(c: &mut Criterion) {
         issuers: Box::new(Vec::new),
         limits: Box::new(Vec::new),
         token_checks: Box::new(|| 0),
+        limits: Box::new(Vec::new),
         phase: Box::new(|| Phase::Serving),
         started: now,
     };
@@ -313,9 +383,11 @@ fn served(client: ClientName, instance: usize) -> Record {
             output: 12,
             ..Usage::default()
         }),
+        guess: None,
         cost: None,
         request_bytes: 1024,
         response_bytes: 2048,
+        time_to_first_token: None,
         time_to_first_byte: Some(Duration::from_micros(41_500)),
         duration: Duration::from_millis(900),
         overhead: Some(Duration::from_micros(120)),
@@ -345,4 +417,102 @@ fn chat(size: usize) -> String {
     }
     body.push_str(r#"{"role":"user","content":"Why?"}],"stream":false}"#);
     body
+}
+
+/// Reading what an answer used: a stream's event by itself, beside what watching it for errors costs, and whole answers.
+fn metering(c: &mut Criterion) {
+    usage::load_tokenizer();
+    let mut group = c.benchmark_group("read_usage_of_event");
+    let chat = |content: &str, usage: &str| {
+        format!(
+            r#"data: {{"choices":[{{"content_filter_results":{{}},"delta":{{"content":"{content}"}},"finish_reason":null,"index":0,"logprobs":null}}],"created":1726000000,"id":"chatcmpl-AbCdEfGhIjKlMnOpQrStUvWxYz012","model":"gpt-4o-2024-11-20","object":"chat.completion.chunk","system_fingerprint":"fp_04751d0b65"{usage}}}"#
+        ) + "\n\n"
+    };
+    let delta = concat!(
+        "event: response.output_text.delta\n",
+        r#"data: {"type":"response.output_text.delta","sequence_number":17,"item_id":"msg_67ccd3acc8d48190a77525dc6de64b4104becb25c45c1d41","output_index":0,"content_index":0,"delta":" water","logprobs":[],"obfuscation":"a1b2c3d4e5"}"#,
+        "\n\n"
+    );
+    for (name, operation, event) in [
+        (
+            "chat_usage_null",
+            Operation::ChatCompletions,
+            chat(" water", r#","usage":null"#),
+        ),
+        (
+            "chat_without",
+            Operation::ChatCompletions,
+            chat(" water", ""),
+        ),
+        ("response_delta", Operation::Responses, delta.to_owned()),
+    ] {
+        let head = head_of("text/event-stream");
+        group.throughput(Throughput::Bytes(event.len() as u64));
+        group.bench_function(format!("{name}/meter"), |b| {
+            let mut meter = Meter::of(operation, StatusCode::OK, &head).expect("it can be read");
+            b.iter(|| meter.read(black_box(event.as_bytes())));
+        });
+        group.bench_function(format!("{name}/watch"), |b| {
+            let now = SystemTime::UNIX_EPOCH;
+            let mut opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+            opening.read(event.as_bytes(), false, now);
+            let mut watch = opening.into_watch().expect("it is a stream");
+            b.iter(|| watch.read(black_box(event.as_bytes()), false, now));
+        });
+    }
+    group.finish();
+    let mut group = c.benchmark_group("read_usage_of_answer");
+    let used = json!({"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30, "prompt_tokens_details": {"cached_tokens": 16}});
+    let answer = |size: usize| {
+        let text = "Water gathers above the dam. ".repeat(size / 29);
+        json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}], "id": "c", "model": "gpt-4o", "usage": used}).to_string()
+    };
+    let floats: Vec<f64> = (0..60_000).map(|at| f64::from(at) * 1e-5 - 0.3).collect();
+    let embeddings = json!({"data": [{"index": 0, "embedding": floats}], "usage": {"prompt_tokens": 8, "total_tokens": 8}});
+    for (name, operation, answer) in [
+        ("1KiB", Operation::ChatCompletions, answer(700)),
+        ("1MiB", Operation::ChatCompletions, answer(1 << 20)),
+        ("embeddings", Operation::Embeddings, embeddings.to_string()),
+    ] {
+        let head = head_of("application/json");
+        group.throughput(Throughput::Bytes(answer.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let meter = Meter::of(operation, StatusCode::OK, &head);
+                let mut meter = meter.expect("it can be read");
+                meter.read(black_box(answer.as_bytes()));
+                meter.usage().expect("it says so")
+            });
+        });
+    }
+    group.finish();
+}
+
+fn head_of(kind: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(kind))])
+}
+
+/// What a prompt comes to, on its arrival.
+fn estimating(c: &mut Criterion) {
+    let mut group = c.benchmark_group("estimate_a_prompt");
+    let chinese = |size: usize| {
+        let text = "大坝上游的水库蓄满了水，等待着涡轮机空闲下来。".repeat(size / 69);
+        json!({"model": "m", "messages": [{"role": "user", "content": text}]}).to_string()
+    };
+    let picture = json!({"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", "iVBORw0KGgo".repeat(95_325))}}]}]});
+    let short =
+        json!({"model": "m", "messages": vec![json!({"role": "user", "content": "Hi"}); 25_000]});
+    for (name, body) in [
+        ("1KiB", chat(1 << 10)),
+        ("1MiB", chat(1 << 20)),
+        ("1MiB_chinese", chinese(1 << 20)),
+        ("1MiB_picture", picture.to_string()),
+        ("1MiB_of_short_messages", short.to_string()),
+    ] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| estimate::input(Operation::ChatCompletions, black_box(body.as_bytes())));
+        });
+    }
+    group.finish();
 }

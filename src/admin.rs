@@ -302,6 +302,7 @@ mod tests {
                     geography: None,
                     ca: None,
                     connect_to: None,
+                    stream_usage: true,
                 }),
                 name: "gpt-4o".into(),
                 capacity: Capacity::Standard,

@@ -15,7 +15,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -425,6 +425,7 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 reach: Arc::clone(reach.expect("a deployment's instance is one of the plan's")),
                 metrics: metrics.deployment(&model.name, name, &deployment.name),
                 group: groups.next().unwrap_or_default(),
+                keeps_usage: AtomicBool::default(),
             }
         };
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);

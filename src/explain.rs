@@ -15,6 +15,7 @@ use crate::{
         ask::{Ask, Scan},
         client::{Client, Clients, Models},
         deployment::{Bounds, Capacity, Deployment, Model},
+        quota::Limits,
         realtime,
         refusal::Refusal,
         route::{self, Call, Dialect, Operation, Route},
@@ -89,7 +90,7 @@ pub fn explain(
         }
         Some(model) => {
             let call = (call.dialect, call.operation);
-            Ok(text + &tried(plan, model, call, query, states))
+            Ok(text + &limits(client, model) + &tried(plan, model, call, query, states))
         }
         None => {
             let why = match model {
@@ -122,6 +123,25 @@ fn may_use(client: &Client) -> String {
     };
     let operations = client.operations.words().join(", ");
     format!("may use {models} for {operations}")
+}
+
+/// What it may spend: of each limit its own, and beside it that with the model.
+fn limits(client: &Client, model: &Model) -> String {
+    let of = |limits: &Limits| {
+        let all = limits.all().into_iter();
+        let said: Vec<_> = all
+            .map(|(limit, most)| format!("{} {most}", limit.as_str()))
+            .collect();
+        said.join(", ")
+    };
+    let with_model = client.limits.models.get(&model.name).map(of);
+    let own = of(&client.limits.own);
+    match with_model.filter(|said| !said.is_empty()) {
+        None if own.is_empty() => String::new(),
+        None => format!("limits       {own}\n"),
+        Some(said) if own.is_empty() => format!("limits       with this model {said}\n"),
+        Some(said) => format!("limits       {own};\n             with this model {said}\n"),
+    }
 }
 
 /// A session is asked for like a call, but for its body.

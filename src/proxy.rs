@@ -12,6 +12,7 @@ mod identify;
 mod intake;
 pub(crate) mod likeness;
 pub(crate) mod memory;
+mod metering;
 mod observe;
 pub(crate) mod reach;
 mod realtime;
@@ -201,7 +202,7 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        commit::piece(exchange, body.as_ref(), end)?;
+        commit::piece(exchange, body, end)?;
         Ok(None)
     }
 

@@ -57,7 +57,7 @@ use std::{
 
 pub use books::{Books, Ending, InstanceBook, Page, Seen, Spent, TokenBook};
 pub use config::{Capacity, Config, ConfigError, Kind, Record};
-pub use faults::{ErrorForm, ErrorType, Fault, FaultKind, StreamEnd, StreamError};
+pub use faults::{ErrorForm, ErrorType, Fault, FaultKind, OddUsage, StreamEnd, StreamError};
 pub use issuer::{Issuer, IssuerFault};
 pub use raw::{Piece, Raw, RawEnd};
 pub use refusal::Wording;

@@ -229,6 +229,10 @@ section! {
         ca: Option<Placed<FilePath>>,
         /// A private address to connect to; the endpoint's name is verified all the same.
         connect_to: Option<Target>,
+        /// Whether chats that stream are asked for their usage where the client did not ask; what that adds to a stream is
+        /// taken out again. Off: such streams are counted by estimate.
+        #[schemars(extend("default" = true))]
+        stream_usage: Option<bool>,
         /// Allows an `http://` endpoint elsewhere than on loopback: requests and credentials can be read on the way.
         #[schemars(extend("default" = false))]
         insecure_http: Option<bool>,

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::refusal::Refusal;
 
 mod scan;
+mod stream_usage;
 mod wants;
 
 pub use scan::Scan;
@@ -158,8 +159,12 @@ struct Members<'a> {
     n: Option<&'a RawValue>,
     #[serde(borrow, default)]
     best_of: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "said")]
     stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data_sources: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "dataSources")]
+    older_data_sources: Option<&'a RawValue>,
 }
 
 impl Members<'_> {
@@ -172,8 +177,14 @@ impl Members<'_> {
             n: said(self.n),
             best_of: said(self.best_of),
             stream_options: said(self.stream_options),
+            brings_data: self.data_sources.or(self.older_data_sources).is_some(),
         }
     }
+}
+
+/// A member that is there, be it `null`.
+fn said<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 /// `true` and nothing else: what `stream` holds otherwise is for the deployment to judge.

@@ -116,6 +116,8 @@ pub struct Instance {
     pub geography: Option<String>,
     /// More certificate authorities that may have signed its certificate (PEM), beside the system's.
     pub ca: Option<PathBuf>,
+    /// Whether its streams may be asked for their usage.
+    pub stream_usage: bool,
     /// A fixed address to connect to; the endpoint's name is verified all the same.
     pub connect_to: Option<SocketAddr>,
 }

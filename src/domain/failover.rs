@@ -81,7 +81,7 @@ impl Progress {
         match outcome {
             Outcome::Served | Outcome::CallerError => return Step::Deliver,
             Outcome::ClientLeft => return Step::GiveUp,
-            Outcome::Throttled { .. } => {}
+            Outcome::Throttled { .. } | Outcome::UsageRejected => {}
             // Nothing was sent: it says nothing of what a further attempt may cost.
             Outcome::Faulted {
                 fault: Fault::Credential,

@@ -42,6 +42,7 @@ struct Stream {
     seen: usize,
     /// Something came that is neither an event nor a comment.
     is_odd: bool,
+    has_output: bool,
     /// It said that it failed, and not yet why.
     has_failed: bool,
     is_whole: bool,
@@ -60,6 +61,8 @@ struct ErrorBody {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// The request was made to ask for usage.
+    was_added_to: bool,
 }
 
 /// A stream after the commit: it can still say that it failed.
@@ -82,10 +85,34 @@ impl Opening {
                 status,
                 headers: headers.clone(),
                 body: Vec::new(),
+                was_added_to: false,
             })));
         }
         (status == StatusCode::OK && is_event_stream(headers))
             .then(|| Self(Kind::Stream(Stream::new(Head::read(headers, now)))))
+    }
+
+    /// The same for the answer to a request that was made to ask for usage: whether that is what is refused, its body says.
+    pub fn of_added_usage(
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Option<Self> {
+        let is_refusal = matches!(status.as_u16(), 400 | 422);
+        if !is_refusal || is_encoded(headers) {
+            return Self::of(status, headers, now);
+        }
+        Some(Self(Kind::Body(ErrorBody {
+            status,
+            headers: headers.clone(),
+            body: Vec::new(),
+            was_added_to: true,
+        })))
+    }
+
+    /// Whether the model has said something in it: only of a stream that can be read.
+    pub fn has_output(&self) -> bool {
+        matches!(&self.0, Kind::Stream(stream) if stream.has_output)
     }
 
     /// Whether it is a stream of events, which may begin with long silence; else an error's body.
@@ -162,6 +189,7 @@ impl Stream {
             head,
             seen: 0,
             is_odd: false,
+            has_output: false,
             has_failed: false,
             is_whole: false,
         }
@@ -185,6 +213,7 @@ impl Stream {
         if let Some(error) = error {
             return Some(error.outcome(&self.head, now));
         }
+        self.has_output = has_output;
         if has_output || self.seen > MOST_HELD {
             return Some(Outcome::Served);
         }
@@ -209,7 +238,11 @@ impl ErrorBody {
     }
 
     fn outcome(&self, now: SystemTime) -> Outcome {
-        Outcome::of_error_body(self.status, &self.headers, &self.body, now)
+        let outcome = Outcome::of_error_body(self.status, &self.headers, &self.body, now);
+        match self.was_added_to {
+            true => Outcome::of_added_usage(&self.body, outcome),
+            false => outcome,
+        }
     }
 }
 

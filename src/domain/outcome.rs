@@ -30,6 +30,9 @@ pub enum Outcome {
     /// A status that the operator wants tried elsewhere, or no session where one was asked for; it says nothing of the
     /// deployment's other work.
     Unwanted,
+    /// A refusal of what the gateway itself added to the request, to learn what its stream uses: the same deployment is
+    /// asked again without it.
+    UsageRejected,
     /// The client went away first; this says nothing of the deployment.
     ClientLeft,
 }
@@ -102,6 +105,14 @@ impl Outcome {
         }
     }
 
+    /// The same for a 400 or a 422 to a request that was made to ask for usage, where its client did not.
+    pub fn of_added_usage(body: &[u8], otherwise: Self) -> Self {
+        match otherwise == Self::CallerError && ErrorBody::read(body).is_about_usage() {
+            true => Self::UsageRejected,
+            false => otherwise,
+        }
+    }
+
     pub const fn fault(fault: Fault) -> Self {
         Self::Faulted { fault, wait: None }
     }
@@ -116,6 +127,7 @@ impl Outcome {
             Self::IdentityRejected => "identity_rejected",
             Self::NotDeployed => "not_deployed",
             Self::Unwanted => "unwanted",
+            Self::UsageRejected => "usage_rejected",
             Self::ClientLeft => "client_left",
         }
     }
@@ -123,7 +135,10 @@ impl Outcome {
     /// Whether the deployment can't have begun the work: what must not be done twice may still be asked elsewhere.
     pub fn is_untouched(&self) -> bool {
         match self {
-            Self::Throttled { .. } | Self::IdentityRejected | Self::NotDeployed => true,
+            Self::Throttled { .. }
+            | Self::IdentityRejected
+            | Self::NotDeployed
+            | Self::UsageRejected => true,
             Self::Faulted { fault, .. } => matches!(
                 fault,
                 Fault::Unavailable | Fault::Connect | Fault::Credential
@@ -176,6 +191,8 @@ impl Fault {
 struct ErrorBody {
     code: String,
     message: String,
+    /// What of the request it is about.
+    param: String,
 }
 
 impl ErrorBody {
@@ -189,16 +206,19 @@ impl ErrorBody {
         struct Error {
             code: serde_json::Value,
             message: serde_json::Value,
+            param: serde_json::Value,
         }
         let text = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         match serde_json::from_slice::<Body>(body) {
             Ok(Body { error }) => Self {
                 code: text(error.code),
                 message: text(error.message),
+                param: text(error.param),
             },
             // Plain text, as an edge in front of Azure writes it.
             Err(_) => Self {
                 code: String::new(),
+                param: String::new(),
                 message: String::from_utf8_lossy(body).into_owned(),
             },
         }
@@ -207,6 +227,16 @@ impl ErrorBody {
     /// In Azure's word or OpenAI's.
     fn is_missing_deployment(&self) -> bool {
         ["DeploymentNotFound", "model_not_found"].contains(&self.code.as_str())
+    }
+
+    /// Whether it blames the options of the stream; a message may quote anything, so it counts only where nothing else is
+    /// named.
+    fn is_about_usage(&self) -> bool {
+        let text = match self.param.is_empty() {
+            true => &self.message,
+            false => &self.param,
+        };
+        text.contains("stream_options") || text.contains("include_usage")
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -244,6 +274,25 @@ mod tests {
             (599, status_fault),
         ] {
             assert_eq!(at(status), outcome, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_what_the_gateway_added_is_known_by_what_it_names() {
+        let of = |body: &str| Outcome::of_added_usage(body.as_bytes(), Outcome::CallerError);
+        for body in [
+            r#"{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error","param":null,"code":null}}"#,
+            r#"{"error":{"message":"Unknown.","param":"stream_options.include_usage"}}"#,
+            r#"{"detail":[{"loc":["body","stream_options"],"msg":"extra fields not permitted"}]}"#,
+        ] {
+            assert_eq!(of(body), Outcome::UsageRejected, "{body}");
+        }
+        for body in [
+            r#"{"error":{"message":"'stream_options' is no role","param":"messages[0].role"}}"#,
+            r#"{"error":{"message":"Too long.","param":null}}"#,
+            "",
+        ] {
+            assert_eq!(of(body), Outcome::CallerError, "{body}");
         }
     }
 

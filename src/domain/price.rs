@@ -29,6 +29,8 @@ pub enum PriceError {
 
 const DIGITS: usize = 6;
 const MILLION: u64 = 1_000_000;
+/// A whole one of the currency, in what costs are counted in.
+const UNIT: u128 = MILLION as u128 * MILLION as u128;
 
 impl Price {
     /// Reads a decimal number, to the letter.
@@ -176,16 +178,16 @@ pub struct Cost {
 impl Cost {
     /// For what counts in floating-point numbers: exact to fifteen digits.
     pub fn to_f64(self) -> f64 {
-        let unit = u128::from(MILLION) * u128::from(MILLION);
-        (self.amount / unit) as f64 + (self.amount % unit) as f64 / 1e12
+        (self.amount / UNIT) as f64 + (self.amount % UNIT) as f64 / 1e12
     }
 }
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = u128::from(MILLION) * u128::from(MILLION);
-        write!(f, "{}", self.amount / unit)?;
-        let (mut part, mut width) = (self.amount % unit, 2 * DIGITS);
+        write!(f, "{}", self.amount / UNIT)?;
+        // Below the unit, so it fits; dividing the wider number so often would cost more than the rest of a log line.
+        let mut part = u64::try_from(self.amount % UNIT).unwrap_or(0);
+        let mut width = 2 * DIGITS;
         if part == 0 {
             return Ok(());
         }
@@ -318,8 +320,7 @@ mod tests {
             output: price("1000000"),
             ..Rates::default()
         };
-        let unit = u128::from(MILLION * MILLION);
-        assert_eq!(dear.of(&most) / unit, 2 * u128::from(u64::MAX));
+        assert_eq!(dear.of(&most) / UNIT, 2 * u128::from(u64::MAX));
     }
 
     #[test]

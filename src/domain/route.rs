@@ -239,6 +239,23 @@ pub(super) fn is_credential(name: &str) -> bool {
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
+/// Whether a stream may be asked for its usage where this goes: chats, and of Azure's dated APIs those since the one that
+/// brought it (AZURE.md 10).
+pub fn may_ask_for_usage(call: (Dialect, Operation), kind: Kind, query: &str) -> bool {
+    const SINCE: &str = "2024-09-01";
+    let (dialect, operation) = call;
+    if operation != Operation::ChatCompletions {
+        return false;
+    }
+    if kind == Kind::Openai || dialect != Dialect::Classic {
+        return true;
+    }
+    let mut pairs = query.split('&');
+    let version = pairs.find_map(|pair| pair.strip_prefix("api-version="));
+    let date = version.and_then(|version| version.get(..SINCE.len()));
+    date.is_some_and(|date| date.starts_with(|c: char| c.is_ascii_digit()) && date >= SINCE)
+}
+
 /// Whether the body must name the deployment on its way out; else the path does, and the body stays as it is.
 pub fn body_names_deployment(call: (Dialect, Operation), kind: Kind) -> bool {
     let (dialect, operation) = call;
@@ -383,6 +400,66 @@ mod tests {
             ),
         ] {
             assert_eq!(outgoing(call, kind, base, "my dep", query), out);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_its_usage_where_that_is_known() {
+        use Dialect::*;
+        let chat = Operation::ChatCompletions;
+        for (call, kind, query, may) in [
+            ((V1, chat), Kind::AzureOpenai, "", true),
+            (
+                (Plain, chat),
+                Kind::AzureOpenai,
+                "api-version=preview",
+                true,
+            ),
+            (
+                (Classic, chat),
+                Kind::AzureOpenai,
+                "api-version=2024-09-01-preview",
+                true,
+            ),
+            (
+                (Classic, chat),
+                Kind::AzureOpenai,
+                "a=b&api-version=2025-01-01",
+                true,
+            ),
+            (
+                (Classic, chat),
+                Kind::AzureOpenai,
+                "api-version=2024-08-01-preview",
+                false,
+            ),
+            (
+                (Classic, chat),
+                Kind::AzureOpenai,
+                "api-version=2023-05-15",
+                false,
+            ),
+            (
+                (Classic, chat),
+                Kind::AzureOpenai,
+                "api-version=preview",
+                false,
+            ),
+            ((Classic, chat), Kind::AzureOpenai, "", false),
+            (
+                (Classic, chat),
+                Kind::Openai,
+                "api-version=2023-05-15",
+                true,
+            ),
+            ((V1, Operation::Completions), Kind::AzureOpenai, "", false),
+            ((V1, Operation::Responses), Kind::Openai, "", false),
+        ] {
+            assert_eq!(
+                may_ask_for_usage(call, kind, query),
+                may,
+                "{call:?} {query}"
+            );
         }
     }
 

@@ -9,8 +9,12 @@ mod place;
 mod report;
 mod scan;
 mod tally;
+mod tokens;
+pub mod trim;
+mod weigh;
 
 pub use meter::Meter;
+pub use tokens::load as load_tokenizer;
 
 /// What one request used. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` part of `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,46 @@ pub enum Tier {
     Scale,
     /// One that is not known here.
     Other,
+}
+
+/// Why tokens are estimated, and not the deployment's own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guess {
+    /// The answer came compressed although it was asked for as it is.
+    Encoded,
+    /// It said nothing of what it used.
+    Missing,
+    /// What it said can't be.
+    Invalid,
+    /// A stream that was not asked for its usage: its deployment refuses that, or is not to be asked.
+    NotAsked,
+    /// The deployment broke off.
+    Broken,
+    /// The client left first.
+    ClientLeft,
+}
+
+impl Guess {
+    pub const ALL: [Self; 6] = [
+        Self::Encoded,
+        Self::Missing,
+        Self::Invalid,
+        Self::NotAsked,
+        Self::Broken,
+        Self::ClientLeft,
+    ];
+
+    /// The label in metrics: a closed set.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Encoded => "encoded",
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::NotAsked => "not_asked",
+            Self::Broken => "broken",
+            Self::ClientLeft => "client_left",
+        }
+    }
 }
 
 impl Tier {

@@ -20,6 +20,7 @@ clients:
     keys: ["sha256:3a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea"]
     models: [gpt-4o]
     operations: [inference, stateful, realtime]
+    limits: { requests_per_minute: 60, tokens_per_day: 5000, models: { gpt-4o: { max_output_tokens: 256 } } }
 "#;
 
 fn plan() -> Plan {
@@ -50,6 +51,26 @@ fn in_order(text: &str, words: &[&str]) {
             None => panic!("{word:?} does not follow in:\n{text}"),
         }
     }
+}
+
+#[test]
+fn the_limits_that_apply_are_told() {
+    let question = Question {
+        client: "voice".into(),
+        ..question("/openai/deployments/gpt-4o/chat/completions", None)
+    };
+    let text = explain(&plan(), &question, None).unwrap();
+    let own = "limits       requests_per_minute 60, tokens_per_day 5000;\n";
+    in_order(
+        &text,
+        &[
+            own,
+            "             with this model max_output_tokens 256\n",
+            "1.",
+        ],
+    );
+    let text = explained("/openai/deployments/gpt-4o/chat/completions", None, None);
+    assert!(!text.contains("limits"), "{text}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn instance(name: &str, kind: Kind, scope: &str) -> Arc<Instance> {
         scope: scope.into(),
         geography: None,
         ca: None,
+        stream_usage: true,
         connect_to: None,
     })
 }

@@ -7,7 +7,12 @@ use bytes::Bytes;
 use http::header;
 use pingora::{Result, http::ResponseHeader};
 
-use super::{exchange::Exchange, observe::settle, session::Word};
+use super::{
+    exchange::{Exchange, Wish},
+    metering,
+    observe::settle,
+    session::Word,
+};
 use crate::{
     domain::{
         opening::Opening,
@@ -24,18 +29,36 @@ pub(super) fn hold(exchange: &mut Exchange, head: &mut ResponseHeader, opening: 
     }
     if let Some(admitted) = exchange.admitted() {
         let until = Instant::now() + admitted.served.bounds.hold;
-        admitted.relay.gate().hold(opening, until);
+        let asked = admitted.current.as_ref().map(|current| current.usage);
+        let mut gate = admitted.relay.gate();
+        if opening.is_stream() && asked == Some(Wish::Asked) {
+            gate.trim_usage();
+        }
+        gate.hold(opening, until);
     }
 }
 
 /// Reads a piece of an answer on its way. `Err` takes the answer back before the client has seen any of it.
-pub(super) fn piece(exchange: &mut Exchange, body: Option<&Bytes>, end: bool) -> Result<()> {
-    let piece = body.map(|piece| &piece[..]).unwrap_or_default();
-    exchange.response_bytes += piece.len() as u64;
-    let Some(admitted) = exchange.admitted() else {
-        return Ok(());
-    };
-    let word = admitted.relay.gate().read(piece, end);
+pub(super) fn piece(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+    if let Some(admitted) = exchange.admitted() {
+        let piece = body.as_deref().unwrap_or_default();
+        metering::read(admitted, piece);
+        let mut gate = admitted.relay.gate();
+        let word = gate.read(piece, end);
+        gate.trim(body, end);
+        let has_output = gate.has_output();
+        drop(gate);
+        exchange.response_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
+        take(exchange, word)?;
+        if has_output && exchange.first_token.is_none() {
+            exchange.first_token = Some(exchange.arrived.elapsed());
+        }
+        note_first_byte(exchange);
+    }
+    Ok(())
+}
+
+fn take(exchange: &mut Exchange, word: Word) -> Result<()> {
     match word {
         Word::None => {}
         Word::Settled(outcome) => settle(exchange, outcome)?,
@@ -45,7 +68,6 @@ pub(super) fn piece(exchange: &mut Exchange, body: Option<&Bytes>, end: bool) ->
             doom(exchange, true);
         }
     }
-    note_first_byte(exchange);
     Ok(())
 }
 

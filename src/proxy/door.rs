@@ -293,10 +293,12 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
         },
         unreplayable: false,
         usage: None,
+        guess: None,
         cost: None,
         request_bytes: 0,
         response_bytes: sent.unwrap_or(0),
         time_to_first_byte: None,
+        time_to_first_token: None,
         duration: started.elapsed(),
         overhead: None,
     }

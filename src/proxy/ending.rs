@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::{
     admission, commit,
     exchange::{Exchange, Stage},
+    metering,
     reply::{self, Reply},
     session::{self, is_final},
 };
@@ -144,6 +145,7 @@ pub(super) fn record(
     } else {
         exchange.end
     };
+    metering::conclude(exchange, end);
     admission::settle(exchange, status);
     let (mut stream, mut unreplayable, mut passed_on) = (false, false, 0);
     if let Some(admitted) = exchange.admitted() {
@@ -175,10 +177,12 @@ pub(super) fn record(
         end,
         unreplayable,
         usage: exchange.usage,
+        guess: exchange.guess,
         cost: None,
         request_bytes: exchange.request_bytes + passed_on,
         response_bytes: exchange.response_bytes,
         time_to_first_byte: exchange.first_byte,
+        time_to_first_token: exchange.first_token,
         duration: exchange.arrived.elapsed(),
         overhead: Some(exchange.overhead()),
     }

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     drain::Guest,
+    metering::Reading,
     served::{Served, Target},
     session::Relay,
 };
@@ -25,7 +26,7 @@ use crate::{
         quota::{Allowance, Reservation, Wanted},
         refusal::Refusal,
         route::{Dialect, Operation},
-        usage::Usage,
+        usage::{Guess, Usage},
     },
     telemetry::{
         metrics::InFlight,
@@ -61,9 +62,13 @@ pub struct Exchange {
     clock: Option<Instant>,
     /// What the answer cost.
     pub(super) usage: Option<Usage>,
+    /// Why that is an estimate, where it is one.
+    pub(super) guess: Option<Guess>,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) first_byte: Option<Duration>,
+    /// When a stream's first output came.
+    pub(super) first_token: Option<Duration>,
     pub(super) end: End,
     /// The deployment itself said in its stream that it failed.
     pub(super) is_failure_told: bool,
@@ -90,6 +95,8 @@ pub(super) struct Admitted {
     pub(super) ask: Ask,
     /// What it wants, where its client has limits to that.
     pub(super) wanted: Option<Wanted>,
+    /// How many tokens its prompt is, by estimate.
+    pub(super) prompt: u64,
     pub(super) progress: Progress,
     /// Holds the body.
     pub(super) relay: Arc<Relay>,
@@ -111,6 +118,12 @@ pub(super) struct Current {
     pub(super) renewed: bool,
     /// It is to be asked once more before it is judged.
     pub(super) again: Option<Again>,
+    /// It was sent the request's head.
+    pub(super) was_sent: bool,
+    /// Whether its stream is asked for usage.
+    pub(super) usage: Wish,
+    /// What is read of its answer.
+    pub(super) reading: Reading,
     /// The deployment of the same instance that Azure said it was served by.
     pub(super) spilled_to: Option<Arc<str>>,
     /// Azure's own spillover was tried and failed.
@@ -127,6 +140,21 @@ pub(super) enum Again {
     NewConnection,
     /// It refused this credential.
     FreshToken(HeaderValue),
+    /// It refused to be asked for usage.
+    WithoutUsage,
+}
+
+/// Whether a stream is asked for its usage by the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// There is nothing to ask: it is no chat's stream, or its client did.
+    #[default]
+    None,
+    Asked,
+    /// It may not be: its deployment, or its API, does not take it.
+    NotAsked,
+    /// It was, and that was refused.
+    Refused,
 }
 
 impl Admitted {
@@ -146,6 +174,9 @@ impl Current {
             sent: None,
             renewed: false,
             again: None,
+            was_sent: false,
+            usage: Wish::None,
+            reading: Reading::Nothing,
             spilled_to: None,
             both_full: false,
             is_judged: false,
@@ -175,9 +206,11 @@ impl Exchange {
             overhead: Duration::ZERO,
             clock: Some(arrived),
             usage: None,
+            guess: None,
             request_bytes: 0,
             response_bytes: 0,
             first_byte: None,
+            first_token: None,
             end: End::Complete,
             is_failure_told: false,
             guest: None,

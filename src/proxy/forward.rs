@@ -13,17 +13,18 @@ use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::Ht
 
 use super::{
     admission, body,
-    exchange::{Admitted, Again, Current, Exchange, Stage},
+    exchange::{Admitted, Again, Current, Exchange, Stage, Wish},
     realtime,
     served::{Served, Target},
     session::{Behind, Relay},
 };
 use crate::domain::{
+    ask::Splice,
     deployment::Kind,
     failover::Step,
     outcome::{Fault, Outcome},
     refusal::Refusal,
-    route::{body_names_deployment, outgoing},
+    route::{Operation, body_names_deployment, may_ask_for_usage, outgoing},
 };
 
 /// For a fresh token, after one was refused: as long as for a few tries at the authority, no longer.
@@ -124,7 +125,10 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
             exchange.tell_pool(&Outcome::IdentityRejected, Instant::now());
             return Some(Err(let_go(exchange, &Outcome::IdentityRejected)));
         }
-        (current.renewed, current.status) = (true, None);
+        current.renewed = true;
+    }
+    if !matches!(again, Again::NewConnection) {
+        current.status = None;
         current.started = Instant::now();
     }
     match target.reach.address() {
@@ -218,7 +222,9 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     let Some(body) = admitted.relay.kept() else {
         return Error::e_explain(ErrorType::InternalError, "the body was let go of");
     };
-    let pieces = outgoing_body(admitted, &body, instance.kind, name);
+    let target = &admitted.served.targets[current.attempt.index()];
+    let (usage, wish) = wish(admitted, current, target, &body);
+    let pieces = outgoing_body(admitted, &body, instance.kind, name, wish);
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
     // Names go out in lower case, as over HTTP/2: no second map of how each is to be spelled.
@@ -246,7 +252,6 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         // Pingora sends it in chunks.
         Behind::Bytes(None) => {}
     }
-    let target = &admitted.served.targets[current.attempt.index()];
     let credential = &target.reach.credential;
     // Where it ended while connecting, the one it was chosen with: the instance will say.
     let held = credential
@@ -264,20 +269,51 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     let idle_timeout = admitted.served.bounds.idle_timeout;
     if let Some(current) = &mut admitted.current {
         current.sent = Some(value);
+        current.usage = usage;
+        current.was_sent = true;
     }
     admitted.relay.order(pieces, due, idle_timeout);
     Ok(())
 }
 
-/// The client's body, the model's name in it replaced where the body is what names the deployment.
+/// What makes a chat's stream tell its usage, where its client did not ask for that and the deployment may be asked.
+fn wish(
+    admitted: &Admitted,
+    current: &Current,
+    target: &Target,
+    body: &bytes::Bytes,
+) -> (Wish, Option<Splice>) {
+    let instance = &current.attempt.deployment().instance;
+    let is_whole = admitted.relay.behind() == Behind::Nothing;
+    let tells_if_asked = matches!(
+        admitted.call.1,
+        Operation::ChatCompletions | Operation::Completions
+    );
+    let splice = || admitted.ask.asking_for_usage(body);
+    let Some(splice) = (is_whole && tells_if_asked).then(splice).flatten() else {
+        return (Wish::None, None);
+    };
+    let may = instance.stream_usage
+        && may_ask_for_usage(admitted.call, instance.kind, &admitted.query)
+        && target.tells_usage();
+    match current.usage {
+        Wish::Refused => (Wish::Refused, None),
+        _ if may => (Wish::Asked, Some(splice)),
+        _ => (Wish::NotAsked, None),
+    }
+}
+
+/// The client's body, the model's name in it replaced where the body is what names the deployment, and what is wished for
+/// added.
 fn outgoing_body(
     admitted: &Admitted,
     body: &bytes::Bytes,
     kind: Kind,
     deployment: &str,
+    wish: Option<Splice>,
 ) -> Vec<bytes::Bytes> {
     let names_it = body_names_deployment(admitted.call, kind);
     let name = names_it.then(|| admitted.ask.naming(deployment)).flatten();
     let changes = admission::changes(admitted, kind);
-    body::spliced(body, name.into_iter().chain(changes).collect())
+    body::spliced(body, name.into_iter().chain(wish).chain(changes).collect())
 }

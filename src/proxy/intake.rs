@@ -32,6 +32,7 @@ use crate::{
         name::ModelName,
         refusal::Refusal,
         route::{Call, Operation, Route, body_names_deployment, route},
+        usage::estimate,
     },
     telemetry::prompt_log::Prompt,
 };
@@ -172,6 +173,7 @@ async fn understand(
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: forwarded(gateway, head),
+        prompt: estimate::input(call.operation, &kept),
         ask,
         wanted,
         relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),

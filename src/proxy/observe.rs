@@ -7,8 +7,9 @@ use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHe
 
 use super::{
     admission, commit,
-    exchange::{Again, Current, Exchange, Stage},
+    exchange::{Again, Current, Exchange, Stage, Wish},
     forward::{ended, last_word},
+    metering,
     session::is_final,
 };
 use crate::{
@@ -67,8 +68,14 @@ pub(super) fn response(
     if head.status == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && is_no_refusal(head.status) {
         return switched(exchange, head, is_tunnel, reveal);
     }
+    metering::begin(exchange, head);
     let now = SystemTime::now();
-    match Opening::of(head.status, &head.headers, now) {
+    let current = exchange.admitted().and_then(|it| it.current.as_ref());
+    let opening = match current.is_some_and(|current| current.usage == Wish::Asked) {
+        true => Opening::of_added_usage(head.status, &head.headers, now),
+        false => Opening::of(head.status, &head.headers, now),
+    };
+    match opening {
         Some(opening) => commit::hold(exchange, head, opening),
         None => settle(
             exchange,
@@ -120,6 +127,10 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
         exchange.response_bytes = 0;
         return Err(taken_back(exchange, Step::TryAnother, status));
     }
+    if outcome == Outcome::UsageRejected {
+        return Err(ask_without_usage(exchange, &outcome, status));
+    }
+    note_usage_kept(exchange, &outcome);
     close_both(exchange, &outcome);
     match ended(exchange, &outcome) {
         Step::Deliver => commit(exchange),
@@ -211,6 +222,36 @@ fn wants_fresh_token(exchange: &mut Exchange) -> bool {
             true
         }
         None => false,
+    }
+}
+
+/// The deployment refused what the gateway added, not what its client said: it is asked again at once without that.
+fn ask_without_usage(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> Box<Error> {
+    exchange.write_down(outcome, Instant::now());
+    exchange.response_bytes = 0;
+    let current = exchange.admitted().and_then(|it| it.current.as_mut());
+    if let Some(current) = current {
+        current.usage = Wish::Refused;
+        current.again = Some(Again::WithoutUsage);
+    }
+    taken_back(exchange, Step::TryAnother, status)
+}
+
+/// A deployment that serves without what it refused before is not asked for it any more. Its refusal alone says too little:
+/// what it is about may stand in the client's own words.
+fn note_usage_kept(exchange: &mut Exchange, outcome: &Outcome) {
+    let Some(admitted) = exchange.admitted() else {
+        return;
+    };
+    let current = admitted.current.as_ref();
+    let Some(current) = current.filter(|it| it.usage == Wish::Refused) else {
+        return;
+    };
+    let target = &admitted.served.targets[current.attempt.index()];
+    if *outcome == Outcome::Served && target.note_usage_kept() {
+        let deployment = current.attempt.deployment();
+        let (model, instance) = (admitted.served.pool.model(), &deployment.instance.name);
+        tracing::info!(%model, %instance, deployment = %deployment.name, "deployment refuses to be asked for the usage of streams: they are counted by estimate");
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn admit(
         headers: forwarded(gateway, session.req_header()),
         ask: Ask::unread(),
         wanted: None,
+        prompt: 0,
         relay: Arc::new(Relay::tunnel()),
         progress,
         current: None,

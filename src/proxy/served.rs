@@ -1,7 +1,10 @@
 //! A model as it is served: its pool, and beside each deployment what reaching and counting it needs.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Instant, SystemTime},
 };
 
@@ -30,6 +33,20 @@ pub(crate) struct Target {
     pub(crate) metrics: Arc<DeploymentMetrics>,
     /// Which connections it shares: its own.
     pub(crate) group: u64,
+    /// It has refused to be asked for a stream's usage, and served the same request without that.
+    pub(crate) keeps_usage: AtomicBool,
+}
+
+impl Target {
+    /// Whether its streams may be asked for their usage.
+    pub(super) fn tells_usage(&self) -> bool {
+        !self.keeps_usage.load(Ordering::Relaxed)
+    }
+
+    /// From now on its streams are not asked for their usage. Whether that is news.
+    pub(super) fn note_usage_kept(&self) -> bool {
+        !self.keeps_usage.swap(true, Ordering::Relaxed)
+    }
 }
 
 impl Served {

@@ -79,16 +79,19 @@ impl<'a> Call<'a> {
         Ok(Spent {
             prompt_tokens: tokens,
             cached_tokens,
-            completion_tokens: 0,
+            audio_prompt_tokens: self.deployment.usage.audio_input.min(tokens),
+            ..Spent::default()
         })
     }
 
     pub(crate) fn thought(&self, most: Option<u64>) -> u64 {
-        if self.deployment.reasons() {
-            THOUGHT.min(most.map_or(THOUGHT, |most| most.saturating_sub(1)))
+        let usual = if self.deployment.reasons() {
+            THOUGHT
         } else {
             0
-        }
+        };
+        let thought = self.deployment.usage.reasoning.unwrap_or(usual);
+        thought.min(most.map_or(thought, |most| most.saturating_sub(1)))
     }
 
     pub(crate) fn filter(&self) -> Option<&'static RawValue> {
@@ -153,18 +156,18 @@ struct PromptDetails {
 }
 
 impl Usage {
-    pub(crate) fn of(spent: Spent, reasoning_tokens: u64) -> Self {
+    pub(crate) fn of(spent: Spent) -> Self {
         Self {
             completion_tokens: spent.completion_tokens,
             completion_tokens_details: CompletionDetails {
                 accepted_prediction_tokens: 0,
-                audio_tokens: 0,
-                reasoning_tokens,
+                audio_tokens: spent.audio_completion_tokens,
+                reasoning_tokens: spent.reasoning_tokens,
                 rejected_prediction_tokens: 0,
             },
             prompt_tokens: spent.prompt_tokens,
             prompt_tokens_details: PromptDetails {
-                audio_tokens: 0,
+                audio_tokens: spent.audio_prompt_tokens,
                 cached_tokens: spent.cached_tokens,
             },
             total_tokens: spent.prompt_tokens + spent.completion_tokens,

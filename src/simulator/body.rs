@@ -18,7 +18,13 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{faults::StreamError, latency::Rhythm, visit::Visit, wire::Fate};
+use super::{
+    books::Spent,
+    faults::{OddUsage, StreamError},
+    latency::Rhythm,
+    visit::Visit,
+    wire::Fate,
+};
 
 /// How a dribbled answer is cut.
 const DRIBBLE: usize = 64;
@@ -30,6 +36,27 @@ pub(crate) enum Beat {
     Frame,
     /// Output: waits its turn, and counts as so many tokens.
     Output(u64),
+    /// What is counted before the first word: tokens thought, and tokens spoken beside what is written.
+    Before { thought: u64, spoken: u64 },
+}
+
+impl Beat {
+    /// What it counts as.
+    fn spent(self) -> Spent {
+        match self {
+            Self::Frame => Spent::default(),
+            Self::Output(completion_tokens) => Spent {
+                completion_tokens,
+                ..Spent::default()
+            },
+            Self::Before { thought, spoken } => Spent {
+                completion_tokens: thought + spoken,
+                reasoning_tokens: thought,
+                audio_completion_tokens: spoken,
+                ..Spent::default()
+            },
+        }
+    }
 }
 
 /// A stream's events, each worked out when its turn comes.
@@ -48,6 +75,8 @@ pub(crate) struct Twist {
     /// Before the event of that number alone.
     pub(crate) silence: Option<(usize, Duration)>,
     pub(crate) breaks: Option<Break>,
+    /// Its usage is not what it should be.
+    pub(crate) odd_usage: Option<OddUsage>,
 }
 
 impl Twist {

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    ops::AddAssign,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,6 +49,23 @@ pub struct Spent {
     pub cached_tokens: u64,
     /// As far as they were sent: a broken stream counts what went out.
     pub completion_tokens: u64,
+    /// Of the completion: what nobody sees.
+    pub reasoning_tokens: u64,
+    /// Of the prompt.
+    pub audio_prompt_tokens: u64,
+    /// Of the completion.
+    pub audio_completion_tokens: u64,
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, more: Self) {
+        self.prompt_tokens += more.prompt_tokens;
+        self.cached_tokens += more.cached_tokens;
+        self.completion_tokens += more.completion_tokens;
+        self.reasoning_tokens += more.reasoning_tokens;
+        self.audio_prompt_tokens += more.audio_prompt_tokens;
+        self.audio_completion_tokens += more.audio_completion_tokens;
+    }
 }
 
 /// What one deployment saw.
@@ -57,6 +75,9 @@ pub struct Page {
     pub by_status: BTreeMap<Ending, u64>,
     #[serde(flatten)]
     pub spent: Spent,
+    /// The same by who asked, where `x-ms-client-request-id` says so: what stands there before a slash.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_caller: BTreeMap<String, Spent>,
     /// Requests whose client left before the answer ended.
     pub cancelled: u64,
     /// Requests in flight now.
@@ -92,12 +113,13 @@ impl Page {
         *self.by_status.entry(ending).or_default() += 1;
     }
 
-    pub(crate) fn leave(&mut self, spent: Spent, cancelled: bool) {
+    pub(crate) fn leave(&mut self, spent: Spent, caller: Option<&str>, cancelled: bool) {
         self.concurrent = self.concurrent.saturating_sub(1);
         self.cancelled += u64::from(cancelled);
-        self.spent.prompt_tokens += spent.prompt_tokens;
-        self.spent.cached_tokens += spent.cached_tokens;
-        self.spent.completion_tokens += spent.completion_tokens;
+        self.spent += spent;
+        if let Some(caller) = caller {
+            *self.by_caller.entry(caller.to_owned()).or_default() += spent;
+        }
     }
 
     /// Starts over; what is in flight stays in flight.
@@ -263,8 +285,28 @@ mod tests {
         page.arrive();
         page.clear();
         assert_eq!((page.requests, page.concurrent), (0, 1));
-        page.leave(Spent::default(), true);
+        page.leave(Spent::default(), None, true);
         assert_eq!((page.concurrent, page.cancelled), (0, 1));
+    }
+
+    #[test]
+    fn what_is_spent_is_counted_by_caller_too() {
+        let (mut page, spent) = (
+            Page::default(),
+            Spent {
+                prompt_tokens: 3,
+                reasoning_tokens: 2,
+                ..Spent::default()
+            },
+        );
+        for caller in [Some("a"), None, Some("a")] {
+            page.leave(spent, caller, false);
+        }
+        assert_eq!(
+            (page.spent.prompt_tokens, page.spent.reasoning_tokens),
+            (9, 6)
+        );
+        assert_eq!(page.by_caller["a"].prompt_tokens, 6);
     }
 
     #[test]

@@ -56,12 +56,15 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             ))
         }
     };
+    let spoken = call.deployment.usage.audio_output;
     let spent = Spent {
-        completion_tokens: (said.tokens() + thought) * choices,
+        completion_tokens: (said.tokens() + thought) * choices + spoken,
+        reasoning_tokens: thought * choices,
+        audio_completion_tokens: spoken,
         ..prompt
     };
     let estimate = estimate(prompt, most, choices);
-    let told = Telling::new(&mut call, said, choices, spent, thought * choices);
+    let told = Telling::new(&mut call, said, choices, spent);
     if asked.stream.unwrap_or(false) {
         let include_usage = asked
             .stream_options
@@ -133,25 +136,25 @@ struct Telling {
     system_fingerprint: String,
     said: Said,
     choices: u64,
-    usage: Usage,
-    thought: u64,
+    spent: Spent,
+    tier: Option<String>,
     filter: Option<&'static RawValue>,
     prompt_filter: Option<&'static RawValue>,
 }
 
 impl Telling {
-    fn new(call: &mut Call<'_>, said: Said, choices: u64, spent: Spent, thought: u64) -> Self {
+    fn new(call: &mut Call<'_>, said: Said, choices: u64, spent: Spent) -> Self {
         Self {
             id: call.id("chatcmpl-", 29),
             created: call.created,
             model: call.deployment.model.clone(),
             system_fingerprint: fingerprint(&call.deployment.model),
-            usage: Usage::of(spent, thought),
+            spent,
+            tier: call.deployment.usage.tier.clone(),
             filter: call.filter(),
             prompt_filter: call.prompt_filter(),
             said,
             choices,
-            thought,
         }
     }
 
@@ -170,8 +173,9 @@ impl Telling {
             model: &self.model,
             object: "chat.completion",
             prompt_filter_results: self.prompt_filter,
+            service_tier: self.tier.as_deref(),
             system_fingerprint: &self.system_fingerprint,
-            usage: self.usage,
+            usage: Usage::of(self.spent),
         })
     }
 
@@ -222,6 +226,7 @@ impl Telling {
                 model: &self.model,
                 object: "chat.completion.chunk",
                 prompt_filter_results: None,
+                service_tier: self.tier.as_deref(),
                 system_fingerprint: Some(&self.system_fingerprint),
                 usage,
             },
@@ -239,6 +244,7 @@ impl Telling {
                 model: "",
                 object: "",
                 prompt_filter_results: self.prompt_filter,
+                service_tier: None,
                 system_fingerprint: None,
                 usage: include_usage.then_some(None),
             },
@@ -330,7 +336,10 @@ impl Narration for Events {
             told.chunk(out, usage, choice(at, told.opening(), None, none));
             // The thought comes before the first word, and is counted there.
             return Some(if at == 0 {
-                Beat::Output(told.thought)
+                Beat::Before {
+                    thought: told.spent.reasoning_tokens,
+                    spoken: told.spent.audio_completion_tokens,
+                }
             } else {
                 Beat::Frame
             });
@@ -351,7 +360,7 @@ impl Narration for Events {
             return Some(Beat::Frame);
         }
         match (at - choices, usage) {
-            (0, true) => told.write(out, Some(Some(told.usage)), &[]),
+            (0, true) => told.write(out, Some(Some(Usage::of(told.spent))), &[]),
             (0, false) | (1, true) => out.extend_from_slice(DONE),
             _ => return None,
         }
@@ -372,6 +381,8 @@ struct Completion<'a> {
     object: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_filter_results: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
     system_fingerprint: &'a str,
     usage: Usage,
 }
@@ -423,6 +434,8 @@ struct Chunk<'a> {
     object: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_filter_results: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_fingerprint: Option<&'a str>,
     /// Absent, `null`, or filled: three things (AZURE 10).

@@ -39,7 +39,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     let events = Events {
         head,
         reply,
-        usage: json!(Usage::of(spent, 0)),
+        usage: json!(Usage::of(spent)),
         choices,
         filter,
         prompt_filter,

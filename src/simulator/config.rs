@@ -135,12 +135,29 @@ pub struct Deployment {
     pub latency: Latency,
     /// How many tokens an answer has, the request's own maximum permitting. Absent: a short echo.
     pub output_tokens: Option<Spread<f64>>,
+    /// What its usage has beside prompt, cached and completion tokens.
+    #[serde(default)]
+    pub usage: Usage,
     /// Prompts longer than this many tokens are refused with `context_length_exceeded`.
     pub context_length: Option<u64>,
     /// The deployment of the same instance that serves what this one can't (Azure's own spillover).
     pub spillover: Option<String>,
     /// A fault from the start.
     pub fault: Option<Fault>,
+}
+
+/// What a deployment's usage has of the rarer kinds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Usage {
+    /// How many tokens it thinks before it answers; absent: as its model does.
+    pub reasoning: Option<u64>,
+    /// How many of a prompt's tokens are audio, if it has as many.
+    pub audio_input: u64,
+    /// How many tokens it speaks beside what it writes.
+    pub audio_output: u64,
+    /// As its answers name their `service_tier`; absent: chats name none.
+    pub tier: Option<String>,
 }
 
 /// What a deployment allows.

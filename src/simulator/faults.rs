@@ -5,9 +5,11 @@
 
 mod error_event;
 mod kind;
+mod odd_usage;
 
 pub use error_event::{ErrorForm, ErrorType, StreamEnd, StreamError};
 pub use kind::FaultKind;
+pub use odd_usage::OddUsage;
 
 use std::{
     collections::BTreeMap,

@@ -62,6 +62,13 @@ pub(crate) fn identify(
     headers.insert(HeaderName::from_static("x-request-id"), id);
 }
 
+/// Who asks, where the caller's own id of the request says so: `WHO/…`.
+pub(crate) fn caller(request: &HeaderMap) -> Option<String> {
+    let id = request.get(CLIENT_REQUEST_ID)?.to_str().ok()?;
+    let (caller, _) = id.split_once('/')?;
+    Some(caller.to_owned())
+}
+
 /// What the deployment's limit says of itself.
 pub(crate) fn tell_standing(headers: &mut HeaderMap, standing: &Standing) {
     match *standing {

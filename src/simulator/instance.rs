@@ -204,6 +204,7 @@ impl Service for Instance {
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
         let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
         let visit = Visit::new(self.other.clone(), self.remember(&request));
+        let visit = visit.by(headers::caller(request.headers()));
         let address = Address::of(request.method(), request.uri(), self.kind, &self.base_path);
         let (parts, incoming) = request.into_parts();
         let rng = self.rng.lock().fork();

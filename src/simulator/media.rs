@@ -43,8 +43,8 @@ pub(crate) fn edit(call: Call<'_>) -> Result<Answer, Refusal> {
 fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<Answer, Refusal> {
     let spent = Spent {
         prompt_tokens: (prompt as u64).div_ceil(4),
-        cached_tokens: 0,
         completion_tokens: 272 * count.clamp(1, 10),
+        ..Spent::default()
     };
     let image = json!({ "b64_json": encode::base64(PIXEL) });
     let form = Form::json(&json!({
@@ -86,18 +86,32 @@ pub(crate) fn hear(call: Call<'_>) -> Result<Answer, Refusal> {
         return Err(Refusal::missing("file"));
     }
     let format = ask::field(call.body, "response_format").map(String::from_utf8_lossy);
-    let spent = Spent {
-        completion_tokens: 5,
-        ..Spent::default()
+    // The newer models are counted in tokens, those before them by the minute.
+    let spent = match call.deployment.base_model.contains("transcribe") {
+        true => Spent {
+            prompt_tokens: 14,
+            audio_prompt_tokens: 12,
+            completion_tokens: 5,
+            ..Spent::default()
+        },
+        false => Spent::default(),
     };
-    let verbose = |text: &str| json!({ "task": "transcribe", "language": "english", "duration": 1.0, "text": text, "segments": [] });
+    let usage = match spent.prompt_tokens {
+        0 => json!({ "type": "duration", "seconds": 1 }),
+        prompt => json!({
+            "type": "tokens", "input_tokens": prompt,
+            "input_token_details": { "text_tokens": prompt - spent.audio_prompt_tokens, "audio_tokens": spent.audio_prompt_tokens },
+            "output_tokens": spent.completion_tokens, "total_tokens": prompt + spent.completion_tokens,
+        }),
+    };
+    let verbose = |text: &str| json!({ "task": "transcribe", "language": "english", "duration": 1.0, "text": text, "segments": [], "usage": usage });
     let form = match format.as_deref() {
         Some("text" | "srt" | "vtt") => Form::Whole {
             content_type: "text/plain; charset=utf-8",
             bytes: format!("{HEARD}\n").into_bytes(),
         },
         Some("verbose_json") => Form::json(&verbose(HEARD)),
-        _ => Form::json(&json!({ "text": HEARD })),
+        _ => Form::json(&json!({ "text": HEARD, "usage": usage })),
     };
     Ok(Answer {
         estimate: estimate(Spent::default(), Some(0), 1),

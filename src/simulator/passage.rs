@@ -85,7 +85,7 @@ impl Passage {
         let fault = self.instance.fault(at.as_deref(), false);
         let called = Called::of(address, at.as_ref().map_or("", |at| at.name.as_str()));
         let suffered = match fault {
-            Some(fault) => self.suffer(fault, &called).await,
+            Some(fault) => self.suffer(fault, &called, &body).await,
             None => Suffered::Twisted(Twist::default()),
         };
         let served = match suffered {
@@ -270,6 +270,10 @@ impl Passage {
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
+                let bytes = match twist.odd_usage {
+                    Some(odd) => odd.change_answer(bytes),
+                    None => bytes,
+                };
                 // An error inside a stream has no place in a plain answer.
                 let broken = twist
                     .breaks

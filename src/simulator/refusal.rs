@@ -81,6 +81,12 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
+    /// As an API says it that is older than the argument.
+    pub(crate) fn unknown_argument(name: &str) -> Self {
+        let message = format!("Unrecognized request argument supplied: {name}");
+        Self::invalid(&message, None, None)
+    }
+
     pub(crate) fn missing(param: &str) -> Self {
         Self::invalid(
             &format!("Missing required parameter: '{param}'."),

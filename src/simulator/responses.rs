@@ -46,6 +46,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     };
     let spent = Spent {
         completion_tokens: item.reply.tokens() + thought,
+        reasoning_tokens: thought,
         ..prompt
     };
     let whole = whole(&mut call, &asked, &item, spent, thought);
@@ -148,7 +149,7 @@ fn whole(
         "instructions": asked.instructions, "max_output_tokens": asked.max_output_tokens, "max_tool_calls": null,
         "model": call.deployment.name, "output": [item.json(item.status(), false)], "parallel_tool_calls": true,
         "previous_response_id": asked.previous_response_id, "prompt_cache_key": null,
-        "reasoning": { "effort": null, "summary": null }, "safety_identifier": null, "service_tier": "default",
+        "reasoning": { "effort": null, "summary": null }, "safety_identifier": null, "service_tier": call.deployment.usage.tier.as_deref().unwrap_or("default"),
         "store": asked.store.unwrap_or(true), "temperature": 1.0, "text": { "format": { "type": "text" }, "verbosity": "medium" },
         "tool_choice": given(asked.tool_choice, json!("auto")), "tools": given(asked.tools, json!([])), "top_logprobs": 0, "top_p": 1.0,
         "truncation": "disabled", "user": null, "metadata": given(asked.metadata, json!({})),
@@ -268,7 +269,10 @@ impl Narration for Events {
         let (name, mut fields, beat) = if let Some(name) = opening.get(at) {
             // The item's beginning is where thinking ends.
             let beat = if *name == "response.output_item.added" {
-                Beat::Output(self.thought)
+                Beat::Before {
+                    thought: self.thought,
+                    spoken: 0,
+                }
             } else {
                 Beat::Frame
             };

@@ -18,6 +18,8 @@ pub(crate) struct Visit {
     other: Arc<Mutex<Page>>,
     page: Option<Arc<Mutex<Page>>>,
     memory: Option<Memory>,
+    /// Who asked, where that is known.
+    caller: Option<String>,
     held: Option<Held>,
     pub(crate) spent: Spent,
     ended: bool,
@@ -37,11 +39,18 @@ impl Visit {
             other,
             page: None,
             memory,
+            caller: None,
             held: None,
             spent: Spent::default(),
             ended: false,
             done: false,
         }
+    }
+
+    /// The same, asked by somebody who says who it is.
+    pub(crate) fn by(mut self, caller: Option<String>) -> Self {
+        self.caller = caller;
+        self
     }
 
     pub(crate) fn memory(&self) -> Option<&Memory> {
@@ -68,7 +77,7 @@ impl Visit {
         if let Some(page) = self.page.take() {
             let mut page = page.lock();
             page.note(Ending::Fault("spillover"));
-            page.leave(Spent::default(), false);
+            page.leave(Spent::default(), None, false);
         }
         self.enter(to.page.clone());
     }
@@ -116,8 +125,8 @@ impl Visit {
                 .lock()
                 .settle(held.estimate, used, Instant::now());
         }
-        let spent = self.spent;
-        self.page().lock().leave(spent, cancelled);
+        let (spent, page) = (self.spent, self.page());
+        page.lock().leave(spent, self.caller.as_deref(), cancelled);
         if let Some(memory) = self.memory.as_ref().filter(|_| cancelled) {
             memory.lock().cancelled = true;
         }

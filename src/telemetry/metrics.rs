@@ -231,6 +231,10 @@ impl Metrics {
             last.instance.clone(),
             last.deployment.clone(),
         );
+        if let Some(guess) = record.guess {
+            let deployment = self.deployment(&at.0, &at.1, &at.2);
+            deployment.count_guess(guess);
+        }
         let types = usage.by_type();
         let counters = self.tokens.of(record.client.as_ref(), at, |client| {
             let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
@@ -389,7 +393,7 @@ fn observe_times(deployment: &DeploymentMetrics, record: &Record) {
     if record.status != Some(SWITCHED) {
         deployment.observe_duration(record.duration);
     }
-    if let (true, Some(first)) = (record.stream, record.time_to_first_byte) {
+    if let Some(first) = record.time_to_first_token {
         deployment.observe_time_to_first_token(first);
     }
     if let Some(overhead) = record.overhead {

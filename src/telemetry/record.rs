@@ -16,7 +16,7 @@ use crate::domain::{
     deployment::{Capacity, Priority},
     name::{ClientName, DeploymentName, InstanceName, ModelName},
     price::Cost,
-    usage::Usage,
+    usage::{Guess, Usage},
 };
 
 /// The label of a client or a model that we don't know; the config gives it to none.
@@ -63,6 +63,8 @@ pub struct Record {
     pub unreplayable: bool,
     /// What the answer cost; `None`: nothing, or nothing that is counted in tokens.
     pub usage: Option<Usage>,
+    /// Why that is an estimate; `None`: it is the deployment's own word.
+    pub guess: Option<Guess>,
     /// What that costs by the operator's table; filled in as the record is accounted. `None`: there is no price for it.
     pub cost: Option<Cost>,
     /// Of the body as the client sent it.
@@ -71,6 +73,8 @@ pub struct Record {
     pub response_bytes: u64,
     /// From arrival to the answer's first body byte towards the client.
     pub time_to_first_byte: Option<Duration>,
+    /// From arrival to a stream's first event with output of the model; `None`: there was none, or it could not be read.
+    pub time_to_first_token: Option<Duration>,
     /// From arrival to the answer's last byte.
     pub duration: Duration,
     /// Our own share of `duration`: waiting for deployments and for the client excluded.
@@ -170,7 +174,12 @@ impl<T: fmt::Display> Serialize for Text<T> {
 
 /// Milliseconds, to the microsecond.
 pub(super) fn ms(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1000.0
+    // Not by way of 128 bits, which is slow: half a million years of microseconds fit.
+    let micros = time
+        .as_secs()
+        .saturating_mul(1_000_000)
+        .saturating_add(u64::from(time.subsec_micros()));
+    micros as f64 / 1000.0
 }
 
 #[cfg(test)]
@@ -220,10 +229,12 @@ pub(super) mod tests {
                 reasoning: 4,
                 ..Usage::default()
             }),
+            guess: None,
             cost: None,
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),
+            time_to_first_token: Some(Duration::from_micros(41_500)),
             duration: Duration::from_millis(900),
             overhead: Some(Duration::from_micros(120)),
         }

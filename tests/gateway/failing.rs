@@ -70,7 +70,8 @@ async fn worker(house: Arc<House>, next: Arc<AtomicUsize>) {
     }
 }
 
-/// Every tenth is streamed. The deployment's own name has replaced the model's in what it hashes.
+/// Every tenth is streamed. In what the deployment hashes its own name has replaced the model's, and a stream is asked for
+/// its usage.
 async fn ask(house: &House, number: usize, size: usize) {
     let mut body = chat_of(size, number);
     let streamed = number % 10 == 5;
@@ -82,6 +83,11 @@ async fn ask(house: &House, number: usize, size: usize) {
         String::from_utf8(body.clone())
             .unwrap()
             .replacen("\"gpt-4o\"", "\"well-gpt-4o\"", 1);
+    let asks = "{\"stream_options\":{\"include_usage\":true},";
+    let expected = match streamed {
+        true => expected.replacen('{', asks, 1),
+        false => expected,
+    };
     let expected: String = Sha256::digest(expected)
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -42,6 +42,11 @@ fn errors_in_streams_are_found_however_they_are_cut() {
 }
 
 #[test]
+fn usage_is_read_alike_however_an_answer_is_cut() {
+    over("usage", properties::usage);
+}
+
+#[test]
 fn waits_are_waits_whatever_is_written() {
     over("wait", properties::wait);
 }

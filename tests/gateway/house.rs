@@ -126,8 +126,18 @@ impl House {
 
     /// The access log once it has `lines` lines.
     pub(crate) async fn log(&self, lines: usize) -> Vec<Value> {
-        let file = self.gateway.folder.join("access.jsonl");
-        eventually("the access log is long enough", || {
+        self.lines_of("access.jsonl", lines).await
+    }
+
+    /// The usage records, likewise.
+    pub(crate) async fn usage_records(&self, lines: usize) -> Vec<Value> {
+        self.lines_of("usage.jsonl", lines).await
+    }
+
+    /// What a log's file holds once it has `lines` lines.
+    pub(crate) async fn lines_of(&self, file: &str, lines: usize) -> Vec<Value> {
+        let file = self.gateway.folder.join(file);
+        eventually("the log is long enough", || {
             fs::read_to_string(&file).is_ok_and(|text| text.lines().count() >= lines)
         })
         .await;
@@ -269,6 +279,10 @@ fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &
     yaml
 }
 
+/// Stands for the gateway's own folder in a config.
+pub(crate) const FOLDER: &str = "OWN_FOLDER";
+const LOGS: &str = "log: { access: OWN_FOLDER/access.jsonl, usage: OWN_FOLDER/usage.jsonl }\n";
+
 impl Gateway {
     /// Starts the binary on free ports and waits until it is ready.
     pub(crate) async fn start(config: &str) -> Self {
@@ -290,11 +304,15 @@ impl Gateway {
     ) -> Self {
         let (address, admin) = (free_address(), free_address());
         let folder = folder();
-        let log = folder.join("access.jsonl");
+        let place = folder.display().to_string();
+        let config = config.replace(FOLDER, &place);
         let listeners = format!(
             "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\"{guard} }}\n"
         );
-        let log = format!("log: {{ access: {} }}\n", log.display());
+        let log = match config.contains("\nlog:") {
+            true => "# The test says where logs go.\n".to_owned(),
+            false => LOGS.replace(FOLDER, &place),
+        };
         let file = folder.join("forebay.yaml");
         fs::write(&file, format!("{listeners}{log}{config}")).unwrap();
         let child = forebay()

@@ -12,7 +12,8 @@ use tokio::{
 };
 
 use crate::{
-    house::{CHAT, House, KEY, client, client_builder, eventually, streamed},
+    counted::{samples, value},
+    house::{CHAT, House, KEY, client, client_builder, comes_true, eventually, streamed},
     puppet::{Puppet, STREAM},
 };
 
@@ -104,6 +105,51 @@ async fn events_pass_one_by_one_as_they_come() {
             "the first came with the last"
         );
     }
+}
+
+#[tokio::test]
+async fn the_first_token_is_the_first_event_with_output_and_plain_answers_have_none() {
+    // The head, the filter's chunk and the role go out long before it.
+    let house = House::open_with(&[("only", 1, 1)], "failover: { hold: 100ms }").await;
+    let silent = FaultKind::Silent {
+        ms: 1500,
+        after_events: 2,
+    };
+    house.fault("only", silent);
+    let mut answer = ask(&house, &house.http, CHAT, &streamed())
+        .await
+        .bytes_stream();
+    let first = answer.next().await.unwrap().unwrap();
+    assert!(first.starts_with(b"data: {\"choices\":[]"), "{first:?}");
+    answer.for_each(async |piece| drop(piece.unwrap())).await;
+    house.fault("only", None);
+    assert_eq!(house.chat().await.status(), 200);
+    let log = house.log(2).await;
+    assert!(
+        log[0]["first_byte_ms"].as_f64().unwrap() < 1400.0,
+        "{}",
+        log[0]
+    );
+    let labels = "model=\"gpt-4o\",instance=\"only\",deployment=\"only-gpt-4o\"";
+    let mut labels: Vec<&str> = labels.split(',').collect();
+    labels.sort_unstable();
+    let series = |what: &str| {
+        format!(
+            "forebay_time_to_first_token_seconds_{what}{{{}}} ",
+            labels.join(",")
+        )
+    };
+    comes_true("both are counted", async || {
+        let page = house.metrics().await;
+        samples(&page, "forebay_requests_total{")
+            .map(|(_, number)| number)
+            .sum::<u64>()
+            == 2
+    })
+    .await;
+    let page = house.metrics().await;
+    assert_eq!(value(&page, &series("count")), 1.0);
+    assert!(value(&page, &series("sum")) >= 1.5, "{page}");
 }
 
 #[tokio::test]

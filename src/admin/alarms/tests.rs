@@ -23,6 +23,7 @@ fn pool(instances: &[&str]) -> Arc<Pool> {
             geography: None,
             ca: None,
             connect_to: None,
+            stream_usage: true,
         }),
         name: "chat".into(),
         capacity: Capacity::Standard,

@@ -51,6 +51,7 @@ pub(super) fn instances(
             connect_to,
             endpoint,
             kind,
+            stream_usage: raw.stream_usage.unwrap_or(true),
             identity: identity?.name.clone(),
             scope: scope?,
             geography,

@@ -22,8 +22,10 @@ pub struct Wants {
     pub n: Option<Said>,
     /// Completions: of how many drafts the best ones are taken.
     pub best_of: Option<Said>,
-    /// What a stream is to bring along: `{"include_usage":true}`.
+    /// What a stream is to bring along: `{"include_usage":true}`. It may be `null`.
     pub stream_options: Option<Said>,
+    /// The answer is to be drawn from data of the caller's own (Azure's `data_sources`).
+    pub brings_data: bool,
 }
 
 impl Wants {
@@ -62,7 +64,8 @@ fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
     <&RawValue>::deserialize(value).map(Some)
 }
 
-/// Where a member's value stands in the body, quotes and brackets included. One that is `null` is not there.
+/// Where a member's value stands in the body, quotes and brackets included. Unless told otherwise, one that is `null` is
+/// not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said(pub Range<usize>);
 

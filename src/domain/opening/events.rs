@@ -3,8 +3,10 @@
 
 use memchr::{memchr, memchr2, memmem};
 
-/// The largest event that is read; of a larger one only its end is looked for.
+/// The largest event that is read; of a larger one only its name is, and its end is looked for.
 const LARGEST: usize = 64 << 10;
+/// The largest buffer that is kept from one event to the next.
+const KEPT: usize = 4 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -12,7 +14,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub(super) struct Event<'a> {
     /// Empty where it has none.
     pub(super) name: &'a [u8],
-    /// Its data lines, joined.
+    /// Its data lines, joined; empty where it is too large to be read.
     pub(super) data: &'a [u8],
     /// A line of it is of no kind that events have.
     pub(super) is_odd: bool,
@@ -91,7 +93,7 @@ impl Events {
         self.keep(line);
         let mut whole = std::mem::take(&mut self.line);
         self.take_line(&whole, take);
-        whole.clear();
+        empty(&mut whole);
         self.line = whole;
     }
 
@@ -134,15 +136,27 @@ impl Events {
     }
 
     fn end_event(&mut self, take: &mut impl FnMut(Event<'_>)) {
-        if !self.is_too_large && (self.has_data || self.is_odd) {
+        if self.is_too_large {
+            self.data.clear();
+            self.is_odd = false;
+        }
+        if self.is_too_large || self.has_data || self.is_odd {
             take(Event {
                 name: &self.name,
                 data: &self.data,
                 is_odd: self.is_odd,
             });
         }
-        self.name.clear();
-        self.data.clear();
+        empty(&mut self.name);
+        empty(&mut self.data);
         (self.has_data, self.is_odd, self.is_too_large) = (false, false, false);
+    }
+}
+
+/// Empties a buffer, and gives back what a large event took: most are small, and there are many streams.
+fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    if buffer.capacity() > KEPT {
+        *buffer = Vec::new();
     }
 }

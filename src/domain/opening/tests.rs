@@ -380,3 +380,22 @@ fn an_event_too_large_to_read_hides_neither_its_end_nor_the_next() {
         Some(throttled(7))
     );
 }
+
+#[test]
+fn an_event_too_large_to_read_can_still_be_the_last() {
+    for (name, is_last) in [
+        ("response.completed", true),
+        ("response.output_item.done", false),
+    ] {
+        let large = "x".repeat(MOST_HELD);
+        let event = format!("event: {name}\ndata: {{\"response\":\"{large}\"}}\n\n");
+        for size in [10_000, event.len()] {
+            let mut watch = stream().into_watch().unwrap();
+            for piece in event.as_bytes().chunks(size) {
+                let said = watch.read(piece, false, SystemTime::UNIX_EPOCH);
+                assert_eq!(said, None);
+            }
+            assert_eq!(watch.is_whole(), is_last, "{name} in pieces of {size}");
+        }
+    }
+}

@@ -35,6 +35,7 @@ pub(crate) fn pool_with(members: &[(&str, u32, u32)], settings: Settings) -> Arc
                 scope: String::new(),
                 geography: None,
                 ca: None,
+                stream_usage: true,
                 connect_to: None,
             }),
             name: name.into(),

@@ -8,6 +8,8 @@ use super::{
     place::Place,
     report::{Report, is_sound},
     scan::Scan,
+    tally::{Tally, Words},
+    weigh::Scale,
 };
 use crate::domain::{opening, route::Operation};
 
@@ -41,10 +43,14 @@ impl Meter {
             true => Form::Events(Lines::default()),
             false => plain(operation, headers)?,
         };
+        let tally = match form {
+            Form::Json => Tally::Characters(Scale::default()),
+            Form::Events(_) | Form::Words => Tally::Words(Words::default()),
+        };
         Some(Self {
             form,
             scan: Scan::of(Place::outermost(operation, is_stream)),
-            report: Report::default(),
+            report: Report::with(tally),
         })
     }
 
@@ -74,6 +80,11 @@ impl Meter {
     /// and where output has come since.
     pub fn usage(&self) -> Option<Usage> {
         self.report.usage(matches!(self.form, Form::Events(_)))
+    }
+
+    /// Whether a report was there that could not be believed.
+    pub fn was_disbelieved(&self) -> bool {
+        self.report.was_disbelieved()
     }
 
     /// What has passed so far: whatever the deployment has reported, and of the rest an estimate. `input` is the prompt's,

@@ -20,7 +20,7 @@ pub(super) enum Field {
 const FIELDS: usize = Field::Total as usize + 1;
 
 /// What one answer has reported, and what has passed of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Report {
     /// The report that is being read.
     draft: Draft,
@@ -33,6 +33,8 @@ pub(super) struct Report {
     has_reported: bool,
     /// What the event being read says is sound, and no words.
     is_sound: bool,
+    /// The last report was none that can be believed.
+    was_disbelieved: bool,
 }
 
 /// A usage report as far as it has been read.
@@ -46,6 +48,19 @@ struct Draft {
 }
 
 impl Report {
+    /// Nothing yet; of what passes this is the beginning.
+    pub(super) fn with(tally: Tally) -> Self {
+        Self {
+            draft: Draft::default(),
+            last: None,
+            tier: None,
+            tally,
+            has_reported: false,
+            is_sound: false,
+            was_disbelieved: false,
+        }
+    }
+
     pub(super) fn enter(&mut self, place: Place) {
         if place == Place::Usage {
             self.draft = Draft::default();
@@ -56,7 +71,9 @@ impl Report {
         if place != Place::Usage {
             return;
         }
-        if let Some(usage) = self.draft.usage() {
+        let usage = self.draft.usage();
+        self.was_disbelieved = usage.is_none();
+        if let Some(usage) = usage {
             self.last = Some(usage);
             self.has_reported = true;
         }
@@ -92,6 +109,10 @@ impl Report {
         }
     }
 
+    pub(super) fn was_disbelieved(&self) -> bool {
+        self.was_disbelieved
+    }
+
     pub(super) fn text(&mut self, bytes: &[u8]) {
         if !self.is_sound {
             self.tally.add(bytes);
@@ -101,7 +122,7 @@ impl Report {
     /// An event is over.
     pub(super) fn end_event(&mut self) {
         if std::mem::take(&mut self.has_reported) {
-            self.tally = Tally::default();
+            self.tally.clear();
         }
         self.is_sound = false;
     }

@@ -174,20 +174,29 @@ impl Scan {
 
     /// Inside of what does not matter: only where it ends.
     fn skip(&mut self, rest: &[u8]) -> usize {
-        let Some(at) = bracket_or_quote(rest) else {
-            return rest.len();
-        };
-        match rest[at] {
-            b'"' => {
-                (self.token, self.member) = (Token::InText, Member::Nothing);
-            }
-            b'{' | b'[' => self.skipped += 1,
-            _ => {
-                self.skipped -= 1;
-                self.after_value();
+        let mut at = 0;
+        while let Some(found) = bracket_or_quote(&rest[at..]) {
+            at += found + 1;
+            match rest[at - 1] {
+                b'"' => match memchr2(b'"', b'\\', &rest[at..]) {
+                    Some(end) if rest[at + end] == b'"' => at += end + 1,
+                    // It has an escape in it, or no end yet.
+                    _ => {
+                        (self.token, self.member) = (Token::InText, Member::Nothing);
+                        return at;
+                    }
+                },
+                b'{' | b'[' => self.skipped += 1,
+                _ => {
+                    self.skipped -= 1;
+                    if self.skipped == 0 {
+                        self.after_value();
+                        return at;
+                    }
+                }
             }
         }
-        at + 1
+        rest.len()
     }
 
     fn text(&mut self, rest: &[u8], report: &mut Report) -> usize {
@@ -232,15 +241,22 @@ impl Scan {
     fn plain_text(&mut self, rest: &[u8], report: &mut Report) -> usize {
         let stop = memchr2(b'"', b'\\', rest);
         let plain = &rest[..stop.unwrap_or(rest.len())];
-        if !plain.is_empty() {
-            self.put(plain, report);
+        let is_end = stop.is_some_and(|stop| rest[stop] == b'"');
+        match self.token {
+            // Most keys are whole where they stand.
+            Token::InKey if is_end && self.word.length == 0 => self.end_key(Some(plain)),
+            _ => {
+                if !plain.is_empty() {
+                    self.put(plain, report);
+                }
+                if is_end {
+                    self.end_text(report);
+                } else if stop.is_some() {
+                    self.escape = Escape::Begun;
+                }
+            }
         }
-        match stop.map(|stop| rest[stop]) {
-            Some(b'"') => self.end_text(report),
-            Some(_) => self.escape = Escape::Begun,
-            None => return rest.len(),
-        }
-        plain.len() + 1
+        plain.len() + usize::from(stop.is_some())
     }
 
     fn put(&mut self, bytes: &[u8], report: &mut Report) {
@@ -269,14 +285,8 @@ impl Scan {
     fn end_text(&mut self, report: &mut Report) {
         self.high = None;
         if self.token == Token::InKey {
-            let place = self.known.checked_sub(1).map(|last| self.places[last]);
-            self.member = match (place, self.word.whole()) {
-                (Some(place), Some(key)) => place.member(key),
-                _ => Member::Nothing,
-            };
-            // A colon comes next, and then the value.
-            self.token = Token::Value;
-            return;
+            let word = self.word;
+            return self.end_key(word.whole());
         }
         match (self.member, self.word.whole()) {
             (Member::Tier, word) => report.tier(word.unwrap_or(b"?")),
@@ -284,6 +294,16 @@ impl Scan {
             (member, _) => report.nonsense(member),
         }
         self.after_value();
+    }
+
+    /// A colon comes next, and then the value.
+    fn end_key(&mut self, key: Option<&[u8]>) {
+        let place = self.known.checked_sub(1).map(|last| self.places[last]);
+        self.member = match (place, key) {
+            (Some(place), Some(key)) => place.member(key),
+            _ => Member::Nothing,
+        };
+        self.token = Token::Value;
     }
 
     fn scalar(&mut self, rest: &[u8], report: &mut Report) -> usize {
@@ -308,18 +328,21 @@ impl Scan {
     }
 }
 
-/// Where the next bracket or quote stands. Most of what is skipped has none of them for long.
+/// Where the next bracket or quote stands: most often near by, and in an embedding a megabyte away.
 fn bracket_or_quote(rest: &[u8]) -> Option<usize> {
+    const NEAR: usize = 16;
     const BLOCK: usize = 32;
     // `[` and `{` differ in one bit, as do `]` and `}`.
     let is_one = |byte: &u8| *byte == b'"' || matches!(*byte | 0x20, b'{' | b'}');
-    let blocks = rest.chunks_exact(BLOCK);
+    let near = rest.iter().take(NEAR).position(is_one);
+    if near.is_some() || rest.len() <= NEAR {
+        return near;
+    }
     // Without an early end a block is looked at as one.
     let has_one = |block: &[u8]| block.iter().fold(false, |found, byte| found | is_one(byte));
-    let clear = blocks.take_while(|block| !has_one(block)).count() * BLOCK;
-    let found = rest[clear..]
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'));
+    let blocks = rest[NEAR..].chunks_exact(BLOCK);
+    let clear = NEAR + blocks.take_while(|block| !has_one(block)).count() * BLOCK;
+    let found = rest[clear..].iter().position(is_one);
     found.map(|at| clear + at)
 }
 

@@ -38,10 +38,20 @@ pub(super) struct Answer {
 
 impl StandIn {
     /// Takes in what has come of the answer. `true`: it is at its end.
-    pub(super) async fn take_in(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+    pub(super) async fn take_in(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
         self.resume().await?;
-        if tasks.iter().any(ends) && self.relay.gate().finish().is_err() {
-            return Err(not_passed_on());
+        if let Some(end) = tasks.iter().position(ends) {
+            let mut rest = None;
+            let mut gate = self.relay.gate();
+            let finished = gate.finish();
+            gate.trim(&mut rest, true);
+            drop(gate);
+            if finished.is_err() {
+                return Err(not_passed_on());
+            }
+            if rest.is_some() {
+                tasks.insert(end, HttpTask::Body(rest, false));
+            }
         }
         let state = self.relay.gate().state();
         match state {

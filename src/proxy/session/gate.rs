@@ -3,9 +3,12 @@
 
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
+
 use crate::domain::{
     opening::{Opening, Watch},
     outcome::{Fault, Outcome},
+    usage::trim::Trim,
 };
 
 /// One attempt's answer on its way to the client.
@@ -17,6 +20,10 @@ pub(crate) struct Gate {
     verdict: Option<Outcome>,
     /// When the first bytes of a body went out, where that was not right after a hook had seen them.
     first_out: Option<Instant>,
+    /// The model has said something.
+    has_output: bool,
+    /// Takes out what only the gateway asked for.
+    trim: Option<Trim>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +66,24 @@ impl Gate {
         self.reading = Reading::Opening(opening);
     }
 
+    /// What of this stream only the gateway asked for does not go out.
+    pub(crate) fn trim_usage(&mut self) {
+        self.trim = Some(Trim::default());
+    }
+
+    /// Makes a piece what goes out of it now.
+    pub(crate) fn trim(&mut self, piece: &mut Option<Bytes>, end: bool) {
+        if let Some(trim) = &mut self.trim {
+            let out = trim.pass(piece.take().unwrap_or_default(), end);
+            *piece = Some(out).filter(|out| !out.is_empty());
+        }
+    }
+
+    /// Whether the model has said something, of a stream that can be read.
+    pub(crate) fn has_output(&self) -> bool {
+        self.has_output
+    }
+
     /// Takes in the next piece on its way.
     pub(crate) fn read(&mut self, piece: &[u8], end: bool) -> Word {
         let outcome = match &mut self.reading {
@@ -72,6 +97,7 @@ impl Gate {
         match std::mem::take(&mut self.reading) {
             Reading::Opening(opening) => {
                 if outcome == Outcome::Served {
+                    self.has_output = opening.has_output();
                     self.reading = opening.into_watch().map(Reading::Watch).unwrap_or_default();
                 }
                 match self.is_held() {

@@ -198,3 +198,52 @@ fn a_small_body_is_one_piece_and_a_large_one_slices_without_a_copy() {
     assert_eq!(cut[1].as_ptr(), large.as_ptr());
     assert!(slices(&[]).is_empty());
 }
+
+/// A stream's tasks, as the engine's hook leaves them of what came from the deployment.
+fn hooked(relay: &Relay, piece: &'static str) -> Vec<HttpTask> {
+    let mut piece = Some(Bytes::from_static(piece.as_bytes()));
+    relay.gate().trim(&mut piece, false);
+    vec![HttpTask::Body(piece, false)]
+}
+
+#[tokio::test]
+async fn what_was_held_of_a_last_event_goes_out_at_an_end_that_no_hook_saw() {
+    let chunks = [
+        "data: {\"a\":1,\"usa",
+        "ge\":null}\n\ndata: {\"b\":2,\"usage\":null}",
+    ];
+    let expected = "data: {\"a\":1}\n\ndata: {\"b\":2}";
+    let hour = Duration::from_secs(3600);
+    let (session, response) = over_http2(1 << 16).await;
+    let mut over_h2 = stand_in(session, hour);
+    over_h2.relay.gate().trim_usage();
+    over_h2.response_duplex_vec(vec![head()]).await.unwrap();
+    let (session, mut client) = over_http1(1 << 16).await;
+    let mut over_h1 = stand_in(session, hour);
+    over_h1.relay.gate().trim_usage();
+    over_h1.response_duplex_vec(vec![head()]).await.unwrap();
+    for chunk in chunks {
+        for stand_in in [&mut over_h2, &mut over_h1] {
+            let tasks = hooked(&stand_in.relay, chunk);
+            assert!(!stand_in.response_duplex_vec(tasks).await.unwrap());
+        }
+    }
+    for stand_in in [&mut over_h2, &mut over_h1] {
+        let ended = stand_in.response_duplex_vec(vec![HttpTask::Done]).await;
+        assert!(ended.unwrap());
+    }
+    let (mut body, mut text) = (response.await.unwrap().into_body(), Vec::new());
+    while let Some(piece) = body.data().await {
+        text.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+    let mut text = String::new();
+    while !text.ends_with("0\r\n\r\n") {
+        let mut some = [0; 512];
+        let count = client.read(&mut some).await.unwrap();
+        text += std::str::from_utf8(&some[..count]).unwrap();
+    }
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    let pieces = "F\r\ndata: {\"a\":1}\n\n\r\nD\r\ndata: {\"b\":2}\r\n0\r\n\r\n";
+    assert_eq!(body, pieces);
+}

@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 
 use super::{
     super::{
+        books::Spent,
         faults::{StreamEnd, StreamError},
         latency::Rhythm,
         visit::Visit,
@@ -32,7 +33,7 @@ pub(crate) struct Told {
     at: usize,
     outputs: u64,
     /// Written, and waiting for its time.
-    next: Option<(Bytes, u64)>,
+    next: Option<(Bytes, Spent)>,
     sleep: Option<Pin<Box<Sleep>>>,
     stage: Stage,
 }
@@ -101,8 +102,8 @@ impl Told {
                 Stage::Breaking => return Poll::Ready(Some(Err(self.break_off()))),
                 Stage::Telling => {}
             }
-            if let Some((bytes, tokens)) = self.next.take() {
-                return Poll::Ready(Some(Ok(self.hand_over(bytes, tokens))));
+            if let Some((bytes, spent)) = self.next.take() {
+                return Poll::Ready(Some(Ok(self.hand_over(bytes, spent))));
             }
             if let Some(error) = self.meet_break() {
                 return Poll::Ready(Some(Ok(error)));
@@ -120,14 +121,16 @@ impl Told {
         let Some(beat) = self.narration.event(self.at, &mut out) else {
             return false;
         };
-        let (mut wait, mut tokens) = (self.twist.before(self.at), 0);
+        if let Some(odd) = self.twist.odd_usage {
+            odd.change_event(&mut out);
+        }
+        let mut wait = self.twist.before(self.at);
         self.at += 1;
-        if let Beat::Output(counted) = beat {
+        if beat != Beat::Frame {
             wait += self.rhythm.before(self.outputs, &mut self.rng);
             self.outputs += 1;
-            tokens = counted;
         }
-        self.next = Some((out.into(), tokens));
+        self.next = Some((out.into(), beat.spent()));
         if !wait.is_zero() {
             self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
         }
@@ -135,8 +138,8 @@ impl Told {
     }
 
     /// Counts what goes out; looks ahead, since the last event finishes the visit.
-    fn hand_over(&mut self, bytes: Bytes, tokens: u64) -> Bytes {
-        self.visit.spent.completion_tokens += tokens;
+    fn hand_over(&mut self, bytes: Bytes, spent: Spent) -> Bytes {
+        self.visit.spent += spent;
         if self
             .twist
             .breaks

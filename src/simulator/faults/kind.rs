@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{raw::Raw, refusal::Wording},
-    StreamError,
+    OddUsage, StreamError,
 };
 
 /// What happens to a request.
@@ -69,6 +69,10 @@ pub enum FaultKind {
         #[serde(default)]
         after_events: usize,
     },
+    /// An answer as it should be, but for its usage.
+    OddUsage { form: OddUsage },
+    /// 400 to whoever sends `stream_options`, as servers that don't know it say it.
+    RejectStreamOptions {},
     /// These bytes in place of an answer, over HTTP/1.1 only; over HTTP/2 the stream is reset.
     Raw(Raw),
 }
@@ -104,6 +108,8 @@ impl FaultKind {
             Self::NotDeployed {} => "not_deployed",
             Self::StreamError(_) => "stream_error",
             Self::Silent { .. } => "silent",
+            Self::OddUsage { .. } => "odd_usage",
+            Self::RejectStreamOptions {} => "reject_stream_options",
             Self::Raw(_) => "raw",
         }
     }

@@ -66,7 +66,10 @@ impl Passage {
     ) -> Result<(Work, Twist), Refusal> {
         let twist = match self.instance.own_fault(to) {
             None => Twist::default(),
-            Some(fault) => match self.suffer(fault, &Called::of(address, &to.name)).await {
+            Some(fault) => match self
+                .suffer(fault, &Called::of(address, &to.name), body)
+                .await
+            {
                 Suffered::Twisted(twist) => twist,
                 Suffered::Ended(End::Refused(refusal)) => return Err(refusal),
                 Suffered::Ended(End::Broken(_)) => {

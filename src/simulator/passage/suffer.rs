@@ -56,7 +56,12 @@ impl Passage {
         }
     }
 
-    pub(super) async fn suffer(&mut self, fault: FaultKind, called: &Called<'_>) -> Suffered {
+    pub(super) async fn suffer(
+        &mut self,
+        fault: FaultKind,
+        called: &Called<'_>,
+        body: &[u8],
+    ) -> Suffered {
         let label = fault.label();
         self.visit.strike(label);
         match fault {
@@ -76,6 +81,11 @@ impl Passage {
             }
             FaultKind::ThrottleInWords { wording, seconds } => {
                 Suffered::refused(Refusal::in_words(wording, seconds, called))
+            }
+            FaultKind::RejectStreamOptions {}
+                if memchr::memmem::find(body, b"\"stream_options\"").is_some() =>
+            {
+                Suffered::refused(Refusal::unknown_argument("stream_options"))
             }
             FaultKind::NotDeployed {} => Suffered::refused(Refusal::no_deployment()),
             FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
@@ -110,6 +120,10 @@ impl Passage {
             },
             FaultKind::Silent { ms, after_events } => Twist {
                 silence: Some((after_events, Duration::from_millis(ms))),
+                ..Twist::default()
+            },
+            FaultKind::OddUsage { form } => Twist {
+                odd_usage: Some(form),
                 ..Twist::default()
             },
             FaultKind::ResetMidStream { after_events } => breaks(after_events, How::Reset),

@@ -3,7 +3,7 @@
 use std::{io::Write, net::IpAddr};
 
 use http::Version;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     domain::{
@@ -53,7 +53,7 @@ struct JsonLine<'a> {
     end: &'static str,
     refusal: Option<&'static str>,
     detail: Option<&'static str>,
-    attempts: Vec<JsonAttempt<'a>>,
+    attempts: JsonAttempts<'a>,
     usage: Option<JsonUsage>,
     /// Exact, as a decimal number.
     cost: Option<Text<Cost>>,
@@ -63,6 +63,15 @@ struct JsonLine<'a> {
     first_byte_ms: Option<f64>,
     duration_ms: f64,
     overhead_ms: Option<f64>,
+}
+
+/// Written as they are read: no list of them is made for the line.
+struct JsonAttempts<'a>(&'a [AttemptRecord]);
+
+impl Serialize for JsonAttempts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(JsonAttempt::of))
+    }
 }
 
 #[derive(Serialize)]
@@ -121,7 +130,7 @@ impl<'a> JsonLine<'a> {
             end: record.end.as_str(),
             refusal: record.refusal,
             detail: record.detail,
-            attempts: record.attempts.iter().map(JsonAttempt::of).collect(),
+            attempts: JsonAttempts(&record.attempts),
             usage: record.usage.as_ref().map(JsonUsage::of),
             cost: record.cost.map(Text),
             currency: record.cost.as_ref().map(|cost| cost.currency.as_str()),

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::{InFlight, handles::Handles, instruments::Instruments};
+use crate::domain::usage::Guess;
 
 /// Model, instance, deployment.
 type Labels = [String; 3];
@@ -21,6 +22,7 @@ pub struct DeploymentMetrics {
     pub(super) tokens: Mutex<Vec<IntCounter>>,
     maybe_billed: IntCounter,
     spillovers: IntCounter,
+    guesses: [IntCounter; Guess::ALL.len()],
     duration: Histogram,
     pub(super) time_to_first_token: Histogram,
     overhead: Histogram,
@@ -44,6 +46,11 @@ impl DeploymentMetrics {
             tokens: Mutex::default(),
             maybe_billed: all.maybe_billed.with_label_values(&labels),
             spillovers: all.spillovers.with_label_values(&labels),
+            guesses: Guess::ALL.map(|guess| {
+                let [model, instance, deployment] = labels;
+                let labels = [model, instance, deployment, guess.label()];
+                all.guesses.with_label_values(&labels)
+            }),
             duration: all.duration.with_label_values(&labels),
             time_to_first_token: all.time_to_first_token.with_label_values(&labels),
             overhead: all.overhead.with_label_values(&labels[..1]),
@@ -81,6 +88,10 @@ impl DeploymentMetrics {
 
     pub(super) fn count_maybe_billed(&self) {
         self.maybe_billed.inc();
+    }
+
+    pub(super) fn count_guess(&self, guess: Guess) {
+        self.guesses[guess as usize].inc();
     }
 
     /// Counts an answer that the deployment's own spillover deployment gave.

@@ -45,6 +45,7 @@ pub(super) struct Instruments {
     pub(super) counter_store_failures: IntCounter,
     pub(super) counter_stores_set_aside: IntCounter,
     pub(super) tokens: IntCounterVec,
+    pub(super) guesses: IntCounterVec,
     pub(super) cost: CounterVec,
     pub(super) unpriced: IntCounterVec,
     pub(super) duration: HistogramVec,
@@ -171,6 +172,11 @@ impl Instruments {
                 "Tokens used, by type: cached and audio_input are part of input, reasoning and audio_output part of output.",
                 &["client", "model", "instance", "deployment", "type"],
             ),
+            guesses: r.counters(
+                "forebay_usage_estimated_total",
+                "Answers whose tokens are estimated, at least in part, by why.",
+                &["model", "instance", "deployment", "reason"],
+            ),
             cost: r.amounts(
                 "forebay_cost_total",
                 "What the tokens used cost by the operator's price table; on provisioned deployments what the table says of them.",
@@ -189,7 +195,7 @@ impl Instruments {
             ),
             time_to_first_token: r.histograms(
                 "forebay_time_to_first_token_seconds",
-                "From a streamed request's arrival to the first byte of its answer's body.",
+                "From a request's arrival to its stream's first event with output of the model.",
                 DEPLOYMENT,
                 FIRST_TOKEN_SECONDS,
             ),

@@ -21,6 +21,7 @@ use forebay::{
         opening::Opening,
         outcome::Outcome,
         route::{self, Operation, Route},
+        usage::{Meter, Usage, estimate},
         wait,
     },
 };
@@ -249,6 +250,41 @@ fn watch(opening: Opening, pieces: &[&[u8]], now: SystemTime) {
     {
         watch.read(piece, left == 1, now);
     }
+}
+
+/// An answer's usage: no cut changes it, and what is believed can be true. As a prompt, any bytes come to some tokens.
+pub fn usage(data: &[u8]) {
+    let [form, cut, answer @ ..] = data else {
+        return;
+    };
+    let operation = Operation::ALL[usize::from(*form) % Operation::ALL.len()];
+    let kind = match form & 0x80 {
+        0 => "application/json",
+        _ => "text/event-stream",
+    };
+    let kind = HeaderValue::from_static(kind);
+    let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
+    let meter = || Meter::of(operation, StatusCode::OK, &headers).expect("it can be read");
+    let (mut whole, mut pieces) = (meter(), meter());
+    whole.read(answer);
+    for piece in answer.chunks(usize::from(*cut).max(1)) {
+        pieces.read(piece);
+    }
+    assert_eq!(whole.usage(), pieces.usage());
+    let is_possible = |usage: &Usage| {
+        usage.cached.max(usage.audio_input) <= usage.input
+            && usage.reasoning.max(usage.audio_output) <= usage.output
+            && usage.total() <= 3_000_000_000
+    };
+    assert!(
+        whole
+            .usage()
+            .is_none_or(|usage| is_possible(&usage) && !usage.estimated)
+    );
+    let passed = whole.estimate(7);
+    assert!(is_possible(&passed) && passed.estimated);
+    let prompt = estimate::input(operation, answer);
+    assert!(prompt <= 800 * (answer.len() as u64 + 1), "{prompt} tokens");
 }
 
 /// Headers and messages that say when to come back: whatever they say, it is a time to wait or nothing.

@@ -1,1 +1,63 @@
-//! A client that heeds nothing, against the real binary; for three minutes, in virtual time, in the domain's own tests.
+//! A client that heeds nothing, against the real binary. For three minutes, in virtual time, see the domain's own tests.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::{LIMITED, bounded, header, limited, remaining};
+use crate::house::{CHAT, House, client, comes_true};
+
+const LIMIT: u64 = 60_000;
+const CONNECTIONS: u64 = 50;
+/// The answer asked for at most, and the prompt.
+const ESTIMATE: u64 = 400 + 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hammers_from_fifty_connections_gets_its_minute_and_no_more() {
+    let house = House::open_with(
+        &[("a", 1, 1)],
+        &limited(&format!("tokens_per_minute: {LIMIT}")),
+    )
+    .await;
+    let (served, url) = (Arc::new(AtomicU64::new(0)), house.url(CHAT));
+    let hammer = |_| {
+        let (http, url, served) = (client(), url.clone(), Arc::clone(&served));
+        tokio::spawn(async move {
+            let mut refused = 0;
+            // Until nothing has been had for a while.
+            while refused < 40 {
+                let request = http.post(&url).header("api-key", LIMITED);
+                let answer = request.json(&bounded(400)).send().await.unwrap();
+                match answer.status().as_u16() {
+                    200 => {
+                        served.fetch_add(1, Relaxed);
+                        refused = 0;
+                    }
+                    429 => {
+                        let wait = header(&answer, "retry-after-ms").unwrap();
+                        assert!((1..=60_000).contains(&wait), "{wait}");
+                        assert_eq!(header(&answer, "retry-after"), Some(wait.div_ceil(1000)));
+                        refused += 1;
+                    }
+                    other => panic!("{other}"),
+                }
+                answer.bytes().await.unwrap();
+            }
+        })
+    };
+    let all: Vec<_> = (0..CONNECTIONS).map(hammer).collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    let mut used = 0;
+    comes_true("it has had its minute", async || {
+        used = LIMIT - remaining(&house, "tokens_per_minute").await.unwrap();
+        used >= LIMIT - LIMIT / 100
+    })
+    .await;
+    assert!(used < LIMIT + ESTIMATE, "{used}");
+    let served = served.load(Relaxed);
+    assert_eq!(house.asked("a"), served, "what was refused asked nobody");
+    assert!(served >= LIMIT / ESTIMATE, "{served}");
+}

@@ -65,6 +65,16 @@ for (const [where, place] of Object.entries(places)) {
         assert.ok(chunks.at(-1).usage.completion_tokens > 0);
       });
 
+      test('a streamed chat that does not ask for its usage', async () => {
+        const chunks = await all(client.chat.completions.create({ model: 'gpt-4o', messages: hello, stream: true }));
+        assert.ok(chunks.map((c) => c.choices[0]?.delta.content ?? '').join(''));
+        assert.deepEqual(
+          chunks.filter((c) => 'usage' in c),
+          [],
+        );
+        assert.equal(chunks.filter((c) => c.choices.length === 0).length, 1, 'the filter results alone');
+      });
+
       test('tools', async () => {
         const answer = await client.chat.completions.create({ model: 'gpt-4o', messages: weather, tools });
         assert.equal(answer.choices[0].finish_reason, 'tool_calls');

@@ -1,0 +1,83 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Any JSON, with the words in it that matter elsewhere.
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        any::<f32>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        "[\"\\\\{}\\[\\]:,\u{0}-\u{1f}a]{0,12}".prop_map(Value::from),
+        Just(Value::from("\"usage\":{\"prompt_tokens\":3}")),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::vec((key(), inner), 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("usage".to_owned()),
+        Just("prompt_tokens".to_owned()),
+        Just("choices".to_owned()),
+        Just("delta".to_owned()),
+        Just("content".to_owned()),
+        Just("response".to_owned()),
+        "\\PC{0,5}",
+    ]
+}
+
+/// An object of these members, which has this one among them.
+fn object_with(mut members: Vec<(String, serde_json::Value)>, at: usize, usage: &str) -> String {
+    members.retain(|(key, _)| key != "usage");
+    let member = |(key, value): &(String, _)| format!("{}:{value}", serde_json::json!(key));
+    let mut members: Vec<String> = members.iter().map(member).collect();
+    members.insert(at % (members.len() + 1), format!("\"usage\":{usage}"));
+    format!("{{{}}}", members.join(", "))
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_around_it_the_usage_is_found(
+        members in proptest::collection::vec((key(), json()), 0..6),
+        at in 0..6_usize,
+        (input, output) in (0..1_000_000_u64, 0..1_000_000_u64),
+        cut in 1..50_usize,
+        operation in proptest::sample::select(&Operation::ALL[..]),
+    ) {
+        let usage = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output}}}");
+        let answer = object_with(members, at, &usage);
+        for (kind, answer) in [(JSON, answer.clone()), (EVENTS, events(&[&answer]))] {
+            let mut meter = meter(operation, kind);
+            answer.as_bytes().chunks(cut).for_each(|piece| meter.read(piece));
+            let found = meter.usage().map(|usage| Usage { tier: None, ..usage });
+            prop_assert_eq!(found, tokens(input, output), "{}", answer);
+        }
+    }
+
+    #[test]
+    fn no_cut_changes_what_is_read_of_any_bytes(
+        bytes in proptest::collection::vec(prop_oneof![
+            any::<u8>(),
+            proptest::sample::select(&b"\"\"\\{}[]:,\n\r data:usage"[..]),
+        ], 0..300),
+        cut in 1..20_usize,
+        operation in proptest::sample::select(&Operation::ALL[..]),
+    ) {
+        for kind in [JSON, EVENTS] {
+            let (mut whole, mut pieces) = (meter(operation, kind), meter(operation, kind));
+            whole.read(&bytes);
+            bytes.chunks(cut).for_each(|piece| pieces.read(piece));
+            prop_assert_eq!(whole.usage(), pieces.usage());
+            prop_assert_eq!(whole.estimate(7), pieces.estimate(7));
+        }
+    }
+}
