@@ -328,6 +328,7 @@ fn scraping(c: &mut Criterion) {
         identities: Box::new(Vec::new),
         listeners: Box::new(Vec::new),
         issuers: Box::new(Vec::new),
+        limits: Box::new(Vec::new),
         token_checks: Box::new(|| 0),
         limits: Box::new(Vec::new),
         phase: Box::new(|| Phase::Serving),

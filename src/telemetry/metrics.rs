@@ -15,8 +15,8 @@ mod reading;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
-    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
-    proto::MetricFamily,
+    Counter, Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
+    core::Collector, proto::MetricFamily,
 };
 
 use super::record::{AttemptRecord, Record};
@@ -53,12 +53,12 @@ pub struct Metrics {
     registry: Registry,
     instruments: Instruments,
     families: Vec<Family>,
-    clients: Arc<ToldApart>,
     deployments: Handles<DeploymentKey, Arc<DeploymentMetrics>>,
     requests: ByClient<RequestKey, IntCounter>,
     refusals: ByClient<&'static str, IntCounter>,
     tokens: ByClient<DeploymentKey, [IntCounter; 6]>,
     costs: ByClient<(ModelName, Currency), Counter>,
+    limits: ByClient<(Option<ModelName>, &'static str), [Gauge; 2]>,
 }
 
 impl Metrics {
@@ -90,7 +90,7 @@ impl Metrics {
             refusals: ByClient::new(&clients, 1),
             tokens: ByClient::new(&clients, 6),
             costs: ByClient::new(&clients, 1),
-            clients,
+            limits: ByClient::new(&clients, 2),
         };
         // There from the start, so that a first count is seen as a rise.
         metrics.headers_dropped(0, 0);
@@ -100,11 +100,6 @@ impl Metrics {
     /// What all of the gateway's own are called, with the names of their labels: also those that have counted nothing yet.
     pub fn families(&self) -> &[Family] {
         &self.families
-    }
-
-    /// Whether the client has a label of its own. What can't be added up, as a limit, is shown of those alone.
-    pub fn tells_apart(&self, client: &ClientName) -> bool {
-        self.clients.has_own(client)
     }
 
     /// Says what a deployment of a model's pool is. To be said once, when the pool is built.

@@ -80,8 +80,7 @@ impl ToldApart {
         self.folded.len()
     }
 
-    /// Whether the client has a label of its own: what can't be added up may be shown of those alone.
-    pub(super) fn has_own(&self, client: &ClientName) -> bool {
+    fn has_own(&self, client: &ClientName) -> bool {
         !self.folded.contains(client)
     }
 
@@ -132,22 +131,32 @@ impl<K: Eq + Hash + Clone, H: Clone> ByClient<K, H> {
             let text = label.as_str();
             return self.handles.of((label.clone(), key), || make(text));
         }
+        self.made_own(label, key.clone(), &make).unwrap_or_else(|| {
+            self.clients.overflows.inc();
+            self.handles.of((Label::Other, key), || make(OTHER))
+        })
+    }
+
+    /// The handle of this client's own, if it can have one: for what can't be added up with that of others.
+    pub(super) fn own(&self, client: &ClientName, key: K, make: impl Fn(&str) -> H) -> Option<H> {
+        let label = self.clients.label(Some(client));
+        let is_own = matches!(label, Label::Own(_));
+        is_own.then(|| self.made_own(label, key, &make)).flatten()
+    }
+
+    fn made_own(&self, label: Label, key: K, make: &impl Fn(&str) -> H) -> Option<H> {
         let own = (label, key);
         if let Some(handle) = self.handles.find(&own) {
-            return handle;
+            return Some(handle);
         }
-        let (label, key) = own;
-        if self.clients.has_room(self.series) {
-            let text = label.as_str();
-            let made = self.handles.of_if((label.clone(), key.clone()), || {
-                self.clients.take(self.series).then(|| make(text))
-            });
-            if let Some(handle) = made {
-                return handle;
-            }
+        if !self.clients.has_room(self.series) {
+            return None;
         }
-        self.clients.overflows.inc();
-        self.handles.of((Label::Other, key), || make(OTHER))
+        let label = own.0.clone();
+        self.handles.of_if(own, || {
+            let has_room = self.clients.take(self.series);
+            has_room.then(|| make(label.as_str()))
+        })
     }
 
     /// Shows all that there are, by what they are beside their client. Not for the request path.
@@ -181,6 +190,19 @@ mod tests {
         assert_eq!(labels, ["other", "b", "a", "none", "other"]);
         assert_eq!((clients.folded(), clients.series.get()), (1, 2));
         assert_eq!(clients.overflows.get(), 0);
+    }
+
+    #[test]
+    fn what_cant_be_added_up_is_there_for_clients_with_a_label_alone() {
+        let clients = told_apart(&["a", "b", "c"], 2, 2);
+        let by = ByClient::new(&clients, 2);
+        let own = |client: &str| by.own(&client.into(), "k", str::to_owned);
+        assert_eq!(own("c"), None);
+        assert_eq!(own("a").as_deref(), Some("a"));
+        // No room is left for another.
+        assert_eq!(own("b"), None);
+        assert_eq!(own("a").as_deref(), Some("a"));
+        assert_eq!((clients.series.get(), clients.overflows.get()), (2, 0));
     }
 
     #[test]

@@ -9,23 +9,21 @@ use crate::domain::{name::ModelName, quota::Standing};
 const ALL_MODELS: &str = "*";
 
 impl Metrics {
-    /// Says how clients stand, those that have a label of their own: others' limits can't be added up. To be said before each
-    /// scrape.
+    /// Says how clients stand, those that have a label of their own. To be said before each scrape.
     pub fn limits(&self, standings: &[Standing]) {
-        for standing in standings
-            .iter()
-            .filter(|it| self.clients.has_own(&it.client))
-        {
-            let model = standing
-                .model
-                .as_ref()
-                .map_or(ALL_MODELS, ModelName::as_str);
-            let labels = [standing.client.as_str(), model, standing.limit.as_str()];
-            let most = self.instruments.limit.with_label_values(&labels);
-            most.set(standing.most as f64);
-            let remaining = standing.most.saturating_sub(standing.used);
-            let gauge = self.instruments.limit_remaining.with_label_values(&labels);
-            gauge.set(remaining as f64);
+        for standing in standings {
+            let limit = standing.limit.as_str();
+            let key = (standing.model.clone(), limit);
+            let gauges = self.limits.own(&standing.client, key, |client| {
+                let model = standing.model.as_ref();
+                let labels = [client, model.map_or(ALL_MODELS, ModelName::as_str), limit];
+                let all = [&self.instruments.limit, &self.instruments.limit_remaining];
+                all.map(|gauges| gauges.with_label_values(&labels))
+            });
+            if let Some([most, remaining]) = gauges {
+                most.set(standing.most as f64);
+                remaining.set(standing.most.saturating_sub(standing.used) as f64);
+            }
         }
     }
 

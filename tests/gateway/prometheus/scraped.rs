@@ -73,7 +73,7 @@ fn config(simulator: &Simulator) -> String {
          models:\n  gpt-4o:\n    deployments:\n      - {{ instance: ptu, type: provisioned, priority: 1 }}\n      \
          - {{ instance: one, priority: 2 }}\n      - {{ instance: two, priority: 2 }}\n  \
          small:\n    deployments:\n      - {{ instance: one }}\n      - {{ instance: two, priority: 2 }}\n\
-         clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"] }}\n  batch: {{ keys: [\"{batch}\"], models: [small] }}\n\
+         clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"] }}\n  batch: {{ keys: [\"{batch}\"], models: [small], limits: {{ requests_per_minute: 1000, tokens_per_day: 1000000 }} }}\n\
          prices: {{ currency: EUR, models: {{ gpt-4o: {{ input: 2.5, output: 10 }}, small: {{ input: 1, output: 2 }} }} }}\n\
          breaker: {{ pause: 1s, longest_pause: 2s }}\n"
     )
