@@ -211,6 +211,8 @@ impl Parts {
         let metrics = Arc::new(Metrics::new());
         metrics.config(&plan.hash);
         let access_log = logs::access(&plan.log, &metrics)?;
+        let usage_log = logs::usage(&plan.log, &metrics)?;
+        let prompt_log = logs::prompts(&plan, &metrics)?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
         let issuers = Arc::new(Issuers::new(&plan.issuers, &plan.clients)?);
         let reaches = reaches(&plan, &identities)?;
@@ -219,6 +221,9 @@ impl Parts {
         let telemetry = Arc::new(Telemetry {
             metrics,
             access_log,
+            usage_log,
+            prompt_log,
+            prices: plan.prices.clone(),
             failovers: Arc::default(),
         });
         let drain = Arc::default();
@@ -395,7 +400,8 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
         let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
         let bounds = plan.bounds.with(model.timeouts);
-        Arc::new(Served::new(pool, bounds, target))
+        let version = model.version.as_deref().map(Arc::from);
+        Arc::new(Served::new(pool, bounds, version, target))
     });
     served.collect()
 }

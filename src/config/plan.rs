@@ -9,6 +9,8 @@ use crate::domain::{
     forwarding::Forwarding,
     front_door::FrontDoor,
     identity::Identity,
+    price::Prices,
+    redaction::Redaction,
     rotation::Rotation,
 };
 
@@ -25,6 +27,8 @@ pub struct Plan {
     pub identities: Vec<Arc<Identity>>,
     pub instances: Vec<Arc<Instance>>,
     pub models: Vec<Model>,
+    /// What tokens cost; `None`: costs are not counted.
+    pub prices: Option<Prices>,
     pub clients: Clients,
     /// Whose tokens clients show: those of `issuers:`, and the Entra tenants that clients name.
     pub issuers: Vec<Arc<Issuer>>,
@@ -113,10 +117,22 @@ pub struct Drain {
 }
 
 /// `log:`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Log {
     /// The access log's; `None`: stderr.
     pub access: Option<LogFile>,
+    /// The usage records'; `None`: there are none.
+    pub usage: Option<LogFile>,
+    pub prompts: Option<Prompts>,
+}
+
+/// `log.prompts:`
+#[derive(Clone, Debug)]
+pub struct Prompts {
+    pub file: LogFile,
+    /// How much of a body is kept, in bytes.
+    pub max_bytes: usize,
+    pub redaction: Redaction,
 }
 
 /// A log's file.

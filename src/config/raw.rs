@@ -4,6 +4,7 @@
 //! here and decided in `build`.
 
 mod logs;
+mod prices;
 
 use super::{
     problem::Placed,
@@ -14,7 +15,8 @@ use super::{
         Word,
     },
 };
-pub(super) use logs::{Log, LogFile, Rotate};
+pub(super) use logs::{Log, LogFile, Prompts, Rotate};
+pub(super) use prices::{ModelPrices, Prices, Rates};
 
 section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
@@ -40,6 +42,8 @@ section! {
         clients: Option<Tried<Placed<Named<Client>>>>,
         /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
+        /// What tokens cost, so that requests' costs are counted.
+        prices: Option<Prices>,
         /// The HTTP server.
         server: Option<Server>,
         /// The bounds of one request's tries.
@@ -344,6 +348,9 @@ section! {
         /// What it may have done; answers that leave nothing behind unless given.
         #[schemars(length(min = 1), extend("default" = ["inference"]))]
         operations: Option<Placed<List<Placed<Operation>>>>,
+        /// Whether its prompts are kept, in the file of `log.prompts`.
+        #[schemars(extend("default" = false))]
+        log_prompts: Option<Placed<bool>>,
     }
     later "limits", "priority"
 }

@@ -13,12 +13,13 @@ mod reading;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
-    Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
+    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
 };
 
 use super::record::{AttemptRecord, Record};
-use crate::domain::name::{
-    ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName,
+use crate::domain::{
+    name::{ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName},
+    price::Currency,
 };
 
 pub use deployment::DeploymentMetrics;
@@ -54,6 +55,7 @@ pub struct Metrics {
     requests: Handles<RequestKey, IntCounter>,
     deployments: Handles<DeploymentKey, Arc<DeploymentMetrics>>,
     tokens: Handles<TokensKey, [IntCounter; 6]>,
+    costs: Handles<(Option<ClientName>, ModelName, Currency), Counter>,
 }
 
 impl Metrics {
@@ -68,6 +70,7 @@ impl Metrics {
             requests: Handles::default(),
             deployments: Handles::default(),
             tokens: Handles::default(),
+            costs: Handles::default(),
         };
         // There from the start, so that a first count is seen as a rise.
         metrics.headers_dropped(0, 0);
@@ -150,6 +153,7 @@ impl Metrics {
             counter.with_label_values(&[model.as_str()]).inc();
         }
         self.count_tokens(record);
+        self.count_cost(record);
         if let (Some(deployment), None) = (last, record.refusal) {
             observe_times(&deployment, record);
         }
@@ -199,6 +203,25 @@ impl Metrics {
         for (counter, (_, number)) in counters.iter().zip(types) {
             counter.inc_by(number);
         }
+    }
+
+    fn count_cost(&self, record: &Record) {
+        let (Some(cost), Some(model)) = (record.cost, &record.model) else {
+            return;
+        };
+        let key = (record.client.clone(), model.clone(), cost.currency);
+        let counter = self.costs.of(key, || {
+            let labels = [record.client(), model.as_str(), cost.currency.as_str()];
+            self.instruments.cost.with_label_values(&labels)
+        });
+        counter.inc_by(cost.to_f64());
+    }
+
+    /// The counter of requests to a model that has no price.
+    pub fn unpriced(&self, model: &ModelName) -> IntCounter {
+        self.instruments
+            .unpriced
+            .with_label_values(&[model.as_str()])
     }
 
     /// Gives the deployment that was tried last.

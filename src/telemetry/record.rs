@@ -3,15 +3,19 @@
 //! Nothing secret has a place in it: no query (it may carry a key), no header, no body.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use http::{Method, Version};
+use serde::{Serialize, Serializer};
 
 use crate::domain::{
+    deployment::{Capacity, Priority},
     name::{ClientName, DeploymentName, InstanceName, ModelName},
+    price::Cost,
     usage::Usage,
 };
 
@@ -26,6 +30,8 @@ pub struct Record {
     pub client: Option<ClientName>,
     /// A configured model; `None`: none was asked for, or one that isn't there.
     pub model: Option<ModelName>,
+    /// The version that every deployment of the model's pool serves, where the config says it.
+    pub model_version: Option<Arc<str>>,
     /// From a closed set ("chat", "embeddings", …); empty where the path names no operation: "other".
     pub operation: &'static str,
     /// Whether the client asked for a stream.
@@ -54,6 +60,8 @@ pub struct Record {
     pub unreplayable: bool,
     /// What the answer cost; `None`: nothing, or nothing that is counted in tokens.
     pub usage: Option<Usage>,
+    /// What that costs by the operator's table; filled in as the record is accounted. `None`: there is no price for it.
+    pub cost: Option<Cost>,
     /// Of the body as the client sent it.
     pub request_bytes: u64,
     /// Of the body as the client got it.
@@ -71,6 +79,10 @@ pub struct Record {
 pub struct AttemptRecord {
     pub instance: InstanceName,
     pub deployment: DeploymentName,
+    /// How the deployment is paid for.
+    pub capacity: Capacity,
+    /// In the order in which the pool asks.
+    pub priority: Priority,
     /// The outcome's label, from the closed set of the domain.
     pub outcome: &'static str,
     /// Azure may bill for it although it gave no answer to use.
@@ -135,6 +147,29 @@ impl Record {
     }
 }
 
+/// A time in a log: RFC 3339, UTC, to the millisecond.
+pub(super) struct Stamp(pub(super) SystemTime);
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_millis(self.0))
+    }
+}
+
+/// A value in a log as its text.
+pub(super) struct Text<T>(pub(super) T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Milliseconds, to the microsecond.
+pub(super) fn ms(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -144,6 +179,8 @@ pub(super) mod tests {
         let attempt = |instance: &str, outcome, status| AttemptRecord {
             instance: instance.into(),
             deployment: "gpt-4o".into(),
+            capacity: Capacity::Standard,
+            priority: Priority::FIRST,
             outcome,
             may_be_billed: false,
             spilled_to: None,
@@ -155,6 +192,7 @@ pub(super) mod tests {
             request_id: "r-1".into(),
             client: Some("app".into()),
             model: Some("gpt-4o".into()),
+            model_version: Some("2024-11-20".into()),
             operation: "chat",
             stream: true,
             method: Some(Method::POST),
@@ -179,6 +217,7 @@ pub(super) mod tests {
                 reasoning: 4,
                 ..Usage::default()
             }),
+            cost: None,
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),

@@ -55,5 +55,7 @@ fn only_reported(name: &str) -> bool {
         || name.starts_with("forebay_issuer_")
         || name.starts_with("forebay_certificate_")
         || name.starts_with("forebay_client_token_rejections")
+        || name == "forebay_cost_total"
+        || name == "forebay_requests_unpriced_total"
         || name == "forebay_retry_budget_exhausted_total"
 }

@@ -89,6 +89,7 @@ fn listed(
             tokens: tokens.into_iter().map(|rule| rule.value).collect(),
             models: allowed(raw.models.0?, models, reader),
             operations: granted(raw.operations, reader),
+            log_prompts: raw.log_prompts.is_some_and(|raw| raw.value),
         })
     });
     Clients::listed(clients.into_values())

@@ -232,7 +232,7 @@ fn span(raw: Option<Placed<Span>>, setting: &mut Duration, reader: &mut Reader<'
     }
 }
 
-fn size(raw: Option<Placed<Size>>, setting: &mut usize, reader: &mut Reader<'_>) {
+pub(super) fn size(raw: Option<Placed<Size>>, setting: &mut usize, reader: &mut Reader<'_>) {
     match raw {
         Some(raw) if raw.value.0 == 0 => reader.problem(
             raw.place,

@@ -1,8 +1,8 @@
 //! The names, labels, buckets and help texts of all instruments: the contract with dashboards and alerts.
 
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector, process_collector::ProcessCollector,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
 const DEPLOYMENT: &[&str] = &["model", "instance", "deployment"];
@@ -33,6 +33,8 @@ pub(super) struct Instruments {
     pub(super) spillovers: IntCounterVec,
     pub(super) out_of_budget: IntCounterVec,
     pub(super) tokens: IntCounterVec,
+    pub(super) cost: CounterVec,
+    pub(super) unpriced: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
@@ -130,6 +132,16 @@ impl Instruments {
                 "forebay_tokens_total",
                 "Tokens used, by type: cached and audio_input are part of input, reasoning and audio_output part of output.",
                 &["client", "model", "instance", "deployment", "type"],
+            ),
+            cost: r.amounts(
+                "forebay_cost_total",
+                "What the tokens used cost by the operator's price table; on provisioned deployments what the table says of them.",
+                &["client", "model", "currency"],
+            ),
+            unpriced: r.counters(
+                "forebay_requests_unpriced_total",
+                "Requests that used tokens of a model for which the price table has no price.",
+                &["model"],
             ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
@@ -274,6 +286,10 @@ impl Workshop<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.keep(IntCounterVec::new(Opts::new(name, help), labels).expect(FIXED))
+    }
+
+    fn amounts(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+        self.keep(CounterVec::new(Opts::new(name, help), labels).expect(FIXED))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
