@@ -19,6 +19,7 @@ use crate::{
         breaker::Cause,
         name::{IdentityName, InstanceName, IssuerName},
         pool::Pool,
+        quota::Standing,
         validity::Validity,
     },
     telemetry::{failovers::Failovers, metrics::Metrics, pulse::Pulse},
@@ -36,6 +37,8 @@ pub struct Admin {
     pub issuers: Box<dyn Fn() -> Vec<IssuerState> + Send + Sync>,
     /// How many signatures of clients' tokens were checked.
     pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// How clients stand against their limits.
+    pub limits: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
     pub started: Instant,
 }
@@ -182,6 +185,7 @@ impl Admin {
             );
         }
         self.metrics.token_checks((self.token_checks)());
+        self.metrics.limits(&(self.limits)());
         Page {
             status: StatusCode::OK,
             content_type: Metrics::CONTENT_TYPE,
@@ -236,6 +240,7 @@ mod tests {
             identities: Box::new(Vec::new),
             listeners: Box::new(Vec::new),
             issuers: Box::new(Vec::new),
+            limits: Box::new(Vec::new),
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
             started: now,

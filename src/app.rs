@@ -34,6 +34,7 @@ use crate::{
         budget::Budget,
         deployment::{Deployment, Instance},
         pool::Pool,
+        quota::{Moment, Quotas},
     },
     entra::{Issuers, IssuersError},
     identity::{Identities, IdentitiesError},
@@ -45,6 +46,7 @@ use crate::{
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
+    store::{CounterFile, Keeper, Meters, StoreError},
     telemetry::{Telemetry, metrics::Metrics, pulse::Pulse},
 };
 use listening::{Listening, Patience, Port};
@@ -82,6 +84,8 @@ pub enum StartError {
     Instance { instance: String, source: io::Error },
     #[error("the certificate {path} can't be used: {reason}")]
     Certificate { path: String, reason: String },
+    #[error("the counters {path} can't be opened: {source}")]
+    Counters { path: String, source: StoreError },
     #[error("the gateway can't start: {0}")]
     Io(#[from] io::Error),
 }
@@ -94,6 +98,9 @@ struct Parts {
     issuers: Arc<Issuers>,
     reaches: Vec<Arc<Reach>>,
     models: Vec<Arc<Served>>,
+    quotas: Arc<Quotas>,
+    /// Keeps what is spent, where the config says where.
+    keeper: Option<Arc<Keeper>>,
     drain: Arc<Drain>,
 }
 
@@ -139,13 +146,20 @@ pub fn serve_watched(
     signals::exit_when_drained(
         server.watch_execution_phase(),
         &parts.drain,
-        &parts.telemetry,
+        signals::Last {
+            telemetry: Arc::clone(&parts.telemetry),
+            keeper: parts.keeper.clone(),
+        },
         parts.plan.drain,
     )?;
     if let Some(watch) = watch {
         watch(parts.pools(), Arc::clone(&parts.telemetry.metrics));
     }
-    let signals = signals::Signals::new(parts.drain, parts.telemetry, parts.plan.drain);
+    let last = signals::Last {
+        telemetry: parts.telemetry,
+        keeper: parts.keeper,
+    };
+    let signals = signals::Signals::new(parts.drain, last, parts.plan.drain);
     server.run(RunArgs {
         shutdown_signal: Box::new(signals),
     });
@@ -226,6 +240,8 @@ impl Parts {
             prices: plan.prices.clone(),
             failovers: Arc::default(),
         });
+        let quotas = Arc::new(quotas(&plan));
+        let keeper = keeper(&plan, &quotas, &telemetry.metrics)?;
         let drain = Arc::default();
         Ok(Self {
             plan,
@@ -234,6 +250,8 @@ impl Parts {
             issuers,
             reaches,
             models,
+            quotas,
+            keeper,
             drain,
         })
     }
@@ -249,6 +267,7 @@ impl Parts {
                 .map(|served| (served.pool.model().clone(), Arc::clone(served)))
                 .collect(),
             clients: self.plan.clients.clone(),
+            quotas: Arc::clone(&self.quotas),
             issuers: Arc::clone(&self.issuers),
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
@@ -404,6 +423,46 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         Arc::new(Served::new(pool, bounds, version, target))
     });
     served.collect()
+}
+
+/// What clients may spend; nothing of it is spent.
+fn quotas(plan: &Plan) -> Quotas {
+    Quotas::new(plan.clients.all(), plan.counters.calendar.clone(), moment())
+}
+
+/// Takes in what was spent before the last restart.
+fn keeper(
+    plan: &Plan,
+    quotas: &Arc<Quotas>,
+    metrics: &Metrics,
+) -> Result<Option<Arc<Keeper>>, StartError> {
+    let Some(path) = &plan.counters.file else {
+        return Ok(None);
+    };
+    let (failures, set_aside) = (
+        metrics.counter_store_failures(),
+        metrics.counter_stores_set_aside(),
+    );
+    let file = CounterFile::open(path, move |name, why| {
+        set_aside.inc();
+        tracing::error!(set_aside = %name.display(), why, "counters.file can't be read: it was set aside, and what clients had spent before is forgotten");
+    });
+    let meters = Meters {
+        count_failure: Box::new(move || failures.inc()),
+    };
+    let keeper = file.and_then(|file| Keeper::start(Box::new(file), Arc::clone(quotas), meters));
+    let keeper = keeper.map_err(|source| StartError::Counters {
+        path: path.display().to_string(),
+        source,
+    })?;
+    Ok(Some(Arc::new(keeper)))
+}
+
+fn moment() -> Moment {
+    Moment {
+        at: Instant::now(),
+        wall: SystemTime::now(),
+    }
 }
 
 /// A pool leaves alone what the gateway has no credential for.

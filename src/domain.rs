@@ -19,6 +19,7 @@ pub mod opening;
 pub mod outcome;
 pub mod pool;
 pub mod price;
+pub mod quota;
 pub mod realtime;
 pub mod redaction;
 pub mod refusal;

@@ -24,12 +24,13 @@
 //!   [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment,
 //!   now), [`domain::outcome`] (what its end means),
 //!   with [`domain::opening`] (what an answer's first pieces say) and [`domain::wait`] (when to come back),
-//!   [`domain::forwarding`] (which headers go on), [`domain::failover`] (what follows) within [`domain::budget`], and
+//!   [`domain::quota`] (what its client may spend), [`domain::forwarding`] (which headers go on), [`domain::failover`] (what follows) within [`domain::budget`], and
 //!   perhaps [`domain::refusal`].
 //! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.
 //! - [`proxy`]: with [`app`] all that knows Pingora; its page is the table of contents of a request's life.
 //! - [`identity`]: tokens kept ready ahead of need.
 //! - [`entra`]: the signing keys that prove clients' tokens, kept fresh, and the tokens found good.
+//! - [`store`]: what clients have spent, kept where a restart finds it.
 //! - [`telemetry`]: what operators see of the traffic, from one record a request.
 //! - [`admin`]: metrics, health and status, on their own address.
 //! - [`app`]: builds everything from a plan, serves, drains.
@@ -37,7 +38,7 @@
 //! - [`simulator`]: instances that answer, stall, throttle and break on demand; it knows nothing of the rest.
 //! - [`demo`]: simulator and gateway in one process.
 //!
-//! Who may use whom: `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, entra, simulator} → domain`,
+//! Who may use whom: `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, entra, store, simulator} → domain`,
 //! each all to its right, and beside it `proxy → identity, entra, telemetry` and `admin → telemetry`. `tests/layers.rs` names any other.
 
 pub mod admin;
@@ -50,4 +51,5 @@ pub mod explain;
 pub mod identity;
 pub mod proxy;
 pub mod simulator;
+pub mod store;
 pub mod telemetry;

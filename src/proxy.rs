@@ -1,5 +1,6 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
 
+mod admission;
 mod body;
 mod commit;
 pub(crate) mod door;
@@ -35,7 +36,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::{
     domain::{
         client::Clients, deployment::Bounds, forwarding::Forwarding, front_door::FrontDoor,
-        name::ModelName,
+        name::ModelName, quota::Quotas,
     },
     entra::Issuers,
     telemetry::Telemetry,
@@ -56,6 +57,8 @@ const DRAIN_BODY: Duration = Duration::from_secs(5);
 pub struct Gateway {
     pub(crate) models: HashMap<ModelName, Arc<Served>>,
     pub(crate) clients: Clients,
+    /// What clients may spend.
+    pub(crate) quotas: Arc<Quotas>,
     /// For clients that show tokens.
     pub(crate) issuers: Arc<Issuers>,
     pub(crate) bounds: Bounds,

@@ -1,6 +1,6 @@
 //! Who may use whom: reads the sources and names every arrow between rooms that the house does not have.
 //!
-//! `main → {explain, demo → app} → {config, proxy, probe, admin, telemetry, identity, entra, simulator} → domain`, each may use all to
+//! `main → {explain, demo → app} → {config, proxy, probe, admin, telemetry, identity, entra, store, simulator} → domain`, each may use all to
 //! its right; beside it `proxy → identity, entra, telemetry`, `probe → identity`, `admin → telemetry`. The simulator
 //! uses nothing of the crate, only `proxy` and `app` know Pingora, and `domain` takes no more from outside than words
 //! and pure functions: neither sockets nor a clock nor async.
@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The rooms, and the other rooms each may use.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("lib", EVERY_ROOM),
     ("main", EVERY_ROOM),
     ("demo", EVERY_ROOM),
@@ -24,6 +24,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("telemetry", &["domain"]),
     ("identity", &["domain"]),
     ("entra", &["domain"]),
+    ("store", &["domain"]),
     ("simulator", &[]),
     ("domain", &[]),
 ];
@@ -39,6 +40,7 @@ const EVERY_ROOM: &[&str] = &[
     "telemetry",
     "identity",
     "entra",
+    "store",
     "simulator",
     "domain",
 ];
@@ -61,6 +63,7 @@ const WORDS: [&str; 16] = [
     "httpdate",
     "humantime",
     "parking_lot",
+    "jiff",
 ];
 
 #[test]

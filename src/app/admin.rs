@@ -15,6 +15,7 @@ use pingora::{
 use super::{
     Parts,
     listening::{Listening, Port},
+    moment,
 };
 use crate::{
     admin::{
@@ -31,6 +32,7 @@ use crate::{
 pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
     let (identities, drain) = (Arc::clone(&parts.identities), Arc::clone(&parts.drain));
     let (issuers, checks) = (Arc::clone(&parts.issuers), Arc::clone(&parts.issuers));
+    let quotas = Arc::clone(&parts.quotas);
     let ports: Vec<_> = ports.iter().map(listener).collect();
     Admin {
         metrics: Arc::clone(&parts.telemetry.metrics),
@@ -50,6 +52,7 @@ pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
         }),
         token_checks: Box::new(move || checks.checked()),
         listeners: Box::new(move || ports.iter().map(|state| state()).collect()),
+        limits: Box::new(move || quotas.report(moment())),
         phase: Box::new(move || match (drain.is_draining(), drain.is_open()) {
             (true, _) => Phase::Draining,
             (false, true) => Phase::Serving,

@@ -14,30 +14,37 @@ use tokio::{
     sync::broadcast::Receiver,
 };
 
-use crate::{config, proxy, telemetry::Telemetry};
+use crate::{config, proxy, store::Keeper, telemetry::Telemetry};
 
 /// How often a draining gateway looks whether its last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What is written out before the process ends.
+pub(super) struct Last {
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) keeper: Option<Arc<Keeper>>,
+}
+
+impl Last {
+    fn close(&self) {
+        self.telemetry.close();
+        if let Some(keeper) = &self.keeper {
+            keeper.close();
+        }
+    }
+}
 
 /// Waits for the signal that ends the gateway. On SIGTERM health says 503 at once, and requests are still taken
 /// for `drain.notice`, so that load balancers can turn away first.
 pub(super) struct Signals {
     drain: Arc<proxy::drain::Drain>,
-    telemetry: Arc<Telemetry>,
+    last: Last,
     times: config::Drain,
 }
 
 impl Signals {
-    pub(super) fn new(
-        drain: Arc<proxy::drain::Drain>,
-        telemetry: Arc<Telemetry>,
-        times: config::Drain,
-    ) -> Self {
-        Self {
-            drain,
-            telemetry,
-            times,
-        }
+    pub(super) fn new(drain: Arc<proxy::drain::Drain>, last: Last, times: config::Drain) -> Self {
+        Self { drain, last, times }
     }
 }
 
@@ -61,7 +68,7 @@ impl ShutdownSignalWatch for Signals {
                 }
             }
         }
-        self.telemetry.close();
+        self.last.close();
         // Pingora's own fast end can find an accept loop without its runtime, which then spins for ever.
         std::process::exit(0)
     }
@@ -72,15 +79,15 @@ impl ShutdownSignalWatch for Signals {
 pub(super) fn exit_when_drained(
     mut phases: Receiver<ExecutionPhase>,
     drain: &Arc<proxy::drain::Drain>,
-    telemetry: &Arc<Telemetry>,
+    last: Last,
     times: config::Drain,
 ) -> io::Result<()> {
-    let (drain, telemetry) = (Arc::clone(drain), Arc::clone(telemetry));
+    let drain = Arc::clone(drain);
     let wait = move || {
         while let Ok(phase) = phases.blocking_recv() {
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
                 wait_for_the_last(&drain, Instant::now() + times.deadline);
-                telemetry.close();
+                last.close();
                 std::process::exit(0);
             }
         }

@@ -8,6 +8,7 @@ mod identities;
 mod instances;
 mod issuers;
 mod known;
+mod limits;
 mod listeners;
 mod logs;
 mod models;
@@ -48,6 +49,7 @@ pub(super) fn plan(
         .filter_map(|listener| listener.tls.as_ref());
     certificates.warn_of_unasked(all_tls.any(|tls| tls.of_clients.is_some()), reader);
     issuers.warn_of_unused(reader);
+    let counters = limits::counters(raw.counters, clients.as_ref(), place, reader);
     identities.warn_of_unused("no instance uses this identity", reader);
     instances.warn_of_unused("no model has a deployment on this instance", reader);
     Some(Plan {
@@ -67,6 +69,7 @@ pub(super) fn plan(
         ),
         bounds: settings::bounds(raw.failover, reader),
         breaker: settings::breaker(raw.breaker, reader),
+        counters,
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
         log: logs::log(raw.log, reader),

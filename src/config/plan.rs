@@ -10,6 +10,7 @@ use crate::domain::{
     front_door::FrontDoor,
     identity::Identity,
     price::Prices,
+    quota::Calendar,
     redaction::Redaction,
     rotation::Rotation,
 };
@@ -35,6 +36,7 @@ pub struct Plan {
     pub bounds: Bounds,
     pub breaker: Settings,
     pub retry_budget: RetryBudget,
+    pub counters: Counters,
     pub server: Server,
     pub drain: Drain,
     pub log: Log,
@@ -105,6 +107,15 @@ pub struct RetryBudget {
     pub share: f64,
     /// Moves a second, however few requests there are.
     pub floor: u32,
+}
+
+/// `counters:` what clients' limits are counted by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// What keeps hours, days and months through a restart; `None`: nothing does.
+    pub file: Option<PathBuf>,
+    /// Whose hours, days and months they are.
+    pub calendar: Calendar,
 }
 
 /// `drain:` what a termination signal does.

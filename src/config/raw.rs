@@ -3,8 +3,11 @@
 //! These definitions are the only ones: reader and JSON Schema come from them. What a field means when left out is said
 //! here and decided in `build`.
 
+mod limits;
 mod logs;
 mod prices;
+
+pub(super) use limits::{ClientLimits, Counters, Limits, OverMaxOutput};
 
 use super::{
     problem::Placed,
@@ -42,6 +45,8 @@ section! {
         clients: Option<Tried<Placed<Named<Client>>>>,
         /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
+        /// What clients' limits are counted by.
+        counters: Option<Counters>,
         /// What tokens cost, so that requests' costs are counted.
         prices: Option<Prices>,
         /// The HTTP server.
@@ -348,11 +353,13 @@ section! {
         /// What it may have done; answers that leave nothing behind unless given.
         #[schemars(length(min = 1), extend("default" = ["inference"]))]
         operations: Option<Placed<List<Placed<Operation>>>>,
+        /// What it may spend; without limits unless given.
+        limits: Option<ClientLimits>,
         /// Whether its prompts are kept, in the file of `log.prompts`.
         #[schemars(extend("default" = false))]
         log_prompts: Option<Placed<bool>>,
     }
-    later "limits", "priority"
+    later "priority"
 }
 
 section! {

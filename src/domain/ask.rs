@@ -74,6 +74,11 @@ impl Ask {
         content_type.and_then(boundary).is_some()
     }
 
+    /// Whether it is a form of parts.
+    pub fn is_form(&self) -> bool {
+        matches!(self.place, Place::Multipart { .. })
+    }
+
     /// A body that is passed on unread.
     pub fn unread() -> Self {
         Self {
@@ -295,6 +300,7 @@ fn read_multipart(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
         return Err(Refusal::BodyNotMultipart);
     }
     let (mut value, mut stream, mut at) = (None, false, delimiter.len());
+    let mut wants = Wants::default();
     while !body[at..].starts_with(b"--") {
         let head = body[at..]
             .strip_prefix(b"\r\n")
@@ -305,6 +311,14 @@ fn read_multipart(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
         match field_name(&head[..head_len]) {
             Some(b"model") if value.is_some() => return Err(Refusal::ModelTwice),
             Some(b"model") => value = Some(start..start + len),
+            // Twice says nothing that can be read.
+            Some(b"n") => {
+                wants.n = Some(Said(if wants.n.is_some() {
+                    0..0
+                } else {
+                    start..start + len
+                }))
+            }
             Some(b"stream") => stream = &body[start..start + len] == b"true",
             _ => {}
         }
@@ -322,7 +336,7 @@ fn read_multipart(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
         model,
         stream,
         acts: false,
-        wants: Wants::default(),
+        wants,
         place: Place::Multipart {
             value,
             boundary: boundary.to_owned(),

@@ -9,7 +9,10 @@ pub mod token;
 
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use super::name::{ClientName, IssuerName, ModelName};
+use super::{
+    name::{ClientName, IssuerName, ModelName},
+    quota::ClientLimits,
+};
 use certificate::{Bearers, Certificate, Rejected};
 use key::Keys;
 pub use key::{KeyHash, KeyHashError};
@@ -34,6 +37,7 @@ pub struct Client {
     pub certificates: Vec<certificate::Name>,
     pub models: Models,
     pub operations: Operations,
+    pub limits: ClientLimits,
     /// Whether its prompts are kept: the operator's word, for this client alone.
     pub log_prompts: bool,
 }
@@ -48,6 +52,7 @@ impl Client {
             certificates: Vec::new(),
             models: Models::All,
             operations: Operations::INFERENCE,
+            limits: ClientLimits::default(),
             log_prompts: false,
         }
     }

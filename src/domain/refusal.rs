@@ -1,11 +1,14 @@
 //! Every reason the gateway itself says no to a client. Status, code, message, metric label and log field
 //! all come from the variant, so a new reason is one variant and the compiler lists what it still needs.
 
+mod limited;
+
 use std::time::Duration;
 
 use http::StatusCode;
 
 use super::client::token::Rejection;
+pub use limited::Limited;
 
 /// The longest wait ever told to a client: the official Python client does not retry at all after a longer
 /// one (CLIENTS.md 3).
@@ -81,8 +84,16 @@ pub enum Refusal {
         wait: Duration,
     },
     DeadlineExceeded,
+    /// The client is at one of its own limits.
+    Limited(Box<Limited>),
     /// A fault of the gateway's own.
     Internal,
+}
+
+impl From<Limited> for Refusal {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(Box::new(limited))
+    }
 }
 
 /// What one reason turns into.
@@ -135,6 +146,9 @@ impl Refusal {
             }
             Self::BodyMemoryFull => Some(MEMORY_WAIT),
             Self::UncheckedToken => Some(KEYS_WAIT),
+            Self::Limited(limited) => limited
+                .wait()
+                .map(|wait| wait.clamp(Duration::from_millis(1), LONGEST_WAIT)),
             _ => None,
         }
     }
@@ -146,6 +160,7 @@ impl Refusal {
             Self::Throttled { wait } | Self::Unavailable { wait } => Some(*wait <= LONGEST_WAIT),
             // It has waited this long already, and Azure may bill for each try.
             Self::DeadlineExceeded => Some(false),
+            Self::Limited(limited) => Some(limited.wait().is_some()),
             _ => None,
         }
     }
@@ -156,6 +171,7 @@ impl Refusal {
         match self {
             Self::BodyTooLarge { max } => message.replace("{max}", &max.to_string()),
             Self::OperationNotAllowed { needs } => message.replace("{needs}", needs),
+            Self::Limited(limited) => limited.message(self.seconds()),
             Self::Throttled { .. }
             | Self::Unavailable { .. }
             | Self::BodyMemoryFull
@@ -402,6 +418,7 @@ impl Refusal {
                 "deadline_exceeded",
                 "No deployment answered within this gateway's deadline. Send the request again.",
             ),
+            Self::Limited(limited) => answer(limited.status(), limited.code(), limited.code(), ""),
             Self::Internal => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",

@@ -7,7 +7,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result, protocols::http::HttpTask};
 use pingora_proxy::Session;
 
 use super::{
-    commit,
+    admission, commit,
     exchange::{Exchange, Stage},
     reply::{self, Reply},
     session::{self, is_final},
@@ -25,9 +25,10 @@ const BEFORE_RESET: Duration = Duration::from_millis(20);
 pub(super) async fn answer(
     session: &mut Session,
     exchange: &mut Exchange,
-    reply: Reply,
+    mut reply: Reply,
 ) -> Result<bool> {
     exchange.stage = Stage::Answered;
+    reply.limits = admission::left(exchange);
     exchange.response_bytes = reply.send(session, &exchange.request_id).await?;
     Ok(true)
 }
@@ -39,6 +40,8 @@ pub(super) async fn refuse(
     refusal: Refusal,
 ) -> Result<bool> {
     let reply = Reply::refusal(&refusal);
+    // What it had taken is back before it hears what is left.
+    exchange.reservation = None;
     exchange.refusal = Some(refusal);
     answer(session, exchange, reply).await
 }
@@ -67,7 +70,9 @@ async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Err
         tracing::error!(request_id = %exchange.request_id, %error, "a request failed in the gateway");
     }
     let refusal = exchange.refusal.get_or_insert(Refusal::Internal);
-    let (status, reply) = (refusal.status().as_u16(), Reply::refusal(refusal));
+    let (status, mut reply) = (refusal.status().as_u16(), Reply::refusal(refusal));
+    admission::settle(exchange, Some(status));
+    reply.limits = admission::left(exchange);
     session.set_keepalive(None);
     match reply.send(session, &exchange.request_id).await {
         Ok(sent) => exchange.response_bytes = sent,
@@ -139,6 +144,7 @@ pub(super) fn record(
     } else {
         exchange.end
     };
+    admission::settle(exchange, status);
     let (mut stream, mut unreplayable, mut passed_on) = (false, false, 0);
     if let Some(admitted) = exchange.admitted() {
         let (bytes, asks_for_stream) = admitted.relay.passed_on();

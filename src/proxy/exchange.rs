@@ -22,6 +22,7 @@ use crate::{
         name::ModelName,
         outcome::Outcome,
         pool::Attempt,
+        quota::{Allowance, Reservation, Wanted},
         refusal::Refusal,
         route::{Dialect, Operation},
         usage::Usage,
@@ -41,6 +42,10 @@ pub struct Exchange {
     /// As Front Door saw it.
     pub(super) client_address: Option<IpAddr>,
     pub(super) client: Option<Arc<Client>>,
+    /// Its part in the limits; `None`: it has none.
+    pub(super) allowance: Option<Allowance>,
+    /// What is taken of them for this request.
+    pub(super) reservation: Option<Reservation>,
     pub(super) operation: Option<Operation>,
     /// The model asked for, once it is known to be one of ours.
     pub(super) model: Option<ModelName>,
@@ -83,6 +88,8 @@ pub(super) struct Admitted {
     /// Those of the client's headers that every attempt sends.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) ask: Ask,
+    /// What it wants, where its client has limits to that.
+    pub(super) wanted: Option<Wanted>,
     pub(super) progress: Progress,
     /// Holds the body.
     pub(super) relay: Arc<Relay>,
@@ -156,6 +163,8 @@ impl Exchange {
             request_id: request_id(),
             client_address: None,
             client: None,
+            allowance: None,
+            reservation: None,
             operation: None,
             model: None,
             model_version: None,

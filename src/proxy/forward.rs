@@ -12,7 +12,7 @@ use http::{HeaderValue, header};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::HttpPeer};
 
 use super::{
-    body,
+    admission, body,
     exchange::{Admitted, Again, Current, Exchange, Stage},
     realtime,
     served::{Served, Target},
@@ -278,5 +278,6 @@ fn outgoing_body(
 ) -> Vec<bytes::Bytes> {
     let names_it = body_names_deployment(admitted.call, kind);
     let name = names_it.then(|| admitted.ask.naming(deployment)).flatten();
-    body::spliced(body, name.into_iter().collect())
+    let changes = admission::changes(admitted, kind);
+    body::spliced(body, name.into_iter().chain(changes).collect())
 }

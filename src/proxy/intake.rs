@@ -13,7 +13,7 @@ use pingora_proxy::Session;
 use serde_json::json;
 
 use super::{
-    Gateway,
+    Gateway, admission,
     body::{self, Arrived, Passage, Terms},
     ending::connection_address,
     exchange::{Admitted, Exchange},
@@ -69,6 +69,7 @@ pub(super) async fn admit(
     };
     let client = identify(gateway, shown).await?;
     exchange.client = Some(Arc::clone(&client));
+    exchange.allowance = gateway.quotas.of(&client.name);
     match route {
         Route::Realtime(dialect) => realtime::admit(gateway, session, exchange, &client, dialect),
         Route::Call(call) => understand(gateway, session, exchange, &client, call).await,
@@ -115,6 +116,9 @@ async fn understand(
         .as_deref()
         .map(|model| find(gateway, client, model))
         .transpose()?;
+    let known = by_path.as_ref().map(|served| served.pool.model());
+    admission::enter(exchange, known)?;
+    let is_limited = admission::needs_body(exchange);
     exchange.stop_clock();
     let stays = stays_as_it_is(&call, by_path.as_deref());
     let terms = Terms {
@@ -122,7 +126,10 @@ async fn understand(
         time: gateway.body_timeout,
         pause: gateway.pause,
         memory: &gateway.memory,
-        passage: passage(session.req_header(), stays),
+        passage: match is_limited {
+            true => Passage::Never,
+            false => passage(session.req_header(), stays),
+        },
         stateless,
     };
     let read = body::read(session, terms).await;
@@ -131,21 +138,24 @@ async fn understand(
     exchange.request_bytes = kept.len() as u64;
     let head = session.req_header();
     let ask = match &rest {
+        None if is_limited => admission::read(session, call.operation, &kept)?,
         None => read_ask(head, &kept, stays)?,
         Some(rest) => rest.ask(),
     };
     let served = match by_path {
         Some(served) => served,
-        None => find(
-            gateway,
-            client,
-            ask.model.as_deref().ok_or(Refusal::ModelMissing)?,
-        )?,
+        None => {
+            let model = ask.model.as_deref().ok_or(Refusal::ModelMissing)?;
+            let served = find(gateway, client, model)?;
+            admission::ask_model(exchange, served.pool.model())?;
+            served
+        }
     };
     if stateless && rest.is_none() {
         // What is still on its way is looked at as it comes.
         Scan::stateless().push(&kept)?;
     }
+    let wanted = admission::reserve(exchange, call.operation, &ask, &kept)?;
     let repeat = match ask.acts && call.operation == Operation::Responses {
         true => Repeat::Acts,
         false => Repeat::Harmless,
@@ -163,6 +173,7 @@ async fn understand(
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: forwarded(gateway, head),
         ask,
+        wanted,
         relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),
         progress,
         current: None,
@@ -296,6 +307,7 @@ fn health(is_well: bool) -> Reply {
         should_retry: None,
         challenge: None,
         no_store: true,
+        limits: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderName, StatusCode, Version, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
 
 use super::{
-    commit,
+    admission, commit,
     exchange::{Again, Current, Exchange, Stage},
     forward::{ended, last_word},
     session::is_final,
@@ -227,6 +227,9 @@ fn dress(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Re
     }
     // The one that the log knows; Azure's own stays in `apim-request-id`.
     head.insert_header("x-request-id", &*exchange.request_id)?;
+    for (name, value) in admission::left(exchange) {
+        head.insert_header(name, value)?;
+    }
     let judged = exchange.attempts.len();
     let Some(admitted) = exchange.admitted() else {
         return Ok(());

@@ -10,7 +10,7 @@ use pingora::{
 use pingora_proxy::Session;
 
 use super::{
-    Gateway,
+    Gateway, admission,
     exchange::{Admitted, Exchange},
     intake::{Verdict, find, forwarded, start},
     session::Relay,
@@ -52,6 +52,7 @@ pub(super) fn admit(
     if asked.uses_state && !client.operations.stateful {
         return Err(Refusal::OperationNotAllowed { needs: "stateful" });
     }
+    admission::enter(exchange, Some(served.pool.model()))?;
     let (query, progress) = (
         query.to_owned(),
         start(exchange, &served, Repeat::Harmless)?,
@@ -64,6 +65,7 @@ pub(super) fn admit(
         query,
         headers: forwarded(gateway, session.req_header()),
         ask: Ask::unread(),
+        wanted: None,
         relay: Arc::new(Relay::tunnel()),
         progress,
         current: None,

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::{Result, http::ResponseHeader, protocols::http::ServerSession};
 use pingora_proxy::Session;
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ pub(super) struct Reply {
     pub(super) challenge: Option<&'static str>,
     /// Whether a cache may keep it; an error never.
     pub(super) no_store: bool,
+    /// What is left of its client's own limits.
+    pub(super) limits: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
@@ -31,6 +33,7 @@ impl Reply {
             should_retry: None,
             challenge: None,
             no_store: false,
+            limits: Vec::new(),
         }
     }
 
@@ -51,6 +54,7 @@ impl Reply {
             should_retry: refusal.should_retry(),
             challenge: refusal.challenge(),
             no_store: true,
+            limits: Vec::new(),
         }
     }
 
@@ -71,6 +75,9 @@ impl Reply {
         }
         if let Some(should_retry) = self.should_retry {
             head.insert_header("x-should-retry", should_retry.to_string())?;
+        }
+        for (name, value) in &self.limits {
+            head.insert_header(name.clone(), value.clone())?;
         }
         Ok(Box::new(head))
     }

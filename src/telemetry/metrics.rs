@@ -7,6 +7,7 @@
 mod deployment;
 mod handles;
 mod instruments;
+mod limits;
 mod listener;
 mod reading;
 

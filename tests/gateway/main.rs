@@ -21,6 +21,7 @@ mod heads;
 mod holding;
 mod house;
 mod identities;
+mod limits;
 mod memory;
 mod moving_on;
 mod names;

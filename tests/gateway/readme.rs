@@ -54,6 +54,7 @@ fn only_reported(name: &str) -> bool {
         || name.starts_with("forebay_time_to_first_token")
         || name.starts_with("forebay_issuer_")
         || name.starts_with("forebay_certificate_")
+        || name.starts_with("forebay_client_limit")
         || name.starts_with("forebay_client_token_rejections")
         || name == "forebay_cost_total"
         || name == "forebay_requests_unpriced_total"

@@ -54,13 +54,14 @@ async fn house(variables: &[(&str, &str)]) -> (House, [Gateway; 2]) {
         .unwrap();
     }
     let hash = forebay::config::hash_key(CLIENT_KEY).unwrap().hash;
+    let limited = refused::limited();
     writeln!(
         config,
         "issuers: {{ idp: {{ url: \"{ISSUER}\", audiences: [forebay] }} }}\nmodels:\n  gpt-4o:\n    deployments: [{{ instance: tokens, priority: 1 }}, {{ instance: keys, priority: 2 }}]\n  \
          never: {{ deployments: [{{ instance: refused, deployment: gpt-4o }}] }}\n  \
          slow: {{ first_byte_timeout: 1m, deployments: [{{ instance: keys, deployment: slow }}] }}\n\
          clients:\n  tests: {{ keys: [\"{hash}\"], models: [\"*\"] }}\n  \
-         tokens: {{ token: {{ issuer: idp, claims: {{ sub: app }} }}, models: [\"*\"] }}\n\
+         tokens: {{ token: {{ issuer: idp, claims: {{ sub: app }} }}, models: [\"*\"] }}\n{limited}\
          server: {{ header_timeout: 2s }}\n\
          failover: {{ max_body: 1MiB, first_byte_timeout: 200ms, deadline: 2s }}\nbreaker: {{ pause: 1ms, longest_pause: 1ms, ramp: 0s }}\nreveal: true"
     )

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{certificates::Taken, issuers::Issuers, known::Known, tokens};
+use super::{certificates::Taken, issuers::Issuers, known::Known, limits, tokens};
 use crate::{
     config::{
         problem::{Place, Placed},
@@ -87,6 +87,7 @@ fn listed(
             name: name.value.as_str().into(),
             keys: keys.unwrap_or_default(),
             tokens: tokens.into_iter().map(|rule| rule.value).collect(),
+            limits: limits::limits(raw.limits, models, reader),
             models: allowed(raw.models.0?, models, reader),
             operations: granted(raw.operations, reader),
             log_prompts: raw.log_prompts.is_some_and(|raw| raw.value),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::{
     config::node::{Content, Node},
-    domain::{client::Clients, identity::Proof},
+    domain::{client::Clients, identity::Proof, quota::OverMaxOutput},
 };
 
 /// A folder with a certificate and its key, gone when dropped.
@@ -62,7 +62,7 @@ fn every_example_loads_without_a_warning() {
     let folder = Folder::new("examples");
     let path = folder.0.display().to_string();
     let environment = |name: &str| match name {
-        "TLS_FOLDER" | "LOG_FOLDER" => Some(path.clone()),
+        "TLS_FOLDER" | "LOG_FOLDER" | "STATE_FOLDER" => Some(path.clone()),
         "CA_FILE" => Some(format!("{path}/tls.crt")),
         "APP_FILE" => Some(format!("{path}/app.pem")),
         name if name.ends_with("_HASH") => Some(hash_key(name).unwrap().hash.to_string()),
@@ -315,6 +315,16 @@ fn what_is_allowed_but_odd_is_a_warning() {
             "swc.openai.azure.com/openai/v1",
             "f.yaml:7:20: Forebay adds",
         ),
+        (
+            "models: [gpt-4o] }",
+            "models: [gpt-4o], limits: { tokens_per_day: 5 } }",
+            "f.yaml:1:1: a restart would forget",
+        ),
+        (
+            "failover:",
+            "counters: { file: counters.redb }\nfailover:",
+            "f.yaml:16:19: no client has a limit",
+        ),
     ] {
         let warnings = read(with(part, other)).unwrap().warnings;
         assert_eq!(warnings.len(), 1);
@@ -333,4 +343,24 @@ fn any_free_port_may_be_asked_for_twice() {
         "\"127.0.0.1:0\" }, { address: \"127.0.0.1:0\" }",
     );
     assert_eq!(read(text).unwrap().plan.listeners.len(), 2);
+}
+
+#[test]
+fn limits_are_those_of_the_client_and_those_with_its_models() {
+    let text = with(
+        "models: [gpt-4o] }",
+        "models: [gpt-4o], limits: { tokens_per_minute: 60000, models: { gpt-4o: { n: 2, max_output_tokens: 99, \
+         over_max_output_tokens: refuse } } } }",
+    ) + "counters: { time_zone: Asia/Kathmandu }\n";
+    let plan = read(text).unwrap().plan;
+    let limits = &plan.clients.all()[0].limits;
+    assert_eq!(limits.own.tokens_per_minute, Some(60_000));
+    assert_eq!(limits.own.all().len(), 1);
+    let of_model = &limits.models["gpt-4o"];
+    assert_eq!(
+        (of_model.n, of_model.max_output_tokens),
+        (Some(2), Some(99))
+    );
+    assert_eq!(of_model.over_max_output_tokens, OverMaxOutput::Refuse);
+    assert_eq!(plan.counters.calendar.name(), "Asia/Kathmandu");
 }

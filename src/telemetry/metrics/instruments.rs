@@ -32,6 +32,10 @@ pub(super) struct Instruments {
     pub(super) maybe_billed: IntCounterVec,
     pub(super) spillovers: IntCounterVec,
     pub(super) out_of_budget: IntCounterVec,
+    pub(super) limit: GaugeVec,
+    pub(super) limit_remaining: GaugeVec,
+    pub(super) counter_store_failures: IntCounter,
+    pub(super) counter_stores_set_aside: IntCounter,
     pub(super) tokens: IntCounterVec,
     pub(super) cost: CounterVec,
     pub(super) unpriced: IntCounterVec,
@@ -127,6 +131,24 @@ impl Instruments {
                 "forebay_retry_budget_exhausted_total",
                 "Requests that ended because too many moves had ended in yet another fault.",
                 &["model"],
+            ),
+            limit: r.gauges(
+                "forebay_client_limit",
+                "What a client may spend; model * is all models together.",
+                &["client", "model", "limit"],
+            ),
+            limit_remaining: r.gauges(
+                "forebay_client_limit_remaining",
+                "What is left of it now, reservations of requests under way taken off.",
+                &["client", "model", "limit"],
+            ),
+            counter_store_failures: r.counter(
+                "forebay_counter_store_failures_total",
+                "Times that what clients have spent could not be written to `counters.file`; it is kept and written later.",
+            ),
+            counter_stores_set_aside: r.counter(
+                "forebay_counter_stores_set_aside_total",
+                "Files of `counters.file` that could not be read and were set aside under another name.",
             ),
             tokens: r.counters(
                 "forebay_tokens_total",

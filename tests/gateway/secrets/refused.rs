@@ -84,6 +84,7 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
         let bytes = request(method, path, &format!("{line}{lines}"), body);
         hear(&house.gateway, bytes, told).await;
     }
+    over_limits(house, told).await;
     // A head and a body that never end.
     let whole = request(
         "POST",
@@ -94,6 +95,67 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
     let head = format!("POST {CHAT} HTTP/1.1\r\n{line}");
     hear(&house.gateway, head.into_bytes(), told).await;
     hear(&house.gateway, whole, told).await;
+}
+
+/// Limits, each of a client of its own, and what a request then says beside its prompt to be over it.
+const LIMITS: [(&str, &str); 11] = [
+    ("requests_per_minute: 1", ""),
+    ("tokens_per_minute: 60", ""),
+    ("tokens_per_hour: 60", ""),
+    ("tokens_per_day: 60", ""),
+    ("tokens_per_month: 60", ""),
+    ("tokens_per_minute: 1", ""),
+    (
+        "max_output_tokens: 1, over_max_output_tokens: refuse",
+        ",\"max_tokens\":2",
+    ),
+    ("n: 1", ",\"n\":2"),
+    ("best_of: 1", ",\"best_of\":2"),
+    ("best_of: 2", ",\"best_of\":\"2\""),
+    ("concurrency: 1", ""),
+];
+
+fn limited_key(number: usize) -> String {
+    format!("{CLIENT_KEY}-{number}")
+}
+
+/// The clients that have them.
+pub(super) fn limited() -> String {
+    let mut clients = String::new();
+    for (number, (limit, _)) in LIMITS.iter().enumerate() {
+        let hash = forebay::config::hash_key(&limited_key(number))
+            .unwrap()
+            .hash;
+        writeln!(
+            clients,
+            "  limited-{number}: {{ keys: [\"{hash}\"], models: [\"*\"], limits: {{ {limit} }} }}"
+        )
+        .unwrap();
+    }
+    clients
+}
+
+async fn over_limits(house: &House, told: &mut Told) {
+    for (number, (limit, more)) in LIMITS.iter().enumerate() {
+        let key = limited_key(number);
+        let body = format!(
+            "{{\"model\":\"gpt-4o\",\"messages\":[{{\"role\":\"user\",\"content\":\"{PROMPT}\"}}]{more}}}"
+        );
+        if limit.starts_with("concurrency") {
+            house.fault("keys", FaultKind::Hang {});
+            let slow = house.http.post(house.url(CHAT)).header("api-key", &key);
+            let slow = tokio::spawn(slow.body(body.replace("gpt-4o", "slow")).send());
+            let asked = house.asked("keys");
+            crate::house::eventually("one is under way", || house.asked("keys") > asked).await;
+            told.ask(house, CHAT, ("api-key", &key), body).await;
+            slow.await.unwrap().unwrap();
+            house.fault("keys", None);
+            continue;
+        }
+        for _ in 0..8 {
+            told.ask(house, CHAT, ("api-key", &key), body.clone()).await;
+        }
+    }
 }
 
 /// What stands before the gateway is missing.
