@@ -238,6 +238,14 @@ describe('the dashboard', () => {
           assert.ok(moves.length >= 3, `${moves}`);
           const rows = page.locator('#failovers tbody tr');
           assert.deepEqual(await rows.evaluateAll((all) => all.map((row) => [...row.children].map((it) => it.textContent))), moves);
+          const limits = status.clients.flatMap((client) => client.limits.map((it) => [
+            client.client, plain(it.limit), `${percent(it.used / it.most)}${number(it.used)} of ${number(it.most)}, ${number(it.remaining)} left`,
+            it.renews_in_seconds === null ? 'as time passes' : `in ${span(it.renews_in_seconds)}`,
+          ]));
+          assert.equal(limits.length, 4);
+          const shown = page.locator('#clients tbody tr');
+          assert.deepEqual(await shown.evaluateAll((all) => all.map((row) => [...row.children].map((it) => it.textContent))), limits);
+          assert.ok(status.clients[0].limits.some((it) => it.used > 0), 'the busy client comes first');
           // Names are text.
           assert.equal(await page.locator('main img').count(), 0);
           assert.ok(await page.getByRole('heading', { name: MARKUP, exact: true }).isVisible());

@@ -337,7 +337,7 @@ function show(s) {
   showTraffic(s.traffic);
   showModels(s.models);
   showFailovers(s.failovers);
-  showClients(s.clients ?? [], s.clients_left_off ?? 0);
+  showClients(s.clients, s.clients_left_off);
   showAround(s);
 }
 
