@@ -167,9 +167,7 @@ impl Admin {
                 let state = member.state(now);
                 let pause = status::pause(state, now).unwrap_or_default();
                 metrics.say_state(member.is_ready(now), pause);
-                for alarm in [Cause::Credential, Cause::Configuration] {
-                    metrics.say_set_aside(alarm.as_str(), status::cause(state) == Some(alarm));
-                }
+                metrics.say_set_aside(status::cause(state).map(Cause::as_str));
             }
         }
         for identity in (self.identities)() {
@@ -228,7 +226,13 @@ fn text(status: StatusCode, text: &str) -> Page {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::domain::{
+        breaker::Settings,
+        deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+    };
 
     fn admin(phase: Phase) -> Admin {
         let (metrics, now) = (Arc::new(Metrics::new()), Instant::now());
@@ -281,5 +285,57 @@ mod tests {
                 .contains("forebay_build_info")
         );
         assert_eq!(ask(&admin, Method::GET, "/").status, 200);
+    }
+
+    /// A gateway with so many models, each with two deployments.
+    fn large(models: usize) -> Admin {
+        let pool = |number: usize| {
+            let deployment = |place: usize| Deployment {
+                instance: Arc::new(Instance {
+                    name: format!("instance-{number}-{place}").as_str().into(),
+                    endpoint: Endpoint::parse("https://contoso.openai.azure.com").unwrap(),
+                    kind: Kind::AzureOpenai,
+                    identity: "vm".into(),
+                    scope: "https://cognitiveservices.azure.com/.default".into(),
+                    geography: None,
+                    ca: None,
+                    connect_to: None,
+                }),
+                name: "gpt-4o".into(),
+                capacity: Capacity::Standard,
+                priority: Priority::FIRST,
+                weight: Weight::new(1).unwrap(),
+            };
+            let model = Model {
+                name: format!("model-{number}").as_str().into(),
+                version: None,
+                deployments: (0..2).map(deployment).collect(),
+                timeouts: Default::default(),
+            };
+            Arc::new(Pool::new(model, Settings::default()))
+        };
+        Admin {
+            pools: (0..models).map(pool).collect(),
+            ..admin(Phase::Serving)
+        }
+    }
+
+    /// The shortest of several times, for both: what else the machine does lengthens some.
+    #[test]
+    fn a_scrape_costs_as_much_more_as_there_are_more_deployments() {
+        let (few, many) = (large(50), large(500));
+        let mut shortest = [Duration::MAX; 2];
+        let mut lengths = [0; 2];
+        for _ in 0..8 {
+            for (it, admin) in [&few, &many].into_iter().enumerate() {
+                let since = Instant::now();
+                lengths[it] = ask(admin, Method::GET, "/metrics").body.len();
+                shortest[it] = shortest[it].min(since.elapsed());
+            }
+        }
+        let pages = lengths[1] as f64 / lengths[0] as f64;
+        assert!((8.0..11.0).contains(&pages), "{lengths:?}");
+        // Ten times as much; a hundred times where each deployment looked at all.
+        assert!(shortest[1] < 40 * shortest[0], "{shortest:?}");
     }
 }

@@ -47,7 +47,11 @@ use crate::{
         served::{Served, Target},
     },
     store::{CounterFile, Keeper, Meters, StoreError},
-    telemetry::{Telemetry, metrics::Metrics, pulse::Pulse},
+    telemetry::{
+        Telemetry,
+        metrics::{Bounds, Metrics},
+        pulse::Pulse,
+    },
 };
 use listening::{Listening, Patience, Port};
 use tls::Tls;
@@ -222,7 +226,13 @@ fn discover(reaches: &[Arc<Reach>]) -> io::Result<()> {
 
 impl Parts {
     fn new(plan: Plan) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new());
+        let clients = plan.clients.all().iter().map(|client| &client.name);
+        let bounds = Bounds {
+            clients: plan.metrics.clients,
+            series: plan.metrics.client_series,
+        };
+        let metrics = Arc::new(Metrics::bounded(clients, bounds));
+        metrics.body_memory_limit(plan.bounds.body_memory);
         metrics.config(&plan.hash);
         let access_log = logs::access(&plan.log, &metrics)?;
         let usage_log = logs::usage(&plan.log, &metrics)?;
@@ -410,6 +420,7 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         let target = |deployment: &Deployment| {
             let name = &deployment.instance.name;
             let reach = reaches.iter().find(|reach| reach.instance.name == *name);
+            metrics.describe(&model.name, deployment);
             Target {
                 reach: Arc::clone(reach.expect("a deployment's instance is one of the plan's")),
                 metrics: metrics.deployment(&model.name, name, &deployment.name),

@@ -73,6 +73,7 @@ pub(super) fn plan(
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
         log: logs::log(raw.log, reader),
+        metrics: settings::metrics(raw.metrics, reader),
         reveal: raw.reveal.unwrap_or(false),
         issuers: issuers.into_values(reader),
         // Last: what is in front of it is checked all the same.

@@ -40,6 +40,7 @@ pub struct Plan {
     pub server: Server,
     pub drain: Drain,
     pub log: Log,
+    pub metrics: Metrics,
     /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
     pub reveal: bool,
 }
@@ -152,4 +153,13 @@ pub struct LogFile {
     pub path: PathBuf,
     /// When it is put aside; `None`: never.
     pub rotation: Option<Rotation>,
+}
+
+/// `metrics:` how far clients are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// So many clients have a label of their own, in the config's order.
+    pub clients: usize,
+    /// So many series may carry one.
+    pub client_series: usize,
 }

@@ -59,6 +59,8 @@ section! {
         drain: Option<Drain>,
         /// Logs.
         log: Option<Log>,
+        /// How far `/metrics` tells clients apart.
+        metrics: Option<Metrics>,
         /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,
@@ -555,5 +557,19 @@ section! {
         /// How long running requests may then take to end.
         #[schemars(extend("default" = "10m"))]
         deadline: Option<Span>,
+    }
+}
+
+section! {
+    /// How far `/metrics` tells clients apart: what of them is counted together goes by the label `other`, so that sums
+    /// stay exact.
+    struct Metrics {
+        /// So many clients have a label of their own: the first of `clients`, in their order there.
+        #[schemars(range(min = 0, max = 1_000_000), extend("default" = 1000))]
+        clients: Option<Placed<i64>>,
+        /// So many series at most may carry a client's name. A bound for the worst of days: past it only the series that
+        /// are there already go on.
+        #[schemars(range(min = 0, max = 10_000_000), extend("default" = 100_000))]
+        client_series: Option<Placed<i64>>,
     }
 }

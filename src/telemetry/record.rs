@@ -19,6 +19,9 @@ use crate::domain::{
     usage::Usage,
 };
 
+/// The label of a client or a model that we don't know; the config gives it to none.
+const NONE: &str = "none";
+
 /// One request from its first line to its last byte.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -138,12 +141,12 @@ impl Record {
 
     /// The client's label: "none" where nobody was identified.
     pub fn client(&self) -> &str {
-        self.client.as_ref().map_or("none", ClientName::as_str)
+        self.client.as_ref().map_or(NONE, ClientName::as_str)
     }
 
     /// The model's label: "none" where no configured model was asked for.
     pub fn model(&self) -> &str {
-        self.model.as_ref().map_or("none", ModelName::as_str)
+        self.model.as_ref().map_or(NONE, ModelName::as_str)
     }
 }
 

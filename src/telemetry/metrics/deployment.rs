@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use parking_lot::Mutex;
-use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::{InFlight, handles::Handles, instruments::Instruments};
 
@@ -26,7 +26,7 @@ pub struct DeploymentMetrics {
     overhead: Histogram,
     available: IntGauge,
     pause: Gauge,
-    set_aside: IntGaugeVec,
+    set_aside: [(&'static str, IntGauge); 2],
     inflight: IntGauge,
     pub(super) utilization: Reported,
     pub(super) remaining_tokens: Reported,
@@ -49,7 +49,11 @@ impl DeploymentMetrics {
             overhead: all.overhead.with_label_values(&labels[..1]),
             available: all.available.with_label_values(&labels),
             pause: all.pause.with_label_values(&labels),
-            set_aside: all.set_aside.clone(),
+            set_aside: ["credential", "configuration"].map(|cause| {
+                let [model, instance, deployment] = labels;
+                let labels = [model, instance, deployment, cause];
+                (cause, all.set_aside.with_label_values(&labels))
+            }),
             inflight: all.inflight.with_label_values(&labels),
             utilization: Reported::new(&all.utilization),
             remaining_tokens: Reported::new(&all.remaining_tokens),
@@ -112,10 +116,11 @@ impl DeploymentMetrics {
         self.pause.set(pause.as_secs_f64());
     }
 
-    /// Says whether it is set aside for this cause, which an operator has to mend.
-    pub fn say_set_aside(&self, cause: &'static str, is_so: bool) {
-        let gauge = self.set_aside.with_label_values(&self.with(cause));
-        gauge.set(is_so.into());
+    /// Says for which cause it is set aside, if an operator has to mend something.
+    pub fn say_set_aside(&self, cause: Option<&str>) {
+        for (known, gauge) in &self.set_aside {
+            gauge.set((cause == Some(known)).into());
+        }
     }
 
     /// How full the deployment said it is: 1.0 is all of a PTU's capacity.

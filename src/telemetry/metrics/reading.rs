@@ -62,7 +62,7 @@ impl Metrics {
     /// How many requests have ended so far, by what their clients got, in the order of [`Class::ALL`].
     pub fn finished(&self) -> [u64; 5] {
         let mut finished = [0; 5];
-        self.requests.each(|(_, _, _, status), counter| {
+        self.requests.each(|(_, _, status), counter| {
             finished[Class::of(*status) as usize] += counter.get();
         });
         finished
