@@ -321,6 +321,7 @@ fn scraping(c: &mut Criterion) {
     };
     let now = Instant::now();
     let admin = Admin {
+        limits: Box::new(Vec::new),
         pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
         failovers: Arc::default(),
         metrics,

@@ -43,6 +43,9 @@ pub(super) struct Scene<'a> {
     pub(super) issuers: &'a [IssuerState],
     pub(super) listeners: &'a [ListenerState],
     pub(super) logs: &'a [LogPulse],
+    /// Writes of what clients have spent that failed in the last minute, and stores set aside since the start.
+    pub(super) store_failures: u64,
+    pub(super) stores_set_aside: u64,
     pub(super) is_draining: bool,
     pub(super) now: Instant,
     pub(super) today: SystemTime,
@@ -67,6 +70,7 @@ pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
         alarms.extend(scene.of_listener(listener));
     }
     alarms.extend(scene.logs.iter().filter_map(of_log));
+    alarms.extend(scene.of_store());
     if scene.is_draining {
         let text =
             "The gateway is ending: it serves what runs, and new requests should go elsewhere.";
@@ -171,6 +175,15 @@ impl Scene<'_> {
         });
         let text = format!("The identity {identity} could not be renewed{left}: {error}");
         Some(warning("identity_not_renewed", text))
+    }
+
+    fn of_store(&self) -> Option<Alarm> {
+        if self.store_failures > 0 {
+            let text = "What clients have spent can't be kept: a restart would forget what came since, and let them spend it again.";
+            return Some(alarm("counter_store_failing", text.into()));
+        }
+        let text = "The file with what clients had spent could not be read at the start; it was set aside, and counting began anew.";
+        (self.stores_set_aside > 0).then(|| warning("counter_store_set_aside", text.into()))
     }
 
     fn of_listener(&self, state: &ListenerState) -> Vec<Alarm> {

@@ -1,6 +1,7 @@
 //! What `/status` says: all that the dashboard shows, in one answer of JSON.
 
 mod around;
+mod clients;
 mod deployments;
 
 use std::{
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub(super) use self::deployments::{cause, pause};
 use self::{
     around::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
+    clients::ClientStatus,
     deployments::{ModelStatus, Times},
 };
 use super::{
@@ -30,6 +32,8 @@ use crate::telemetry::{
 pub(super) struct Wants {
     /// The rates of the last two minutes, second by second.
     history: bool,
+    /// All clients, however far from their limits.
+    all_clients: bool,
 }
 
 #[derive(Serialize)]
@@ -44,6 +48,10 @@ pub(super) struct Status<'a> {
     traffic: Traffic,
     models: Vec<ModelStatus<'a>>,
     failovers: Vec<FailoverStatus>,
+    /// Those that have limits, the nearest to one of theirs first.
+    clients: Vec<ClientStatus>,
+    /// Beyond those; `?clients=all` tells them too.
+    clients_left_off: usize,
     identities: Vec<IdentityStatus>,
     issuers: Vec<IssuerStatus>,
     listeners: Vec<ListenerStatus>,
@@ -95,9 +103,11 @@ struct PlaceStatus {
 
 impl Wants {
     pub(super) fn of(query: Option<&str>) -> Self {
-        let mut words = query.unwrap_or_default().split('&');
+        let words = query.unwrap_or_default().split('&');
+        let has = |wanted: &str| words.clone().any(|word| word == wanted);
         Self {
-            history: words.any(|word| word == "history"),
+            history: has("history"),
+            all_clients: has("clients=all"),
         }
     }
 }
@@ -107,6 +117,7 @@ impl<'a> Status<'a> {
         let reading = admin.pulse.read(now);
         let (identities, issuers) = ((admin.identities)(), (admin.issuers)());
         let (listeners, phase) = ((admin.listeners)(), (admin.phase)());
+        let (clients, clients_left_off) = clients::of((admin.limits)(), wants.all_clients, today);
         let models = admin.pools.iter().zip(&reading.models);
         let models: Vec<_> = models
             .map(|(pool, readings)| ModelStatus::of(pool, readings, &admin.metrics, now))
@@ -117,6 +128,8 @@ impl<'a> Status<'a> {
             issuers: &issuers,
             listeners: &listeners,
             logs: &reading.logs,
+            store_failures: reading.store_failures,
+            stores_set_aside: admin.metrics.counter_stores_set_aside().get(),
             is_draining: phase == Phase::Draining,
             now,
             today,
@@ -135,6 +148,8 @@ impl<'a> Status<'a> {
                 .into_iter()
                 .map(|it| FailoverStatus::of(it, today))
                 .collect(),
+            clients,
+            clients_left_off,
             identities: identities
                 .into_iter()
                 .map(|it| IdentityStatus::of(it, today))
@@ -215,8 +230,13 @@ mod tests {
 
     #[test]
     fn what_is_wanted_stands_in_the_query() {
-        assert!(!Wants::of(None).history);
-        assert!(!Wants::of(Some("clients=all&histories")).history);
-        assert!(Wants::of(Some("clients=all&history")).history);
+        let wants = |query| {
+            let wants = Wants::of(query);
+            (wants.history, wants.all_clients)
+        };
+        assert_eq!(wants(None), (false, false));
+        assert_eq!(wants(Some("clients=all&histories")), (false, true));
+        assert_eq!(wants(Some("clients=alle&history")), (true, false));
+        assert_eq!(wants(Some("clients=all&history")), (true, true));
     }
 }

@@ -69,6 +69,7 @@ struct Stretch {
     at: Instant,
     answers: [u64; 5],
     logs: BTreeMap<String, LogReading>,
+    store_failures: u64,
     overhead: Buckets,
     /// As above. Those that nothing was sent to share one with the look before.
     deployments: Vec<Arc<Attempts>>,
@@ -88,6 +89,8 @@ pub struct Reading {
     /// What clients got in the last minute, in the order of [`Class::ALL`].
     pub answers: [u64; 5],
     pub logs: Vec<LogPulse>,
+    /// Writes of what clients have spent that failed in the last minute.
+    pub store_failures: u64,
     /// Over all models, in the last minute.
     pub overhead: Buckets,
     /// A second each, the oldest first.
@@ -173,6 +176,7 @@ impl Pulse {
             rate: rate(&|it| it.all),
             answers: std::array::from_fn(|i| current.answers[i].saturating_sub(was(i))),
             logs: current.logs(minute),
+            store_failures: current.store_failures - minute.map_or(0, |it| it.store_failures),
             overhead: current.overhead.since(minute.map(|it| &it.overhead)),
             history: looks.history.iter().copied().collect(),
             models: models.collect(),
@@ -225,6 +229,7 @@ impl Pulse {
             at,
             answers: self.metrics.finished(),
             logs: self.metrics.logs(),
+            store_failures: self.metrics.counter_store_failures().get(),
             overhead,
             deployments: self.deployments().enumerate().map(attempts).collect(),
         }
@@ -355,12 +360,14 @@ mod tests {
         let log = metrics.log("access");
         log.dropped.inc_by(3);
         log.failing.set(1);
+        metrics.counter_store_failures().inc_by(2);
         // It is there at once, not only with the next look.
         let reading = pulse.read(t);
         assert_eq!(reading.answers, [1, 0, 1, 0, 0]);
         let [log] = &reading.logs[..] else { panic!() };
         assert_eq!((log.log.as_str(), log.failing), ("access", true));
         assert_eq!((log.lines_dropped, log.dropped_lately), (3, 3));
+        assert_eq!(reading.store_failures, 2);
         assert_eq!(reading.models[0][0].attempts, [("throttled", 2)]);
         assert_eq!(reading.models[0][1].attempts, [("served", 2)]);
         // The record's 41.5 ms, in the bucket from 25 to 50 ms.
@@ -376,6 +383,7 @@ mod tests {
         assert_eq!(reading.answers, [1, 0, 0, 0, 0]);
         let log = &reading.logs[0];
         assert_eq!((log.lines_dropped, log.dropped_lately), (3, 0));
+        assert_eq!(reading.store_failures, 0);
         assert_eq!(reading.models[0][0].attempts, [("throttled", 1)]);
         assert_eq!(
             reading.models[0][1].first_token.counts.iter().sum::<u64>(),

@@ -221,3 +221,43 @@ async fn the_page_is_sent_with_its_guard_and_only_once() {
     assert_eq!(data.headers()["cache-control"], "no-store");
     assert_eq!(data.headers()["x-content-type-options"], "nosniff");
 }
+
+#[tokio::test]
+async fn status_says_how_clients_stand_against_their_limits() {
+    let hash = |key: &str| forebay::config::hash_key(key).unwrap().hash;
+    let mut more = String::new();
+    for i in 0..30 {
+        let key = hash(&format!("a-key-of-client-{i}"));
+        let limits = "limits: { concurrency: 9, requests_per_minute: 40 }";
+        more += &format!("  c{i}: {{ keys: [\"{key}\"], models: [\"*\"], {limits} }}\n");
+    }
+    let house = House::open_with(&[("only", 1, 1)], &more).await;
+    for _ in 0..10 {
+        let request = house
+            .http
+            .post(house.url(CHAT))
+            .bearer_auth("a-key-of-client-7");
+        let answer = request.json(&chat()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let page = house.status().await;
+    let clients = page["clients"].as_array().unwrap();
+    assert_eq!((clients.len(), &page["clients_left_off"]), (20, &10.into()));
+    let first = serde_json::json!({"client": "c7", "limits": [
+        {"limit": "requests_per_minute", "model": null, "most": 40, "used": 10, "remaining": 30, "renews_in_seconds": null},
+        {"limit": "concurrency", "model": null, "most": 9, "used": 0, "remaining": 9, "renews_in_seconds": null},
+    ]});
+    assert_eq!(clients[0], first);
+    let url = format!("http://{}/status?clients=all", house.gateway.admin);
+    let page: Value = house
+        .http
+        .get(url)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let all = page["clients"].as_array().unwrap().len();
+    assert_eq!((all, &page["clients_left_off"]), (30, &0.into()));
+}

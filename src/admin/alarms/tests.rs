@@ -80,6 +80,8 @@ fn scene(pools: &[Arc<Pool>], now: Instant) -> Scene<'_> {
         issuers: &[],
         listeners: &[],
         logs: &[],
+        store_failures: 0,
+        stores_set_aside: 0,
         is_draining: false,
         now,
         today: SystemTime::UNIX_EPOCH,
@@ -240,4 +242,20 @@ fn of_very_many_some_are_left_off_and_counted() {
     }
     let (alarms, left_off) = of(&scene(&pools, t));
     assert_eq!((alarms.len(), left_off), (MOST, 20));
+}
+
+#[test]
+fn a_store_that_fails_is_an_alarm_and_one_that_was_set_aside_a_warning() {
+    let store = |store_failures, stores_set_aside| {
+        let scene = Scene {
+            store_failures,
+            stores_set_aside,
+            ..scene(&[], Instant::now())
+        };
+        let told = told(&scene);
+        told.first().map(|it| (it.0, it.1))
+    };
+    assert_eq!(store(0, 0), None);
+    assert_eq!(store(3, 1), Some(("alarm", "counter_store_failing")));
+    assert_eq!(store(0, 1), Some(("warning", "counter_store_set_aside")));
 }

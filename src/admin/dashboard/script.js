@@ -66,6 +66,7 @@ function standing(d) {
 class Table {
   constructor(label, columns) {
     const heads = columns.map(([, head, kind]) => make('th', { scope: 'col', role: 'columnheader', ...(kind && { class: kind }) }, head));
+    heads.forEach((it, i) => mark(it, 'data-field', columns[i][0]));
     const top = make('thead', { role: 'rowgroup' }, make('tr', { role: 'row' }, ...heads));
     this.element = make('table', { role: 'table', 'aria-label': label }, top);
     this.columns = columns;
@@ -287,6 +288,29 @@ function showFailovers(all) {
   failovers.show(all.map(row), 'None so far.');
 }
 
+// Clients against their limits: a row is a limit, the fullest first.
+const LIMITS = [['client', 'Client', 'name'], ['limit', 'Limit'], ['used', 'Used', 'bar'], ['renews', 'Renews', 'number']];
+const limits = new Table('Clients and their limits', LIMITS);
+const beyond = make('p', { class: 'soft' });
+const limitWriters = new Map();
+$('clients').append(limits.element, beyond);
+function showClients(all, more) {
+  $('clients').hidden = all.length === 0;
+  const rows = all.flatMap((client) => client.limits.map((it) => ({ ...it, client: client.client })));
+  limits.lay(rows.map((_, i) => [i, '', {}]), (cells, i) => limitWriters.set(i, bar(cells.used)));
+  rows.forEach((it, i) => {
+    const { cells } = limits.rows.get(i);
+    const part = it.most > 0 ? it.used / it.most : 1;
+    say(cells.client, it.client);
+    say(cells.limit, words(it.limit) + (it.model === null ? '' : ` of ${it.model}`));
+    const text = `${number(it.used)} of ${number(it.most)}, ${number(it.remaining)} left`;
+    limitWriters.get(i)(percent(part), part, text, part >= 1 ? 'bad' : part >= 0.85 ? 'warn' : '');
+    say(cells.renews, it.renews_in_seconds === null ? 'as time passes' : `in ${span(it.renews_in_seconds)}`);
+  });
+  say(beyond, more > 0 ? `and ${more} more, further from their limits: /status?clients=all names them` : '');
+  beyond.hidden = more === 0;
+}
+
 function card(title, columns) {
   const it = plain(title, columns);
   const section = make('section', {}, make('h2', {}, title), ...it.elements);
@@ -313,6 +337,7 @@ function show(s) {
   showTraffic(s.traffic);
   showModels(s.models);
   showFailovers(s.failovers);
+  showClients(s.clients, s.clients_left_off);
   showAround(s);
 }
 
@@ -351,6 +376,8 @@ function miss(error) {
   say($('gone'), `The gateway does not answer${why && ` ${why}`}.${old}`);
   $('gone').hidden = false;
   document.body.classList.add('stale');
+  document.title = 'Forebay does not answer';
+  told = '';
 }
 function openDoor() {
   $('gone').hidden = true;
