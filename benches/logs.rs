@@ -126,7 +126,9 @@ fn record() -> Record {
         may_be_billed: false,
         spilled_to: None,
         status: Some(status),
+        began: Duration::ZERO,
         took: Duration::from_micros(20_123),
+        span: None,
     };
     let usage = Usage {
         input: 1234,
@@ -159,6 +161,7 @@ fn record() -> Record {
     Record {
         arrived: SystemTime::now(),
         request_id: "0a1b2c3d-0a1b-4c3d-8e5f-0a1b2c3d4e5f".into(),
+        trace: None,
         client: Some("chat-app".into()),
         model: Some("gpt-4o".into()),
         model_version: Some("2024-11-20".into()),
@@ -180,10 +183,12 @@ fn record() -> Record {
         end: End::Complete,
         unreplayable: false,
         usage: Some(usage),
+        guess: None,
         cost: prices.cost(&"gpt-4o".into(), served, &usage),
         request_bytes: 4096,
         response_bytes: 20_480,
         time_to_first_byte: Some(Duration::from_micros(241_507)),
+        time_to_first_token: Some(Duration::from_micros(241_507)),
         duration: Duration::from_micros(1_900_333),
         overhead: Some(Duration::from_micros(121)),
     }
