@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use forebay::simulator::{self, Config, Simulator};
+use forebay::simulator::{self, Config, FaultKind, OddUsage, Simulator};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -10,16 +10,18 @@ use super::{queries, rules, server::Prometheus};
 use crate::{
     authority::Authority,
     house::{
-        CHAT, Gateway, House, INSTANCE_KEY, KEY, client, client_builder, folder, free_address,
-        status,
+        CHAT, Gateway, House, INSTANCE_KEY, KEY, client, client_builder, comes_true, folder,
+        free_address, status,
     },
 };
 
 const ADMIN_TOKEN: &str = "a-token-of-the-operators";
 const BATCH_KEY: &str = "a-key-of-the-batch-jobs";
+/// A port that no test is ever given.
+const NO_COLLECTOR: &str = "http://127.0.0.1:1";
 
-/// A provisioned instance and two standard ones, two models, two clients, a listener with TLS, a price, and an admin
-/// listener that wants its token.
+/// A provisioned instance and two standard ones, two models, two clients, a listener with TLS, prices, a collector that is
+/// not there, and an admin listener that wants its token.
 pub(super) async fn house() -> (House, Papers) {
     let mut simulation =
         "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nseed: 7\ninstances:\n".to_owned();
@@ -75,6 +77,7 @@ fn config(simulator: &Simulator) -> String {
          small:\n    deployments:\n      - {{ instance: one }}\n      - {{ instance: two, priority: 2 }}\n\
          clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"] }}\n  batch: {{ keys: [\"{batch}\"], models: [small], limits: {{ requests_per_minute: 1000, tokens_per_day: 1000000 }} }}\n\
          prices: {{ currency: EUR, models: {{ gpt-4o: {{ input: 2.5, output: 10 }}, small: {{ input: 1, output: 2 }} }} }}\n\
+         otlp: {{ endpoint: \"{NO_COLLECTOR}\", metrics: {{ interval: 100ms }} }}\n\
          breaker: {{ pause: 1s, longest_pause: 2s }}\n"
     )
 }
@@ -92,13 +95,16 @@ pub(super) async fn ask(house: &House, key: &str, model: &str, stream: bool) -> 
     status
 }
 
-/// Requests of all kinds: served, throttled, moving on, refused, streamed, failing.
+/// Requests of all kinds: served, throttled, moving on, refused, streamed, failing, and one whose usage is estimated.
 async fn traffic(house: &House) {
     for stream in [false, true] {
         for (key, model) in [(KEY, "gpt-4o"), (KEY, "small"), (BATCH_KEY, "small")] {
             assert_eq!(ask(house, key, model, stream).await, 200, "{model}");
         }
     }
+    let form = OddUsage::None;
+    house.fault("ptu", FaultKind::OddUsage { form });
+    assert_eq!(ask(house, KEY, "gpt-4o", false).await, 200);
     // Of the provisioned instance once it is full: others serve.
     let full = [
         ("retry-after-ms", "1"),
@@ -137,14 +143,6 @@ const EMPTY: &[(&str, &str)] = &[
     ("Log lines dropped B", "each log can be written"),
 ];
 
-/// Says something once what answers use is read.
-fn is_of_usage(name: &str) -> bool {
-    name.contains("Tokens by")
-        || name.contains("tokens:")
-        || name == "Tokens A"
-        || name.starts_with("Costs by")
-}
-
 #[tokio::test]
 async fn every_query_and_every_rule_says_something_of_a_real_run() {
     let (house, _papers) = house().await;
@@ -174,9 +172,6 @@ async fn every_query_and_every_rule_says_something_of_a_real_run() {
         assert!(!expr.contains('$'), "{expr}");
         let series = prometheus.ask(&expr).await;
         let says = series.iter().any(|(_, value)| value.is_finite());
-        if is_of_usage(&query.panel) {
-            continue;
-        }
         match (says, reasons.get(query.panel.as_str())) {
             (true, None) | (false, Some(_)) => {}
             (false, None) => wrong.push(format!("{} says nothing: {expr}", query.panel)),
@@ -202,8 +197,8 @@ async fn every_query_and_every_rule_says_something_of_a_real_run() {
         let name = name.as_str().unwrap();
         if rule["type"] == "recording" {
             let says = series.iter().any(|(_, value)| value.is_finite());
-            assert!(says || is_of_usage(name), "{name}: {expr}");
-            assert!(!says || !prometheus.ask(name).await.is_empty(), "{name}");
+            assert!(says, "{name}: {expr}");
+            assert!(!prometheus.ask(name).await.is_empty(), "{name}");
         }
     }
 
@@ -222,11 +217,20 @@ async fn every_query_and_every_rule_says_something_of_a_real_run() {
         .collect();
     let served = [
         ("batch small", 6.0),
-        ("tests gpt-4o", 12.0),
+        ("tests gpt-4o", 15.0),
         ("tests small", 9.0),
     ];
     let served = served.map(|(name, value)| (name.to_owned(), value));
     assert_eq!(counted, BTreeMap::from(served));
+    let alert = prometheus.fires("ForebayUsageUnread").await;
+    let of = ["model", "instance", "reason"].map(|name| word(&alert["labels"], name));
+    assert_eq!(of, ["gpt-4o", "ptu", "missing"]);
+    let failures = "sum by (signal) (forebay_otlp_failures_total) > 0";
+    comes_true(
+        "no signal reaches a collector that is not there",
+        async || prometheus.ask(failures).await.len() == 2,
+    )
+    .await;
     let up = prometheus.ask("up").await;
     let gateway = house.gateway.admin.to_string();
     assert_eq!(word(&up[0].0, "gateway"), gateway);
