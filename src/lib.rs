@@ -16,13 +16,14 @@
 //! - Of what a client sent nothing is changed but the model's name, and headers that are not its deployment's business.
 //! - What two readers could read as two different requests is answered here, and read by nobody else.
 //! - Each request ends in one log line, and is counted from the same record.
+//! - What an answer used is what its deployment reported, or marked as estimated; no limit is gone over by more than one request.
 //!
 //! # The rooms, in reading order
 //! - [`domain`]: decisions only, as plain functions over plain values; time and chance come in as arguments. A request
 //!   walks through [`domain::head`] (whether its head can be trusted), [`domain::front_door`] (whether it came the right
 //!   way), [`domain::route`] (what the path asks), [`domain::client`] (who asks), [`domain::ask`] (what the body says) or
 //!   [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment,
-//!   now), [`domain::outcome`] (what its end means),
+//!   now), [`domain::outcome`] (what its end means), [`domain::usage`] (what it used) and [`domain::price`] (what that cost),
 //!   with [`domain::opening`] (what an answer's first pieces say) and [`domain::wait`] (when to come back),
 //!   [`domain::quota`] (what its client may spend), [`domain::forwarding`] (which headers go on), [`domain::failover`] (what follows) within [`domain::budget`], and
 //!   perhaps [`domain::refusal`].

@@ -13,7 +13,6 @@ use crate::domain::{
     quota::{Field, Moment, Spent, Wanted},
     refusal::Refusal,
     route::Operation,
-    usage::estimate,
 };
 
 const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -67,12 +66,13 @@ pub(super) fn read(session: &Session, operation: Operation, body: &[u8]) -> Resu
     }
 }
 
-/// Holds what a body wants against the limits, and reserves what it may cost.
+/// Holds what a body wants against the limits, and reserves what it may cost. `prompt`: the tokens that its prompt comes to.
 pub(super) fn reserve(
     exchange: &mut Exchange,
     operation: Operation,
     ask: &Ask,
     body: &[u8],
+    prompt: u64,
 ) -> Result<Option<Wanted>, Refusal> {
     let (Some(allowance), Some(reservation)) = (&exchange.allowance, &mut exchange.reservation)
     else {
@@ -87,7 +87,7 @@ pub(super) fn reserve(
         // Of a form most is sound or pictures, of which nobody knows the tokens before.
         let input = match ask.is_form() {
             true => 0,
-            false => estimate::input(operation, body),
+            false => prompt,
         };
         reservation.reserve(input, wanted.output, now())?;
     }

@@ -170,7 +170,8 @@ async fn understand(
         // What is still on its way is looked at as it comes.
         Scan::stateless().push(&kept)?;
     }
-    let wanted = admission::reserve(exchange, call.operation, &ask, &kept)?;
+    let prompt = estimate::input(call.operation, &kept);
+    let wanted = admission::reserve(exchange, call.operation, &ask, &kept, prompt)?;
     let repeat = match ask.acts && call.operation == Operation::Responses {
         true => Repeat::Acts,
         false => Repeat::Harmless,
@@ -187,7 +188,7 @@ async fn understand(
         call: (call.dialect, call.operation),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: forwarded(gateway, head, exchange.trace.as_deref()),
-        prompt: estimate::input(call.operation, &kept),
+        prompt,
         ask,
         wanted,
         relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 /// The largest event that is held until it is whole; a larger one passes as it comes.
 const LARGEST: usize = 64 << 10;
 /// A buffer of no more bytes than this is kept for the next event.
-pub const KEPT: usize = 512;
+pub const KEPT: usize = 320;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// How Azure ends each chunk but the one with the usage.
