@@ -162,11 +162,11 @@ impl Instruments {
                 &["client", "model", "limit"],
             ),
             counter_store_failures: r.counter(
-                "forebay_counter_store_failures_total",
+                "forebay_limit_store_failures_total",
                 "Times that what clients have spent could not be written to `counters.file`; it is kept and written later.",
             ),
             counter_stores_set_aside: r.counter(
-                "forebay_counter_stores_set_aside_total",
+                "forebay_limit_stores_set_aside_total",
                 "Files of `counters.file` that could not be read and were set aside under another name.",
             ),
             tokens: r.counters(

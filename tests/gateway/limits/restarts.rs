@@ -152,7 +152,7 @@ async fn a_file_that_can_not_be_read_is_set_aside_and_said() {
             house
                 .metrics()
                 .await
-                .contains("forebay_counter_stores_set_aside_total 1"),
+                .contains("forebay_limit_stores_set_aside_total 1"),
             "{what}"
         );
         assert_eq!(used(&house).await, 0, "{what}");
@@ -244,7 +244,7 @@ async fn inside_a_mount_of_its_own_the_disk_is_full() {
                 let page = house.metrics().await;
                 let mut lines = page.lines();
                 lines.any(|line| {
-                    let count = line.strip_prefix("forebay_counter_store_failures_total ");
+                    let count = line.strip_prefix("forebay_limit_store_failures_total ");
                     count.is_some_and(|count| count != "0")
                 })
             })
