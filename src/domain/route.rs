@@ -67,6 +67,14 @@ impl Operation {
         }
     }
 
+    /// Whether nothing but words goes in and comes out, as far as it is billed.
+    pub fn is_of_words(self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses
+        )
+    }
+
     fn at(path: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

@@ -49,6 +49,8 @@ pub enum Guess {
     Encoded,
     /// It said nothing of what it used.
     Missing,
+    /// The same, of pictures or sound: not every model of theirs is billed by the token and tells how many.
+    Untold,
     /// What it said can't be.
     Invalid,
     /// A stream that was not asked for its usage: its deployment refuses that, or is not to be asked.
@@ -60,9 +62,10 @@ pub enum Guess {
 }
 
 impl Guess {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Encoded,
         Self::Missing,
+        Self::Untold,
         Self::Invalid,
         Self::NotAsked,
         Self::Broken,
@@ -74,6 +77,7 @@ impl Guess {
         match self {
             Self::Encoded => "encoded",
             Self::Missing => "missing",
+            Self::Untold => "untold",
             Self::Invalid => "invalid",
             Self::NotAsked => "not_asked",
             Self::Broken => "broken",

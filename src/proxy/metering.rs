@@ -7,6 +7,7 @@ use crate::{
     domain::{
         opening::is_encoded,
         outcome::Outcome,
+        route::Operation,
         usage::{Guess, Meter, Usage},
     },
     telemetry::record::End,
@@ -65,7 +66,8 @@ pub(super) fn conclude(exchange: &mut Exchange, end: End) {
     let Some(current) = admitted.current.as_ref().filter(|_| !is_refused) else {
         return;
     };
-    let Some((usage, guess)) = used(current, prompt, end, last) else {
+    let (_, operation) = admitted.call;
+    let Some((usage, guess)) = used(current, operation, prompt, end, last) else {
         return;
     };
     (exchange.usage, exchange.guess) = (Some(usage), guess);
@@ -74,6 +76,7 @@ pub(super) fn conclude(exchange: &mut Exchange, end: End) {
 /// What an attempt used by its deployment's own word, else by what has passed.
 fn used(
     current: &Current,
+    operation: Operation,
     prompt: u64,
     end: End,
     outcome: Option<&str>,
@@ -102,6 +105,7 @@ fn used(
         End::Complete if outcome == Some(Outcome::CallerError.label()) => return None,
         End::Complete if meter.was_disbelieved() => Guess::Invalid,
         End::Complete if matches!(current.usage, Wish::NotAsked | Wish::Refused) => Guess::NotAsked,
+        End::Complete if !operation.is_of_words() => Guess::Untold,
         End::Complete => Guess::Missing,
     };
     Some((meter.estimate(prompt), Some(guess)))

@@ -156,12 +156,13 @@ async fn each_operation_is_counted_to_the_token() {
     let reasons = [
         "encoded",
         "missing",
+        "untold",
         "invalid",
         "not_asked",
         "broken",
         "client_left",
     ];
-    assert_eq!(reasons.map(|reason| estimated(&page, reason)), [0; 6]);
+    assert_eq!(reasons.map(|reason| estimated(&page, reason)), [0; 7]);
 }
 
 #[tokio::test]

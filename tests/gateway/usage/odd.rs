@@ -96,3 +96,26 @@ async fn a_compressed_answer_is_passed_on_and_its_usage_estimated() {
     assert_eq!(log[0]["usage"]["estimated"], true);
     assert_eq!(estimated(&house.metrics_of(1).await, "encoded"), 1);
 }
+
+/// Not every model of pictures is billed by the token, so nobody is to be called for one that tells none.
+#[tokio::test]
+async fn a_picture_without_usage_is_no_cause_for_alarm() {
+    let house = house(&[("pictures", "model: gpt-image-1")], "", "").await;
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n\r\n";
+    let raw = Raw::of(
+        head,
+        [Piece::from(&br#"{"created":1,"data":[{"url":"x"}]}"#[..])],
+    );
+    let fault = Fault::from(FaultKind::Raw(raw));
+    house
+        .simulator
+        .set_fault("only", None, Some(fault))
+        .unwrap();
+    let body = json!({"model": "pictures", "prompt": "A dam that spills"});
+    let path = "/openai/v1/images/generations";
+    let answer = house.post(path).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let page = house.metrics_of(1).await;
+    let reasons = ["untold", "missing"].map(|reason| estimated(&page, reason));
+    assert_eq!(reasons, [1, 0]);
+}
