@@ -1,6 +1,7 @@
 //! The machine: which cores work for whom, and the words that belong beside every figure.
 
 use std::{
+    ffi::OsStr,
     fs,
     process::{Command, Stdio},
     thread,
@@ -13,24 +14,35 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// The contenders' core is the first, the bench and the simulator work on the second. Where there is only
-    /// one, or no `taskset`, the scheduler decides.
+    /// The contenders' core is the first, the bench and the simulator work on the second (and the fourth). Where there is
+    /// only one, or no `taskset`, the scheduler decides.
     pub(crate) fn shared_out() -> Self {
         // Counted first: once pinned, the bench itself sees one.
         let count = thread::available_parallelism().map_or(1, usize::from);
         let own = std::process::id().to_string();
-        let is_pinned = count > 1 && is_done(Command::new("taskset").args(["-pc", "1", &own]));
+        let cores = if count >= 4 { "1,3" } else { "1" };
+        let is_pinned = count > 1 && is_done(Command::new("taskset").args(["-pc", cores, &own]));
         Self { count, is_pinned }
     }
 
-    /// A command that runs `program` on the contenders' core.
-    pub(crate) fn contender(&self, program: &str) -> Command {
+    /// A command that runs `program` on the contenders' core; with two threads where it may, on two that are free.
+    pub(crate) fn contender(&self, program: &OsStr, threads: usize) -> Command {
         if !self.is_pinned {
             return Command::new(program);
         }
+        let cores = match threads {
+            1 => "0",
+            _ if self.has_two_for_contenders() => "0,2",
+            _ => "0,1",
+        };
         let mut command = Command::new("taskset");
-        command.args(["-c", "0", program]);
+        command.args(["-c", cores]).arg(program);
         command
+    }
+
+    /// Two for a contender, and two for the load and the simulator.
+    pub(crate) fn has_two_for_contenders(&self) -> bool {
+        self.count >= 4
     }
 
     pub(crate) fn count(&self) -> usize {
