@@ -261,15 +261,9 @@ impl Bench<'_> {
         connections: usize,
         share: u64,
     ) -> Result<f64> {
-        let (request, weight) = (
-            ask.written(&contender.manner),
-            self.weight(contender, connections, share),
-        );
-        let before = contender.process.cpu()?;
-        let tally = load::drive(&contender.door, &request, weight).await?;
-        let used = contender.process.cpu()?.saturating_sub(before);
-        tally.all_ok()?;
-        Ok(used.as_secs_f64() * 1e6 / tally.answered as f64)
+        contender
+            .cost(ask, self.weight(contender, connections, share))
+            .await
     }
 
     async fn cost_h2(&self, contender: &Contender) -> Result<f64> {

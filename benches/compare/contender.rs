@@ -10,7 +10,8 @@ use std::{
 use crate::{
     Result,
     ground::{FOREBAY, Ground, Upstreams, free_address, program},
-    load, pass_through,
+    load::{self, Weight},
+    pass_through,
     process::Process,
     traffic::{Ask, MODELS, Manner},
     wire::Door,
@@ -151,6 +152,16 @@ impl Contender {
         let process = &mut contender.process;
         load::first_answer(&door, &chat, || process.is_over()).await?;
         Ok(contender)
+    }
+
+    /// CPU time of one request, in µs; all must be answered.
+    pub(crate) async fn cost(&self, ask: Ask, weight: Weight) -> Result<f64> {
+        let request = ask.written(&self.manner);
+        let before = self.process.cpu()?;
+        let tally = load::drive(&self.door, &request, weight).await?;
+        let used = self.process.cpu()?.saturating_sub(before);
+        tally.all_ok()?;
+        Ok(used.as_secs_f64() * 1e6 / tally.answered as f64)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, io,
     process::{Command, Stdio},
     thread,
 };
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Which core is whose.
 pub(crate) struct Cores {
@@ -56,6 +58,18 @@ impl Cores {
             "not pinned: one core, or no taskset"
         }
     }
+}
+
+/// Thousands of connections are open at once: as many as this process and its children may have. Those who may, allow
+/// themselves more.
+pub(crate) fn allow_connections() -> io::Result<u64> {
+    const WANTED: u64 = 65_536;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let most = hard.max(WANTED);
+    if setrlimit(Resource::RLIMIT_NOFILE, most, most).is_err() {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
 
 fn is_done(command: &mut Command) -> bool {

@@ -17,7 +17,7 @@
 //!
 //! Reading order: `wanted` (the command line), `cases` (what is measured), `contender` (who), `ground` (the simulator and
 //! files), `traffic` (what is sent), `load`, `open_loop`, `wire` (how), `process` (what the kernel says of a process),
-//! `sheet` (figures and targets), `report`, `machine`.
+//! `sheet` (figures and targets, with `spread`), `report`, `machine`.
 
 mod cases;
 mod contender;
@@ -29,6 +29,7 @@ mod pass_through;
 mod process;
 mod report;
 mod sheet;
+mod spread;
 mod traffic;
 mod wanted;
 mod wire;
@@ -54,6 +55,7 @@ fn main() -> Result<()> {
         return pass_through::run(told);
     }
     let (wanted, cores) = (Wanted::read(&arguments)?, Cores::shared_out());
+    machine::allow_connections()?;
     // For the clients' side of TLS; an error says that there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::contender::Kind;
+use crate::{contender::Kind, spread::Spread};
 
 /// One line of the table. A figure is lower the better, but for the threads'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,29 +120,6 @@ impl Column {
             self,
             FirstToken | AddedP50 | AddedP99 | Start | StartLarge | Threads
         )
-    }
-}
-
-/// Least, middle and most of some figures.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spread {
-    pub(crate) least: f64,
-    pub(crate) median: f64,
-    pub(crate) most: f64,
-}
-
-impl Spread {
-    pub(crate) fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut figures: Vec<f64> = figures.collect();
-        figures.sort_by(f64::total_cmp);
-        let (least, most) = (*figures.first()?, *figures.last()?);
-        let (lower, upper) = ((figures.len() - 1) / 2, figures.len() / 2);
-        let median = f64::midpoint(figures[lower], figures[upper]);
-        Some(Self {
-            least,
-            median,
-            most,
-        })
     }
 }
 

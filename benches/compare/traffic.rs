@@ -30,7 +30,9 @@ pub(crate) const BURST: Model = stream("burst", 96);
 pub(crate) const SHORT: Model = stream("short", 1);
 /// A token every two seconds, for a minute.
 pub(crate) const OPEN: Model = stream("open", 30);
-pub(crate) const MODELS: [Model; 5] = [CHAT, PACED, BURST, SHORT, OPEN];
+/// One token, then nothing.
+pub(crate) const QUIET: Model = stream("quiet", 16);
+pub(crate) const MODELS: [Model; 6] = [CHAT, PACED, BURST, SHORT, OPEN, QUIET];
 
 /// A request before it is known where it goes.
 #[derive(Clone, Copy)]
