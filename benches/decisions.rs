@@ -8,6 +8,7 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
+    admin::{Admin, Asked, Phase},
     domain::{
         ask::Ask,
         breaker::Settings,
@@ -17,14 +18,21 @@ use forebay::{
             token::{Demand, Rule},
         },
         deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+        name::ClientName,
         outcome::Outcome,
         pool::Pool,
         route::route,
+        usage::Usage,
     },
     entra::Issuers,
     simulator::{self, Config},
+    telemetry::{
+        metrics::{Bounds, Metrics},
+        pulse::Pulse,
+        record::{AttemptRecord, End, Record},
+    },
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use serde_json::json;
 
 criterion_group!(
@@ -34,7 +42,8 @@ criterion_group!(
     recalling,
     reading,
     routing,
-    judging
+    judging,
+    scraping
 );
 criterion_main!(decisions);
 
@@ -220,6 +229,96 @@ fn pool_of(count: u32) -> Pool {
         timeouts: Default::default(),
     };
     Pool::new(model, Settings::default())
+}
+
+/// The metrics page of a thousand deployments and ten thousand clients, of which a thousand are told apart.
+fn scraping(c: &mut Criterion) {
+    let names: Vec<ClientName> = (0..10_000)
+        .map(|number| format!("client-{number}").as_str().into())
+        .collect();
+    let bounds = Bounds {
+        clients: 1000,
+        series: 100_000,
+    };
+    let metrics = Arc::new(Metrics::bounded(&names, bounds));
+    for (number, client) in names.iter().cycle().take(30_000).enumerate() {
+        metrics.account(&served(client.clone(), number % 1000));
+    }
+    let asked = Asked {
+        method: &Method::GET,
+        path: "/metrics",
+        query: None,
+        known: None,
+    };
+    let now = Instant::now();
+    let admin = Admin {
+        pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
+        failovers: Arc::default(),
+        metrics,
+        pools: vec![Arc::new(pool_of(1000))],
+        identities: Box::new(Vec::new),
+        listeners: Box::new(Vec::new),
+        issuers: Box::new(Vec::new),
+        token_checks: Box::new(|| 0),
+        phase: Box::new(|| Phase::Serving),
+        started: now,
+    };
+    let page = admin.page(&asked).body;
+    let lines = page.iter().filter(|byte| **byte == b'\n').count();
+    println!("the page: {lines} lines, {} bytes", page.len());
+    c.bench_function("scrape/1000_deployments_10000_clients", |b| {
+        b.iter(|| admin.page(&asked).body.len());
+    });
+    c.bench_function("account", |b| {
+        let record = served(names[7].clone(), 7);
+        b.iter(|| admin.metrics.account(&record));
+    });
+}
+
+/// A chat that the instance of this number answered.
+fn served(client: ClientName, instance: usize) -> Record {
+    Record {
+        arrived: SystemTime::UNIX_EPOCH,
+        request_id: "r-1".into(),
+        client: Some(client),
+        model: Some("gpt-4o".into()),
+        model_version: None,
+        operation: "chat/completions",
+        stream: true,
+        method: Some(Method::POST),
+        path: None,
+        version: Version::HTTP_11,
+        address: None,
+        client_address: None,
+        attempts: vec![AttemptRecord {
+            instance: format!("instance-{instance}").as_str().into(),
+            deployment: "gpt-4o".into(),
+            capacity: Capacity::Standard,
+            priority: Priority::FIRST,
+            outcome: "served",
+            may_be_billed: false,
+            spilled_to: None,
+            status: Some(200),
+            took: Duration::from_millis(20),
+        }],
+        refusal: None,
+        detail: None,
+        out_of_budget: false,
+        status: Some(200),
+        end: End::Complete,
+        unreplayable: false,
+        usage: Some(Usage {
+            input: 30,
+            output: 12,
+            ..Usage::default()
+        }),
+        cost: None,
+        request_bytes: 1024,
+        response_bytes: 2048,
+        time_to_first_byte: Some(Duration::from_micros(41_500)),
+        duration: Duration::from_millis(900),
+        overhead: Some(Duration::from_micros(120)),
+    }
 }
 
 fn clients(count: u32) -> Clients {

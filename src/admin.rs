@@ -1,30 +1,36 @@
 //! Metrics, health and status, on an address of their own. It reads what others decide, and decides nothing.
 
 pub mod access;
+mod alarms;
+mod dashboard;
+mod status;
 
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
-use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use self::status::{Status, Wants};
 use crate::{
     domain::{
-        breaker::{Cause, State},
-        deployment::Capacity,
+        breaker::Cause,
         name::{IdentityName, InstanceName, IssuerName},
-        pool::{Member, Pool},
+        pool::Pool,
+        validity::Validity,
     },
-    telemetry::metrics::Metrics,
+    telemetry::{failovers::Failovers, metrics::Metrics, pulse::Pulse},
 };
 
 /// What the admin page shows of a running gateway.
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub pools: Vec<Arc<Pool>>,
+    /// How fast it goes, of these pools' deployments.
+    pub pulse: Arc<Pulse>,
+    pub failovers: Arc<Failovers>,
     pub identities: Box<dyn Fn() -> Vec<IdentityState> + Send + Sync>,
     pub listeners: Box<dyn Fn() -> Vec<ListenerState> + Send + Sync>,
     pub issuers: Box<dyn Fn() -> Vec<IssuerState> + Send + Sync>,
@@ -42,6 +48,16 @@ pub enum Phase {
     Serving,
     /// It was told to end: running requests are served, new ones should go elsewhere.
     Draining,
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// How one identity stands. Nothing in it is secret.
@@ -67,7 +83,7 @@ pub struct ListenerState {
     pub address: SocketAddr,
     pub connections: usize,
     /// Where it speaks TLS.
-    pub certificate_ends: Option<SystemTime>,
+    pub certificate: Option<Validity>,
     /// Why the certificate's files, as they are now, are not in force.
     pub certificate_error: Option<String>,
 }
@@ -92,24 +108,37 @@ pub struct Page {
     pub status: StatusCode,
     pub content_type: &'static str,
     pub body: Vec<u8>,
+    /// Beside those that every answer has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    /// The version that the asker has, by its `If-None-Match`.
+    pub known: Option<&'a [u8]>,
 }
 
 impl Admin {
-    pub fn page(&self, method: &Method, path: &str) -> Page {
-        if !matches!(*method, Method::GET | Method::HEAD) {
+    pub fn page(&self, asked: &Asked<'_>) -> Page {
+        if !matches!(*asked.method, Method::GET | Method::HEAD) {
             return text(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this address is read with GET",
             );
         }
-        match path {
+        match asked.path {
+            "/" => dashboard::page(asked.known),
             "/metrics" => self.metrics_page(),
-            "/status" => self.status(),
+            "/status" => self.status(asked.query),
             "/health/live" => text(StatusCode::OK, "live"),
             "/health/ready" => self.ready(),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "here are /metrics, /status, /health/live and /health/ready",
+                "here are /, /metrics, /status, /health/live and /health/ready",
             ),
         }
     }
@@ -117,8 +146,7 @@ impl Admin {
     fn ready(&self) -> Page {
         match (self.phase)() {
             Phase::Serving => text(StatusCode::OK, "ready"),
-            Phase::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting"),
-            Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            phase => text(StatusCode::SERVICE_UNAVAILABLE, phase.as_str()),
         }
     }
 
@@ -133,10 +161,10 @@ impl Admin {
                     &deployment.instance.name,
                     &deployment.name,
                 );
-                metrics.say_state(member.is_ready(now), pause(member, now).unwrap_or_default());
-                for alarm in [Cause::Credential, Cause::Configuration] {
-                    metrics.say_set_aside(alarm.as_str(), cause(member, now) == Some(alarm));
-                }
+                let state = member.state(now);
+                let pause = status::pause(state, now).unwrap_or_default();
+                metrics.say_state(member.is_ready(now), pause);
+                metrics.say_set_aside(status::cause(state).map(Cause::as_str));
             }
         }
         for identity in (self.identities)() {
@@ -156,31 +184,29 @@ impl Admin {
             status: StatusCode::OK,
             content_type: Metrics::CONTENT_TYPE,
             body: self.metrics.render(),
+            headers: Vec::new(),
         }
     }
 
-    fn status(&self) -> Page {
-        let now = Instant::now();
-        let phase = match (self.phase)() {
-            Phase::Starting => "starting",
-            Phase::Serving => "serving",
-            Phase::Draining => "draining",
-        };
-        let status = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "phase": phase,
-            "uptime_seconds": now.saturating_duration_since(self.started).as_secs(),
-            "listeners": (self.listeners)().iter().map(listener_status).collect::<Vec<_>>(),
-            "models": self.pools.iter().map(|pool| pool_status(pool, now)).collect::<Vec<_>>(),
-            "identities": (self.identities)().iter().map(identity_status).collect::<Vec<_>>(),
-            "issuers": (self.issuers)().iter().map(issuer_status).collect::<Vec<_>>(),
-        });
-        let mut body = format!("{status:#}").into_bytes();
-        body.push(b'\n');
-        Page {
-            status: StatusCode::OK,
-            content_type: "application/json",
-            body,
+    fn status(&self, query: Option<&str>) -> Page {
+        let status = Status::of(self, Wants::of(query), Instant::now(), SystemTime::now());
+        match serde_json::to_vec_pretty(&status) {
+            Ok(mut body) => {
+                body.push(b'\n');
+                Page {
+                    status: StatusCode::OK,
+                    content_type: "application/json",
+                    body,
+                    headers: Vec::new(),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the status could not be written");
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the status could not be written",
+                )
+            }
         }
     }
 }
@@ -190,124 +216,43 @@ fn text(status: StatusCode, text: &str) -> Page {
         status,
         content_type: "text/plain; charset=utf-8",
         body: format!("{text}\n").into_bytes(),
+        headers: Vec::new(),
     }
-}
-
-fn pool_status(pool: &Pool, now: Instant) -> Value {
-    json!({
-        "model": pool.model().as_str(),
-        "deployments": pool.members().iter().map(|member| deployment_status(member, now)).collect::<Vec<_>>(),
-    })
-}
-
-fn deployment_status(member: &Member, now: Instant) -> Value {
-    let deployment = member.deployment();
-    let state = match member.state(now) {
-        State::Closed => "closed",
-        State::Ramping { .. } => "ramping",
-        State::Open { .. } => "open",
-        State::Trial { .. } => "trial",
-    };
-    let last = member.last().map(|(outcome, at)| {
-        json!({"outcome": outcome.label(), "seconds_ago": now.saturating_duration_since(at).as_secs_f64()})
-    });
-    json!({
-        "instance": deployment.instance.name.as_str(),
-        "deployment": deployment.name.as_str(),
-        "type": match deployment.capacity { Capacity::Standard => "standard", Capacity::Provisioned => "provisioned" },
-        "priority": deployment.priority.get(),
-        "weight": deployment.weight.get(),
-        "state": state,
-        "available": member.is_ready(now),
-        "cause": cause(member, now).map(Cause::as_str),
-        "share": match member.state(now) { State::Ramping { share } => share, _ => 1.0 },
-        "retry_in_seconds": pause(member, now).map(|pause| pause.as_secs_f64()),
-        "inflight": member.inflight(),
-        "last": last,
-    })
-}
-
-/// Why it is left alone; `None` where it is not.
-fn cause(member: &Member, now: Instant) -> Option<Cause> {
-    match member.state(now) {
-        State::Open { cause, .. } | State::Trial { cause, .. } => Some(cause),
-        State::Closed | State::Ramping { .. } => None,
-    }
-}
-
-/// How long until it may be tried again; `None` where it may be now, or is being tried.
-fn pause(member: &Member, now: Instant) -> Option<Duration> {
-    match member.state(now) {
-        State::Open { until, .. } => until
-            .checked_duration_since(now)
-            .filter(|pause| !pause.is_zero()),
-        State::Closed | State::Ramping { .. } | State::Trial { .. } => None,
-    }
-}
-
-fn listener_status(listener: &ListenerState) -> Value {
-    let ends_in = listener
-        .certificate_ends
-        .map(|at| match at.duration_since(SystemTime::now()) {
-            Ok(left) => left.as_secs() as i64,
-            Err(ago) => -(ago.duration().as_secs() as i64),
-        });
-    json!({
-        "address": listener.address.to_string(),
-        "connections": listener.connections,
-        "certificate_ends_in_seconds": ends_in,
-        "certificate_error": listener.certificate_error,
-    })
-}
-
-fn identity_status(identity: &IdentityState) -> Value {
-    let ends_in = identity
-        .expires_on
-        .and_then(|at| at.duration_since(SystemTime::now()).ok());
-    json!({
-        "identity": identity.identity.as_str(),
-        "kind": identity.kind,
-        "source": identity.source,
-        "asked_at": identity.asked_at,
-        "instances": identity.instances.iter().map(InstanceName::as_str).collect::<Vec<_>>(),
-        "scope": identity.scope,
-        "ready": identity.ready,
-        "expires_in_seconds": ends_in.map(|left| left.as_secs()),
-        "failures": identity.failures,
-        "last_error": identity.last_error,
-    })
-}
-
-fn issuer_status(issuer: &IssuerState) -> Value {
-    let age = issuer
-        .fetched_at
-        .and_then(|at| SystemTime::now().duration_since(at).ok());
-    json!({
-        "issuer": issuer.issuer.as_str(),
-        "url": issuer.url,
-        "keys": issuer.keys,
-        "keys_age_seconds": age.map(|age| age.as_secs()),
-        "fetches": issuer.fetches,
-        "failures": issuer.failures,
-        "last_error": issuer.last_error,
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::domain::{
+        breaker::Settings,
+        deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+    };
 
     fn admin(phase: Phase) -> Admin {
+        let (metrics, now) = (Arc::new(Metrics::new()), Instant::now());
         Admin {
-            metrics: Arc::new(Metrics::new()),
+            pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
+            metrics,
+            failovers: Arc::default(),
             pools: Vec::new(),
             identities: Box::new(Vec::new),
             listeners: Box::new(Vec::new),
             issuers: Box::new(Vec::new),
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
-            started: Instant::now(),
+            started: now,
         }
+    }
+
+    fn ask(admin: &Admin, method: Method, path: &str) -> Page {
+        admin.page(&Asked {
+            method: &method,
+            path,
+            query: None,
+            known: None,
+        })
     }
 
     #[test]
@@ -318,21 +263,74 @@ mod tests {
             (Phase::Draining, 503),
         ] {
             let admin = admin(phase);
-            assert_eq!(admin.page(&Method::GET, "/health/ready").status, status);
-            assert_eq!(admin.page(&Method::HEAD, "/health/live").status, 200);
+            assert_eq!(ask(&admin, Method::GET, "/health/ready").status, status);
+            assert_eq!(ask(&admin, Method::HEAD, "/health/live").status, 200);
         }
     }
 
     #[test]
     fn it_is_read_only() {
         let admin = admin(Phase::Serving);
-        assert_eq!(admin.page(&Method::POST, "/status").status, 405);
-        assert_eq!(admin.page(&Method::GET, "/").status, 404);
-        let page = admin.page(&Method::GET, "/metrics");
+        assert_eq!(ask(&admin, Method::POST, "/status").status, 405);
+        assert_eq!(ask(&admin, Method::GET, "/elsewhere").status, 404);
+        let page = ask(&admin, Method::GET, "/metrics");
         assert!(
             String::from_utf8(page.body)
                 .unwrap()
                 .contains("forebay_build_info")
         );
+        assert_eq!(ask(&admin, Method::GET, "/").status, 200);
+    }
+
+    /// A gateway with so many models, each with two deployments.
+    fn large(models: usize) -> Admin {
+        let pool = |number: usize| {
+            let deployment = |place: usize| Deployment {
+                instance: Arc::new(Instance {
+                    name: format!("instance-{number}-{place}").as_str().into(),
+                    endpoint: Endpoint::parse("https://contoso.openai.azure.com").unwrap(),
+                    kind: Kind::AzureOpenai,
+                    identity: "vm".into(),
+                    scope: "https://cognitiveservices.azure.com/.default".into(),
+                    geography: None,
+                    ca: None,
+                    connect_to: None,
+                }),
+                name: "gpt-4o".into(),
+                capacity: Capacity::Standard,
+                priority: Priority::FIRST,
+                weight: Weight::new(1).unwrap(),
+            };
+            let model = Model {
+                name: format!("model-{number}").as_str().into(),
+                version: None,
+                deployments: (0..2).map(deployment).collect(),
+                timeouts: Default::default(),
+            };
+            Arc::new(Pool::new(model, Settings::default()))
+        };
+        Admin {
+            pools: (0..models).map(pool).collect(),
+            ..admin(Phase::Serving)
+        }
+    }
+
+    /// The shortest of several times, for both: what else the machine does lengthens some.
+    #[test]
+    fn a_scrape_costs_as_much_more_as_there_are_more_deployments() {
+        let (few, many) = (large(50), large(500));
+        let mut shortest = [Duration::MAX; 2];
+        let mut lengths = [0; 2];
+        for _ in 0..8 {
+            for (it, admin) in [&few, &many].into_iter().enumerate() {
+                let since = Instant::now();
+                lengths[it] = ask(admin, Method::GET, "/metrics").body.len();
+                shortest[it] = shortest[it].min(since.elapsed());
+            }
+        }
+        let pages = lengths[1] as f64 / lengths[0] as f64;
+        assert!((8.0..11.0).contains(&pages), "{lengths:?}");
+        // Ten times as much; a hundred times where each deployment looked at all.
+        assert!(shortest[1] < 40 * shortest[0], "{shortest:?}");
     }
 }

@@ -16,7 +16,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use pingora::{
@@ -45,7 +45,11 @@ use crate::{
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
     },
-    telemetry::{Telemetry, metrics::Metrics},
+    telemetry::{
+        Telemetry,
+        metrics::{Bounds, Metrics},
+        pulse::Pulse,
+    },
 };
 use listening::{Listening, Patience, Port};
 use tls::Tls;
@@ -123,15 +127,17 @@ pub fn serve_watched(
         .chain(&admin_port)
         .filter_map(|port| port.tls.clone())
         .collect();
-    if let Some(port) = admin_port {
-        let page = admin::page(&parts, &ports);
+    let pulse = admin_port.map(|port| {
+        let pulse = parts.pulse();
+        let page = admin::page(&parts, &ports, &pulse);
         server.add_service(admin::service(page, &parts.plan, port));
-    }
+        pulse
+    });
     let drain = Arc::clone(&parts.drain);
     let door = parts.door(&server.configuration);
     let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
     server.add_service(gateway);
-    let mut upkeep = background_service("upkeep", parts.upkeep(tls));
+    let mut upkeep = background_service("upkeep", parts.upkeep(tls, pulse));
     upkeep.threads = Some(1);
     server.add_service(upkeep);
     signals::exit_when_drained(
@@ -206,9 +212,17 @@ fn discover(reaches: &[Arc<Reach>]) -> io::Result<()> {
 
 impl Parts {
     fn new(plan: Plan) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new());
+        let clients = plan.clients.all().iter().map(|client| &client.name);
+        let bounds = Bounds {
+            clients: plan.metrics.clients,
+            series: plan.metrics.client_series,
+        };
+        let metrics = Arc::new(Metrics::bounded(clients, bounds));
+        metrics.body_memory_limit(plan.bounds.body_memory);
         metrics.config(&plan.hash);
         let access_log = logs::access(&plan.log, &metrics)?;
+        let usage_log = logs::usage(&plan.log, &metrics)?;
+        let prompt_log = logs::prompts(&plan, &metrics)?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
         let issuers = Arc::new(Issuers::new(&plan.issuers, &plan.clients)?);
         let reaches = reaches(&plan, &identities)?;
@@ -217,6 +231,10 @@ impl Parts {
         let telemetry = Arc::new(Telemetry {
             metrics,
             access_log,
+            usage_log,
+            prompt_log,
+            prices: plan.prices.clone(),
+            failovers: Arc::default(),
         });
         let drain = Arc::default();
         Ok(Self {
@@ -326,12 +344,28 @@ impl Parts {
             .collect()
     }
 
-    fn upkeep(&self, tls: Vec<Arc<Tls>>) -> Upkeep {
+    /// Watches the deployments in the order in which the pools show them.
+    fn pulse(&self) -> Arc<Pulse> {
+        let metrics = &self.telemetry.metrics;
+        let watched = self.models.iter().map(|served| {
+            let model = served.pool.model();
+            let counters = served.pool.members().iter().map(|member| {
+                let deployment = member.deployment();
+                metrics.deployment(model, &deployment.instance.name, &deployment.name)
+            });
+            (model.clone(), counters.collect())
+        });
+        let pulse = Pulse::new(Arc::clone(metrics), watched.collect(), Instant::now());
+        Arc::new(pulse)
+    }
+
+    fn upkeep(&self, tls: Vec<Arc<Tls>>, pulse: Option<Arc<Pulse>>) -> Upkeep {
         Upkeep {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
             tls,
             issuers: Arc::clone(&self.issuers),
+            pulse,
         }
     }
 }
@@ -367,6 +401,7 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         let target = |deployment: &Deployment| {
             let name = &deployment.instance.name;
             let reach = reaches.iter().find(|reach| reach.instance.name == *name);
+            metrics.describe(&model.name, deployment);
             Target {
                 reach: Arc::clone(reach.expect("a deployment's instance is one of the plan's")),
                 metrics: metrics.deployment(&model.name, name, &deployment.name),
@@ -376,7 +411,8 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
         let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
         let bounds = plan.bounds.with(model.timeouts);
-        Arc::new(Served::new(pool, bounds, target))
+        let version = model.version.as_deref().map(Arc::from);
+        Arc::new(Served::new(pool, bounds, version, target))
     });
     served.collect()
 }

@@ -24,7 +24,8 @@ use sha2::{Digest, Sha256};
 
 pub use hash_key::{GeneratedKey, HashedKey, NoRandomness, UnusableKey, generate_key, hash_key};
 pub use plan::{
-    Admin, AskedOfClients, Drain, Listener, Log, LogFile, Plan, RetryBudget, Server, TlsFiles,
+    Admin, AskedOfClients, Drain, Listener, Log, LogFile, Plan, Prompts, RetryBudget, Server,
+    TlsFiles,
 };
 pub use problem::{Problem, Problems};
 pub use schema::schema;

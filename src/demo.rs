@@ -106,7 +106,7 @@ fn welcome(port: u16, admin_port: u16, control: SocketAddr) -> String {
         r#"'{"model":"gpt-4o","messages":[{"role":"user","content":"Why do dams spill?"}]}'"#;
     let stream = chat.replace(r#"{"model""#, r#"{"stream":true,"model""#);
     format!(
-        "Forebay demo: clients on http://127.0.0.1:{port}, admin on http://127.0.0.1:{admin_port} (/status, /metrics).\n\
+        "Forebay demo: clients on http://127.0.0.1:{port}, dashboard on http://127.0.0.1:{admin_port}/ (beside it /status, /metrics).\n\
          Model gpt-4o, client key demo; a small PTU first, two standard deployments to spill over to. Ctrl-C ends it.\n\n\
          A chat:\n  curl -s http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {chat}\n\n\
          A stream:\n  curl -sN http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {stream}\n\n\

@@ -11,6 +11,7 @@ use forebay::{
     app, config, demo,
     explain::{self, Question, States},
     simulator,
+    telemetry::usage_log,
 };
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, prelude::*};
@@ -40,7 +41,11 @@ enum Command {
         config: PathBuf,
     },
     /// Print the config's JSON Schema, for editors
-    Schema,
+    Schema {
+        /// Print that of the usage records instead, for warehouses
+        #[arg(long)]
+        usage_record: bool,
+    },
     /// Say what would become of a request: who asks, whether it may, which deployments are tried in which order, and why
     Explain {
         #[arg(long, value_name = "FILE")]
@@ -97,7 +102,13 @@ fn main() -> ExitCode {
             body,
             status,
         } => run_explain(&config, client, path, body.as_deref(), status.as_deref()),
-        Command::Schema => print(&format!("{:#}\n", config::schema())),
+        Command::Schema { usage_record } => {
+            let schema = match usage_record {
+                true => usage_log::schema(),
+                false => config::schema(),
+            };
+            print(&format!("{schema:#}\n"))
+        }
         Command::Simulate { config } => simulate(&config),
         Command::Demo { port, admin_port } => run_demo(port, admin_port),
         Command::HashKey { generate: false } => hash_key(),

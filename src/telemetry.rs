@@ -4,31 +4,77 @@
 //! decides anything, or holds a request up. Credentials never come here, nor do prompts in a record.
 
 pub mod access_log;
+pub mod failovers;
 pub mod line_log;
 pub mod metrics;
+pub mod prompt_log;
+pub mod pulse;
 pub mod record;
+pub mod usage_log;
 
 use std::sync::Arc;
 
+use crate::domain::{
+    deployment::Capacity,
+    price::{Cost, Prices, Served},
+};
 use access_log::AccessLog;
+use failovers::Failovers;
 use metrics::Metrics;
+use prompt_log::PromptLog;
 use record::Record;
+use usage_log::UsageLog;
 
-/// Everything that wants to know of finished requests.
+/// Everything that wants to know of finished requests, and the log of those prompts that are to be kept.
 pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     pub access_log: AccessLog,
+    pub usage_log: Option<UsageLog>,
+    pub prompt_log: Option<PromptLog>,
+    pub prices: Option<Prices>,
+    pub failovers: Arc<Failovers>,
 }
 
 impl Telemetry {
     /// Takes a finished request's story. Never waits.
-    pub fn account(&self, record: Record) {
+    pub fn account(&self, mut record: Record) {
+        self.price(&mut record);
         self.metrics.account(&record);
-        self.access_log.write(Arc::new(record));
+        self.failovers.note(&record);
+        let record = Arc::new(record);
+        match &self.usage_log {
+            Some(log) if usage_log::concerns(&record) => log.write(Arc::clone(&record)),
+            _ => {}
+        }
+        self.access_log.write(record);
+    }
+
+    fn price(&self, record: &mut Record) {
+        let Some(prices) = &self.prices else { return };
+        record.cost = cost(prices, record);
+        if let (Some(_), None, Some(model)) = (record.usage, record.cost, &record.model) {
+            self.metrics.unpriced(model).inc();
+        }
     }
 
     /// Writes out what was taken so far, and ends. Waits for the writers; does nothing the second time.
     pub fn close(&self) {
         self.access_log.close();
+        if let Some(log) = &self.usage_log {
+            log.close();
+        }
+        if let Some(log) = &self.prompt_log {
+            log.close();
+        }
     }
+}
+
+/// Tokens cost what they cost where the answer came from: at the deployment that was tried last.
+fn cost(prices: &Prices, record: &Record) -> Option<Cost> {
+    let last = record.attempts.last();
+    let served = Served {
+        capacity: last.map_or(Capacity::Standard, |attempt| attempt.capacity),
+        is_spilled: last.is_some_and(|attempt| attempt.spilled_to.is_some()),
+    };
+    prices.cost(record.model.as_ref()?, served, record.usage.as_ref()?)
 }

@@ -1,6 +1,7 @@
 //! Who may look: on loopback everybody who is on this machine, elsewhere who shows the token or a certificate.
 //!
-//! Probes for life and readiness need nothing, since who sends them can mostly show nothing, and they tell nothing.
+//! Probes for life and readiness need nothing, since who sends them can mostly show nothing, and they tell nothing. Nor
+//! does the dashboard's page: it is the same everywhere, and asks for `/status` like anybody else.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,6 +57,10 @@ impl Access {
                 true => Ok(()),
                 false => Err(Denied::Elsewhere),
             };
+        }
+        // A browser shows no token by itself: the page, which tells nothing, asks its reader for it.
+        if visit.path == "/" {
+            return Ok(());
         }
         match visit.shows_certificate || self.knows(visit.authorization) {
             true => Ok(()),
@@ -210,10 +215,17 @@ mod tests {
             }),
             Ok(())
         );
-        for path in ["/health/live", "/health/ready"] {
+        for path in ["/health/live", "/health/ready", "/"] {
             assert_eq!(access.judge(&Visit { path, ..QUIET }), Ok(()));
         }
-        for path in ["/health", "/health/live/", "/status", "//health/live"] {
+        for path in [
+            "",
+            "//",
+            "/health",
+            "/health/live/",
+            "/status",
+            "//health/live",
+        ] {
             assert_eq!(access.judge(&Visit { path, ..QUIET }), Err(Denied::Unknown));
         }
     }

@@ -18,22 +18,25 @@ use super::{
 };
 use crate::{
     admin::{
-        Admin, IdentityState, IssuerState, ListenerState, Phase,
+        Admin, Asked, IdentityState, IssuerState, ListenerState, Phase,
         access::{Access, Visit},
     },
     config::Plan,
     entra::Keeper,
     identity::Credential,
+    telemetry::pulse::Pulse,
 };
 
 /// What it shows of these parts and the clients' ports.
-pub(super) fn page(parts: &Parts, ports: &[Port]) -> Admin {
+pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
     let (identities, drain) = (Arc::clone(&parts.identities), Arc::clone(&parts.drain));
     let (issuers, checks) = (Arc::clone(&parts.issuers), Arc::clone(&parts.issuers));
     let ports: Vec<_> = ports.iter().map(listener).collect();
     Admin {
         metrics: Arc::clone(&parts.telemetry.metrics),
         pools: parts.pools(),
+        pulse: Arc::clone(pulse),
+        failovers: Arc::clone(&parts.telemetry.failovers),
         identities: Box::new(move || {
             let credentials = identities.credentials().iter();
             credentials.map(|it| identity_state(it)).collect()
@@ -64,7 +67,7 @@ fn listener(port: &Port) -> impl Fn() -> ListenerState + Send + Sync + use<> {
         ListenerState {
             address,
             connections: places.taken(),
-            certificate_ends: report.as_ref().and_then(|it| Some(it.validity?.until)),
+            certificate: report.as_ref().and_then(|it| it.validity),
             certificate_error: report.and_then(|it| it.error),
         }
     }
@@ -132,7 +135,12 @@ impl ServeHttp for AdminApp {
             shows_certificate,
         };
         let page = match self.access.judge(&visit) {
-            Ok(()) => self.page.page(&head.method, head.uri.path()),
+            Ok(()) => self.page.page(&Asked {
+                method: &head.method,
+                path: head.uri.path(),
+                query: head.uri.query(),
+                known: only(&head.headers, &header::IF_NONE_MATCH),
+            }),
             Err(denied) => denied.page(),
         };
         let length = page.body.len();
@@ -147,6 +155,14 @@ impl ServeHttp for AdminApp {
         headers.insert(header::CONTENT_TYPE, text(page.content_type));
         headers.insert(header::CONTENT_LENGTH, length.into());
         headers.insert(header::CACHE_CONTROL, text("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, text("nosniff"));
+        for (name, value) in page.headers {
+            headers.insert(name, value);
+        }
+        if page.status == StatusCode::NOT_MODIFIED {
+            // It would be the length of what is not sent.
+            headers.remove(header::CONTENT_LENGTH);
+        }
         if page.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, text("Bearer realm=\"forebay\""));
         }

@@ -1,18 +1,28 @@
 //! What is kept fresh beside the requests, all in one service: Pingora gives each service threads of its own.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use async_trait::async_trait;
 use pingora::{server::ShutdownWatch, services::background::BackgroundService};
 
 use super::tls::{self, Tls};
-use crate::{entra::Issuers, identity::Identities, proxy::reach::Reach};
+use crate::{
+    entra::Issuers,
+    identity::Identities,
+    proxy::reach::Reach,
+    telemetry::pulse::{self, Pulse},
+};
 
 pub(super) struct Upkeep {
     pub(super) reaches: Vec<Arc<Reach>>,
     pub(super) identities: Arc<Identities>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) tls: Vec<Arc<Tls>>,
+    /// Where somebody may look at it.
+    pub(super) pulse: Option<Arc<Pulse>>,
 }
 
 #[async_trait]
@@ -31,6 +41,9 @@ impl BackgroundService for Upkeep {
         for tls in &self.tls {
             tasks.spawn(watch(Arc::clone(tls), shutdown.clone()));
         }
+        if let Some(pulse) = &self.pulse {
+            tasks.spawn(beat(Arc::clone(pulse), shutdown.clone()));
+        }
         while tasks.join_next().await.is_some() {}
     }
 }
@@ -46,6 +59,17 @@ async fn watch(tls: Arc<Tls>, mut shutdown: ShutdownWatch) {
         let look = tokio::task::spawn_blocking(move || tls.look(SystemTime::now()));
         if look.await.is_err() {
             tracing::error!("looking at a certificate's files failed");
+        }
+    }
+}
+
+async fn beat(pulse: Arc<Pulse>, mut shutdown: ShutdownWatch) {
+    let mut every = tokio::time::interval(pulse::EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            _ = every.tick() => pulse.beat(Instant::now()),
         }
     }
 }

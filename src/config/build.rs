@@ -11,6 +11,7 @@ mod known;
 mod listeners;
 mod logs;
 mod models;
+mod prices;
 mod settings;
 mod tokens;
 
@@ -31,6 +32,8 @@ pub(super) fn plan(
     let models = models::models(raw.models, &instances, reader);
     let mut issuers = issuers::Issuers::of(raw.issuers, reader);
     let mut certificates = certificates::Taken::default();
+    logs::check_prompts(raw.clients.as_ref(), raw.log.as_ref(), reader);
+    let prices = prices::prices(raw.prices, &models, reader);
     let clients = clients::clients(
         place,
         raw.clients,
@@ -55,6 +58,7 @@ pub(super) fn plan(
         identities: identities.into_values(),
         instances: instances.into_values(),
         models: models.into_values(),
+        prices,
         retry_budget: settings::retry_budget(
             raw.failover
                 .as_mut()
@@ -66,6 +70,7 @@ pub(super) fn plan(
         server: settings::server(raw.server, reader),
         drain: settings::drain(raw.drain),
         log: logs::log(raw.log, reader),
+        metrics: settings::metrics(raw.metrics, reader),
         reveal: raw.reveal.unwrap_or(false),
         issuers: issuers.into_values(reader),
         // Last: what is in front of it is checked all the same.

@@ -27,8 +27,8 @@ pub(super) enum Content {
     Null,
     Bool(bool),
     Integer(i64),
-    /// A number that is no `i64`.
-    Fraction,
+    /// A number that is no `i64`, as it is written.
+    Fraction(String),
     Text(String),
     List(Vec<Rc<Node>>),
     Map(Vec<Entry>),
@@ -42,7 +42,7 @@ impl Content {
         match self {
             Self::Null => "empty",
             Self::Bool(_) => "true or false",
-            Self::Integer(_) | Self::Fraction => "a number",
+            Self::Integer(_) | Self::Fraction(_) => "a number",
             Self::Text(_) => "a string",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
@@ -59,7 +59,7 @@ impl Content {
             _ if !numeric => Self::Text(text.into()),
             _ => match (text.parse(), text.parse::<f64>()) {
                 (Ok(integer), _) => Self::Integer(integer),
-                (_, Ok(_)) => Self::Fraction,
+                (_, Ok(_)) => Self::Fraction(text.into()),
                 _ => Self::Text(text.into()),
             },
         }

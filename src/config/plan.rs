@@ -9,6 +9,8 @@ use crate::domain::{
     forwarding::Forwarding,
     front_door::FrontDoor,
     identity::Identity,
+    price::Prices,
+    redaction::Redaction,
     rotation::Rotation,
 };
 
@@ -25,6 +27,8 @@ pub struct Plan {
     pub identities: Vec<Arc<Identity>>,
     pub instances: Vec<Arc<Instance>>,
     pub models: Vec<Model>,
+    /// What tokens cost; `None`: costs are not counted.
+    pub prices: Option<Prices>,
     pub clients: Clients,
     /// Whose tokens clients show: those of `issuers:`, and the Entra tenants that clients name.
     pub issuers: Vec<Arc<Issuer>>,
@@ -34,6 +38,7 @@ pub struct Plan {
     pub server: Server,
     pub drain: Drain,
     pub log: Log,
+    pub metrics: Metrics,
     /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
     pub reveal: bool,
 }
@@ -113,10 +118,22 @@ pub struct Drain {
 }
 
 /// `log:`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Log {
     /// The access log's; `None`: stderr.
     pub access: Option<LogFile>,
+    /// The usage records'; `None`: there are none.
+    pub usage: Option<LogFile>,
+    pub prompts: Option<Prompts>,
+}
+
+/// `log.prompts:`
+#[derive(Clone, Debug)]
+pub struct Prompts {
+    pub file: LogFile,
+    /// How much of a body is kept, in bytes.
+    pub max_bytes: usize,
+    pub redaction: Redaction,
 }
 
 /// A log's file.
@@ -125,4 +142,13 @@ pub struct LogFile {
     pub path: PathBuf,
     /// When it is put aside; `None`: never.
     pub rotation: Option<Rotation>,
+}
+
+/// `metrics:` how far clients are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// So many clients have a label of their own, in the config's order.
+    pub clients: usize,
+    /// So many series may carry one.
+    pub client_series: usize,
 }

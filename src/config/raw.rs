@@ -4,6 +4,7 @@
 //! here and decided in `build`.
 
 mod logs;
+mod prices;
 
 use super::{
     problem::Placed,
@@ -14,7 +15,8 @@ use super::{
         Word,
     },
 };
-pub(super) use logs::{Log, LogFile, Rotate};
+pub(super) use logs::{Log, LogFile, Prompts, Rotate};
+pub(super) use prices::{ModelPrices, Prices, Rates};
 
 section! {
     /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
@@ -40,6 +42,8 @@ section! {
         clients: Option<Tried<Placed<Named<Client>>>>,
         /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
+        /// What tokens cost, so that requests' costs are counted.
+        prices: Option<Prices>,
         /// The HTTP server.
         server: Option<Server>,
         /// The bounds of one request's tries.
@@ -50,6 +54,8 @@ section! {
         drain: Option<Drain>,
         /// Logs.
         log: Option<Log>,
+        /// How far `/metrics` tells clients apart.
+        metrics: Option<Metrics>,
         /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,
@@ -344,6 +350,9 @@ section! {
         /// What it may have done; answers that leave nothing behind unless given.
         #[schemars(length(min = 1), extend("default" = ["inference"]))]
         operations: Option<Placed<List<Placed<Operation>>>>,
+        /// Whether its prompts are kept, in the file of `log.prompts`.
+        #[schemars(extend("default" = false))]
+        log_prompts: Option<Placed<bool>>,
     }
     later "limits", "priority"
 }
@@ -541,5 +550,19 @@ section! {
         /// How long running requests may then take to end.
         #[schemars(extend("default" = "10m"))]
         deadline: Option<Span>,
+    }
+}
+
+section! {
+    /// How far `/metrics` tells clients apart: what of them is counted together goes by the label `other`, so that sums
+    /// stay exact.
+    struct Metrics {
+        /// So many clients have a label of their own: the first of `clients`, in their order there.
+        #[schemars(range(min = 0, max = 1_000_000), extend("default" = 1000))]
+        clients: Option<Placed<i64>>,
+        /// So many series at most may carry a client's name. A bound for the worst of days: past it only the series that
+        /// are there already go on.
+        #[schemars(range(min = 0, max = 10_000_000), extend("default" = 100_000))]
+        client_series: Option<Placed<i64>>,
     }
 }

@@ -100,7 +100,7 @@ impl Read for String {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.content {
             Content::Text(text) => reader.fill_in(node.place, text),
-            Content::Integer(_) | Content::Fraction | Content::Bool(_) => {
+            Content::Integer(_) | Content::Fraction(_) | Content::Bool(_) => {
                 reader.misfit(node, "a string: put it in quotes")
             }
             _ => reader.misfit(node, "a string"),

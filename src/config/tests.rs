@@ -3,6 +3,7 @@
 mod examples;
 mod identities;
 mod mistakes;
+mod records;
 
 use std::path::Path;
 

@@ -1,16 +1,24 @@
 //! Values written as strings: durations, sizes, addresses, paths, endpoints, hashes, secrets.
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use super::read::Reader;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::{
+    node::{Content, Node},
+    read::{Read, Reader},
+};
 use crate::domain::{
     client::KeyHash,
     deployment::Endpoint,
     front_door::{Network, ProfileId},
+    price::{Currency, Price},
+    redaction::Pattern,
     secret::Secret,
 };
 
@@ -99,11 +107,45 @@ written! {
     };
     /// A network, like `10.0.0.0/8` or `2001:db8::/32`, or one address.
     Cidr(Network): "[0-9a-fA-F.:]+(/[0-9]{1,3})?", |text, _| Network::parse(text).map_err(|error| error.to_string());
+    /// A currency's code (ISO 4217), like `EUR`.
+    Code(Currency): "[A-Z]{3}", |text, _| {
+        Currency::parse(text).ok_or_else(|| "a currency is three capital letters, like EUR".into())
+    };
+    /// A regular expression, like `[0-9]{16}`. Backslashes stand as they are between single quotes.
+    Expression(Pattern): ".+", |text, _| Pattern::parse(text).map_err(|error| error.to_string());
     /// A text that is not empty.
     Word(String): ".+", |text, _| match text {
         "" => Err("this is empty; give it a value or leave it out".into()),
         text => Ok(text.into()),
     };
+}
+
+/// A price per million tokens, like `2.50`.
+pub(super) struct Money(pub(super) Price);
+
+impl Read for Money {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let text = match &node.content {
+            Content::Integer(number) => number.to_string(),
+            // To the letter: a number of the machine's would round it.
+            Content::Fraction(text) => text.clone(),
+            Content::Text(_) => String::read(node, reader)?,
+            _ => return reader.misfit(node, "a price per million tokens, like 2.50"),
+        };
+        reader.take(node.place, Price::parse(&text)).map(Self)
+    }
+}
+
+impl JsonSchema for Money {
+    fn schema_name() -> Cow<'static, str> {
+        "Money".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["number", "string"], "description": "A price per million tokens, like `2.50`.",
+            "minimum": 0, "maximum": 1_000_000, "pattern": r"^[0-9]+([.][0-9]+)?$|\$\{",
+        })
+    }
 }
 
 /// Bytes; `None`: no size, or more than fits.

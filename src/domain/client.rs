@@ -34,6 +34,8 @@ pub struct Client {
     pub certificates: Vec<certificate::Name>,
     pub models: Models,
     pub operations: Operations,
+    /// Whether its prompts are kept: the operator's word, for this client alone.
+    pub log_prompts: bool,
 }
 
 impl Client {
@@ -46,6 +48,7 @@ impl Client {
             certificates: Vec::new(),
             models: Models::All,
             operations: Operations::INFERENCE,
+            log_prompts: false,
         }
     }
 

@@ -44,6 +44,7 @@ pub struct Exchange {
     pub(super) operation: Option<Operation>,
     /// The model asked for, once it is known to be one of ours.
     pub(super) model: Option<ModelName>,
+    pub(super) model_version: Option<Arc<str>>,
     pub(super) stage: Stage,
     pub(super) attempts: Vec<AttemptRecord>,
     pub(super) refusal: Option<Refusal>,
@@ -157,6 +158,7 @@ impl Exchange {
             client: None,
             operation: None,
             model: None,
+            model_version: None,
             stage: Stage::Arrived,
             attempts: Vec::new(),
             refusal: None,
@@ -224,6 +226,8 @@ impl Exchange {
         self.attempts.push(AttemptRecord {
             instance: deployment.instance.name.clone(),
             deployment: deployment.name.clone(),
+            capacity: deployment.capacity,
+            priority: deployment.priority,
             outcome: outcome.label(),
             may_be_billed: outcome.may_be_billed(),
             spilled_to: current.spilled_to.take(),

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
@@ -22,13 +23,17 @@ use super::{
     served::Served,
     session::{Keepalive, Relay},
 };
-use crate::domain::{
-    ask::{Ask, Scan},
-    client::Client,
-    failover::{Progress, Repeat},
-    head,
-    refusal::Refusal,
-    route::{Call, Operation, Route, body_names_deployment, route},
+use crate::{
+    domain::{
+        ask::{Ask, Scan},
+        client::Client,
+        failover::{Progress, Repeat},
+        head,
+        name::ModelName,
+        refusal::Refusal,
+        route::{Call, Operation, Route, body_names_deployment, route},
+    },
+    telemetry::prompt_log::Prompt,
 };
 
 /// What becomes of a request at the door.
@@ -148,6 +153,10 @@ async fn understand(
     let progress = start(exchange, &served, repeat)?;
     let deadline = progress.deadline(&served.bounds);
     let keepalive = keepalive(gateway, call.operation, head);
+    if client.log_prompts {
+        let (model, whole) = (served.pool.model(), rest.is_none());
+        log_prompt(gateway, exchange, client, model, &kept, whole);
+    }
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (call.dialect, call.operation),
@@ -158,6 +167,29 @@ async fn understand(
         progress,
         current: None,
     })))
+}
+
+/// Keeps what a client asks, whose operator wants that.
+fn log_prompt(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    client: &Client,
+    model: &ModelName,
+    body: &Bytes,
+    is_whole: bool,
+) {
+    let Some(log) = &gateway.telemetry.prompt_log else {
+        return;
+    };
+    log.write(Prompt {
+        arrived: exchange.arrived_at,
+        request_id: Arc::clone(&exchange.request_id),
+        client: client.name.clone(),
+        model: model.clone(),
+        operation: exchange.operation.map(Operation::path).unwrap_or_default(),
+        body: body.clone(),
+        is_whole,
+    });
 }
 
 /// The headers that go on; what does not, though its client may miss it, is counted.
@@ -186,6 +218,7 @@ pub(super) fn start(
     repeat: Repeat,
 ) -> Result<Progress, Refusal> {
     exchange.model = Some(served.pool.model().clone());
+    exchange.model_version = served.version.clone();
     let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
     served.pool.budget().note_request(now);
     if !served.pool.is_ready(now) {

@@ -20,6 +20,8 @@ pub(crate) struct Served {
     pub(crate) pool: Arc<Pool>,
     pub(crate) targets: Vec<Target>,
     pub(crate) bounds: Bounds,
+    /// The model's, where the config says it.
+    pub(crate) version: Option<Arc<str>>,
 }
 
 /// What sending to one deployment needs.
@@ -34,6 +36,7 @@ impl Served {
     pub(crate) fn new(
         pool: Pool,
         bounds: Bounds,
+        version: Option<Arc<str>>,
         target: impl FnMut(&Deployment) -> Target,
     ) -> Self {
         let targets = pool
@@ -46,6 +49,7 @@ impl Served {
             pool: Arc::new(pool),
             targets,
             bounds,
+            version,
         }
     }
 

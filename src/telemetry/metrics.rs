@@ -4,36 +4,37 @@
 //! once and kept: per request there is no lock that all requests share, and no label is hashed for an attempt.
 //! A finished request is counted whole, from its [`Record`], by [`Metrics::account`] and nowhere else.
 
+mod clients;
 mod deployment;
 mod handles;
 mod instruments;
 mod listener;
+mod reading;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
-    Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
+    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder, core::Collector,
 };
 
 use super::record::{AttemptRecord, Record};
-use crate::domain::name::{
-    ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName,
+use crate::domain::{
+    deployment::{Capacity, Deployment},
+    name::{ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName},
+    price::Currency,
 };
 
+pub use clients::Bounds;
+use clients::{ByClient, ToldApart};
 pub use deployment::DeploymentMetrics;
 use handles::Handles;
+pub use instruments::Family;
 use instruments::Instruments;
 pub use listener::ListenerMetrics;
+pub use reading::{Buckets, Class, LogReading};
 
-/// What a request's counter goes by.
-type RequestKey = (
-    Option<ClientName>,
-    Option<ModelName>,
-    &'static str,
-    Option<u16>,
-);
-/// What tokens are counted by: whose they are, and where they were used.
-type TokensKey = (Option<ClientName>, DeploymentKey);
+/// What a request's counter goes by, beside its client.
+type RequestKey = (Option<ModelName>, &'static str, Option<u16>);
 type DeploymentKey = (ModelName, InstanceName, DeploymentName);
 
 /// The instruments of one log.
@@ -49,27 +50,76 @@ pub struct LogMetrics {
 pub struct Metrics {
     registry: Registry,
     instruments: Instruments,
-    requests: Handles<RequestKey, IntCounter>,
+    families: Vec<Family>,
+    clients: Arc<ToldApart>,
     deployments: Handles<DeploymentKey, Arc<DeploymentMetrics>>,
-    tokens: Handles<TokensKey, [IntCounter; 6]>,
+    requests: ByClient<RequestKey, IntCounter>,
+    refusals: ByClient<&'static str, IntCounter>,
+    tokens: ByClient<DeploymentKey, [IntCounter; 6]>,
+    costs: ByClient<(ModelName, Currency), Counter>,
 }
 
 impl Metrics {
+    /// Every client has a label of its own.
     pub fn new() -> Self {
+        let bounds = Bounds {
+            clients: usize::MAX,
+            series: usize::MAX,
+        };
+        Self::bounded([], bounds)
+    }
+
+    /// `clients`: all there are, in the order in which they get labels of their own while there are any left.
+    pub fn bounded<'a>(clients: impl IntoIterator<Item = &'a ClientName>, bounds: Bounds) -> Self {
         let registry = Registry::new();
-        let instruments = Instruments::new(&registry);
+        let (instruments, families) = Instruments::new(&registry);
         let version = env!("CARGO_PKG_VERSION");
         instruments.build_info.with_label_values(&[version]).set(1);
+        let (series, overflows) = (&instruments.client_series, &instruments.folded);
+        let clients = ToldApart::new(clients, bounds, series.clone(), overflows.clone());
+        instruments.folded_clients.set(clients.folded() as i64);
+        let clients = Arc::new(clients);
         let metrics = Self {
             registry,
             instruments,
-            requests: Handles::default(),
+            families,
             deployments: Handles::default(),
-            tokens: Handles::default(),
+            requests: ByClient::new(&clients, 1),
+            refusals: ByClient::new(&clients, 1),
+            tokens: ByClient::new(&clients, 6),
+            costs: ByClient::new(&clients, 1),
+            clients,
         };
         // There from the start, so that a first count is seen as a rise.
         metrics.headers_dropped(0, 0);
         metrics
+    }
+
+    /// What all of the gateway's own are called, with the names of their labels: also those that have counted nothing yet.
+    pub fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// Whether the client has a label of its own. What can't be added up, as a limit, is shown of those alone.
+    pub fn tells_apart(&self, client: &ClientName) -> bool {
+        self.clients.has_own(client)
+    }
+
+    /// Says what a deployment of a model's pool is. To be said once, when the pool is built.
+    pub fn describe(&self, model: &ModelName, deployment: &Deployment) {
+        let capacity = match deployment.capacity {
+            Capacity::Standard => "standard",
+            Capacity::Provisioned => "provisioned",
+        };
+        let labels = [
+            model.as_str(),
+            deployment.instance.name.as_str(),
+            deployment.name.as_str(),
+            capacity,
+            &deployment.priority.get().to_string(),
+        ];
+        let info = &self.instruments.deployment_info;
+        info.with_label_values(&labels).set(1);
     }
 
     /// The handles of one deployment in one model's pool. To be asked for once, when the pool is built.
@@ -79,12 +129,15 @@ impl Metrics {
         instance: &InstanceName,
         deployment: &DeploymentName,
     ) -> Arc<DeploymentMetrics> {
-        // There from the start, so that its first count is seen as a rise.
-        self.instruments
-            .unreplayable
-            .with_label_values(&[model.as_str()]);
         let key = (model.clone(), instance.clone(), deployment.clone());
         self.deployments.of(key, || {
+            // There from the start, so that their first count is seen as a rise.
+            for counters in [
+                &self.instruments.unreplayable,
+                &self.instruments.out_of_budget,
+            ] {
+                counters.with_label_values(&[model.as_str()]);
+            }
             let labels = [model.as_str(), instance.as_str(), deployment.as_str()];
             Arc::new(DeploymentMetrics::new(&self.instruments, labels))
         })
@@ -136,8 +189,12 @@ impl Metrics {
             counter.with_label_values(&[model.as_str()]).inc();
         }
         if let Some(reason) = record.refusal {
-            let labels = [record.client(), reason];
-            self.instruments.refusals.with_label_values(&labels).inc();
+            let make = |client: &str| {
+                let refusals = &self.instruments.refusals;
+                refusals.with_label_values(&[client, reason])
+            };
+            let counter = self.refusals.of(record.client.as_ref(), reason, make);
+            counter.inc();
         }
         if let Some(detail) = record.detail {
             let counter = &self.instruments.rejections;
@@ -148,6 +205,7 @@ impl Metrics {
             counter.with_label_values(&[model.as_str()]).inc();
         }
         self.count_tokens(record);
+        self.count_cost(record);
         if let (Some(deployment), None) = (last, record.refusal) {
             observe_times(&deployment, record);
         }
@@ -155,15 +213,10 @@ impl Metrics {
 
     fn count_request(&self, record: &Record) {
         let operation = record.operation();
-        let key = (
-            record.client.clone(),
-            record.model.clone(),
-            operation,
-            record.status,
-        );
-        let counter = self.requests.of(key, || {
+        let key = (record.model.clone(), operation, record.status);
+        let counter = self.requests.of(record.client.as_ref(), key, |client| {
             let code = record.status.unwrap_or(CLIENT_LEFT).to_string();
-            let labels = [record.client(), record.model(), operation, &code];
+            let labels = [client, record.model(), operation, &code];
             self.instruments.requests.with_label_values(&labels)
         });
         counter.inc();
@@ -182,16 +235,40 @@ impl Metrics {
             last.deployment.clone(),
         );
         let types = usage.by_type();
-        let counters = self.tokens.of((record.client.clone(), at), || {
+        let counters = self.tokens.of(record.client.as_ref(), at, |client| {
             let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
-            types.map(|(kind, _)| {
-                let labels = [record.client(), model.as_str(), instance, deployment, kind];
+            let counters = types.map(|(kind, _)| {
+                let labels = [client, model.as_str(), instance, deployment, kind];
                 self.instruments.tokens.with_label_values(&labels)
-            })
+            });
+            let whole = types.iter().zip(&counters);
+            let whole = whole.filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
+            self.deployment(model, &last.instance, &last.deployment)
+                .keep_tokens(whole.map(|(_, counter)| counter.clone()));
+            counters
         });
         for (counter, (_, number)) in counters.iter().zip(types) {
             counter.inc_by(number);
         }
+    }
+
+    fn count_cost(&self, record: &Record) {
+        let (Some(cost), Some(model)) = (record.cost, &record.model) else {
+            return;
+        };
+        let key = (model.clone(), cost.currency);
+        let counter = self.costs.of(record.client.as_ref(), key, |client| {
+            let labels = [client, model.as_str(), cost.currency.as_str()];
+            self.instruments.cost.with_label_values(&labels)
+        });
+        counter.inc_by(cost.to_f64());
+    }
+
+    /// The counter of requests to a model that has no price.
+    pub fn unpriced(&self, model: &ModelName) -> IntCounter {
+        self.instruments
+            .unpriced
+            .with_label_values(&[model.as_str()])
     }
 
     /// Gives the deployment that was tried last.
@@ -272,6 +349,12 @@ impl Metrics {
     /// What request bodies hold now, in bytes.
     pub fn body_memory(&self) -> IntGauge {
         self.instruments.body_memory.clone()
+    }
+
+    /// Says how much memory there is for request bodies, in bytes.
+    pub fn body_memory_limit(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.instruments.body_memory_limit.set(bytes);
     }
 
     /// Adds an instrument that lives elsewhere. Fails where one of its names is taken.

@@ -3,17 +3,24 @@
 //! Nothing secret has a place in it: no query (it may carry a key), no header, no body.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use http::{Method, Version};
+use serde::{Serialize, Serializer};
 
 use crate::domain::{
+    deployment::{Capacity, Priority},
     name::{ClientName, DeploymentName, InstanceName, ModelName},
+    price::Cost,
     usage::Usage,
 };
+
+/// The label of a client or a model that we don't know; the config gives it to none.
+const NONE: &str = "none";
 
 /// One request from its first line to its last byte.
 #[derive(Clone, Debug)]
@@ -26,6 +33,8 @@ pub struct Record {
     pub client: Option<ClientName>,
     /// A configured model; `None`: none was asked for, or one that isn't there.
     pub model: Option<ModelName>,
+    /// The version that every deployment of the model's pool serves, where the config says it.
+    pub model_version: Option<Arc<str>>,
     /// From a closed set ("chat", "embeddings", …); empty where the path names no operation: "other".
     pub operation: &'static str,
     /// Whether the client asked for a stream.
@@ -54,6 +63,8 @@ pub struct Record {
     pub unreplayable: bool,
     /// What the answer cost; `None`: nothing, or nothing that is counted in tokens.
     pub usage: Option<Usage>,
+    /// What that costs by the operator's table; filled in as the record is accounted. `None`: there is no price for it.
+    pub cost: Option<Cost>,
     /// Of the body as the client sent it.
     pub request_bytes: u64,
     /// Of the body as the client got it.
@@ -71,6 +82,10 @@ pub struct Record {
 pub struct AttemptRecord {
     pub instance: InstanceName,
     pub deployment: DeploymentName,
+    /// How the deployment is paid for.
+    pub capacity: Capacity,
+    /// In the order in which the pool asks.
+    pub priority: Priority,
     /// The outcome's label, from the closed set of the domain.
     pub outcome: &'static str,
     /// Azure may bill for it although it gave no answer to use.
@@ -126,13 +141,36 @@ impl Record {
 
     /// The client's label: "none" where nobody was identified.
     pub fn client(&self) -> &str {
-        self.client.as_ref().map_or("none", ClientName::as_str)
+        self.client.as_ref().map_or(NONE, ClientName::as_str)
     }
 
     /// The model's label: "none" where no configured model was asked for.
     pub fn model(&self) -> &str {
-        self.model.as_ref().map_or("none", ModelName::as_str)
+        self.model.as_ref().map_or(NONE, ModelName::as_str)
     }
+}
+
+/// A time in a log: RFC 3339, UTC, to the millisecond.
+pub(super) struct Stamp(pub(super) SystemTime);
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_millis(self.0))
+    }
+}
+
+/// A value in a log as its text.
+pub(super) struct Text<T>(pub(super) T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Milliseconds, to the microsecond.
+pub(super) fn ms(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
 }
 
 #[cfg(test)]
@@ -144,6 +182,8 @@ pub(super) mod tests {
         let attempt = |instance: &str, outcome, status| AttemptRecord {
             instance: instance.into(),
             deployment: "gpt-4o".into(),
+            capacity: Capacity::Standard,
+            priority: Priority::FIRST,
             outcome,
             may_be_billed: false,
             spilled_to: None,
@@ -155,6 +195,7 @@ pub(super) mod tests {
             request_id: "r-1".into(),
             client: Some("app".into()),
             model: Some("gpt-4o".into()),
+            model_version: Some("2024-11-20".into()),
             operation: "chat",
             stream: true,
             method: Some(Method::POST),
@@ -179,6 +220,7 @@ pub(super) mod tests {
                 reasoning: 4,
                 ..Usage::default()
             }),
+            cost: None,
             request_bytes: 1024,
             response_bytes: 2048,
             time_to_first_byte: Some(Duration::from_micros(41_500)),

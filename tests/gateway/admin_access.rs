@@ -10,10 +10,11 @@ use crate::{
 };
 
 const TOKEN: &str = "a-token-of-the-operators";
-const PATHS: [(&str, bool); 5] = [
+const PATHS: [(&str, bool); 6] = [
     ("/metrics", false),
     ("/status", false),
     ("/elsewhere", false),
+    ("/", true),
     ("/health/live", true),
     ("/health/ready", true),
 ];
@@ -34,16 +35,19 @@ async fn answers(http: &Client, url: &str, headers: &[(&str, &str)]) -> (StatusC
 async fn on_loopback_nobody_is_asked_but_pages_of_other_names_are_turned_away() {
     let house = House::open(&[("well", 1, 1)]).await;
     let admin = house.gateway.admin;
-    let url = format!("http://{admin}/metrics");
-    for (host, status) in [
+    let hosts = [
         (admin.to_string(), 200),
         (format!("localhost:{}", admin.port()), 200),
         ("rebound.example".to_owned(), 403),
         (format!("rebound.example:{}", admin.port()), 403),
         ("10.0.0.4".to_owned(), 403),
-    ] {
-        let answer = answers(&house.http, &url, &[("host", &host)]).await;
-        assert_eq!((answer.0.as_u16(), answer.1), (status, false), "{host}");
+    ];
+    for path in ["/metrics", "/"] {
+        let url = format!("http://{admin}{path}");
+        for (host, status) in &hosts {
+            let answer = answers(&house.http, &url, &[("host", host)]).await;
+            assert_eq!((answer.0.as_u16(), answer.1), (*status, false), "{host}");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod choosing;
 mod conformance;
 mod connections;
 mod counted;
+mod dashboard;
 mod explaining;
 mod failing;
 mod frames;

@@ -63,6 +63,14 @@ fn listed(
     let (mut lines, mut told_apart) = (HashMap::new(), tokens::ToldApart::default());
     let section = Required(Some(raw.value));
     let clients = Known::<Client>::build("client", section, reader, |name, raw, reader| {
+        if let word @ ("none" | "other") = name.value.as_str() {
+            reader.problem(
+                name.place,
+                format!(
+                    "in metrics `{word}` is a word for other clients; give this one another name"
+                ),
+            );
+        }
         let has_token = raw.entra.is_some() || raw.token.is_some();
         if raw.keys.is_none() && !has_token && raw.certificates.is_none() {
             reader.problem(
@@ -89,6 +97,7 @@ fn listed(
             tokens: tokens.into_iter().map(|rule| rule.value).collect(),
             models: allowed(raw.models.0?, models, reader),
             operations: granted(raw.operations, reader),
+            log_prompts: raw.log_prompts.is_some_and(|raw| raw.value),
         })
     });
     Clients::listed(clients.into_values())

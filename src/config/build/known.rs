@@ -69,6 +69,11 @@ impl<T> Known<T> {
         None
     }
 
+    /// All names, also of what could not be built.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Placed<String>> {
+        self.things.iter().map(|(name, _)| name)
+    }
+
     pub(super) fn warn_of_unused(&self, message: &str, reader: &mut Reader<'_>) {
         for (name, _) in &self.things {
             if !self.used.borrow().contains(&name.value) {

@@ -2,16 +2,17 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
+use super::settings;
 use crate::{
     config::{
-        plan::{Log, LogFile},
+        plan::{Log, LogFile, Prompts},
         problem::{Place, Placed},
         raw,
-        read::Reader,
-        section::Brief,
+        read::{Named, Reader, Tried},
+        section::{Brief, Required},
         value::FilePath,
     },
-    domain::rotation::Rotation,
+    domain::{redaction::Redaction, rotation::Rotation},
 };
 
 /// A shorter stretch would leave more files than lines.
@@ -24,6 +25,58 @@ pub(super) fn log(raw: Option<raw::Log>, reader: &mut Reader<'_>) -> Log {
     let mut taken = Taken::default();
     Log {
         access: raw.access.and_then(|raw| file(raw, &mut taken, reader)),
+        usage: raw.usage.and_then(|raw| file(raw, &mut taken, reader)),
+        prompts: raw
+            .prompts
+            .and_then(|raw| prompts(raw.value, &mut taken, reader)),
+    }
+}
+
+fn prompts(raw: raw::Prompts, taken: &mut Taken, reader: &mut Reader<'_>) -> Option<Prompts> {
+    let mut max_bytes = 64 << 10;
+    settings::size(raw.max_bytes, &mut max_bytes, reader);
+    let patterns = raw.redact.map(|raw| {
+        if raw.value.0.is_empty() {
+            reader.problem(raw.place, "list a pattern, or take `redact` out");
+        }
+        let patterns = raw.value.0.into_iter().flatten();
+        patterns.map(|pattern| pattern.value.0)
+    });
+    let file = raw::LogFile {
+        file: raw.file,
+        rotate: raw.rotate,
+    };
+    Some(Prompts {
+        redaction: Redaction::new(patterns.into_iter().flatten()),
+        file: long(file, taken, reader)?,
+        max_bytes,
+    })
+}
+
+/// Clients whose prompts are to be kept need a place for them, and the place needs such a client.
+pub(super) fn check_prompts(
+    clients: Option<&Tried<Placed<Named<raw::Client>>>>,
+    log: Option<&raw::Log>,
+    reader: &mut Reader<'_>,
+) {
+    let prompts = log.and_then(|log| log.prompts.as_ref());
+    let clients = clients.and_then(|clients| clients.0.as_ref());
+    let clients = clients.map(|clients| clients.value.0.iter());
+    let wishes = clients.into_iter().flatten();
+    let wishes = wishes.filter_map(|(_, client)| client.as_ref()?.log_prompts.as_ref());
+    let wishes: Vec<_> = wishes.filter(|wish| wish.value).collect();
+    match prompts {
+        Some(prompts) if wishes.is_empty() => {
+            let message = "no client has log_prompts: true, so nothing is written here";
+            reader.warn(prompts.place, message);
+        }
+        Some(_) => {}
+        None => {
+            for wish in wishes {
+                let mend = "there is no file for prompts; write log: { prompts: { file: … } }";
+                reader.problem(wish.place, mend);
+            }
+        }
     }
 }
 
@@ -48,14 +101,23 @@ fn file(
     taken: &mut Taken,
     reader: &mut Reader<'_>,
 ) -> Option<LogFile> {
-    let (path, rotate) = match raw {
-        Brief::Short(value) => (Placed { place, value }, None),
-        Brief::Long(raw) => (raw.file.0?, raw.rotate),
+    let raw = match raw {
+        Brief::Short(value) => raw::LogFile {
+            file: Required(Some(Placed { place, value })),
+            rotate: None,
+        },
+        Brief::Long(raw) => raw,
     };
+    long(raw, taken, reader)
+}
+
+fn long(raw: raw::LogFile, taken: &mut Taken, reader: &mut Reader<'_>) -> Option<LogFile> {
+    let rotation = raw.rotate.and_then(|raw| rotation(raw, reader));
+    let path = raw.file.0?;
     taken.claim(&path, reader);
     Some(LogFile {
         path: path.value.0,
-        rotation: rotate.and_then(|raw| rotation(raw, reader)),
+        rotation,
     })
 }
 

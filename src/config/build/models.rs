@@ -36,6 +36,12 @@ pub(super) fn models(
         Required(raw.0.map(|raw| raw.value)),
         reader,
         |name, raw, reader| {
+            if name.value == "none" {
+                reader.problem(
+                    name.place,
+                    "in metrics `none` is the word for no model; give this one another name",
+                );
+            }
             let raw_deployments = raw.deployments.0?;
             if raw_deployments.value.0.is_empty() {
                 reader.problem(

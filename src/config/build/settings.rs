@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use crate::{
     config::{
-        plan::{Drain, RetryBudget, Server},
+        plan::{Drain, Metrics, RetryBudget, Server},
         problem::Placed,
         raw,
         read::{List, Reader},
@@ -149,13 +149,7 @@ pub(super) fn retry_budget(raw: Option<raw::RetryBudget>, reader: &mut Reader<'_
         share: share.map_or(0.2, |share| share.0),
         floor: 10,
     };
-    if let Some(raw) = floor {
-        let number = u32::try_from(raw.value)
-            .ok()
-            .filter(|number| *number <= 1_000_000);
-        let number = number.ok_or("this is a number from 0 to 1000000");
-        budget.floor = reader.take(raw.place, number).unwrap_or(budget.floor);
-    }
+    number(floor, 1_000_000, &mut budget.floor, reader);
     budget
 }
 
@@ -202,6 +196,37 @@ pub(super) fn drain(raw: Option<raw::Drain>) -> Drain {
     }
 }
 
+pub(super) fn metrics(raw: Option<raw::Metrics>, reader: &mut Reader<'_>) -> Metrics {
+    let mut metrics = Metrics {
+        clients: 1000,
+        client_series: 100_000,
+    };
+    if let Some(raw) = raw {
+        number(raw.clients, 1_000_000, &mut metrics.clients, reader);
+        let series = &mut metrics.client_series;
+        number(raw.client_series, 10_000_000, series, reader);
+    }
+    metrics
+}
+
+/// A number that may be zero.
+fn number<T: TryFrom<u32>>(
+    raw: Option<Placed<i64>>,
+    most: u32,
+    setting: &mut T,
+    reader: &mut Reader<'_>,
+) {
+    let Some(raw) = raw else { return };
+    let number = u32::try_from(raw.value)
+        .ok()
+        .filter(|number| *number <= most);
+    let number = number.and_then(|number| T::try_from(number).ok());
+    let number = number.ok_or_else(|| format!("this is a number from 0 to {most}"));
+    if let Some(number) = reader.take(raw.place, number) {
+        *setting = number;
+    }
+}
+
 pub(super) fn count<T: TryFrom<u32>>(
     raw: Option<Placed<i64>>,
     most: u32,
@@ -232,7 +257,7 @@ fn span(raw: Option<Placed<Span>>, setting: &mut Duration, reader: &mut Reader<'
     }
 }
 
-fn size(raw: Option<Placed<Size>>, setting: &mut usize, reader: &mut Reader<'_>) {
+pub(super) fn size(raw: Option<Placed<Size>>, setting: &mut usize, reader: &mut Reader<'_>) {
     match raw {
         Some(raw) if raw.value.0 == 0 => reader.problem(
             raw.place,

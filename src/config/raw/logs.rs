@@ -2,8 +2,9 @@
 
 use crate::config::{
     problem::Placed,
+    read::List,
     section::{Brief, Required, section},
-    value::{FilePath, Size, Span},
+    value::{Expression, FilePath, Size, Span},
 };
 
 section! {
@@ -11,6 +12,10 @@ section! {
     struct Log {
         /// The file of the access log, or its section; stderr unless given.
         access: Option<Placed<Brief<FilePath, LogFile>>>,
+        /// The file of the usage records, or its section; none are written unless given.
+        usage: Option<Placed<Brief<FilePath, LogFile>>>,
+        /// The prompts of those clients that have `log_prompts: true`; nobody's unless given.
+        prompts: Option<Placed<Prompts>>,
     }
 }
 
@@ -21,6 +26,22 @@ section! {
         file: Required<Placed<FilePath>>,
         /// When it is put aside by the gateway itself; never unless given.
         rotate: Option<Placed<Rotate>>,
+    }
+}
+
+section! {
+    /// Prompts that are kept: the bodies of requests, one JSON line each, in a file that its owner alone may read.
+    struct Prompts {
+        /// Appended to. Where it was renamed, as by logrotate, it is made anew.
+        file: Required<Placed<FilePath>>,
+        /// When it is put aside by the gateway itself; never unless given.
+        rotate: Option<Placed<Rotate>>,
+        /// How much of a body is kept.
+        #[schemars(extend("default" = "64KiB"))]
+        max_bytes: Option<Placed<Size>>,
+        /// What is taken out of each text, key and number before: all that one of these finds.
+        #[schemars(length(min = 1))]
+        redact: Option<Placed<List<Placed<Expression>>>>,
     }
 }
 

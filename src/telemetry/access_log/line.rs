@@ -1,13 +1,16 @@
 //! A record as a line: JSON for machines, a short text for a person at a terminal.
 
-use std::{io::Write, net::IpAddr, time::Duration};
+use std::{io::Write, net::IpAddr};
 
 use http::Version;
 use serde::Serialize;
 
 use crate::{
-    domain::usage::{Tier, Usage},
-    telemetry::record::{AttemptRecord, Record},
+    domain::{
+        price::Cost,
+        usage::{Tier, Usage},
+    },
+    telemetry::record::{AttemptRecord, Record, Stamp, Text, ms},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +37,8 @@ pub(super) fn append(record: &Record, format: Format, text: &mut Vec<u8>) {
 /// milliseconds, sizes bytes.
 #[derive(Serialize)]
 struct JsonLine<'a> {
-    /// Of arrival, UTC.
-    time: String,
+    /// Of arrival.
+    time: Stamp,
     request_id: &'a str,
     client: Option<&'a str>,
     model: Option<&'a str>,
@@ -52,6 +55,9 @@ struct JsonLine<'a> {
     detail: Option<&'static str>,
     attempts: Vec<JsonAttempt<'a>>,
     usage: Option<JsonUsage>,
+    /// Exact, as a decimal number.
+    cost: Option<Text<Cost>>,
+    currency: Option<&'a str>,
     request_bytes: u64,
     response_bytes: u64,
     first_byte_ms: Option<f64>,
@@ -100,7 +106,7 @@ impl JsonUsage {
 impl<'a> JsonLine<'a> {
     fn of(record: &'a Record) -> Self {
         Self {
-            time: humantime::format_rfc3339_millis(record.arrived).to_string(),
+            time: Stamp(record.arrived),
             request_id: &record.request_id,
             client: record.client.as_ref().map(|c| c.as_str()),
             model: record.model.as_ref().map(|m| m.as_str()),
@@ -117,6 +123,8 @@ impl<'a> JsonLine<'a> {
             detail: record.detail,
             attempts: record.attempts.iter().map(JsonAttempt::of).collect(),
             usage: record.usage.as_ref().map(JsonUsage::of),
+            cost: record.cost.map(Text),
+            currency: record.cost.as_ref().map(|cost| cost.currency.as_str()),
             request_bytes: record.request_bytes,
             response_bytes: record.response_bytes,
             first_byte_ms: record.time_to_first_byte.map(ms),
@@ -137,11 +145,6 @@ impl<'a> JsonAttempt<'a> {
             ms: ms(attempt.took),
         }
     }
-}
-
-/// Milliseconds, to the microsecond.
-fn ms(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1000.0
 }
 
 fn version(version: Version) -> &'static str {
@@ -205,7 +208,7 @@ mod tests {
             "address": "127.0.0.1", "client_address": "192.0.2.1", "status": 200, "end": "complete", "refusal": null, "detail": null,
             "attempts": [attempt("east", "throttled", 429), attempt("west", "served", 200)],
             "usage": {"input": 30, "cached": 10, "audio_input": 0, "output": 12, "reasoning": 4, "audio_output": 0, "tier": null, "estimated": false},
-            "request_bytes": 1024, "response_bytes": 2048, "first_byte_ms": 41.5, "duration_ms": 900.0,
+            "cost": null, "currency": null, "request_bytes": 1024, "response_bytes": 2048, "first_byte_ms": 41.5, "duration_ms": 900.0,
             "overhead_ms": 0.12,
         });
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), story);

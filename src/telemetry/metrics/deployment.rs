@@ -2,7 +2,8 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use parking_lot::Mutex;
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::{InFlight, handles::Handles, instruments::Instruments};
 
@@ -13,21 +14,23 @@ type Labels = [String; 3];
 pub struct DeploymentMetrics {
     labels: Labels,
     attempts: IntCounterVec,
-    attempts_by_outcome: Handles<&'static str, IntCounter>,
+    pub(super) attempts_by_outcome: Handles<&'static str, IntCounter>,
     failovers: IntCounterVec,
     failovers_by_cause: Handles<&'static str, IntCounter>,
+    /// Those of all clients: input and output.
+    pub(super) tokens: Mutex<Vec<IntCounter>>,
     maybe_billed: IntCounter,
     spillovers: IntCounter,
     duration: Histogram,
-    time_to_first_token: Histogram,
+    pub(super) time_to_first_token: Histogram,
     overhead: Histogram,
     available: IntGauge,
     pause: Gauge,
-    set_aside: IntGaugeVec,
+    set_aside: [(&'static str, IntGauge); 2],
     inflight: IntGauge,
-    utilization: Reported,
-    remaining_tokens: Reported,
-    remaining_requests: Reported,
+    pub(super) utilization: Reported,
+    pub(super) remaining_tokens: Reported,
+    pub(super) remaining_requests: Reported,
 }
 
 impl DeploymentMetrics {
@@ -38,6 +41,7 @@ impl DeploymentMetrics {
             attempts_by_outcome: Handles::default(),
             failovers: all.failovers.clone(),
             failovers_by_cause: Handles::default(),
+            tokens: Mutex::default(),
             maybe_billed: all.maybe_billed.with_label_values(&labels),
             spillovers: all.spillovers.with_label_values(&labels),
             duration: all.duration.with_label_values(&labels),
@@ -45,7 +49,11 @@ impl DeploymentMetrics {
             overhead: all.overhead.with_label_values(&labels[..1]),
             available: all.available.with_label_values(&labels),
             pause: all.pause.with_label_values(&labels),
-            set_aside: all.set_aside.clone(),
+            set_aside: ["credential", "configuration"].map(|cause| {
+                let [model, instance, deployment] = labels;
+                let labels = [model, instance, deployment, cause];
+                (cause, all.set_aside.with_label_values(&labels))
+            }),
             inflight: all.inflight.with_label_values(&labels),
             utilization: Reported::new(&all.utilization),
             remaining_tokens: Reported::new(&all.remaining_tokens),
@@ -64,6 +72,11 @@ impl DeploymentMetrics {
     pub(super) fn count_failover(&self, cause: &'static str) {
         let make = || self.failovers.with_label_values(&self.with(cause));
         self.failovers_by_cause.of(cause, make).inc();
+    }
+
+    /// Remembers that these counters count tokens used here.
+    pub(super) fn keep_tokens(&self, counters: impl IntoIterator<Item = IntCounter>) {
+        self.tokens.lock().extend(counters);
     }
 
     pub(super) fn count_maybe_billed(&self) {
@@ -103,10 +116,11 @@ impl DeploymentMetrics {
         self.pause.set(pause.as_secs_f64());
     }
 
-    /// Says whether it is set aside for this cause, which an operator has to mend.
-    pub fn say_set_aside(&self, cause: &'static str, is_so: bool) {
-        let gauge = self.set_aside.with_label_values(&self.with(cause));
-        gauge.set(is_so.into());
+    /// Says for which cause it is set aside, if an operator has to mend something.
+    pub fn say_set_aside(&self, cause: Option<&str>) {
+        for (known, gauge) in &self.set_aside {
+            gauge.set((cause == Some(known)).into());
+        }
     }
 
     /// How full the deployment said it is: 1.0 is all of a PTU's capacity.
@@ -126,7 +140,7 @@ impl DeploymentMetrics {
 }
 
 /// A gauge that isn't there until the deployment has reported a value: zero would be a lie.
-struct Reported {
+pub(super) struct Reported {
     family: GaugeVec,
     gauge: OnceLock<Gauge>,
 }
@@ -142,5 +156,9 @@ impl Reported {
     fn set(&self, labels: &Labels, value: f64) {
         let gauge = || self.family.with_label_values(labels);
         self.gauge.get_or_init(gauge).set(value);
+    }
+
+    pub(super) fn last(&self) -> Option<f64> {
+        self.gauge.get().map(Gauge::get)
     }
 }

@@ -1,8 +1,10 @@
 //! The names, labels, buckets and help texts of all instruments: the contract with dashboards and alerts.
 
+use std::cell::RefCell;
+
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector, process_collector::ProcessCollector,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
 const DEPLOYMENT: &[&str] = &["model", "instance", "deployment"];
@@ -10,6 +12,12 @@ const DEPLOYMENT: &[&str] = &["model", "instance", "deployment"];
 /// Model calls take from tens of milliseconds to ten minutes.
 const CALL_SECONDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0,
+];
+
+/// People wait for these: finer where it matters, up to the longest that a deployment may stay silent.
+const FIRST_TOKEN_SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0,
+    30.0, 60.0, 120.0,
 ];
 
 /// Our own share should stay below a millisecond; what is above shows a gateway short of processor time.
@@ -33,12 +41,16 @@ pub(super) struct Instruments {
     pub(super) spillovers: IntCounterVec,
     pub(super) out_of_budget: IntCounterVec,
     pub(super) tokens: IntCounterVec,
+    pub(super) cost: CounterVec,
+    pub(super) unpriced: IntCounterVec,
     pub(super) duration: HistogramVec,
     pub(super) time_to_first_token: HistogramVec,
     pub(super) overhead: HistogramVec,
     pub(super) headers_dropped: IntCounterVec,
     pub(super) unreplayable: IntCounterVec,
     pub(super) body_memory: IntGauge,
+    pub(super) body_memory_limit: IntGauge,
+    pub(super) deployment_info: IntGaugeVec,
     pub(super) available: IntGaugeVec,
     pub(super) pause: GaugeVec,
     pub(super) set_aside: IntGaugeVec,
@@ -57,15 +69,21 @@ pub(super) struct Instruments {
     pub(super) config_hash: IntGaugeVec,
     pub(super) log_lines_dropped: IntCounterVec,
     pub(super) log_failing: IntGaugeVec,
+    pub(super) folded_clients: IntGauge,
+    pub(super) client_series: IntGauge,
+    pub(super) folded: IntCounter,
 }
 
 impl Instruments {
     /// Makes all of them and registers them, with those of the process itself.
-    pub(super) fn new(registry: &Registry) -> Self {
-        let r = Workshop(registry);
+    pub(super) fn new(registry: &Registry) -> (Self, Vec<Family>) {
+        let r = Workshop {
+            registry,
+            made: RefCell::default(),
+        };
         let process = ProcessCollector::for_self();
         registry.register(Box::new(process)).expect(FIXED);
-        Self {
+        let all = Self {
             requests: r.counters(
                 "forebay_requests_total",
                 "Requests that ended, by what the client got (code 499: it left before it got a status).",
@@ -131,6 +149,16 @@ impl Instruments {
                 "Tokens used, by type: cached and audio_input are part of input, reasoning and audio_output part of output.",
                 &["client", "model", "instance", "deployment", "type"],
             ),
+            cost: r.amounts(
+                "forebay_cost_total",
+                "What the tokens used cost by the operator's price table; on provisioned deployments what the table says of them.",
+                &["client", "model", "currency"],
+            ),
+            unpriced: r.counters(
+                "forebay_requests_unpriced_total",
+                "Requests that used tokens of a model for which the price table has no price.",
+                &["model"],
+            ),
             duration: r.histograms(
                 "forebay_request_duration_seconds",
                 "From a request's arrival to its answer's last byte, by the deployment that answered; sessions left out.",
@@ -141,7 +169,7 @@ impl Instruments {
                 "forebay_time_to_first_token_seconds",
                 "From a streamed request's arrival to the first byte of its answer's body.",
                 DEPLOYMENT,
-                CALL_SECONDS,
+                FIRST_TOKEN_SECONDS,
             ),
             overhead: r.histograms(
                 "forebay_overhead_seconds",
@@ -162,6 +190,15 @@ impl Instruments {
             body_memory: r.gauge(
                 "forebay_body_memory_bytes",
                 "Memory set aside now for request bodies that may be sent again.",
+            ),
+            body_memory_limit: r.gauge(
+                "forebay_body_memory_limit_bytes",
+                "All the memory there is for request bodies that may be sent again.",
+            ),
+            deployment_info: r.int_gauges(
+                "forebay_deployment_info",
+                "Always 1; the labels say how the deployment is paid for, and when its turn is.",
+                &["model", "instance", "deployment", "capacity", "priority"],
             ),
             available: r.int_gauges(
                 "forebay_deployment_available",
@@ -253,18 +290,42 @@ impl Instruments {
                 "1 where the log could not be written when it last had to be, as on a full disk; its lines are lost.",
                 &["log"],
             ),
-        }
+            folded_clients: r.gauge(
+                "forebay_metrics_folded_clients",
+                "Clients without a label of their own, which are counted together as `other`.",
+            ),
+            client_series: r.gauge(
+                "forebay_metrics_client_series",
+                "Series that carry a client's name now.",
+            ),
+            folded: r.counter(
+                "forebay_metrics_folded_total",
+                "Counts that went to `other` although their client has a label of its own, for want of room for its series.",
+            ),
+        };
+        (all, r.made.into_inner())
     }
 }
 
+/// What a family of series is called, and the names of its labels.
+pub type Family = (String, Vec<String>);
+
 /// Makes instruments into a registry. Names and labels are fixed above, so a mistake in one shows in every test.
-struct Workshop<'a>(&'a Registry);
+struct Workshop<'a> {
+    registry: &'a Registry,
+    made: RefCell<Vec<Family>>,
+}
 
 const FIXED: &str = "the instruments' names and labels are valid, and no two are the same";
 
 impl Workshop<'_> {
     fn keep<C: Collector + Clone + 'static>(&self, instrument: C) -> C {
-        self.0.register(Box::new(instrument.clone())).expect(FIXED);
+        let told = instrument.desc().into_iter();
+        let told = told.map(|it| (it.fq_name.clone(), it.variable_labels.clone()));
+        self.made.borrow_mut().extend(told);
+        self.registry
+            .register(Box::new(instrument.clone()))
+            .expect(FIXED);
         instrument
     }
 
@@ -274,6 +335,10 @@ impl Workshop<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.keep(IntCounterVec::new(Opts::new(name, help), labels).expect(FIXED))
+    }
+
+    fn amounts(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+        self.keep(CounterVec::new(Opts::new(name, help), labels).expect(FIXED))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {

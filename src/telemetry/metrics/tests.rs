@@ -1,5 +1,7 @@
 //! What the metrics page says after this and that.
 
+mod bounded;
+
 use std::time::Duration;
 
 use super::*;

@@ -1,0 +1,242 @@
+use super::*;
+use crate::domain::{
+    breaker::Settings,
+    deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+    name::{IdentityName, InstanceName},
+    outcome::{Fault, Outcome},
+    validity::Validity,
+};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A pool of these instances' deployments, each asked with an identity of its own name.
+fn pool(instances: &[&str]) -> Arc<Pool> {
+    let deployment = |name: &&str| Deployment {
+        instance: Arc::new(Instance {
+            name: InstanceName::from(*name),
+            endpoint: Endpoint::parse("http://127.0.0.1:1").unwrap(),
+            kind: Kind::AzureOpenai,
+            identity: IdentityName::from(*name),
+            scope: String::new(),
+            geography: None,
+            ca: None,
+            connect_to: None,
+        }),
+        name: "chat".into(),
+        capacity: Capacity::Standard,
+        priority: Priority::FIRST,
+        weight: Weight::ONE,
+    };
+    let model = Model {
+        name: "gpt".into(),
+        version: None,
+        deployments: instances.iter().map(deployment).collect(),
+        timeouts: Default::default(),
+    };
+    Arc::new(Pool::new(model, Settings::default()))
+}
+
+/// One attempt at that member ends so.
+fn ends(pool: &Arc<Pool>, index: usize, outcome: Outcome, now: Instant) {
+    let others: Vec<_> = (0..pool.members().len()).filter(|i| *i != index).collect();
+    let mut attempt = pool.choose(&others, now, 0).unwrap();
+    assert_eq!(attempt.index(), index);
+    attempt.judge(&outcome, now, 0);
+}
+
+fn identity(name: &str, ready: bool, last_error: Option<&str>) -> IdentityState {
+    IdentityState {
+        identity: name.into(),
+        kind: "managed_identity",
+        source: None,
+        asked_at: None,
+        instances: vec![name.into()],
+        scope: None,
+        ready,
+        expires_on: Some(SystemTime::UNIX_EPOCH + secs(600)),
+        failures: 0,
+        last_error: last_error.map(str::to_owned),
+    }
+}
+
+fn told(scene: &Scene<'_>) -> Vec<(&'static str, &'static str, String)> {
+    let (alarms, left_off) = of(scene);
+    assert_eq!(left_off, 0);
+    let severity = |alarm: &Alarm| match alarm.severity {
+        Severity::Alarm => "alarm",
+        Severity::Warning => "warning",
+    };
+    let alarms = alarms.into_iter();
+    alarms.map(|it| (severity(&it), it.what, it.text)).collect()
+}
+
+fn scene(pools: &[Arc<Pool>], now: Instant) -> Scene<'_> {
+    Scene {
+        pools,
+        identities: &[],
+        issuers: &[],
+        listeners: &[],
+        logs: &[],
+        is_draining: false,
+        now,
+        today: SystemTime::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn where_all_is_well_or_only_throttled_nothing_is_said() {
+    let (pools, t) = ([pool(&["east", "west"])], Instant::now());
+    assert_eq!(told(&scene(&pools, t)), []);
+    ends(&pools[0], 0, Outcome::Throttled { wait: secs(30) }, t);
+    assert_eq!(told(&scene(&pools, t)), []);
+}
+
+#[test]
+fn a_model_that_nobody_serves_comes_first_with_when_it_is_back() {
+    let (pools, t) = ([pool(&["east", "west"])], Instant::now());
+    ends(&pools[0], 0, Outcome::Throttled { wait: secs(30) }, t);
+    ends(&pools[0], 1, Outcome::NotDeployed, t);
+    let told = told(&scene(&pools, t));
+    let words: Vec<_> = told.iter().map(|it| (it.0, it.1)).collect();
+    let expected = [("alarm", "model_unavailable"), ("alarm", "not_deployed")];
+    assert_eq!(words, expected);
+    assert!(
+        told[0].2.contains("gpt can be asked now; the soonest in "),
+        "{told:?}"
+    );
+    assert!(
+        told[1].2.starts_with("west/chat (of gpt) is not there"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_failing_deployment_is_a_warning_until_it_is_back() {
+    let (pools, t) = ([pool(&["east", "west"])], Instant::now());
+    for _ in 0..20 {
+        if pools[0].members()[0].is_ready(t) {
+            ends(&pools[0], 0, Outcome::fault(Fault::Connect), t);
+        }
+    }
+    let after = |seconds| told(&scene(&pools, t + secs(seconds)));
+    let now = after(0);
+    assert_eq!((now.len(), now[0].0, now[0].1), (1, "warning", "failing"));
+    assert!(
+        now[0].2.contains("(fault connect): it is tried again in "),
+        "{now:?}"
+    );
+    assert!(after(3600)[0].2.contains("the next request tries it"));
+    ends(&pools[0], 0, Outcome::Served, t + secs(3600));
+    assert_eq!(after(3600), []);
+}
+
+#[test]
+fn what_an_identity_lacks_is_told_once_and_of_the_identity() {
+    let (pools, t) = ([pool(&["east", "west"])], Instant::now());
+    ends(&pools[0], 0, Outcome::IdentityRejected, t);
+    let refused = told(&scene(&pools, t));
+    assert_eq!((refused.len(), refused[0].1), (1, "credential_refused"));
+    assert!(refused[0].2.contains("that of east"), "{refused:?}");
+
+    let identities = [
+        identity("east", false, Some("no route")),
+        identity("west", true, Some("busy")),
+    ];
+    let scene = Scene {
+        identities: &identities,
+        ..scene(&pools, t)
+    };
+    let both = told(&scene);
+    let words: Vec<_> = both.iter().map(|it| (it.0, it.1)).collect();
+    let expected = [
+        ("alarm", "identity_without_token"),
+        ("warning", "identity_not_renewed"),
+    ];
+    assert_eq!(words, expected);
+    assert!(
+        both[0].2.ends_with("so east can't be asked: no route"),
+        "{both:?}"
+    );
+    assert!(both[1].2.contains("ends in 10 min: busy"), "{both:?}");
+}
+
+#[test]
+fn certificates_issuers_the_log_and_the_end_have_their_words() {
+    let (day, t) = (secs(86_400), Instant::now());
+    let from = SystemTime::UNIX_EPOCH;
+    let listener = |until: Option<Duration>, error: Option<&str>| ListenerState {
+        address: "127.0.0.1:443".parse().unwrap(),
+        connections: 0,
+        certificate: until.map(|until| Validity {
+            from,
+            until: from + until,
+        }),
+        certificate_error: error.map(str::to_owned),
+    };
+    let issuer = |keys, error: Option<&str>| IssuerState {
+        issuer: "partner".into(),
+        url: String::new(),
+        keys,
+        fetched_at: None,
+        fetches: 1,
+        failures: 1,
+        last_error: error.map(str::to_owned),
+    };
+    let listeners = [
+        listener(None, None),
+        listener(Some(90 * day), None),
+        listener(Some(85 * day), None),
+        listener(Some(79 * day), Some("no key")),
+    ];
+    let issuers = [issuer(2, None), issuer(2, Some("down")), issuer(0, None)];
+    let log = |log: &str, failing, dropped_lately| LogPulse {
+        log: log.into(),
+        failing,
+        lines_dropped: 9,
+        dropped_lately,
+    };
+    let logs = [
+        log("access", false, 7),
+        log("usage", true, 0),
+        log("prompts", false, 0),
+    ];
+    let scene = Scene {
+        listeners: &listeners,
+        issuers: &issuers,
+        logs: &logs,
+        is_draining: true,
+        today: from + 80 * day,
+        ..scene(&[], t)
+    };
+    let told = told(&scene);
+    let words: Vec<_> = told.iter().map(|it| (it.0, it.1)).collect();
+    let expected = [
+        ("alarm", "issuer_without_keys"),
+        ("alarm", "certificate_unsound"),
+        ("alarm", "certificate_ended"),
+        ("alarm", "log_lines_dropped"),
+        ("alarm", "log_failing"),
+        ("warning", "issuer_not_fetched"),
+        ("warning", "certificate_ends_soon"),
+        ("warning", "certificate_ends_soon"),
+        ("warning", "draining"),
+    ];
+    assert_eq!(words, expected, "{told:?}");
+    assert!(told[3].2.contains("access log lost 7 lines"), "{told:?}");
+    assert!(told[4].2.contains("usage log can't be written"), "{told:?}");
+    assert!(told[7].2.ends_with("ends in 5 days."), "{told:?}");
+}
+
+#[test]
+fn of_very_many_some_are_left_off_and_counted() {
+    let names: Vec<_> = (0..80).map(|i| format!("i{i}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (pools, t) = ([pool(&names)], Instant::now());
+    for index in 0..70 {
+        ends(&pools[0], index, Outcome::NotDeployed, t);
+    }
+    let (alarms, left_off) = of(&scene(&pools, t));
+    assert_eq!((alarms.len(), left_off), (MOST, 20));
+}

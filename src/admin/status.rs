@@ -1,0 +1,222 @@
+//! What `/status` says: all that the dashboard shows, in one answer of JSON.
+
+mod around;
+mod deployments;
+
+use std::{
+    collections::BTreeMap,
+    time::{Instant, SystemTime},
+};
+
+use serde::Serialize;
+
+pub(super) use self::deployments::{cause, pause};
+use self::{
+    around::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
+    deployments::{ModelStatus, Times},
+};
+use super::{
+    Admin, Phase,
+    alarms::{self, Alarm},
+};
+use crate::telemetry::{
+    failovers::{Failover, Place},
+    metrics::Class,
+    pulse::{Rate, Reading},
+};
+
+/// What an asker wants beside the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wants {
+    /// The rates of the last two minutes, second by second.
+    history: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Status<'a> {
+    version: &'static str,
+    phase: &'static str,
+    uptime_seconds: u64,
+    /// What an operator has to mend, or should know of, in words; the worst first.
+    alarms: Vec<Alarm>,
+    /// Beyond those.
+    alarms_left_off: usize,
+    traffic: Traffic,
+    models: Vec<ModelStatus<'a>>,
+    failovers: Vec<FailoverStatus>,
+    identities: Vec<IdentityStatus>,
+    issuers: Vec<IssuerStatus>,
+    listeners: Vec<ListenerStatus>,
+    logs: Vec<LogStatus>,
+}
+
+/// All requests together.
+#[derive(Serialize)]
+struct Traffic {
+    /// Over the last ten seconds; a request is counted when it has ended.
+    requests_per_second: f64,
+    tokens_per_second: f64,
+    inflight: u64,
+    /// By what clients got.
+    answers_last_minute: BTreeMap<&'static str, u64>,
+    /// Of streams, in the last minute, over all models; `None` where there were none.
+    time_to_first_token: Option<Times>,
+    /// The gateway's own share of requests' time, in the last minute; `None` where there were none.
+    overhead: Option<Times>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<History>,
+}
+
+/// A second each, the oldest first.
+#[derive(Serialize)]
+struct History {
+    requests_per_second: Vec<f64>,
+    tokens_per_second: Vec<f64>,
+}
+
+/// Requests that left a deployment for the same reason, in the same direction.
+#[derive(Serialize)]
+struct FailoverStatus {
+    model: String,
+    from: PlaceStatus,
+    /// `None`: nothing was left to ask.
+    to: Option<PlaceStatus>,
+    cause: &'static str,
+    times: u64,
+    /// Since the last of them.
+    seconds_ago: f64,
+}
+
+#[derive(Serialize)]
+struct PlaceStatus {
+    instance: String,
+    deployment: String,
+}
+
+impl Wants {
+    pub(super) fn of(query: Option<&str>) -> Self {
+        let mut words = query.unwrap_or_default().split('&');
+        Self {
+            history: words.any(|word| word == "history"),
+        }
+    }
+}
+
+impl<'a> Status<'a> {
+    pub(super) fn of(admin: &'a Admin, wants: Wants, now: Instant, today: SystemTime) -> Self {
+        let reading = admin.pulse.read(now);
+        let (identities, issuers) = ((admin.identities)(), (admin.issuers)());
+        let (listeners, phase) = ((admin.listeners)(), (admin.phase)());
+        let models = admin.pools.iter().zip(&reading.models);
+        let models: Vec<_> = models
+            .map(|(pool, readings)| ModelStatus::of(pool, readings, &admin.metrics, now))
+            .collect();
+        let (alarms, alarms_left_off) = alarms::of(&alarms::Scene {
+            pools: &admin.pools,
+            identities: &identities,
+            issuers: &issuers,
+            listeners: &listeners,
+            logs: &reading.logs,
+            is_draining: phase == Phase::Draining,
+            now,
+            today,
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            phase: phase.as_str(),
+            uptime_seconds: now.saturating_duration_since(admin.started).as_secs(),
+            alarms,
+            alarms_left_off,
+            traffic: Traffic::of(admin, &reading, wants),
+            models,
+            failovers: admin
+                .failovers
+                .latest()
+                .into_iter()
+                .map(|it| FailoverStatus::of(it, today))
+                .collect(),
+            identities: identities
+                .into_iter()
+                .map(|it| IdentityStatus::of(it, today))
+                .collect(),
+            issuers: issuers
+                .into_iter()
+                .map(|it| IssuerStatus::of(it, today))
+                .collect(),
+            listeners: listeners
+                .into_iter()
+                .map(|it| ListenerStatus::of(it, today))
+                .collect(),
+            logs: reading.logs.into_iter().map(LogStatus::of).collect(),
+        }
+    }
+}
+
+impl Traffic {
+    fn of(admin: &Admin, reading: &Reading, wants: Wants) -> Self {
+        let answers = reading.answered().map(|(class, n)| (word(class), n));
+        let history = |of: fn(&Rate) -> f64| reading.history.iter().map(of).map(round).collect();
+        Self {
+            requests_per_second: round(reading.rate.requests),
+            tokens_per_second: round(reading.rate.tokens),
+            inflight: admin.metrics.inflight(),
+            answers_last_minute: answers.collect(),
+            time_to_first_token: Times::of(&reading.first_token()),
+            overhead: Times::of(&reading.overhead),
+            history: wants.history.then(|| History {
+                requests_per_second: history(|it| it.requests),
+                tokens_per_second: history(|it| it.tokens),
+            }),
+        }
+    }
+}
+
+fn word(class: Class) -> &'static str {
+    match class {
+        Class::Success => "success",
+        Class::CallerError => "caller_error",
+        Class::TooMany => "too_many_requests",
+        Class::Failure => "failure",
+        Class::Left => "client_left",
+    }
+}
+
+impl FailoverStatus {
+    fn of(failover: Failover, today: SystemTime) -> Self {
+        let ago = today.duration_since(failover.at).unwrap_or_default();
+        Self {
+            model: failover.model.to_string(),
+            from: PlaceStatus::of(&failover.from),
+            to: failover.to.as_ref().map(PlaceStatus::of),
+            cause: failover.cause,
+            times: failover.times,
+            seconds_ago: round(ago.as_secs_f64()),
+        }
+    }
+}
+
+impl PlaceStatus {
+    fn of(place: &Place) -> Self {
+        Self {
+            instance: place.instance.to_string(),
+            deployment: place.deployment.to_string(),
+        }
+    }
+}
+
+/// To thousandths: more is noise, and makes a page hard to read.
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_stands_in_the_query() {
+        assert!(!Wants::of(None).history);
+        assert!(!Wants::of(Some("clients=all&histories")).history);
+        assert!(Wants::of(Some("clients=all&history")).history);
+    }
+}

@@ -1,0 +1,397 @@
+//! What is taken out of a prompt before it is kept.
+//!
+//! Patterns meet what a JSON text means, not how it is spelled: an escape like `\u0040` hides nothing from them, nor do the
+//! escapes of JSON inside a string. Of a body that is no JSON nothing is kept, since nothing could be found in it.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+use regex::{NoExpand, Regex};
+use thiserror::Error;
+
+/// What stands in the place of what was taken out.
+const REDACTED: &str = "[redacted]";
+/// How often escapes are undone: JSON in a string of JSON in a string, and so on.
+const DEPTH: usize = 16;
+/// A text that was not kept to its end may end within a match. What could be the beginning of one is left out, in bytes.
+const MARGIN: usize = 256;
+
+/// The operator's patterns.
+#[derive(Clone, Debug, Default)]
+pub struct Redaction(Vec<Regex>);
+
+/// A pattern, checked.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+/// Why a text is no pattern. The message says what to mend.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PatternError {
+    #[error("this is no regular expression: {0}")]
+    Syntax(String),
+    #[error("this is too large a regular expression; write smaller repetitions")]
+    TooLarge,
+    #[error(
+        "this matches where nothing is, so all of a text would be taken out; write what must be there"
+    )]
+    Empty,
+}
+
+impl Pattern {
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let pattern = Regex::new(text).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => PatternError::TooLarge,
+            error => {
+                // Its last line says why; those before show the pattern.
+                let error = error.to_string();
+                let why = error.lines().next_back().unwrap_or_default();
+                PatternError::Syntax(why.trim_start_matches("error: ").to_owned())
+            }
+        })?;
+        match pattern.is_match("") {
+            true => Err(PatternError::Empty),
+            false => Ok(Self(pattern)),
+        }
+    }
+}
+
+/// What may be kept of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    pub text: String,
+    /// It was longer than it may be.
+    pub is_cut: bool,
+}
+
+impl Redaction {
+    pub fn new(patterns: impl IntoIterator<Item = Pattern>) -> Self {
+        Self(patterns.into_iter().map(|pattern| pattern.0).collect())
+    }
+
+    /// A JSON text, or the beginning of one, without what the patterns find in its strings, its keys and its numbers: at
+    /// most so many bytes, and the rest is not looked at. `None`: it is no JSON.
+    pub fn json(&self, body: &[u8], most: usize) -> Option<Excerpt> {
+        let mut text = String::new();
+        let mut rest = body;
+        while let (Some(first), true) = (rest.first(), text.len() <= most) {
+            let length = match first {
+                b'"' => self.string(rest, &mut text),
+                b'-' | b'0'..=b'9' => self.number(rest, &mut text),
+                b'{' | b'}' | b'[' | b']' | b':' | b',' | b' ' | b'\t' | b'\r' | b'\n' => {
+                    text.push(char::from(*first));
+                    1
+                }
+                _ => word(rest, &mut text)?,
+            };
+            rest = &rest[length..];
+        }
+        let is_cut = text.len() > most;
+        if is_cut {
+            text.truncate(text.floor_char_boundary(most));
+        }
+        Some(Excerpt { text, is_cut })
+    }
+
+    /// Appends what is left of the string that `json` begins with. Gives its length there.
+    fn string(&self, json: &[u8], text: &mut String) -> usize {
+        let inside = &json[1..];
+        let (length, is_ended) = match closing_quote(inside) {
+            Some(quote) => (quote, true),
+            None => (inside.len(), false),
+        };
+        let spelled = &inside[..length];
+        let mut meant = unescaped(&String::from_utf8_lossy(spelled)).into_owned();
+        if !is_ended && !self.0.is_empty() {
+            let sure = meant.len().saturating_sub(MARGIN);
+            meant.truncate(meant.floor_char_boundary(sure));
+        }
+        let left = self.text(&meant);
+        match (std::str::from_utf8(spelled), is_ended) {
+            // As the client spelled it.
+            (Ok(spelled), true) if *left == meant => {
+                text.extend(["\"", spelled, "\""]);
+            }
+            _ => push_quoted(&left, is_ended, text),
+        }
+        1 + length + usize::from(is_ended)
+    }
+
+    fn number(&self, json: &[u8], text: &mut String) -> usize {
+        let is_in = |b: &u8| b.is_ascii_digit() || b"+-.eE".contains(b);
+        let length = json.iter().take_while(|b| is_in(b)).count();
+        let number = String::from_utf8_lossy(&json[..length]);
+        let left = self.text(&number);
+        match left == number {
+            true => text.push_str(&number),
+            false => push_quoted(&left, true, text),
+        }
+        length
+    }
+
+    /// A text without what the patterns find in it. Where they find something only in what its escapes mean (the
+    /// arguments of a tool are JSON in a string), nothing of it is kept.
+    fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut left = Cow::Borrowed(text);
+        for pattern in &self.0 {
+            if let Cow::Owned(replaced) = pattern.replace_all(&left, NoExpand(REDACTED)) {
+                left = Cow::Owned(replaced);
+            }
+        }
+        match self.is_hidden_in(&left) {
+            true => Cow::Borrowed(REDACTED),
+            false => left,
+        }
+    }
+
+    fn is_hidden_in(&self, text: &str) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let mut meant = Cow::Borrowed(text);
+        for _ in 0..DEPTH {
+            let deeper = unescaped(&meant).into_owned();
+            if deeper == *meant {
+                return false;
+            }
+            if self.0.iter().any(|pattern| pattern.is_match(&deeper)) {
+                return true;
+            }
+            meant = Cow::Owned(deeper);
+        }
+        true
+    }
+}
+
+/// `true`, `false`, `null`, or the beginning of one where the text ends.
+fn word(json: &[u8], text: &mut String) -> Option<usize> {
+    let words = ["true", "false", "null"];
+    let word = words.into_iter().find(|word| {
+        let length = word.len().min(json.len());
+        json[..length] == word.as_bytes()[..length]
+    })?;
+    let length = word.len().min(json.len());
+    text.push_str(&word[..length]);
+    Some(length)
+}
+
+/// Where a string ends whose inside this begins with.
+fn closing_quote(inside: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = memchr2(b'"', b'\\', inside.get(at..)?) {
+        at += found;
+        match inside[at] {
+            b'"' => return Some(at),
+            _ => at += 2,
+        }
+    }
+    None
+}
+
+fn push_quoted(content: &str, is_ended: bool, text: &mut String) {
+    // A text can't fail to be written.
+    let mut quoted = serde_json::to_string(content).unwrap_or_default();
+    if !is_ended {
+        quoted.pop();
+    }
+    text.push_str(&quoted);
+}
+
+/// What a text means once its JSON escapes are undone; what is no escape stays.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find('\\') else {
+        return Cow::Borrowed(text);
+    };
+    let (before, mut rest) = text.split_at(first);
+    let mut meant = String::with_capacity(text.len());
+    meant.push_str(before);
+    while let Some(at) = rest.find('\\') {
+        meant.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (character, length) = escape(rest.as_bytes());
+        meant.push(character);
+        rest = &rest[length..];
+    }
+    meant.push_str(rest);
+    Cow::Owned(meant)
+}
+
+/// What an escape stands for, and its length. What is none is its backslash.
+fn escape(text: &[u8]) -> (char, usize) {
+    let simple = |character| (character, 2);
+    match text.get(1) {
+        Some(b'n') => simple('\n'),
+        Some(b't') => simple('\t'),
+        Some(b'r') => simple('\r'),
+        Some(b'b') => simple('\u{8}'),
+        Some(b'f') => simple('\u{c}'),
+        Some(other @ (b'"' | b'\\' | b'/')) => simple(char::from(*other)),
+        Some(b'u') => unicode(text).unwrap_or(('\\', 1)),
+        _ => ('\\', 1),
+    }
+}
+
+/// `\uXXXX`, or two of them that are one character.
+fn unicode(text: &[u8]) -> Option<(char, usize)> {
+    let unit = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+    };
+    let first = unit(0)?;
+    if let (0xD800..=0xDBFF, Some(second @ 0xDC00..=0xDFFF)) = (first, unit(6)) {
+        let both = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        return Some((char::from_u32(both)?, 12));
+    }
+    Some((
+        char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER),
+        6,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redaction(patterns: &[&str]) -> Redaction {
+        Redaction::new(patterns.iter().map(|text| Pattern::parse(text).unwrap()))
+    }
+
+    fn mails() -> Redaction {
+        redaction(&[r"[a-z.]+@[a-z.]+", r"\b\d{4}(?:[ -]?\d{4}){3}\b"])
+    }
+
+    fn kept(body: &str) -> String {
+        let excerpt = mails().json(body.as_bytes(), usize::MAX).unwrap();
+        assert!(!excerpt.is_cut);
+        excerpt.text
+    }
+
+    #[test]
+    fn what_a_pattern_finds_is_taken_out_of_strings_keys_and_numbers() {
+        for (body, left) in [
+            (
+                r#"{"a": "write to jo@x.org, please"}"#,
+                r#"{"a": "write to [redacted], please"}"#,
+            ),
+            (r#"{"jo@x.org":1}"#, r#"{"[redacted]":1}"#),
+            (
+                r#"[4111111111111111, -1.5e3,true]"#,
+                r#"["[redacted]", -1.5e3,true]"#,
+            ),
+            (r#"["4111 1111-1111 1111"]"#, r#"["[redacted]"]"#),
+            (r#"["a@b.c","d@e.f"]"#, r#"["[redacted]","[redacted]"]"#),
+        ] {
+            assert_eq!(kept(body), left);
+        }
+    }
+
+    #[test]
+    fn no_escape_hides_anything() {
+        for body in [
+            r#"["jo\u0040x.org"]"#,
+            r#"["\u006a\u006F@x.org"]"#,
+            // The arguments of a tool: JSON in a string, and once more in one.
+            r#"["{\"to\":\"jo@x.org\"}"]"#,
+            r#"["{\"to\":\"jo\\u0040x.org\"}"]"#,
+            r#"["{\"to\":\"{\\\"to\\\":\\\"jo\\\\u0040x.org\\\"}\"}"]"#,
+        ] {
+            let kept = kept(body);
+            assert!(
+                kept.contains("[redacted]") && !kept.contains("x.org"),
+                "{kept}"
+            );
+            assert!(
+                serde_json::from_str::<serde_json::Value>(&kept).is_ok(),
+                "{kept}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_no_pattern_finds_stays_as_it_was_spelled() {
+        for body in [
+            r#"{ "a" : "\u00e9 \ud83d\ude00 C:\\users\\x \/ \q", "b":[1.50, null,false ] }"#,
+            "{\"a\":\"é😀\"}\r\n",
+            "",
+        ] {
+            assert_eq!(kept(body), body);
+        }
+    }
+
+    #[test]
+    fn escapes_mean_what_json_says() {
+        assert_eq!(unescaped(r#"\ud83d\ude00\n\"\u00E9"#), "😀\n\"é");
+        assert_eq!(
+            unescaped(r"\ud83d x \u12 \+123 \"),
+            "\u{fffd} x \\u12 \\+123 \\"
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_not_kept() {
+        for body in [
+            &b"hello jo@x.org"[..],
+            b"--boundary\r\n",
+            b"{\"a\":nix}",
+            b"\xff",
+        ] {
+            assert_eq!(mails().json(body, 100), None);
+        }
+        let lossy = mails().json(b"[\"\xffjo@x.org\"]", 100).unwrap();
+        assert_eq!(lossy.text, "[\"\u{fffd}[redacted]\"]");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters_after_redaction() {
+        let cut = |body: &str, most| mails().json(body.as_bytes(), most).unwrap();
+        let excerpt = cut(r#"["éé"]"#, 5);
+        assert_eq!((excerpt.text.as_str(), excerpt.is_cut), ("[\"é", true));
+        // The cut would leave `jo@x`, which no pattern finds any more.
+        assert_eq!(cut(r#"["jo@x.org"]"#, 6).text, "[\"[red");
+        assert!(!cut("[1]", 3).is_cut && cut("[1]", 2).is_cut);
+    }
+
+    #[test]
+    fn a_text_that_was_not_kept_to_its_end_loses_what_may_begin_a_match() {
+        let body = format!(r#"{{"a":"{}jo@"#, "x ".repeat(400));
+        let excerpt = mails().json(body.as_bytes(), usize::MAX).unwrap();
+        assert!(!excerpt.text.contains("jo"));
+        assert_eq!(excerpt.text.len(), body.len() - MARGIN);
+        // Without patterns all of it stays, half an escape too.
+        let open = Redaction::default();
+        assert_eq!(open.json(br#"["a\u00"#, 99).unwrap().text, r#"["a\\u00"#);
+        assert_eq!(open.json(b"[tr", 99).unwrap().text, "[tr");
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_says_why() {
+        let said = |text: &str| Pattern::parse(text).unwrap_err().to_string();
+        assert!(
+            said("[a-").contains("unclosed character class"),
+            "{}",
+            said("[a-")
+        );
+        assert!(said("(a").contains("unclosed group"));
+        assert!(said("x*").contains("where nothing is"));
+        assert!(said(r"\w{1000}{1000}").contains("too large"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_way_to_spell_an_address_keeps_it(
+            spelled in proptest::collection::vec(0u8..3, 8), before in "[^\u{0}]{0,8}",
+        ) {
+            let inner: String = "jo@x.org".chars().zip(&spelled).map(|(c, how)| match how {
+                0 => c.to_string(),
+                1 => format!("\\u{:04x}", u32::from(c)),
+                _ => format!("\\u{:04X}", u32::from(c)),
+            }).collect();
+            let prefix = serde_json::to_string(&before).unwrap();
+            let body = format!("[{}{inner}\"]", &prefix[..prefix.len() - 1]);
+            let kept = mails().json(body.as_bytes(), usize::MAX).unwrap().text;
+            let meant: Vec<String> = serde_json::from_str(&kept).unwrap();
+            assert!(!meant[0].contains("jo@x.org"), "{kept}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! One flat JSON line for each request that may have cost something: what a warehouse loads, and bills are made from.
+//!
+//! A request has one when its client and its model are known: also one that was refused after that, with nothing in its
+//! columns for tokens. What came from nobody known, or asked for no model, concerns nobody's bill; the access log has it.
+
+use std::{io, sync::Arc};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    line_log::{LineLog, Place, Script},
+    metrics::Metrics,
+    record::{Record, Stamp, Text, ms},
+};
+use crate::domain::{deployment::Capacity, price::Cost, usage::Tier};
+
+/// The usage records' log, and its name in metrics and messages.
+pub type UsageLog = LineLog<Arc<Record>>;
+pub const NAME: &str = "usage";
+
+/// Fails where the file can't be opened.
+pub fn open(place: Place, metrics: &Metrics) -> io::Result<UsageLog> {
+    LineLog::file(NAME, place, Lines, metrics.log(NAME))
+}
+
+/// Whether a request has a usage record.
+pub fn concerns(record: &Record) -> bool {
+    record.client.is_some() && record.model.is_some()
+}
+
+/// What a record's columns are, as a JSON Schema (2020-12).
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let schema = settings
+        .into_generator()
+        .into_root_schema_for::<UsageRecord<'static>>();
+    schema.to_value()
+}
+
+/// Writes each record as a line.
+pub struct Lines;
+
+impl Script for Lines {
+    type Entry = Arc<Record>;
+
+    fn append(&mut self, record: &Arc<Record>, text: &mut Vec<u8>) {
+        let before = text.len();
+        match serde_json::to_writer(&mut *text, &UsageRecord::of(record)) {
+            Ok(()) => text.push(b'\n'),
+            // Writing into memory can't fail; half a line must not stay all the same.
+            Err(_) => text.truncate(before),
+        }
+    }
+}
+
+/// With another meaning of a column, or without one that was there, this is another number. New columns may come at any
+/// time.
+const VERSION: u32 = 1;
+
+/// Forebay's usage record: one request. Every column is always there; where there is no value it is null.
+#[derive(Serialize, JsonSchema)]
+struct UsageRecord<'a> {
+    /// 1. Another number where a column's meaning has changed.
+    schema_version: u32,
+    /// When the request arrived (RFC 3339, UTC, milliseconds).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    time: Stamp,
+    /// What `x-request-id` said to the client: no two records have the same.
+    request_id: &'a str,
+    /// A name of `clients`.
+    client: &'a str,
+    /// A name of `models`.
+    model: &'a str,
+    /// The model's version, where the config says it.
+    model_version: Option<&'a str>,
+    /// The end of the path, like `chat/completions`.
+    operation: &'static str,
+    /// Whether a stream was asked for.
+    stream: bool,
+    /// What the client got; null: it left before it got any.
+    status: Option<u16>,
+    /// How the answer ended.
+    #[schemars(extend("enum" = ["complete", "broken", "client_left", "idle"]))]
+    end: &'static str,
+    /// Why the gateway itself said no, if it did.
+    refusal: Option<&'static str>,
+    /// Where the last attempt was made: a name of `instances`; null: none was made.
+    instance: Option<&'a str>,
+    /// Its deployment there.
+    deployment: Option<&'a str>,
+    /// How that deployment is paid for.
+    #[schemars(extend("enum" = ["standard", "provisioned", null]))]
+    deployment_type: Option<&'static str>,
+    /// The deployment's `priority`: which rank of the pool was reached.
+    priority: Option<u32>,
+    /// The deployment that Azure's own spillover sent it to, by Azure's word.
+    spilled_to: Option<&'a str>,
+    /// How many attempts were made.
+    attempts: u32,
+    /// How many of those before the last Azure may bill for all the same: its usage is not in this record.
+    maybe_billed_attempts: u32,
+    /// The service tier that the answer says it was served with.
+    #[schemars(extend("enum" = ["default", "priority", "flex", "scale", "other", null]))]
+    service_tier: Option<&'static str>,
+    /// Tokens of the prompt; null: none were counted, as where no answer came.
+    input_tokens: Option<u64>,
+    /// Those of them that came from the cache.
+    cached_tokens: Option<u64>,
+    /// Those of them that are audio.
+    audio_input_tokens: Option<u64>,
+    /// Tokens of the answer.
+    output_tokens: Option<u64>,
+    /// Those of them that were spent on reasoning.
+    reasoning_tokens: Option<u64>,
+    /// Those of them that are audio.
+    audio_output_tokens: Option<u64>,
+    /// Whether the tokens are not all the deployment's own word.
+    estimated: bool,
+    /// What the tokens cost by `prices`, exactly; null: there is no price.
+    #[schemars(with = "Option<String>", extend("pattern" = r"^[0-9]+([.][0-9]{1,12})?$"))]
+    cost: Option<Text<Cost>>,
+    /// The cost's currency (ISO 4217).
+    #[schemars(with = "Option<String>")]
+    currency: Option<&'a str>,
+    /// Of the request's body.
+    request_bytes: u64,
+    /// Of the answer's body.
+    response_bytes: u64,
+    /// From arrival to the answer's first byte, in milliseconds.
+    first_byte_ms: Option<f64>,
+    /// From arrival to the answer's last byte, in milliseconds.
+    duration_ms: f64,
+    /// The gateway's own share of that, in milliseconds.
+    overhead_ms: Option<f64>,
+}
+
+impl<'a> UsageRecord<'a> {
+    fn of(record: &'a Record) -> Self {
+        let (last, usage) = (record.attempts.last(), record.usage.as_ref());
+        let before = record.attempts.split_last().map_or(&[][..], |(_, it)| it);
+        let maybe_billed = before.iter().filter(|attempt| attempt.may_be_billed);
+        Self {
+            schema_version: VERSION,
+            time: Stamp(record.arrived),
+            request_id: &record.request_id,
+            client: record.client(),
+            model: record.model(),
+            model_version: record.model_version.as_deref(),
+            operation: record.operation(),
+            stream: record.stream,
+            status: record.status,
+            end: record.end.as_str(),
+            refusal: record.refusal,
+            instance: last.map(|attempt| attempt.instance.as_str()),
+            deployment: last.map(|attempt| attempt.deployment.as_str()),
+            deployment_type: last.map(|attempt| match attempt.capacity {
+                Capacity::Standard => "standard",
+                Capacity::Provisioned => "provisioned",
+            }),
+            priority: last.map(|attempt| attempt.priority.get()),
+            spilled_to: last.and_then(|attempt| attempt.spilled_to.as_deref()),
+            attempts: count(record.attempts.len()),
+            maybe_billed_attempts: count(maybe_billed.count()),
+            service_tier: usage.and_then(|usage| usage.tier).map(Tier::as_str),
+            input_tokens: usage.map(|usage| usage.input),
+            cached_tokens: usage.map(|usage| usage.cached),
+            audio_input_tokens: usage.map(|usage| usage.audio_input),
+            output_tokens: usage.map(|usage| usage.output),
+            reasoning_tokens: usage.map(|usage| usage.reasoning),
+            audio_output_tokens: usage.map(|usage| usage.audio_output),
+            estimated: usage.is_some_and(|usage| usage.estimated),
+            cost: record.cost.map(Text),
+            currency: record.cost.as_ref().map(|cost| cost.currency.as_str()),
+            request_bytes: record.request_bytes,
+            response_bytes: record.response_bytes,
+            first_byte_ms: record.time_to_first_byte.map(ms),
+            duration_ms: ms(record.duration),
+            overhead_ms: record.overhead.map(ms),
+        }
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
