@@ -13,7 +13,7 @@ use crate::{
     load::{self, Weight},
     pass_through,
     process::Process,
-    traffic::{Ask, MODELS, Manner},
+    traffic::{Ask, CHAT, MODELS, Manner},
     wire::Door,
 };
 
@@ -240,7 +240,12 @@ impl Starting<'_> {
             // What is passed through asks for `gpt-4o`; here it has a name to change.
             let deployment =
                 |number| format!("{{ instance: i{number}, deployment: {}-eu }}", model.name);
-            let deployments: Vec<String> = (0..setup.deployments).map(deployment).collect();
+            let count = if model == CHAT {
+                setup.deployments
+            } else {
+                upstreams.len()
+            };
+            let deployments: Vec<String> = (0..count).map(deployment).collect();
             writeln!(
                 models,
                 "  {}: {{ deployments: [{}] }}",

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Result, machine::Cores, process::Process};
@@ -151,6 +151,10 @@ impl<'a> Ground<'a> {
 fn certify(folder: &Folder) -> Result<Arc<RootCertStore>> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Else both would have the same, and OpenSSL would take the second for its own issuer.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "the bench's authority");
     let key = KeyPair::generate()?;
     let authority = params.self_signed(&key)?;
     let (issuer, key) = (Issuer::new(params, key), KeyPair::generate()?);

@@ -68,8 +68,8 @@ impl Wire {
         request: &[u8],
         mut seen: impl FnMut(&[u8]),
     ) -> io::Result<u16> {
-        self.lane.write_all(request).await?;
-        self.lane.flush().await?;
+        timeout(PATIENCE, self.lane.write_all(request)).await??;
+        timeout(PATIENCE, self.lane.flush()).await??;
         self.filled = 0;
         let (status, head, length) = loop {
             self.read().await?;
