@@ -435,13 +435,13 @@ enum Toward {
 }
 
 const ENVOY_DOWNSTREAM: &str = r#"
-    transport_socket:
-      name: tls
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-        common_tls_context:
-          alpn_protocols: [h2, http/1.1]
-          tls_certificates: [{ certificate_chain: { filename: "@FOLDER@tls.crt" }, private_key: { filename: "@FOLDER@tls.key" } }]"#;
+      transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates: [{ certificate_chain: { filename: "@FOLDER@tls.crt" }, private_key: { filename: "@FOLDER@tls.key" } }]"#;
 const ENVOY_UPSTREAM: &str = r#"
     transport_socket:
       name: tls
