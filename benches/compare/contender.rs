@@ -1,176 +1,451 @@
-//! Who is measured, and the simulator behind all of them.
+//! Who is measured, and how each is started. What their configs say and why that is fair stands in the files beside this
+//! one. Each serves with one worker on the contenders' core.
 
 use std::{
-    collections::BTreeMap,
-    env, fs,
-    io::{self, BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    env,
+    fmt::Write,
     process::{Command, Stdio},
 };
 
-use crate::{Result, chat, load, machine::Cores, pass_through, process::Process};
+use crate::{
+    Result,
+    ground::{FOREBAY, Ground, Upstreams, free_address, program},
+    load::{self, Weight},
+    pass_through,
+    process::Process,
+    traffic::{Ask, CHAT, MODELS, Manner},
+    wire::Door,
+};
 
-const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
-const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/compare");
-const INSTANCES: [&str; 3] = ["east", "north", "west"];
+/// Who there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Forebay,
+    Pingora,
+    Nginx,
+    Haproxy,
+    Envoy,
+    Portkey,
+    Litellm,
+}
 
-/// A proxy that runs, and where it listens.
+impl Kind {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Forebay,
+        Self::Pingora,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Envoy,
+        Self::Portkey,
+        Self::Litellm,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Forebay => "forebay",
+            Self::Pingora => "pingora",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
+            Self::Portkey => "portkey",
+            Self::Litellm => "litellm",
+        }
+    }
+
+    /// The first two come with the bench.
+    pub(crate) fn is_installed(self) -> bool {
+        matches!(self, Self::Forebay | Self::Pingora) || program(self.name()).is_some()
+    }
+
+    /// How much less it is given to do: it would take minutes for what the others do in seconds.
+    pub(crate) fn slowness(self) -> u32 {
+        match self {
+            Self::Portkey => 20,
+            Self::Litellm => 100,
+            _ => 1,
+        }
+    }
+
+    /// Whether it can be put up so: these two are asked over plain HTTP.
+    pub(crate) fn can(self, setup: &Setup) -> bool {
+        !(setup.tls.is_some() && matches!(self, Self::Portkey | Self::Litellm))
+    }
+}
+
+/// What a contender is put between.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) upstreams: Upstreams,
+    /// The protocol that its clients speak over TLS, if they do.
+    pub(crate) tls: Option<&'static str>,
+    pub(crate) threads: usize,
+    /// Of Forebay: how many of each its config has, the ones in use among them.
+    pub(crate) deployments: usize,
+    pub(crate) clients: usize,
+}
+
+impl Setup {
+    pub(crate) const PLAIN: Self = Self {
+        upstreams: Upstreams::Plain,
+        tls: None,
+        threads: 1,
+        deployments: 3,
+        clients: 1,
+    };
+}
+
+/// A proxy that runs.
 pub(crate) struct Contender {
-    pub(crate) name: &'static str,
-    pub(crate) address: SocketAddr,
+    pub(crate) kind: Kind,
+    pub(crate) door: Door,
+    pub(crate) manner: Manner,
     pub(crate) process: Process,
 }
 
-/// The running simulator, and a folder for what the contenders write.
-pub(crate) struct Field<'a> {
-    cores: &'a Cores,
-    _simulator: Process,
-    /// Where its instances and its token endpoint listen, by name.
-    addresses: BTreeMap<String, SocketAddr>,
-    folder: Folder,
-}
-
-impl<'a> Field<'a> {
-    pub(crate) fn open(cores: &'a Cores) -> Result<Self> {
-        let mut command = Command::new(FOREBAY);
-        command.args(["simulate", "--config", &format!("{CONFIGS}/simulator.yaml")]);
-        let mut simulator = Process::start(command.stdout(Stdio::piped()))?;
-        let said = simulator.stdout().ok_or("the simulator says nothing")?;
-        let mut addresses = BTreeMap::new();
-        // It says where each of its doors is, the token endpoint's last.
-        for line in BufReader::new(said).lines() {
-            let line = line?;
-            let (name, url) = line
-                .split_once(" http://")
-                .ok_or("not a simulator's line")?;
-            addresses.insert(name.to_owned(), url.parse()?);
-            if name == "tokens" {
-                break;
-            }
+impl Contender {
+    /// Starts one, without waiting for it.
+    pub(crate) fn start(kind: Kind, ground: &Ground<'_>, setup: &Setup) -> Result<Self> {
+        let address = free_address()?;
+        let starting = Starting {
+            ground,
+            setup,
+            address,
+        };
+        let manner = match kind {
+            Kind::Portkey => starting.portkey_manner()?,
+            Kind::Litellm => Manner {
+                path: "/v1/chat/completions",
+                ..Manner::default()
+            },
+            _ => Manner::default(),
+        };
+        let mut command = match kind {
+            Kind::Forebay => starting.forebay()?,
+            Kind::Pingora => starting.pingora()?,
+            Kind::Nginx => starting.nginx()?,
+            Kind::Haproxy => starting.haproxy()?,
+            Kind::Envoy => starting.envoy()?,
+            Kind::Portkey => starting.portkey()?,
+            Kind::Litellm => starting.litellm()?,
+        };
+        if kind != Kind::Forebay && kind != Kind::Pingora {
+            // They talk more than a table has room for.
+            command.stdout(Stdio::null()).stderr(Stdio::null());
         }
+        let tls = setup.tls.map(|protocol| ground.client_tls(protocol));
         Ok(Self {
-            cores,
-            _simulator: simulator,
-            addresses,
-            folder: Folder::new()?,
+            kind,
+            door: Door { address, tls },
+            manner,
+            process: Process::start(&mut command)?,
         })
     }
 
-    /// All of them, each having answered once.
-    pub(crate) async fn contenders(&self) -> Result<Vec<Contender>> {
-        let mut contenders = vec![self.forebay()?, self.pingora()?];
-        match self.nginx() {
-            Ok(nginx) => contenders.push(nginx),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                println!("nginx is not installed: left out");
-            }
-            Err(error) => return Err(error.into()),
+    /// Starts one, and waits until it has answered.
+    pub(crate) async fn ready(kind: Kind, ground: &Ground<'_>, setup: &Setup) -> Result<Self> {
+        let mut contender = Self::start(kind, ground, setup)?;
+        let mut door = contender.door.clone();
+        if let Some(tls) = &mut door.tls {
+            *tls = ground.client_tls("http/1.1");
         }
-        let chat = chat::plain(1 << 10);
-        for contender in &contenders {
-            let answered = load::first_answer(contender.address, &chat).await;
-            answered.map_err(|error| format!("{} does not answer: {error}", contender.name))?;
-        }
-        Ok(contenders)
+        let chat = Ask::chat(1 << 10).written(&contender.manner);
+        let process = &mut contender.process;
+        load::first_answer(&door, &chat, || process.is_over()).await?;
+        Ok(contender)
     }
 
-    pub(crate) fn forebay(&self) -> Result<Contender> {
-        let (address, admin) = (free_address()?, free_address()?);
-        let mut command = self.cores.contender(FOREBAY);
-        command
-            .args(["serve", "--config", &format!("{CONFIGS}/forebay.yaml")])
-            .env("PORT", address.port().to_string())
-            .env("ADMIN_PORT", admin.port().to_string())
-            .env("ACCESS_LOG", self.folder.0.join("access.jsonl"))
-            .env("FOREBAY_LOG", "error");
-        for name in INSTANCES.iter().chain(&["tokens"]) {
-            command.env(name.to_uppercase(), self.address(name)?.to_string());
-        }
-        let process = Process::start(&mut command)?;
-        Ok(Contender {
-            name: "forebay",
-            address,
-            process,
-        })
+    /// CPU time of one request, in µs; all must be answered.
+    pub(crate) async fn cost(&self, ask: Ask, weight: Weight) -> Result<f64> {
+        let request = ask.written(&self.manner);
+        let before = self.process.cpu()?;
+        let tally = load::drive(&self.door, &request, weight).await?;
+        let used = self.process.cpu()?.saturating_sub(before);
+        tally.all_ok()?;
+        Ok(used.as_secs_f64() * 1e6 / tally.answered as f64)
+    }
+}
+
+/// A contender's surroundings while its command is written.
+struct Starting<'a> {
+    ground: &'a Ground<'a>,
+    setup: &'a Setup,
+    address: std::net::SocketAddr,
+}
+
+impl Starting<'_> {
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        self.ground
+            .cores
+            .contender(program.as_ref(), self.setup.threads)
     }
 
-    fn pingora(&self) -> Result<Contender> {
-        let address = free_address()?;
-        let own = env::current_exe()?;
-        let mut command = self.cores.contender(&own.to_string_lossy());
-        command.args([pass_through::COMMAND, &address.to_string()]);
-        for name in INSTANCES {
-            command.arg(self.address(name)?.to_string());
-        }
-        let process = Process::start(&mut command)?;
-        Ok(Contender {
-            name: "pingora",
-            address,
-            process,
-        })
+    fn installed(&self, name: &str) -> Result<Command> {
+        let program = program(name).ok_or_else(|| format!("{name} is not installed"))?;
+        Ok(self.command(program))
     }
 
-    fn nginx(&self) -> io::Result<Contender> {
-        let program = program("nginx").ok_or(io::ErrorKind::NotFound)?;
-        let address = free_address()?;
-        let upstreams = INSTANCES
+    fn port(&self) -> (&'static str, String) {
+        ("PORT", self.address.port().to_string())
+    }
+
+    /// One text where there is TLS, another where there is none.
+    fn if_tls(
+        &self,
+        name: &'static str,
+        toward: Toward,
+        with: &str,
+        without: &str,
+    ) -> (&'static str, String) {
+        let has_tls = match toward {
+            Toward::Clients => self.setup.tls.is_some(),
+            Toward::Upstreams => self.setup.upstreams == Upstreams::Tls,
+        };
+        let text = if has_tls { with } else { without };
+        (name, text.replace("@FOLDER@", &self.ground.file("")))
+    }
+
+    /// One line for each upstream: its name and its address stand for `NAME` and `HOST:PORT`.
+    fn each_upstream(&self, line: &str) -> Result<String> {
+        let upstreams = self.ground.upstreams(self.setup.upstreams)?;
+        Ok(upstreams
             .iter()
-            .filter_map(|name| self.addresses.get(*name));
-        let upstreams: Vec<String> = upstreams
-            .map(|address| format!("    server {address};"))
-            .collect();
-        let folder = self.folder.0.display().to_string();
-        let conf = fs::read_to_string(format!("{CONFIGS}/nginx.conf"))?
-            .replace("FOLDER", &folder)
-            .replace("PORT", &address.port().to_string())
-            .replace("UPSTREAMS", &upstreams.join("\n"));
-        let file = self.folder.0.join("nginx.conf");
-        fs::write(&file, conf)?;
-        let mut command = self.cores.contender(&program.to_string_lossy());
-        // Before it has read the file it would say that it can't write to its usual log.
-        command.arg("-c").arg(file).stderr(Stdio::null());
-        let process = Process::start(&mut command)?;
-        Ok(Contender {
-            name: "nginx",
-            address,
-            process,
+            .fold(String::new(), |lines, (name, address)| {
+                let line = line
+                    .replace("NAME", name)
+                    .replace("HOST:PORT", &address.to_string());
+                let line = line.replace("HOST", &address.ip().to_string());
+                lines + &line.replace("PORT", &address.port().to_string()) + "\n"
+            }))
+    }
+
+    fn forebay(&self) -> Result<Command> {
+        let (setup, admin) = (self.setup, free_address()?);
+        let upstreams = self.ground.upstreams(setup.upstreams)?;
+        let (mut instances, mut models, mut clients) =
+            (String::new(), String::new(), String::new());
+        let ca = if setup.upstreams == Upstreams::Tls {
+            ", ca: ca.pem"
+        } else {
+            ""
+        };
+        for number in 0..setup.deployments {
+            let (_, address) = upstreams[number % upstreams.len()];
+            let url = format!("{}://{address}", setup.upstreams.scheme());
+            writeln!(
+                instances,
+                "  i{number}: {{ endpoint: \"{url}\", identity: vm{ca} }}"
+            )?;
+        }
+        for model in MODELS {
+            // What is passed through asks for `gpt-4o`; here it has a name to change.
+            let deployment =
+                |number| format!("{{ instance: i{number}, deployment: {}-eu }}", model.name);
+            let count = if model == CHAT {
+                setup.deployments
+            } else {
+                upstreams.len()
+            };
+            let deployments: Vec<String> = (0..count).map(deployment).collect();
+            writeln!(
+                models,
+                "  {}: {{ deployments: [{}] }}",
+                model.name,
+                deployments.join(", ")
+            )?;
+        }
+        for number in 1..setup.clients {
+            writeln!(
+                clients,
+                "  c{number}: {{ keys: [\"sha256:{number:064x}\"], models: [\"*\"] }}"
+            )?;
+        }
+        let tls = "tls: { certificate: tls.crt, key: tls.key }";
+        let file = self.ground.config(
+            "forebay.yaml",
+            &[
+                ("INSTANCES", instances),
+                ("MODELS", models),
+                ("CLIENTS", clients),
+                ("THREADS", setup.threads.to_string()),
+                ("ADMIN", admin.to_string()),
+                ("TOKENS", self.ground.address("tokens")?.to_string()),
+                self.port(),
+                self.if_tls("TLS", Toward::Clients, tls, ""),
+            ],
+        )?;
+        let mut command = self.command(FOREBAY);
+        command
+            .args(["serve", "--config"])
+            .arg(file)
+            .env("FOREBAY_LOG", "error");
+        Ok(command)
+    }
+
+    fn pingora(&self) -> Result<Command> {
+        let mut command = self.command(env::current_exe()?);
+        command
+            .arg(pass_through::COMMAND)
+            .arg(self.address.to_string());
+        let (tls, none) = ("@FOLDER@tls", "");
+        command.arg(self.if_tls("", Toward::Clients, tls, none).1);
+        command.arg(self.if_tls("", Toward::Upstreams, "@FOLDER@ca.pem", none).1);
+        command.arg(self.setup.threads.to_string());
+        for (_, address) in self.ground.upstreams(self.setup.upstreams)? {
+            command.arg(address.to_string());
+        }
+        Ok(command)
+    }
+
+    fn nginx(&self) -> Result<Command> {
+        let values = [
+            ("UPSTREAMS", self.each_upstream("    server HOST:PORT;")?),
+            ("SCHEME", self.setup.upstreams.scheme().into()),
+            self.port(),
+            self.if_tls("LISTEN", Toward::Clients, "ssl http2", ""),
+        ];
+        let file = self.ground.config("nginx.conf", &values)?;
+        let mut command = self.installed("nginx")?;
+        command.arg("-c").arg(file);
+        Ok(command)
+    }
+
+    fn haproxy(&self) -> Result<Command> {
+        let tls = "ssl verify required ca-file @FOLDER@ca.pem sni str(localhost)";
+        let (_, server) = self.if_tls("", Toward::Upstreams, tls, "");
+        let mut values = vec![
+            (
+                "UPSTREAMS",
+                self.each_upstream(&format!("  server NAME HOST:PORT {server}"))?,
+            ),
+            self.port(),
+            self.if_tls(
+                "BIND",
+                Toward::Clients,
+                "ssl crt @FOLDER@tls.pem alpn h2,http/1.1",
+                "",
+            ),
+            // Versions before 3 can't.
+            ("RETRY", "retry-on conn-failure 429".into()),
+        ];
+        let mut file = self.ground.config("haproxy.cfg", &values)?;
+        let program = program("haproxy").ok_or("haproxy is not installed")?;
+        let mut check = Command::new(&program);
+        check
+            .arg("-c")
+            .arg("-f")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if !check.status()?.success() {
+            values.pop();
+            values.push(("RETRY", "retry-on conn-failure".into()));
+            file = self.ground.config("haproxy.cfg", &values)?;
+        }
+        let mut command = self.command(program);
+        command.arg("-db").arg("-f").arg(file);
+        Ok(command)
+    }
+
+    fn envoy(&self) -> Result<Command> {
+        let endpoint = "          - endpoint: { address: { socket_address: { address: HOST, port_value: PORT } } }";
+        let values = [
+            ("UPSTREAMS", self.each_upstream(endpoint)?),
+            self.port(),
+            self.if_tls("DOWNSTREAM_TLS", Toward::Clients, ENVOY_DOWNSTREAM, ""),
+            self.if_tls("UPSTREAM_TLS", Toward::Upstreams, ENVOY_UPSTREAM, ""),
+        ];
+        let file = self.ground.config("envoy.yaml", &values)?;
+        let mut command = self.installed("envoy")?;
+        let threads = self.setup.threads.to_string();
+        command
+            .args([
+                "--concurrency",
+                &threads,
+                "--disable-hot-restart",
+                "-l",
+                "off",
+                "-c",
+            ])
+            .arg(file);
+        Ok(command)
+    }
+
+    /// `PORTKEY` is its `build/start-server.js`, run by `node`.
+    fn portkey(&self) -> Result<Command> {
+        let server = program("portkey").ok_or("portkey is not installed")?;
+        let mut command = self.command("node");
+        command
+            .arg(server)
+            .args(["--headless", &format!("--port={}", self.address.port())]);
+        Ok(command)
+    }
+
+    /// It is told with each request where it is to go.
+    fn portkey_manner(&self) -> Result<Manner> {
+        let upstreams = self.ground.upstreams(self.setup.upstreams)?;
+        let target = |(_, address): &(&str, std::net::SocketAddr)| {
+            serde_json::json!({"provider": "openai", "api_key": "bench", "custom_host":
+                format!("{}://{address}/openai/v1", self.setup.upstreams.scheme())})
+        };
+        let config = serde_json::json!({
+            "strategy": {"mode": "loadbalance"},
+            "retry": {"attempts": 2, "on_status_codes": [429]},
+            "targets": upstreams.iter().map(target).collect::<Vec<_>>(),
+        });
+        Ok(Manner {
+            path: "/v1/chat/completions",
+            headers: vec![("x-portkey-config", config.to_string())],
         })
     }
 
-    fn address(&self, name: &str) -> Result<SocketAddr> {
-        let address = self.addresses.get(name).copied();
-        address.ok_or_else(|| format!("the simulator has no {name}").into())
+    fn litellm(&self) -> Result<Command> {
+        let mut models = String::new();
+        for model in MODELS {
+            let line = format!(
+                "  - {{ model_name: {0}, litellm_params: {{ model: openai/{0}, api_base: \"{1}://HOST:PORT/openai/v1\", \
+                 api_key: bench }} }}",
+                model.name,
+                self.setup.upstreams.scheme(),
+            );
+            models += &self.each_upstream(&line)?;
+        }
+        let file = self.ground.config("litellm.yaml", &[("MODELS", models)])?;
+        let mut command = self.installed("litellm")?;
+        let port = self.address.port().to_string();
+        command
+            .args([
+                "--port",
+                &port,
+                "--host",
+                "127.0.0.1",
+                "--num_workers",
+                "1",
+                "--config",
+            ])
+            .arg(file);
+        command.env("SSL_CERT_FILE", self.ground.file("ca.pem"));
+        Ok(command)
     }
 }
 
-/// Where a program is; Debian keeps servers out of a user's path.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
+#[derive(Clone, Copy)]
+enum Toward {
+    Clients,
+    Upstreams,
 }
 
-/// A loopback address that nobody listens on.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-/// A folder of the bench's own, gone with the value that holds it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> io::Result<Self> {
-        let folder = env::temp_dir().join(format!("forebay-compare-{}", std::process::id()));
-        fs::create_dir(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+const ENVOY_DOWNSTREAM: &str = r#"
+      transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates: [{ certificate_chain: { filename: "@FOLDER@tls.crt" }, private_key: { filename: "@FOLDER@tls.key" } }]"#;
+const ENVOY_UPSTREAM: &str = r#"
+    transport_socket:
+      name: tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: localhost
+        common_tls_context: { validation_context: { trusted_ca: { filename: "@FOLDER@ca.pem" } } }"#;

