@@ -184,7 +184,7 @@ impl Sheet {
 
     /// What is so far off that no noise explains it.
     pub(crate) fn grossly_missed(&self) -> Vec<Column> {
-        const MARGIN: f64 = 3.0;
+        const MARGIN: f64 = 8.0;
         let is_gross = |column: &Column| {
             self.held_against(*column)
                 .is_some_and(|(reached, target)| reached > (target * MARGIN).max(target + 0.5))
