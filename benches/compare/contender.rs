@@ -424,6 +424,11 @@ impl Starting<'_> {
             ])
             .arg(file);
         command.env("SSL_CERT_FILE", self.ground.file("ca.pem"));
+        // It would be given a key of its own to check, as the others are not.
+        command.env(
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY",
+            "true",
+        );
         Ok(command)
     }
 }
