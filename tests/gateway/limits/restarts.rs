@@ -58,8 +58,17 @@ async fn spend(house: &House) -> u64 {
     let answer = send(house, &bounded(20)).await;
     assert_eq!(answer.status(), 200);
     answer.bytes().await.unwrap();
-    comes_true("it is settled", async || used(house).await > before).await;
-    used(house).await
+    // Until then what is reserved counts.
+    comes_true("it is settled", async || {
+        house
+            .metrics()
+            .await
+            .contains("forebay_requests_inflight 0\n")
+    })
+    .await;
+    let now = used(house).await;
+    assert!(now > before, "{before}, then {now}");
+    now
 }
 
 fn written(file: &Path) -> SystemTime {
