@@ -3,6 +3,7 @@
 //! Which deployment is asked is not decided here: the pool does that.
 
 mod authorities;
+mod knock;
 mod names;
 mod trouble;
 
@@ -23,8 +24,7 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 use pingora_load_balancing::{
-    Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, health_check::TcpHealthCheck,
-    selection::RoundRobin,
+    Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, selection::RoundRobin,
 };
 use tokio::sync::Notify;
 
@@ -33,6 +33,7 @@ use crate::{
     identity::Credential,
 };
 pub(crate) use authorities::{Authorities, AuthoritiesError};
+use knock::Knock;
 use names::Names;
 
 /// How often each address is tried for a connection.
@@ -68,7 +69,7 @@ impl Reach {
         let names = Arc::new(Names::new(Arc::clone(&instance)));
         let discovery = Box::new(Discovery(Arc::clone(&names)));
         let mut balancer = LoadBalancer::from_backends(Backends::new(discovery));
-        balancer.set_health_check(TcpHealthCheck::new());
+        balancer.set_health_check(Box::new(Knock));
         Self {
             instance,
             credential,
