@@ -18,7 +18,7 @@ mod tunnel;
 
 use std::{
     mem,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -41,6 +41,7 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
+use super::reach::cork::Cork;
 use answer::Answer;
 pub(crate) use feed::Behind;
 use feed::{Feed, Passing};
@@ -73,6 +74,10 @@ struct Orders {
     passing: Option<Passing>,
     first_byte_by: Option<Instant>,
     idle_timeout: Duration,
+    /// Of the connection that the attempt goes over.
+    cork: Weak<Cork>,
+    /// Whether the attempt's request waits behind it to be pushed.
+    is_corked: bool,
     /// The attempt was ended because nothing came in time.
     silent: bool,
     /// Where the real session waits while the stand-in is taken out.
@@ -87,6 +92,21 @@ impl Relay {
         orders.first_byte_by = Some(first_byte_by);
         orders.idle_timeout = idle_timeout;
         *self.gate.lock() = Gate::default();
+    }
+
+    /// What the current attempt's connection is held back with.
+    pub(crate) fn take_cork(&self, cork: Weak<Cork>) {
+        self.orders.lock().cork = cork;
+    }
+
+    /// Whether the current attempt's head waits for its body.
+    pub(crate) fn cork(&self, waits: bool) {
+        let mut orders = self.orders.lock();
+        let cork = orders.cork.upgrade();
+        orders.is_corked = waits && cork.is_some();
+        if let Some(cork) = cork {
+            cork.put(waits);
+        }
     }
 
     /// What becomes of the current attempt's answer.
@@ -150,6 +170,8 @@ struct StandIn {
     /// When the answer's next byte is due, its first one above all.
     due: Option<Instant>,
     idle_timeout: Duration,
+    /// Behind which this attempt's request waits, until it is pushed.
+    cork: Option<Weak<Cork>>,
     answer: Answer,
 }
 
@@ -171,6 +193,7 @@ impl StandIn {
             started: Instant::now(),
             due: None,
             idle_timeout: Duration::ZERO,
+            cork: None,
             answer: Answer::default(),
         }
     }
@@ -197,12 +220,20 @@ impl StandIn {
 
     fn start_attempt(&mut self) {
         let orders = self.relay.orders.lock();
+        self.cork = orders.is_corked.then(|| Weak::clone(&orders.cork));
         self.body = slices(&orders.body);
         self.due = orders.first_byte_by;
         self.idle_timeout = orders.idle_timeout;
         self.answer = Answer::default();
         self.started = Instant::now();
         self.next = 0;
+    }
+
+    /// Lets the request out that waits behind the cork.
+    fn push(&mut self) {
+        if let Some(cork) = self.cork.take().and_then(|cork| cork.upgrade()) {
+            cork.push();
+        }
     }
 
     fn next_slice(&mut self) -> Option<Bytes> {

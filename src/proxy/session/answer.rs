@@ -4,7 +4,7 @@
 //! A timer's writes can be dropped at any await, when something comes from the deployment. So each is queued first, and
 //! whatever is written next finishes it first.
 
-use std::time::Instant;
+use std::{mem, task::Poll, time::Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -177,6 +177,13 @@ impl StandIn {
 
     /// Waits for the client to leave, and meanwhile for the answer's times. Comes back for nothing else.
     pub(super) async fn idle(&mut self) -> Result<Option<Bytes>> {
+        if self.cork.is_some() {
+            tokio::select! {
+                biased;
+                idle = self.client() => return idle,
+                () = another_poll() => self.push(),
+            }
+        }
         loop {
             let Some(wake) = self.next_time() else {
                 return self.client().await;
@@ -304,4 +311,18 @@ fn may_be_written_in(head: &ResponseHeader) -> bool {
 fn not_passed_on() -> Box<Error> {
     let what = "the deployment's answer is not passed on";
     Error::explain(ErrorType::InternalError, what).into_up()
+}
+
+/// Until the task is polled once more. Who writes the request is polled behind this, within the same poll of the task: by
+/// the next one it has.
+async fn another_poll() {
+    let mut has_come = false;
+    std::future::poll_fn(|cx| {
+        if mem::replace(&mut has_come, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
