@@ -3,6 +3,7 @@
 //! Which deployment is asked is not decided here: the pool does that.
 
 mod authorities;
+pub(super) mod cork;
 mod names;
 mod trouble;
 
@@ -33,6 +34,7 @@ use crate::{
     identity::Credential,
 };
 pub(crate) use authorities::{Authorities, AuthoritiesError};
+use cork::Corked;
 use names::Names;
 
 /// How often each address is tried for a connection.
@@ -51,6 +53,8 @@ pub(crate) struct Reach {
     names: Arc<Names>,
     balancer: LoadBalancer<RoundRobin>,
     authorities: Option<Arc<Authorities>>,
+    /// How connections to it are made.
+    connect: Arc<Corked>,
     /// What was last said of why no connection comes about; empty while they do.
     trouble: Mutex<String>,
     is_troubled: AtomicBool,
@@ -75,6 +79,7 @@ impl Reach {
             names,
             balancer,
             authorities,
+            connect: Arc::new(Corked),
             trouble: Mutex::default(),
             is_troubled: AtomicBool::new(false),
             doubt: Notify::new(),
@@ -174,6 +179,7 @@ impl Reach {
         let mut peer = HttpPeer::new(address, endpoint.tls(), endpoint.host().to_owned());
         peer.group_key = group;
         let options = &mut peer.options;
+        options.custom_l4 = Some(Arc::clone(&self.connect) as _);
         options.connection_timeout = Some(bounds.connect_timeout);
         options.total_connection_timeout = Some(bounds.connect_timeout);
         // Silence is timed in the session's stand-in, which knows what of an answer is there already; this is

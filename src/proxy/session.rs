@@ -20,7 +20,7 @@ mod tunnel;
 
 use std::{
     mem,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -43,6 +43,7 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
+use super::reach::cork::Cork;
 use alarm::Alarm;
 use answer::Answer;
 pub(crate) use feed::Behind;
@@ -78,6 +79,10 @@ struct Orders {
     passing: Option<Passing>,
     first_byte_by: Option<Instant>,
     idle_timeout: Duration,
+    /// Of the connection that the attempt goes over.
+    cork: Weak<Cork>,
+    /// Whether the attempt's request waits behind it to be pushed.
+    is_corked: bool,
     /// The attempt was ended because nothing came in time.
     silent: bool,
     /// Where the real session waits while the stand-in is taken out.
@@ -92,6 +97,21 @@ impl Relay {
         orders.first_byte_by = Some(first_byte_by);
         orders.idle_timeout = idle_timeout;
         *self.gate.lock() = Gate::default();
+    }
+
+    /// What the current attempt's connection is held back with.
+    pub(crate) fn take_cork(&self, cork: Weak<Cork>) {
+        self.orders.lock().cork = cork;
+    }
+
+    /// Whether the current attempt's head waits for its body.
+    pub(crate) fn cork(&self, waits: bool) {
+        let mut orders = self.orders.lock();
+        let cork = orders.cork.upgrade();
+        orders.is_corked = waits && cork.is_some();
+        if let Some(cork) = cork {
+            cork.put(waits);
+        }
     }
 
     /// What becomes of the current attempt's answer.
@@ -155,6 +175,8 @@ struct StandIn {
     /// When the answer's next byte is due, its first one above all.
     due: Option<Instant>,
     idle_timeout: Duration,
+    /// Behind which this attempt's request waits, until it is pushed.
+    cork: Option<Weak<Cork>>,
     answer: Answer,
     /// For the next of the answer's times.
     alarm: Alarm,
@@ -182,6 +204,7 @@ impl StandIn {
             started: Instant::now(),
             due: None,
             idle_timeout: Duration::ZERO,
+            cork: None,
             answer: Answer::default(),
             alarm: Alarm::default(),
             is_short: false,
@@ -211,6 +234,7 @@ impl StandIn {
 
     fn start_attempt(&mut self) {
         let orders = self.relay.orders.lock();
+        self.cork = orders.is_corked.then(|| Weak::clone(&orders.cork));
         self.body = slices(&orders.body);
         self.is_short = self.body.len() <= SHORT && self.feed.is_none();
         self.due = orders.first_byte_by;
@@ -224,6 +248,13 @@ impl StandIn {
     fn is_sent(&self) -> bool {
         let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
         is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
+    }
+
+    /// Lets the request out that waits behind the cork.
+    fn push(&mut self) {
+        if let Some(cork) = self.cork.take().and_then(|cork| cork.upgrade()) {
+            cork.push();
+        }
     }
 
     fn next_slice(&mut self) -> Option<Bytes> {

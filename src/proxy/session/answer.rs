@@ -4,7 +4,7 @@
 //! A timer's writes can be dropped at any await, when something comes from the deployment. So each is queued first, and
 //! whatever is written next finishes it first.
 
-use std::time::Instant;
+use std::{task::Poll, time::Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -189,12 +189,17 @@ impl StandIn {
 
     /// Waits for the client to leave, and meanwhile for the answer's times. Comes back for nothing else.
     pub(super) async fn idle(&mut self) -> Result<Option<Bytes>> {
+        if self.cork.is_some() {
+            tokio::select! {
+                biased;
+                idle = client(self.inner.as_deref_mut(), &mut self.answer.frames) => return idle,
+                () = polls(1) => self.push(),
+            }
+        }
         self.pay().await?;
         loop {
             let wake = self.next_time();
-            let session = self.inner.as_deref_mut();
-            let session = session.expect("the real session is there until the drop");
-            let client = client(session, &mut self.answer.frames);
+            let client = client(self.inner.as_deref_mut(), &mut self.answer.frames);
             let Some(wake) = wake else {
                 return client.await;
             };
@@ -308,7 +313,11 @@ async fn resume(session: &mut ServerSession) -> Result<()> {
 }
 
 /// Waits for the client to leave.
-async fn client(session: &mut ServerSession, frames: &mut Option<Frames>) -> Result<Option<Bytes>> {
+async fn client(
+    session: Option<&mut ServerSession>,
+    frames: &mut Option<Frames>,
+) -> Result<Option<Bytes>> {
+    let session = session.expect("the real session is there until the drop");
     resume(session).await?;
     match frames {
         Some(frames) => Err(frames.left().await),
@@ -333,4 +342,18 @@ fn may_be_written_in(head: &ResponseHeader) -> bool {
 fn not_passed_on() -> Box<Error> {
     let what = "the deployment's answer is not passed on";
     Error::explain(ErrorType::InternalError, what).into_up()
+}
+
+/// Until the task has been polled so many times more. Who reads from the deployment and writes to it is polled in turns
+/// with whoever waits here: at the latest behind this, within the same poll of the task.
+pub(super) async fn polls(mut more: u8) {
+    std::future::poll_fn(|cx| {
+        if more == 0 {
+            return Poll::Ready(());
+        }
+        more -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

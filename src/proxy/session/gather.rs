@@ -1,7 +1,7 @@
 //! Pieces of a stream that come faster than they are passed on leave together: one write for many, where each would take
 //! longer to write than to read. A piece that comes alone leaves at once.
 
-use std::{future::poll_fn, mem, task::Poll};
+use std::mem;
 
 use bytes::Bytes;
 use pingora::{
@@ -9,7 +9,7 @@ use pingora::{
     protocols::http::{HttpTask, ServerSession},
 };
 
-use super::StandIn;
+use super::{StandIn, answer::polls};
 
 /// So many pieces the engine hands over at once at most. Where it has so many, more are behind them as a rule.
 const BATCH: usize = 4;
@@ -37,7 +37,7 @@ impl StandIn {
             return Ok(());
         }
         // Given up here, it is still held: what comes then takes it along.
-        turns().await;
+        polls(TURNS).await;
         self.pay_now()
     }
 
@@ -48,19 +48,6 @@ impl StandIn {
         }
         Ok(())
     }
-}
-
-async fn turns() {
-    let mut left = TURNS;
-    poll_fn(|cx| match left {
-        0 => Poll::Ready(()),
-        _ => {
-            left -= 1;
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
 }
 
 /// Whether all of it is body, and not its end.

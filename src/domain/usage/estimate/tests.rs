@@ -156,6 +156,25 @@ fn a_prompt_that_is_too_long_to_look_at_is_taken_to_go_on_as_it_began() {
 }
 
 #[test]
+fn a_long_text_is_judged_by_all_of_it() {
+    let text = format!("{}{}", ENGLISH.repeat(500), CHINESE.repeat(500));
+    let whole = 500 * (counted(ENGLISH) + counted(CHINESE));
+    let escaped = says(&text).to_string();
+    let escaped: String = escaped
+        .chars()
+        .map(|character| match character.is_ascii() {
+            true => character.to_string(),
+            false => format!("\\u{:04x}", u32::from(character)),
+        })
+        .collect();
+    for body in [says(&text).to_string(), escaped] {
+        let estimated = input(Operation::ChatCompletions, body.as_bytes());
+        let off = estimated as f64 / whole as f64 - 1.0;
+        assert!(off.abs() < 0.05, "{off:.3}: {estimated} of {whole}");
+    }
+}
+
+#[test]
 fn whatever_a_body_is_it_can_be_estimated() {
     for body in [
         "",
