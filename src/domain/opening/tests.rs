@@ -399,3 +399,29 @@ fn an_event_too_large_to_read_can_still_be_the_last() {
         }
     }
 }
+
+#[test]
+fn an_event_says_the_same_under_its_name_with_any_line_ends_and_in_any_cut() {
+    let now = SystemTime::UNIX_EPOCH;
+    let watch = || {
+        let mut opening = stream();
+        read(&mut opening, data(&[WORD]), false);
+        opening.into_watch().unwrap()
+    };
+    let error = r#"{"code":"no_capacity","message":"retry after 7 seconds"}"#;
+    for end in ["\n", "\r\n", "\r"] {
+        let event = |lines: &[&str]| lines.join(end) + end + end;
+        let text = event(&["event: response.output_text.delta", "data: {}"])
+            + &event(&["event: unnamed", ": a comment"])
+            + &event(&["data: {", "data: }"])
+            + &event(&["event: error", &format!("data: {error}")])
+            + &event(&["event: response.completed", "data: {}"]);
+        for at in 0..=text.len() {
+            let (mut watch, (first, second)) = (watch(), text.as_bytes().split_at(at));
+            let said = [first, second].map(|piece| watch.read(piece, false, now));
+            let [first, second] = said;
+            assert_eq!(first.or(second), Some(throttled(7)), "{end:?} cut at {at}");
+            assert!(watch.is_whole(), "{end:?} cut at {at}");
+        }
+    }
+}

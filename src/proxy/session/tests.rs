@@ -1,6 +1,10 @@
 //! What is written while somebody else may be writing: the real session over a pipe with hardly any room.
 
-use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use futures_util::FutureExt;
+use pingora::{
+    Error, ErrorType,
+    protocols::http::v2::server::{H2Accept, HttpSession, handshake},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
@@ -246,4 +250,120 @@ async fn what_was_held_of_a_last_event_goes_out_at_an_end_that_no_hook_saw() {
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     let pieces = "F\r\ndata: {\"a\":1}\n\n\r\nD\r\ndata: {\"b\":2}\r\n0\r\n\r\n";
     assert_eq!(body, pieces);
+}
+
+/// So many bytes of body at once, as the engine hands them over.
+fn pieces(count: usize, size: usize) -> Vec<HttpTask> {
+    let piece = Bytes::from(vec![b'x'; size]);
+    let task = || HttpTask::Body(Some(piece.clone()), false);
+    std::iter::repeat_with(task).take(count).collect()
+}
+
+/// A stream to a client over HTTP/1.1 whose head has gone out.
+async fn streaming() -> (StandIn, DuplexStream) {
+    let (session, mut client) = over_http1(1 << 20).await;
+    let mut stand_in = stand_in(session, Duration::from_secs(3600));
+    stand_in.response_duplex_vec(vec![head()]).await.unwrap();
+    let head = arrived(&mut client).await;
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+    (stand_in, client)
+}
+
+/// All that has come to the client, without waiting for more.
+async fn arrived(client: &mut DuplexStream) -> String {
+    let (mut text, mut some) = (Vec::new(), [0; 4096]);
+    while let Some(count) = client.read(&mut some).now_or_never() {
+        text.extend_from_slice(&some[..count.unwrap()]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+fn chunk(size: usize) -> String {
+    format!("{size:X}\r\n{}\r\n", "x".repeat(size))
+}
+
+#[tokio::test]
+async fn pieces_that_come_faster_than_they_leave_go_out_as_one_and_in_order() {
+    let (mut stand_in, mut client) = streaming().await;
+    for _ in 0..2 {
+        assert!(!stand_in.response_duplex_vec(pieces(4, 10)).await.unwrap());
+        assert_eq!(arrived(&mut client).await, "");
+    }
+    // Whoever waits for the client comes by meanwhile, and lets what is ready go first.
+    assert!(stand_in.read_body_or_idle(true).now_or_never().is_none());
+    assert_eq!(arrived(&mut client).await, "");
+    stand_in.response_duplex_vec(pieces(1, 5)).await.unwrap();
+    assert_eq!(arrived(&mut client).await, chunk(85));
+    // One that comes alone waits for nothing.
+    stand_in.response_duplex_vec(pieces(1, 7)).await.unwrap();
+    assert_eq!(arrived(&mut client).await, chunk(7));
+}
+
+#[tokio::test]
+async fn pieces_that_wait_leave_once_nothing_more_is_ready_and_at_the_end() {
+    let (mut stand_in, mut client) = streaming().await;
+    stand_in.response_duplex_vec(pieces(4, 10)).await.unwrap();
+    interrupted(&mut stand_in).await;
+    assert_eq!(arrived(&mut client).await, chunk(40));
+    interrupted(&mut stand_in).await;
+    assert_eq!(arrived(&mut client).await, "");
+
+    stand_in.response_duplex_vec(pieces(4, 20)).await.unwrap();
+    let ended = stand_in.response_duplex_vec(vec![HttpTask::Done]).await;
+    assert!(ended.unwrap());
+    let all = chunk(80) + "0\r\n\r\n";
+    assert_eq!(arrived(&mut client).await, all);
+
+    let (mut stand_in, mut client) = streaming().await;
+    stand_in.response_duplex_vec(pieces(4, 30)).await.unwrap();
+    let failed = HttpTask::Failed(Error::new(ErrorType::ReadError));
+    assert!(stand_in.response_duplex_vec(vec![failed]).await.is_err());
+    assert_eq!(arrived(&mut client).await, chunk(120));
+
+    let (mut stand_in, mut client) = streaming().await;
+    stand_in.response_duplex_vec(pieces(4, 40)).await.unwrap();
+    stand_in.finish().await.unwrap();
+    assert_eq!(arrived(&mut client).await, chunk(160) + "0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_and_waits_only_where_somebody_comes_by_for_it() {
+    let (mut stand_in, mut client) = streaming().await;
+    stand_in.response_duplex_vec(pieces(4, 3000)).await.unwrap();
+    assert_eq!(arrived(&mut client).await, "");
+    stand_in.response_duplex_vec(pieces(4, 3000)).await.unwrap();
+    assert_eq!(arrived(&mut client).await, chunk(24_000));
+    // Of a large body there may be too much between us and the deployment.
+    let (mut stand_in, mut client) = streaming().await;
+    stand_in.relay.order(
+        vec![vec![0; 3 * SLICE].into()],
+        Instant::now(),
+        Duration::MAX,
+    );
+    stand_in.enable_retry_buffering();
+    while stand_in.next_slice().is_some() {}
+    stand_in.answer.tail = Some(keepalive::Tail::default());
+    stand_in.response_duplex_vec(pieces(4, 10)).await.unwrap();
+    assert_eq!(arrived(&mut client).await, chunk(40));
+}
+
+#[tokio::test]
+async fn a_time_that_was_put_off_wakes_nobody_twice_and_one_that_came_nearer_is_kept() {
+    let (began, mut alarm) = (Instant::now(), Alarm::default());
+    let ms = Duration::from_millis;
+    alarm.at(began + ms(20)).await;
+    alarm.at(began + ms(60)).await;
+    assert!(began.elapsed() >= ms(60));
+    // Set for a late time, and then for an early one.
+    let began = Instant::now();
+    let _ = alarm.at(began + ms(60_000)).now_or_never();
+    alarm.at(began + ms(20)).await;
+    assert!((ms(20)..ms(30_000)).contains(&began.elapsed()));
+    // Set for an early one, and then for a late one: it goes off once, and then is late.
+    let began = Instant::now();
+    let _ = alarm.at(began + ms(20)).now_or_never();
+    alarm.at(began + ms(100)).await;
+    assert!((ms(20)..ms(90)).contains(&began.elapsed()));
+    alarm.at(began + ms(100)).await;
+    assert!(began.elapsed() >= ms(100));
 }

@@ -192,3 +192,19 @@ fn escapes_are_read_as_what_they_mean() {
         assert_eq!(passed.output, whole, "{text}");
     }
 }
+
+#[test]
+fn what_filters_say_is_passed_over_whatever_they_said_before() {
+    let event = |filters: &str, word: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"content_filter_results\":{filters},\"delta\":{{\"content\":\"{word}\"}}}}]}}\n\n"
+        )
+    };
+    let safe = r#"{"hate":{"filtered":false,"severity":"safe"}}"#;
+    let odd = r#"{"hate":{"filtered":false,"severity":"}\"{"},"usage":{"prompt_tokens":1}}"#;
+    let stream = [safe, safe, odd, "{}", odd, "null", "[{}]", safe, "{}"]
+        .map(|filters| event(filters, " water"))
+        .concat();
+    let (reported, estimated) = read(Operation::ChatCompletions, "text/event-stream", &stream);
+    assert_eq!((reported, estimated.output), (None, 9));
+}
