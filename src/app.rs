@@ -9,6 +9,7 @@ mod places;
 mod signals;
 mod tls;
 mod upkeep;
+mod workers;
 
 use std::{
     collections::HashMap,
@@ -151,7 +152,9 @@ pub fn serve_watched(
     }
     let drain = Arc::clone(&parts.drain);
     let door = parts.door(&server.configuration);
-    let gateway = Listening::new("gateway", door, ports).on_open(move || drain.open());
+    let gateway = Listening::new("gateway", door, ports)
+        .with_threads(parts.plan.server.threads)
+        .on_open(move || drain.open());
     server.add_service(gateway);
     let mut upkeep = background_service("upkeep", parts.upkeep(tls, pulse));
     upkeep.threads = Some(1);
@@ -195,7 +198,6 @@ fn server_conf(plan: &Plan) -> ServerConf {
         .unwrap_or(0);
     let run = std::env::temp_dir().join(format!("forebay-{}", std::process::id()));
     ServerConf {
-        threads: plan.server.threads,
         work_stealing: false,
         // How many attempts a request may make is ours to count; this bound only must not be in the way. Beside
         // an attempt a deployment, each may meet closed connections.

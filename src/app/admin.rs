@@ -91,7 +91,7 @@ pub(super) fn service(
     let token = admin.and_then(|admin| admin.token);
     let access = Access::new(address, token, asks_certificates);
     let app = HttpServer::new_app(AdminApp { page, access });
-    Listening::new("admin", app, vec![port]).with_threads(1)
+    Listening::new("admin", app, vec![port])
 }
 
 fn identity_state(credential: &Credential) -> IdentityState {

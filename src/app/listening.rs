@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener as Bound},
+    net::{SocketAddr, TcpListener as Bound, TcpStream as Taken},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +26,7 @@ use super::{
     line::Line,
     places::{Place, Places},
     tls::Tls,
+    workers::Workers,
 };
 use crate::telemetry::metrics::ListenerMetrics;
 
@@ -99,7 +100,8 @@ pub(super) struct Listening<A> {
     name: &'static str,
     app: Arc<A>,
     ports: Vec<Port>,
-    threads: Option<usize>,
+    /// That its connections are served on.
+    threads: usize,
     /// Told once the ports are open.
     on_open: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -110,13 +112,13 @@ impl<A> Listening<A> {
             name,
             app: Arc::new(app),
             ports,
-            threads: None,
+            threads: 1,
             on_open: None,
         }
     }
 
     pub(super) fn with_threads(mut self, threads: usize) -> Self {
-        self.threads = Some(threads);
+        self.threads = threads;
         self
     }
 
@@ -129,9 +131,11 @@ impl<A> Listening<A> {
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> Service for Listening<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
+        let workers = Arc::new(Workers::start(self.name, self.threads));
         let mut ports = tokio::task::JoinSet::new();
         for port in self.ports.drain(..) {
-            ports.spawn(port.serve(Arc::clone(&self.app), shutdown.clone()));
+            let workers = Arc::clone(&workers);
+            ports.spawn(port.serve(Arc::clone(&self.app), workers, shutdown.clone()));
         }
         if let Some(tell) = self.on_open.take() {
             tell();
@@ -144,8 +148,9 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Listening<A> {
         self.name
     }
 
+    /// The one that connections are taken on.
     fn threads(&self) -> Option<usize> {
-        self.threads
+        Some(1)
     }
 }
 
@@ -154,6 +159,7 @@ impl Port {
     async fn serve<A: ServerApp + Send + Sync + 'static>(
         mut self,
         app: Arc<A>,
+        workers: Arc<Workers>,
         mut shutdown: ShutdownWatch,
     ) {
         let bound = self.bound.take().map(TcpListener::from_std);
@@ -170,15 +176,15 @@ impl Port {
                     Ok(()) if !*shutdown.borrow() => continue,
                     _ => return,
                 },
-                arrived = listener.accept() => arrived,
+                arrived = listener.accept() => arrived.and_then(|(it, from)| Ok((it.into_std()?, from))),
             };
             match arrived {
                 Ok((stream, from)) => match port.places.take() {
                     Some(place) => {
                         let (port, app, shutdown) =
                             (Arc::clone(&port), Arc::clone(&app), shutdown.clone());
-                        // Each on one of the service's threads, which take no work from each other.
-                        pingora_runtime::current_handle().spawn(async move {
+                        // Watched from now on by the thread that serves it.
+                        workers.next().spawn(async move {
                             if let Some(line) = port.enter(stream, from, place).await {
                                 talk(line, app, shutdown).await;
                             }
@@ -200,12 +206,15 @@ impl Port {
     }
 
     /// Makes a connection ready to be spoken on; `None` where nothing comes of it.
-    async fn enter(&self, stream: TcpStream, from: SocketAddr, place: Place) -> Option<Stream> {
-        if let Err(error) = self.prepare(&stream) {
-            // It has gone already.
-            tracing::debug!(%from, %error, "a connection ended before it began");
-            return None;
-        }
+    async fn enter(&self, taken: Taken, from: SocketAddr, place: Place) -> Option<Stream> {
+        let stream = match self.prepare(taken) {
+            Ok(stream) => stream,
+            Err(error) => {
+                // It has gone already.
+                tracing::debug!(%from, %error, "a connection ended before it began");
+                return None;
+            }
+        };
         let digest = SocketDigest::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&stream));
         let _ = digest.peer_addr.set(Some(from.into()));
         let mut stream = l4::stream::Stream::from(stream);
@@ -233,14 +242,15 @@ impl Port {
 
     /// Bounds how long a peer may leave unread, or unacknowledged, what was written to it: the system sees every byte
     /// that moves, whichever protocol speaks above, and ends the connection where none does.
-    fn prepare(&self, stream: &TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let socket = SockRef::from(stream);
+    fn prepare(&self, taken: Taken) -> io::Result<TcpStream> {
+        taken.set_nodelay(true)?;
+        let socket = SockRef::from(&taken);
         socket.set_tcp_user_timeout(Some(self.patience.write))?;
         let alive = TcpKeepalive::new()
             .with_time(ALIVE_AFTER)
             .with_interval(ALIVE_EVERY);
-        socket.set_tcp_keepalive(&alive)
+        socket.set_tcp_keepalive(&alive)?;
+        TcpStream::from_std(taken)
     }
 }
 

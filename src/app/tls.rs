@@ -21,6 +21,7 @@ use pingora::{
     protocols::tls::TlsRef,
 };
 use rustls::{
+    ServerConfig,
     crypto::ring,
     server::WebPkiClientVerifier,
     sign::{CertifiedKey, SingleCertAndKey},
@@ -206,8 +207,9 @@ fn read(files: &TlsFiles) -> Read {
     Read { contents, acceptor }
 }
 
-/// TLS 1.2 and 1.3 by rustls' own choice of ciphers, HTTP/1.1 and HTTP/2. Each has its own memory of sessions to
-/// resume, so that what a replaced authority once vouched for is forgotten with it.
+/// TLS 1.2 and 1.3 by rustls' own choice of ciphers, HTTP/1.1 and HTTP/2. Clients keep their sessions themselves, as
+/// tickets, so that any number of them can resume theirs. Each acceptor reads only its own tickets, so that what a
+/// replaced authority once vouched for is forgotten with it.
 fn acceptor(
     pair: CertifiedKey,
     asked: Option<(rustls::RootCertStore, bool)>,
@@ -226,7 +228,11 @@ fn acceptor(
         settings.set_client_cert_verifier(verifier.build().map_err(|error| unfit(&error))?);
     }
     settings.enable_h2();
-    Ok(settings.build())
+    let mut acceptor = settings.build();
+    let mut config = ServerConfig::clone(acceptor.acceptor.config());
+    config.ticketer = ring::Ticketer::new().map_err(|error| unfit(&error))?;
+    acceptor.acceptor = Arc::new(config).into();
+    Ok(acceptor)
 }
 
 /// Reads a client's certificate when its handshake is done; requests find it with their connection.

@@ -11,6 +11,7 @@ mod lane;
 
 use std::{
     net::IpAddr,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -332,18 +333,27 @@ async fn part(lane: &mut Lane) -> std::io::Result<()> {
 /// HTTP/2 connections: Pingora's own way, but for a tunnel asked for, which Pingora would answer in words of its own.
 struct Http2(Arc<HttpProxy<Gateway>>, Arc<Rules>);
 
-#[async_trait]
+/// A request being served, and its connection after it, if another may follow.
+type Serving<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
+
 impl HttpServerApp for Http2 {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    // Written out as `async_trait` would: what Pingora makes of a request is handed on as it is, not put in a second box.
+    fn process_new_http<'app, 'watch, 'both>(
+        self: &'app Arc<Self>,
         session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if session.req_header().method == Method::CONNECT {
-            self.1.refuse_tunnel(session).await;
-            return None;
+        shutdown: &'watch ShutdownWatch,
+    ) -> Serving<'both>
+    where
+        'app: 'both,
+        'watch: 'both,
+    {
+        if session.req_header().method != Method::CONNECT {
+            return self.0.process_new_http(session, shutdown);
         }
-        self.0.process_new_http(session, shutdown).await
+        Box::pin(async move {
+            self.1.refuse_tunnel(session).await;
+            None
+        })
     }
 
     fn h2_options(&self) -> Option<H2Options> {

@@ -12,7 +12,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -174,11 +174,12 @@ impl Reach {
         by_number(&chosen.as_ref().or_else(|| known.first())?.addr)
     }
 
-    /// Where Pingora connects to. Connections are pooled per deployment, which `group` stands for.
+    /// Where Pingora connects to. Connections are pooled per deployment, which `group` stands for, and by thread: what
+    /// comes on a connection wakes the thread that made it, whichever uses it.
     pub(crate) fn peer(&self, address: SocketAddr, group: u64, bounds: &Bounds) -> Box<HttpPeer> {
         let endpoint = &self.instance.endpoint;
         let mut peer = HttpPeer::new(address, endpoint.tls(), endpoint.host().to_owned());
-        peer.group_key = group;
+        peer.group_key = group | thread() << 32;
         let options = &mut peer.options;
         options.custom_l4 = Some(Arc::clone(&self.connect) as _);
         options.connection_timeout = Some(bounds.connect_timeout);
@@ -193,6 +194,15 @@ impl Reach {
         options.alpn = if endpoint.tls() { ALPN::H2H1 } else { ALPN::H1 };
         Box::new(peer)
     }
+}
+
+/// The present thread's number.
+fn thread() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NUMBER: u64 = COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
 }
 
 fn by_number(address: &socket::SocketAddr) -> Option<SocketAddr> {

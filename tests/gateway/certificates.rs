@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use rustls::{ProtocolVersion, version};
+use rustls::{HandshakeKind, ProtocolVersion, version};
 
 use crate::{
     authority::{Authority, Says, TlsWire, client_config, dns},
@@ -370,4 +370,27 @@ async fn a_certificate_that_has_ended_is_served_with_a_warning() {
     let said = [check.stdout, check.stderr].concat();
     assert!(check.status.success());
     assert!(String::from_utf8_lossy(&said).contains("this certificate has ended"));
+}
+
+/// More than the sessions that a server would keep for its clients.
+const OTHERS: usize = 300;
+
+#[tokio::test]
+async fn a_client_resumes_its_session_however_many_others_have_come_since() {
+    let stage = Stage::open().await;
+    for version in [&version::TLS13, &version::TLS12] {
+        let config = || client_config(&stage.folder, None, &[version]);
+        let open = async |config| TlsWire::open_with(stage.house.gateway.address, config).await;
+        let (ours, mut kinds) = (config(), Vec::new());
+        for _ in 0..2 {
+            let mut wire = open(Arc::clone(&ours)).await.unwrap();
+            // Over TLS 1.3 tickets come behind the handshake, and are read with an answer.
+            wire.ask(good_chat()).await.unwrap();
+            kinds.extend(wire.0.get_ref().1.handshake_kind());
+            for _ in 0..OTHERS {
+                open(config()).await.unwrap();
+            }
+        }
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
+    }
 }

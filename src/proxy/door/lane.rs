@@ -4,6 +4,7 @@
 
 use std::{
     fmt, io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -100,8 +101,9 @@ impl Lane {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let mut piece = [0; AHEAD];
-        let mut buf = ReadBuf::new(&mut piece);
+        // Polled whenever the request's task wakes, mostly for nothing: it is not worth clearing.
+        let mut piece = [const { MaybeUninit::uninit() }; AHEAD];
+        let mut buf = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
         self.held.extend_from_slice(buf.filled());
         self.ended = buf.filled().is_empty();
