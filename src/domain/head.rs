@@ -49,35 +49,46 @@ impl Search {
     /// Where the head ends, its empty line included; `None`: not yet. `bytes` starts where the head does, and only grows
     /// from call to call. What no head may hold is refused as soon as it is there.
     pub fn end(&mut self, bytes: &[u8], max: usize) -> Result<Option<usize>, Refusal> {
-        while self.seen < bytes.len() {
-            let at = self.seen;
-            self.seen += 1;
-            let after_cr = at > 0 && bytes[at - 1] == b'\r';
-            match bytes[at] {
-                b'\n' if !after_cr => return Err(Refusal::MalformedRequest),
-                b'\n' => {
+        while let Some(line) = bytes.get(self.seen..).filter(|line| !line.is_empty()) {
+            let (most, too_long) = self.limit(max);
+            let line = &line[..line.len().min(most.saturating_sub(self.seen))];
+            let text = line.iter().position(|byte| !is_text(*byte));
+            self.seen += text.unwrap_or(line.len());
+            match bytes.get(self.seen..) {
+                None | Some([]) => break,
+                Some(_) if self.seen >= most => return Err(too_long),
+                // What follows is not there yet.
+                Some([b'\r']) => break,
+                Some([b'\r', b'\n', ..]) => {
+                    let is_empty = bytes[..self.seen].ends_with(b"\r\n");
+                    self.seen += 2;
                     self.lines += 1;
-                    if bytes[..at - 1].ends_with(b"\r\n") {
+                    if is_empty {
                         return Ok(Some(self.seen));
                     }
+                    if self.seen > max || self.lines > MAX_LINES + 1 {
+                        return Err(Refusal::HeadersTooLarge);
+                    }
                 }
-                _ if after_cr => return Err(Refusal::MalformedRequest),
-                b'\t' | b'\r' | b' '..=b'~' | 0x80.. => {}
-                _ => return Err(Refusal::MalformedRequest),
+                Some(_) => return Err(Refusal::MalformedRequest),
             }
-            self.within_limits(max)?;
         }
         Ok(None)
     }
 
-    fn within_limits(&self, max: usize) -> Result<(), Refusal> {
+    /// How far the line may go that is being read, and what it is beyond that.
+    fn limit(&self, max: usize) -> (usize, Refusal) {
         match self.lines {
             // The method and the version come on top.
-            0 if self.seen > MAX_TARGET + MAX_METHOD + 12 => Err(Refusal::UriTooLong),
-            1.. if self.seen > max || self.lines > MAX_LINES + 1 => Err(Refusal::HeadersTooLarge),
-            _ => Ok(()),
+            0 => (MAX_TARGET + MAX_METHOD + 12, Refusal::UriTooLong),
+            _ => (max, Refusal::HeadersTooLarge),
         }
     }
+}
+
+/// What may stand in a line.
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// Reads a whole HTTP/1 head, its empty line included, as [`Search`] found it.
@@ -271,8 +282,30 @@ fn trimmed(value: &[u8]) -> &[u8] {
 
 /// The characters of a method or a header's name (RFC 9110, 5.6.2).
 fn is_token(word: &[u8]) -> bool {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !word.is_empty() && word.iter().all(fits)
+    static FITS: Characters = Characters::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+    !word.is_empty() && FITS.all(word)
+}
+
+/// A set of bytes: one look-up for each byte of a head, and not one comparison for each that it might be.
+struct Characters([bool; 256]);
+
+impl Characters {
+    const fn alphanumeric_and(others: &[u8]) -> Self {
+        let (mut set, mut byte, mut other) = ([false; 256], 0, 0);
+        while byte < set.len() {
+            set[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        while other < others.len() {
+            set[others[other] as usize] = true;
+            other += 1;
+        }
+        Self(set)
+    }
+
+    fn all(&self, bytes: &[u8]) -> bool {
+        bytes.iter().all(|byte| self.0[usize::from(*byte)])
+    }
 }
 
 /// Judges a head that HTTP/2 carried: the same limits and the same target; its frames say where it ends.

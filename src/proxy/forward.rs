@@ -125,8 +125,9 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
         let by = deadline.min(Instant::now() + RENEWAL_TIME);
         if !target.reach.credential.renew(refused, by).await {
             // What was refused is written down already.
-            exchange.tell_pool(&Outcome::IdentityRejected, Instant::now());
-            return Some(Err(let_go(exchange, &Outcome::IdentityRejected)));
+            let now = Instant::now();
+            exchange.tell_pool(&Outcome::IdentityRejected, now);
+            return Some(Err(let_go(exchange, &Outcome::IdentityRejected, now)));
         }
         current.renewed = true;
     }
@@ -143,13 +144,13 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
 
 /// Writes down how the current attempt ended, lets go of it, and says what follows.
 pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
-    exchange.judge(outcome, Instant::now());
-    let_go(exchange, outcome)
+    let now = Instant::now();
+    exchange.judge(outcome, now);
+    let_go(exchange, outcome, now)
 }
 
 /// Lets go of the current attempt, which is judged already, unless its answer is to be delivered.
-fn let_go(exchange: &mut Exchange, outcome: &Outcome) -> Step {
-    let now = Instant::now();
+fn let_go(exchange: &mut Exchange, outcome: &Outcome, now: Instant) -> Step {
     let Some(admitted) = exchange.admitted() else {
         return Step::GiveUp;
     };

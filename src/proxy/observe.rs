@@ -32,11 +32,14 @@ const KEPT_BACK: [HeaderName; 7] = [
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     HeaderName::from_static("alt-svc"),
-    HeaderName::from_static("azure-openai-deployment-utilization"),
+    UTILIZATION,
     SERVED_BY,
     SPILLED_FROM,
     SPILLOVER_ERROR,
 ];
+const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment-utilization");
+const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 const SERVED_BY: HeaderName = HeaderName::from_static("x-ms-deployment-name");
 const SPILLED_FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
 const SPILLOVER_ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
@@ -194,15 +197,14 @@ fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> bool 
     let Some(admitted) = exchange.admitted() else {
         return false;
     };
-    let (bounds, now) = (&admitted.served.bounds, Instant::now());
-    *outcome == Outcome::CallerError
-        && bounds.more_statuses.contains(&status)
-        && admitted.replayable()
-        && admitted.progress.could_go_on(bounds, now)
-        && admitted
-            .served
-            .pool
-            .has_ready(admitted.progress.tried(), now)
+    let (served, progress) = (&admitted.served, &admitted.progress);
+    if *outcome != Outcome::CallerError || !served.bounds.more_statuses.contains(&status) {
+        return false;
+    }
+    let now = Instant::now();
+    admitted.replayable()
+        && progress.could_go_on(&served.bounds, now)
+        && served.pool.has_ready(progress.tried(), now)
 }
 
 /// Whether the deployment is to be asked once more, with another token than the one it has just refused.
@@ -257,15 +259,7 @@ fn note_usage_kept(exchange: &mut Exchange, outcome: &Outcome) {
 
 /// Makes a deployment's head the gateway's.
 fn dress(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
-    remove_hop_by_hop(head);
-    let limits = head
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(LIMITS));
-    let limits: Vec<HeaderName> = limits.cloned().collect();
-    for name in limits.iter().chain(&KEPT_BACK) {
-        head.remove_header(name);
-    }
+    remove_what_stays_here(head);
     // The one that the log knows; Azure's own stays in `apim-request-id`.
     head.insert_header("x-request-id", &*exchange.request_id)?;
     for (name, value) in admission::left(exchange) {
@@ -285,8 +279,9 @@ fn dress(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Re
     Ok(())
 }
 
-/// What means the connection to the deployment alone. Lengths are the engine's matter.
-fn remove_hop_by_hop(head: &mut ResponseHeader) {
+/// What is the deployment's own affair, or means the connection to it alone. Lengths are the engine's matter. One look
+/// at each header that is there: most of those that stay here are not.
+fn remove_what_stays_here(head: &mut ResponseHeader) {
     let named = head.headers.get_all(header::CONNECTION).iter();
     let named = named.filter_map(|value| value.to_str().ok());
     let named: Vec<HeaderName> = named
@@ -294,7 +289,14 @@ fn remove_hop_by_hop(head: &mut ResponseHeader) {
         .filter_map(|name| name.trim().parse().ok())
         .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let stays = |name: &&HeaderName| {
+        name.as_str().starts_with(LIMITS)
+            || [&KEPT_BACK[..], &HOP_BY_HOP, &named]
+                .iter()
+                .any(|names| names.contains(name))
+    };
+    let staying: Vec<HeaderName> = head.headers.keys().filter(stays).cloned().collect();
+    for name in &staying {
         head.remove_header(name);
     }
 }
@@ -412,26 +414,20 @@ fn refused(
 
 /// What a deployment says of itself in passing (AZURE.md 4).
 fn read_gauges(metrics: &DeploymentMetrics, head: &ResponseHeader) {
-    let text = |name: &str| {
-        head.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
+    let text = |name: HeaderName| {
+        let value = head.headers.get(name)?;
+        Some(value.to_str().ok()?.trim())
     };
-    if let Some(percent) = text("azure-openai-deployment-utilization")
+    if let Some(percent) = text(UTILIZATION)
         && let Ok(percent) = percent.trim_end_matches('%').parse::<f64>()
         && percent.is_finite()
     {
         metrics.say_utilization(percent / 100.0);
     }
-    if let Some(tokens) =
-        text("x-ratelimit-remaining-tokens").and_then(|tokens| tokens.parse().ok())
-    {
+    if let Some(tokens) = text(REMAINING_TOKENS).and_then(|tokens| tokens.parse().ok()) {
         metrics.say_remaining_tokens(tokens);
     }
-    if let Some(requests) =
-        text("x-ratelimit-remaining-requests").and_then(|requests| requests.parse().ok())
-    {
+    if let Some(requests) = text(REMAINING_REQUESTS).and_then(|requests| requests.parse().ok()) {
         metrics.say_remaining_requests(requests);
     }
 }

@@ -1,5 +1,7 @@
 //! Where a request goes: the target of its first line, and the host it means.
 
+use super::Characters;
+
 /// The authority and the rest of a target that is a whole URL.
 pub(super) fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = strip(target, b"http://").or_else(|| strip(target, b"https://"))?;
@@ -17,13 +19,12 @@ fn strip<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
 /// Whether these bytes are a path, with or without a query, in the characters of RFC 3986; `[` and `]` also, which many
 /// clients leave as they are in a query. No escape stands for a control character, and none is broken off.
 pub(super) fn is_target(target: &[u8]) -> bool {
-    let mut query = false;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte);
-    let fits = target.iter().all(|byte| {
-        query |= *byte == b'?';
-        plain(*byte) || query && b"?[]".contains(byte)
-    });
-    target.starts_with(b"/") && fits && are_escapes_sound(target)
+    static IN_PATH: Characters = Characters::alphanumeric_and(b"-._~!$&'()*+,;=:@/%");
+    static IN_QUERY: Characters = Characters::alphanumeric_and(b"-._~!$&'()*+,;=:@/%?[]");
+    let query = target.iter().position(|byte| *byte == b'?');
+    let (path, query) = target.split_at(query.unwrap_or(target.len()));
+    let fits = IN_PATH.all(path) && IN_QUERY.all(query);
+    path.starts_with(b"/") && fits && are_escapes_sound(target)
 }
 
 fn are_escapes_sound(target: &[u8]) -> bool {
@@ -56,8 +57,8 @@ pub(super) fn is_authority(host: &[u8]) -> bool {
                 .iter()
                 .position(|byte| *byte == b':')
                 .unwrap_or(host.len());
-            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-            if !host[..end].iter().all(is_name) {
+            static IN_NAME: Characters = Characters::alphanumeric_and(b"-._~");
+            if !IN_NAME.all(&host[..end]) {
                 return false;
             }
             host.split_at(end)

@@ -112,6 +112,21 @@ fn what_is_no_head_is_refused_as_soon_as_it_shows() {
 }
 
 #[test]
+fn a_head_ends_at_the_same_place_however_it_comes() {
+    let head = "GET /x HTTP/1.1\r\nHost: a\r\nX: \tb\r\n\r\n";
+    let all = format!("{head}GET /y");
+    for cut in 0..=head.len() {
+        let mut search = Search::default();
+        let whole = (cut == head.len()).then_some(cut);
+        assert_eq!(search.end(&all.as_bytes()[..cut], MAX), Ok(whole), "{cut}");
+        if whole.is_none() {
+            let found = search.end(all.as_bytes(), MAX);
+            assert_eq!(found, Ok(Some(head.len())), "{cut}");
+        }
+    }
+}
+
+#[test]
 fn a_head_that_does_not_follow_the_grammar_is_refused() {
     for head in [
         "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",

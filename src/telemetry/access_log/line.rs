@@ -1,15 +1,12 @@
 //! A record as a line: JSON for machines, a short text for a person at a terminal.
 
-use std::{io::Write, net::IpAddr};
+use std::io::Write;
 
 use http::Version;
-use serde::{Serialize, Serializer};
 
+use super::object::Object;
 use crate::{
-    domain::{
-        price::Cost,
-        usage::{Tier, Usage},
-    },
+    domain::usage::{Tier, Usage},
     telemetry::record::{AttemptRecord, Record, Stamp, Text, ms},
 };
 
@@ -19,141 +16,77 @@ pub enum Format {
     Text,
 }
 
-/// Appends the record's line, its line break included.
-pub(super) fn append(record: &Record, format: Format, text: &mut Vec<u8>) {
-    let before = text.len();
-    let written = match format {
-        Format::Json => serde_json::to_writer(&mut *text, &JsonLine::of(record)).is_ok(),
-        Format::Text => append_text(record, text).is_ok(),
-    };
-    match written {
-        true => text.push(b'\n'),
-        // Neither can fail into memory; half a line must not stay all the same.
-        false => text.truncate(before),
+impl Format {
+    /// Appends the record's line, its line break included.
+    pub fn append(self, record: &Record, text: &mut Vec<u8>) {
+        let before = text.len();
+        let written = match self {
+            Self::Json => append_json(record, text).is_ok(),
+            Self::Text => append_text(record, text).is_ok(),
+        };
+        match written {
+            true => text.push(b'\n'),
+            // Neither can fail into memory; half a line must not stay all the same.
+            false => text.truncate(before),
+        }
     }
 }
 
-/// The line's fields, in this order. All are always there; `null` where there is no value. Times are
-/// milliseconds, sizes bytes.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    /// Of arrival.
-    time: Stamp,
-    request_id: &'a str,
-    client: Option<&'a str>,
-    model: Option<&'a str>,
-    operation: &'static str,
-    stream: bool,
-    method: Option<&'a str>,
-    path: Option<&'a str>,
-    http: &'static str,
-    address: Option<IpAddr>,
-    client_address: Option<IpAddr>,
-    status: Option<u16>,
-    end: &'static str,
-    refusal: Option<&'static str>,
-    detail: Option<&'static str>,
-    attempts: JsonAttempts<'a>,
-    usage: Option<JsonUsage>,
-    /// Exact, as a decimal number.
-    cost: Option<Text<Cost>>,
-    currency: Option<&'a str>,
-    request_bytes: u64,
-    response_bytes: u64,
-    first_byte_ms: Option<f64>,
-    duration_ms: f64,
-    overhead_ms: Option<f64>,
+/// The line's members, in this order. All are always there; `null` where there is no value. Times are milliseconds, sizes
+/// bytes.
+fn append_json(record: &Record, text: &mut Vec<u8>) -> serde_json::Result<()> {
+    Object::write(text, |line| {
+        // Of arrival.
+        line.member("time", &Stamp(record.arrived))?;
+        line.member("request_id", &*record.request_id)?;
+        line.member("client", &record.client.as_ref().map(|it| it.as_str()))?;
+        line.member("model", &record.model.as_ref().map(|it| it.as_str()))?;
+        line.member("operation", record.operation())?;
+        line.member("stream", &record.stream)?;
+        line.member("method", &record.method.as_ref().map(|it| it.as_str()))?;
+        line.member("path", &record.path)?;
+        line.member("http", version(record.version))?;
+        line.member("address", &record.address)?;
+        line.member("client_address", &record.client_address)?;
+        line.member("status", &record.status)?;
+        line.member("end", record.end.as_str())?;
+        line.member("refusal", &record.refusal)?;
+        line.member("detail", &record.detail)?;
+        line.objects("attempts", &record.attempts, append_attempt)?;
+        line.object("usage", record.usage.as_ref(), append_usage)?;
+        // Exact, as a decimal number.
+        line.member("cost", &record.cost.map(Text))?;
+        line.member(
+            "currency",
+            &record.cost.as_ref().map(|it| it.currency.as_str()),
+        )?;
+        line.member("request_bytes", &record.request_bytes)?;
+        line.member("response_bytes", &record.response_bytes)?;
+        line.member("first_byte_ms", &record.time_to_first_byte.map(ms))?;
+        line.member("duration_ms", &ms(record.duration))?;
+        line.member("overhead_ms", &record.overhead.map(ms))
+    })
 }
 
-/// Written as they are read: no list of them is made for the line.
-struct JsonAttempts<'a>(&'a [AttemptRecord]);
-
-impl Serialize for JsonAttempts<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(JsonAttempt::of))
-    }
-}
-
-#[derive(Serialize)]
-struct JsonAttempt<'a> {
-    instance: &'a str,
-    deployment: &'a str,
-    outcome: &'static str,
-    status: Option<u16>,
-    spilled_to: Option<&'a str>,
-    ms: f64,
+fn append_attempt(attempt: &AttemptRecord, to: &mut Object<'_>) -> serde_json::Result<()> {
+    to.member("instance", attempt.instance.as_str())?;
+    to.member("deployment", attempt.deployment.as_str())?;
+    to.member("outcome", attempt.outcome)?;
+    to.member("status", &attempt.status)?;
+    to.member("spilled_to", &attempt.spilled_to)?;
+    to.member("ms", &ms(attempt.took))
 }
 
 /// In tokens. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` of `output`.
-#[derive(Serialize)]
-struct JsonUsage {
-    input: u64,
-    cached: u64,
-    audio_input: u64,
-    output: u64,
-    reasoning: u64,
-    audio_output: u64,
-    tier: Option<&'static str>,
-    estimated: bool,
-}
-
-impl JsonUsage {
-    fn of(usage: &Usage) -> Self {
-        Self {
-            input: usage.input,
-            cached: usage.cached,
-            audio_input: usage.audio_input,
-            output: usage.output,
-            reasoning: usage.reasoning,
-            audio_output: usage.audio_output,
-            tier: usage.tier.map(Tier::as_str),
-            estimated: usage.estimated,
-        }
-    }
-}
-
-impl<'a> JsonLine<'a> {
-    fn of(record: &'a Record) -> Self {
-        Self {
-            time: Stamp(record.arrived),
-            request_id: &record.request_id,
-            client: record.client.as_ref().map(|c| c.as_str()),
-            model: record.model.as_ref().map(|m| m.as_str()),
-            operation: record.operation(),
-            stream: record.stream,
-            method: record.method.as_ref().map(|method| method.as_str()),
-            path: record.path.as_deref(),
-            http: version(record.version),
-            address: record.address,
-            client_address: record.client_address,
-            status: record.status,
-            end: record.end.as_str(),
-            refusal: record.refusal,
-            detail: record.detail,
-            attempts: JsonAttempts(&record.attempts),
-            usage: record.usage.as_ref().map(JsonUsage::of),
-            cost: record.cost.map(Text),
-            currency: record.cost.as_ref().map(|cost| cost.currency.as_str()),
-            request_bytes: record.request_bytes,
-            response_bytes: record.response_bytes,
-            first_byte_ms: record.time_to_first_byte.map(ms),
-            duration_ms: ms(record.duration),
-            overhead_ms: record.overhead.map(ms),
-        }
-    }
-}
-
-impl<'a> JsonAttempt<'a> {
-    fn of(attempt: &'a AttemptRecord) -> Self {
-        Self {
-            instance: attempt.instance.as_str(),
-            deployment: attempt.deployment.as_str(),
-            outcome: attempt.outcome,
-            status: attempt.status,
-            spilled_to: attempt.spilled_to.as_deref(),
-            ms: ms(attempt.took),
-        }
-    }
+fn append_usage(usage: &Usage, to: &mut Object<'_>) -> serde_json::Result<()> {
+    to.member("input", &usage.input)?;
+    to.member("cached", &usage.cached)?;
+    to.member("audio_input", &usage.audio_input)?;
+    to.member("output", &usage.output)?;
+    to.member("reasoning", &usage.reasoning)?;
+    to.member("audio_output", &usage.audio_output)?;
+    to.member("tier", &usage.tier.map(Tier::as_str))?;
+    to.member("estimated", &usage.estimated)
 }
 
 fn version(version: Version) -> &'static str {
@@ -202,7 +135,7 @@ mod tests {
 
     fn line(record: &Record, format: Format) -> String {
         let mut text = Vec::new();
-        append(record, format, &mut text);
+        format.append(record, &mut text);
         String::from_utf8(text).unwrap()
     }
 

@@ -2,23 +2,25 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, Hash},
 };
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 const SHARDS: usize = 16;
 
-/// A map that only grows, to as many keys as the config allows.
+/// A map that only grows, to as many keys as the config allows. No client chooses one: they need no hash that is made to
+/// withstand that, and are looked up several times in each request.
 pub(super) struct Handles<K, H> {
     hasher: RandomState,
-    shards: [RwLock<HashMap<K, H>>; SHARDS],
+    shards: [RwLock<HashMap<K, H, RandomState>>; SHARDS],
 }
 
 impl<K, H> Default for Handles<K, H> {
     fn default() -> Self {
         Self {
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             shards: Default::default(),
         }
     }
@@ -47,7 +49,7 @@ impl<K: Eq + Hash, H: Clone> Handles<K, H> {
         }
     }
 
-    fn shard(&self, key: &K) -> &RwLock<HashMap<K, H>> {
+    fn shard(&self, key: &K) -> &RwLock<HashMap<K, H, RandomState>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 
