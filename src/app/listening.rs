@@ -224,7 +224,9 @@ impl Port {
             None => Box::new(stream),
             Some(tls) => {
                 let acceptor = tls.acceptor();
-                let failed = match timeout(patience, acceptor.tls_handshake(stream)).await {
+                // In a box, or each connection would keep room for a handshake as long as it lasts: 8 KiB, with or without TLS.
+                let handshake = Box::pin(acceptor.tls_handshake(stream));
+                let failed = match timeout(patience, handshake).await {
                     Ok(Ok(stream)) => {
                         return Some(Box::new(Line::new(Box::new(stream), place, opening)));
                     }
