@@ -208,7 +208,8 @@ fn read(files: &TlsFiles) -> Read {
 }
 
 /// TLS 1.2 and 1.3 by rustls' own choice of ciphers, HTTP/1.1 and HTTP/2. Clients keep their sessions themselves, as
-/// tickets, so that any number of them can resume theirs. Each acceptor reads only its own tickets, so that what a
+/// tickets, so that any number of them can resume theirs; not where certificates are asked for, which are not looked at
+/// again when a session is resumed: there few sessions are remembered, for as long as the acceptor stays, so that what a
 /// replaced authority once vouched for is forgotten with it.
 fn acceptor(
     pair: CertifiedKey,
@@ -218,6 +219,7 @@ fn acceptor(
     let mut settings =
         TlsSettings::with_callbacks(Box::new(Introduction)).map_err(|error| unfit(&error))?;
     settings.set_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+    let is_anybodys = asked.is_none();
     if let Some((roots, required)) = asked {
         let provider = Arc::new(ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
@@ -229,9 +231,11 @@ fn acceptor(
     }
     settings.enable_h2();
     let mut acceptor = settings.build();
-    let mut config = ServerConfig::clone(acceptor.acceptor.config());
-    config.ticketer = ring::Ticketer::new().map_err(|error| unfit(&error))?;
-    acceptor.acceptor = Arc::new(config).into();
+    if is_anybodys {
+        let mut config = ServerConfig::clone(acceptor.acceptor.config());
+        config.ticketer = ring::Ticketer::new().map_err(|error| unfit(&error))?;
+        acceptor.acceptor = Arc::new(config).into();
+    }
     Ok(acceptor)
 }
 
