@@ -158,11 +158,14 @@ impl ProxyHttp for Gateway {
         _reused: bool,
         _peer: &HttpPeer,
         _fd: RawFd,
-        _digest: Option<&Digest>,
+        connection: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
         if let Some(target) = exchange.target() {
             target.reach.note_connected();
+        }
+        if let Some(admitted) = exchange.admitted() {
+            admitted.relay.take_cork(reach::cork::of(connection));
         }
         Ok(())
     }

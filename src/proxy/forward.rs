@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, Version, header};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::HttpPeer};
 
 use super::{
@@ -30,6 +30,8 @@ use crate::domain::{
 
 /// For a fresh token, after one was refused: as long as for a few tries at the authority, no longer.
 const RENEWAL_TIME: Duration = Duration::from_secs(5);
+/// A body up to this size leaves together with its head: a fresh connection takes so much at once.
+const ONE_PACKET: usize = 16 << 10;
 
 /// Takes the next deployment that can be asked, and says where it is.
 pub(super) async fn next_peer(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -278,7 +280,10 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
         current.usage = usage;
         current.was_sent = true;
     }
-    admitted.relay.order(pieces, due, idle_timeout);
+    let relay = &admitted.relay;
+    relay.order(pieces, due, idle_timeout);
+    let fits = !is_tunnel && relay.behind() == Behind::Nothing && length <= ONE_PACKET;
+    relay.cork(fits && request.version == Version::HTTP_11);
     Ok(())
 }
 

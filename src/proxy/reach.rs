@@ -3,6 +3,8 @@
 //! Which deployment is asked is not decided here: the pool does that.
 
 mod authorities;
+pub(super) mod cork;
+mod knock;
 mod names;
 mod trouble;
 
@@ -23,8 +25,7 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 use pingora_load_balancing::{
-    Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, health_check::TcpHealthCheck,
-    selection::RoundRobin,
+    Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, selection::RoundRobin,
 };
 use tokio::sync::Notify;
 
@@ -33,6 +34,8 @@ use crate::{
     identity::Credential,
 };
 pub(crate) use authorities::{Authorities, AuthoritiesError};
+use cork::Corked;
+use knock::Knock;
 use names::Names;
 
 /// How often each address is tried for a connection.
@@ -51,6 +54,8 @@ pub(crate) struct Reach {
     names: Arc<Names>,
     balancer: LoadBalancer<RoundRobin>,
     authorities: Option<Arc<Authorities>>,
+    /// How connections to it are made.
+    connect: Arc<Corked>,
     /// What was last said of why no connection comes about; empty while they do.
     trouble: Mutex<String>,
     is_troubled: AtomicBool,
@@ -68,13 +73,14 @@ impl Reach {
         let names = Arc::new(Names::new(Arc::clone(&instance)));
         let discovery = Box::new(Discovery(Arc::clone(&names)));
         let mut balancer = LoadBalancer::from_backends(Backends::new(discovery));
-        balancer.set_health_check(TcpHealthCheck::new());
+        balancer.set_health_check(Box::new(Knock));
         Self {
             instance,
             credential,
             names,
             balancer,
             authorities,
+            connect: Arc::new(Corked),
             trouble: Mutex::default(),
             is_troubled: AtomicBool::new(false),
             doubt: Notify::new(),
@@ -174,6 +180,7 @@ impl Reach {
         let mut peer = HttpPeer::new(address, endpoint.tls(), endpoint.host().to_owned());
         peer.group_key = group;
         let options = &mut peer.options;
+        options.custom_l4 = Some(Arc::clone(&self.connect) as _);
         options.connection_timeout = Some(bounds.connect_timeout);
         options.total_connection_timeout = Some(bounds.connect_timeout);
         // Silence is timed in the session's stand-in, which knows what of an answer is there already; this is

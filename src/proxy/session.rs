@@ -9,16 +9,18 @@
 //! calls (keep-alive above all) mean nothing on a session like this. The trait is Pingora's own extension
 //! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.
 
+mod alarm;
 mod answer;
 mod feed;
 mod frames;
 mod gate;
+mod gather;
 mod keepalive;
 mod tunnel;
 
 use std::{
     mem,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -41,6 +43,8 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
+use super::reach::cork::Cork;
+use alarm::Alarm;
 use answer::Answer;
 pub(crate) use feed::Behind;
 use feed::{Feed, Passing};
@@ -54,6 +58,8 @@ pub(crate) use keepalive::Keepalive;
 const SLICE: usize = 128 << 10;
 /// Pieces up to this size that stand side by side are put together: what stands around a model's name is some bytes.
 const SMALL: usize = 1 << 10;
+/// So many slices find room between us and whoever writes to the deployment, even if that does not take them.
+const SHORT: usize = 2;
 
 /// What one attempt sends, how long it may stay silent, and what is known of its answer: what the hooks and the
 /// stand-in tell each other.
@@ -76,6 +82,10 @@ struct Orders {
     passing: Option<Passing>,
     first_byte_by: Option<Instant>,
     idle_timeout: Duration,
+    /// Of the connection that the attempt goes over.
+    cork: Weak<Cork>,
+    /// Whether the attempt's request waits behind it to be pushed.
+    is_corked: bool,
     /// The attempt was ended because nothing came in time.
     silent: bool,
     /// Where the real session waits while the stand-in is taken out.
@@ -90,6 +100,21 @@ impl Relay {
         orders.first_byte_by = Some(first_byte_by);
         orders.idle_timeout = idle_timeout;
         *self.gate.lock() = Gate::default();
+    }
+
+    /// What the current attempt's connection is held back with.
+    pub(crate) fn take_cork(&self, cork: Weak<Cork>) {
+        self.orders.lock().cork = cork;
+    }
+
+    /// Whether the current attempt's head waits for its body.
+    pub(crate) fn cork(&self, waits: bool) {
+        let mut orders = self.orders.lock();
+        let cork = orders.cork.upgrade();
+        orders.is_corked = waits && cork.is_some();
+        if let Some(cork) = cork {
+            cork.put(waits);
+        }
     }
 
     /// What becomes of the current attempt's answer.
@@ -153,7 +178,15 @@ struct StandIn {
     /// When the answer's next byte is due, its first one above all.
     due: Option<Instant>,
     idle_timeout: Duration,
+    /// Behind which this attempt's request waits, until it is pushed.
+    cork: Option<Weak<Cork>>,
     answer: Answer,
+    /// For the next of the answer's times.
+    alarm: Alarm,
+    /// Its body takes no more room on its way to the deployment than there always is.
+    is_short: bool,
+    /// The relay's word, which is asked for many times with each piece.
+    is_tunnel: bool,
 }
 
 impl Drop for StandIn {
@@ -164,7 +197,7 @@ impl Drop for StandIn {
 
 impl StandIn {
     fn new(inner: Box<ServerSession>, relay: Arc<Relay>) -> Self {
-        let feed = relay.feed();
+        let (feed, is_tunnel) = (relay.feed(), relay.is_tunnel());
         Self {
             inner: Some(inner),
             relay,
@@ -174,7 +207,11 @@ impl StandIn {
             started: Instant::now(),
             due: None,
             idle_timeout: Duration::ZERO,
+            cork: None,
             answer: Answer::default(),
+            alarm: Alarm::default(),
+            is_short: false,
+            is_tunnel,
         }
     }
 
@@ -200,12 +237,27 @@ impl StandIn {
 
     fn start_attempt(&mut self) {
         let orders = self.relay.orders.lock();
+        self.cork = orders.is_corked.then(|| Weak::clone(&orders.cork));
         self.body = slices(&orders.body);
+        self.is_short = self.body.len() <= SHORT && self.feed.is_none();
         self.due = orders.first_byte_by;
         self.idle_timeout = orders.idle_timeout;
         self.answer = Answer::default();
         self.started = Instant::now();
         self.next = 0;
+    }
+
+    /// Whether the client's body has been handed over.
+    fn is_sent(&self) -> bool {
+        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
+        is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
+    }
+
+    /// Lets the request out that waits behind the cork.
+    fn push(&mut self) {
+        if let Some(cork) = self.cork.take().and_then(|cork| cork.upgrade()) {
+            cork.push();
+        }
     }
 
     fn next_slice(&mut self) -> Option<Bytes> {
@@ -301,10 +353,12 @@ impl CustomSession for StandIn {
         let is_head = |task: &HttpTask| matches!(task, HttpTask::Header(head, _) if is_final(head));
         self.answer.has_come |= tasks.iter().any(is_head);
         let end = self.take_in(tasks).await;
+        // Counted from when the client had taken the last piece: its own slowness is no deployment's silence.
+        let now = Instant::now();
         if self.answer.has_come {
-            // Counted from when the client had taken the last piece: its own slowness is no deployment's silence.
-            self.due = Some(Instant::now() + self.idle_timeout);
+            self.due = Some(now + self.idle_timeout);
         }
+        self.put_off_keepalive(now);
         end
     }
 
@@ -351,11 +405,11 @@ impl CustomSession for StandIn {
         if self.was_upgraded() {
             return self.inner_mut().is_body_done();
         }
-        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
-        is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
+        self.is_sent()
     }
 
     async fn finish(&mut self) -> Result<()> {
+        self.pay_now()?;
         self.resume().await?;
         match &mut self.answer.frames {
             Some(frames) => frames.end(None),
@@ -422,11 +476,11 @@ impl CustomSession for StandIn {
     }
 
     fn is_upgrade_req(&self) -> bool {
-        self.relay.is_tunnel()
+        self.is_tunnel
     }
 
     fn was_upgraded(&self) -> bool {
-        self.relay.is_tunnel() && self.inner().was_upgraded()
+        self.is_tunnel && self.inner().was_upgraded()
     }
 
     async fn finish_custom(&mut self) -> Result<()> {

@@ -173,3 +173,16 @@ async fn a_client_that_opens_no_window_for_its_stream_loses_the_stream_alone() {
     assert_eq!(answer.await.unwrap().status(), 200);
     connection.abort();
 }
+
+#[tokio::test]
+async fn a_small_request_reaches_its_deployment_in_one_piece() {
+    let (puppet, house) = Puppet::house("").await;
+    for _ in 0..20 {
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(good_chat()).await;
+        let mut call = puppet.call().await;
+        assert_eq!(call.1, 1, "the head came before its body");
+        call.answer("200 OK", b"{}").await;
+        assert_eq!(wire.answer().await.unwrap().status, 200);
+    }
+}

@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Puppet(TcpListener);
 
-/// One request that it was asked, read to its end.
-pub(crate) struct Call(TcpStream);
+/// One request that it was asked, read to its end; and in how many pieces that was there.
+pub(crate) struct Call(TcpStream, pub(crate) usize);
 
 pub(crate) const STREAM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -61,22 +61,23 @@ impl Puppet {
         loop {
             let mut stream = self.0.accept().await.unwrap().0;
             stream.set_nodelay(true).unwrap();
-            if reads_request(&mut stream).await {
-                return Call(stream);
+            if let Some(pieces) = reads_request(&mut stream).await {
+                return Call(stream, pieces);
             }
         }
     }
 }
 
 /// The gateway also looks whether anybody is there, and asks nothing.
-async fn reads_request(stream: &mut TcpStream) -> bool {
-    let mut read = Vec::new();
+async fn reads_request(stream: &mut TcpStream) -> Option<usize> {
+    let (mut read, mut pieces) = (Vec::with_capacity(1 << 20), 0);
     while !is_whole(&read) {
         if !matches!(stream.read_buf(&mut read).await, Ok(1..)) {
-            return false;
+            return None;
         }
+        pieces += 1;
     }
-    true
+    Some(pieces)
 }
 
 fn is_whole(request: &[u8]) -> bool {
