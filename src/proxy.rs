@@ -14,6 +14,7 @@ pub(crate) mod likeness;
 pub(crate) mod memory;
 mod metering;
 mod observe;
+mod prompt;
 pub(crate) mod reach;
 mod realtime;
 mod reply;

@@ -5,7 +5,10 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 
-use super::exchange::{Admitted, Exchange};
+use super::{
+    exchange::{Admitted, Exchange},
+    prompt::Prompt,
+};
 use crate::domain::{
     ask::{Ask, Splice},
     deployment::Kind,
@@ -72,7 +75,7 @@ pub(super) fn reserve(
     operation: Operation,
     ask: &Ask,
     body: &[u8],
-    prompt: u64,
+    prompt: &mut Prompt,
 ) -> Result<Option<Wanted>, Refusal> {
     let (Some(allowance), Some(reservation)) = (&exchange.allowance, &mut exchange.reservation)
     else {
@@ -87,7 +90,7 @@ pub(super) fn reserve(
         // Of a form most is sound or pictures, of which nobody knows the tokens before.
         let input = match ask.is_form() {
             true => 0,
-            false => prompt,
+            false => prompt.tokens(),
         };
         reservation.reserve(input, wanted.output, now())?;
     }

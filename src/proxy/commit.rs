@@ -43,6 +43,10 @@ pub(super) fn piece(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool
     if let Some(admitted) = exchange.admitted() {
         let piece = body.as_deref().unwrap_or_default();
         metering::read(admitted, piece);
+        if !end {
+            // However long the answer takes, the body does not wait for it.
+            admitted.prompt.tokens();
+        }
         let mut gate = admitted.relay.gate();
         let word = gate.read(piece, end);
         gate.trim(body, end);

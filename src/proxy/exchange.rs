@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     drain::Guest,
     metering::Reading,
+    prompt::Prompt,
     served::{Served, Target},
     session::Relay,
 };
@@ -99,7 +100,7 @@ pub(super) struct Admitted {
     /// What it wants, where its client has limits to that.
     pub(super) wanted: Option<Wanted>,
     /// How many tokens its prompt is, by estimate.
-    pub(super) prompt: u64,
+    pub(super) prompt: Prompt,
     pub(super) progress: Progress,
     /// Holds the body.
     pub(super) relay: Arc<Relay>,

@@ -18,6 +18,7 @@ use super::{
     ending::connection_address,
     exchange::{Admitted, Exchange},
     identify::{Shown, certificate, identify},
+    prompt::Prompt,
     realtime,
     reply::Reply,
     served::Served,
@@ -33,9 +34,8 @@ use crate::{
         refusal::Refusal,
         route::{Call, Operation, Route, body_names_deployment, route},
         trace::{Sampling, Trace},
-        usage::estimate,
     },
-    telemetry::prompt_log::Prompt,
+    telemetry::prompt_log,
 };
 
 /// What becomes of a request at the door.
@@ -170,8 +170,12 @@ async fn understand(
         // What is still on its way is looked at as it comes.
         Scan::stateless().push(&kept)?;
     }
-    let prompt = estimate::input(call.operation, &kept);
-    let wanted = admission::reserve(exchange, call.operation, &ask, &kept, prompt)?;
+    let mut prompt = Prompt::of(call.operation, &kept);
+    let wanted = admission::reserve(exchange, call.operation, &ask, &kept, &mut prompt)?;
+    if rest.is_some() {
+        // What is kept of it may be gone before its end.
+        prompt.tokens();
+    }
     let repeat = match ask.acts && call.operation == Operation::Responses {
         true => Repeat::Acts,
         false => Repeat::Harmless,
@@ -209,7 +213,7 @@ fn log_prompt(
     let Some(log) = &gateway.telemetry.prompt_log else {
         return;
     };
-    log.write(Prompt {
+    log.write(prompt_log::Prompt {
         arrived: exchange.arrived_at,
         request_id: Arc::clone(&exchange.request_id),
         client: client.name.clone(),

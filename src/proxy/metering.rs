@@ -62,7 +62,8 @@ pub(super) fn conclude(exchange: &mut Exchange, end: End) {
         return;
     };
     let (received, _) = admitted.relay.passed_on();
-    let prompt = admitted.prompt + received.div_ceil(4);
+    let prompt = &mut admitted.prompt;
+    let prompt = || prompt.tokens() + received.div_ceil(4);
     let Some(current) = admitted.current.as_ref().filter(|_| !is_refused) else {
         return;
     };
@@ -77,21 +78,21 @@ pub(super) fn conclude(exchange: &mut Exchange, end: End) {
 fn used(
     current: &Current,
     operation: Operation,
-    prompt: u64,
+    prompt: impl FnOnce() -> u64,
     end: End,
     outcome: Option<&str>,
 ) -> Option<(Usage, Option<Guess>)> {
-    let unsaid = Usage {
-        input: prompt,
+    let unsaid = |input| Usage {
+        input,
         estimated: true,
         ..Usage::default()
     };
     let meter = match &current.reading {
         Reading::Meter(meter) => meter,
-        Reading::Encoded => return Some((unsaid, Some(Guess::Encoded))),
+        Reading::Encoded => return Some((unsaid(prompt()), Some(Guess::Encoded))),
         // It may be at work on what it was sent.
         Reading::Nothing if current.was_sent && current.status.is_none() => {
-            return (end == End::ClientLeft).then_some((unsaid, Some(Guess::ClientLeft)));
+            return (end == End::ClientLeft).then(|| (unsaid(prompt()), Some(Guess::ClientLeft)));
         }
         Reading::Nothing => return None,
     };
@@ -108,7 +109,7 @@ fn used(
         End::Complete if !operation.is_of_words() => Guess::Untold,
         End::Complete => Guess::Missing,
     };
-    Some((meter.estimate(prompt), Some(guess)))
+    Some((meter.estimate(prompt()), Some(guess)))
 }
 
 #[cfg(test)]

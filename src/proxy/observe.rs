@@ -145,6 +145,10 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
 /// Nothing is sent again from here on.
 fn commit(exchange: &mut Exchange) {
     if let Some(admitted) = exchange.admitted() {
+        if admitted.ask.stream {
+            // Any other answer that tells its usage does so soon.
+            admitted.prompt.tokens();
+        }
         admitted.relay.release();
         admitted.relay.gate().open();
     }

@@ -13,6 +13,7 @@ use super::{
     Gateway, admission,
     exchange::{Admitted, Exchange},
     intake::{Verdict, find, forwarded, start},
+    prompt::Prompt,
     session::Relay,
 };
 use crate::domain::{
@@ -66,7 +67,7 @@ pub(super) fn admit(
         headers: forwarded(gateway, session.req_header(), exchange.trace.as_deref()),
         ask: Ask::unread(),
         wanted: None,
-        prompt: 0,
+        prompt: Prompt::none(),
         relay: Arc::new(Relay::tunnel()),
         progress,
         current: None,

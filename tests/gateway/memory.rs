@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::{
     bodies::{failing_twice, hash_at, in_chunks},
     house::{CHAT, Gateway, House, chat_of, comes_true, served_by},
+    puppet::Puppet,
 };
 
 pub(crate) const CLASSIC: &str =
@@ -145,6 +146,24 @@ async fn a_streams_body_is_let_go_of_while_the_stream_runs() {
         last = piece.unwrap().to_vec();
     }
     assert!(last.ends_with(b"data: [DONE]\n\n"));
+}
+
+#[tokio::test]
+async fn a_body_is_let_go_of_while_a_slow_answer_that_is_no_stream_is_under_way() {
+    let (puppet, house) = Puppet::house("").await;
+    let request = house.post(CHAT).body(named_first(MIB));
+    let response = tokio::spawn(request.send());
+    let mut call = puppet.call().await;
+    assert!(held(&house).await >= MIB as u64);
+    call.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{")
+        .await;
+    nothing_is_held(&house).await;
+    call.send("}").await;
+    let answer = response.await.unwrap().unwrap().text().await;
+    assert_eq!(answer.unwrap(), "{}");
+    // What it did not say of its prompt was worked out in time.
+    let tokens = counted(&house, "forebay_tokens_total").await;
+    assert!(tokens > MIB as u64 / 10, "{tokens}");
 }
 
 /// What is sent into a channel, as a body that comes piece by piece.

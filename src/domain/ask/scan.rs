@@ -4,6 +4,7 @@
 //! not find another model in it than was found here, so a second `model`, however its name is spelled, is an error as
 //! soon as it comes, and so is every byte that does not belong to one JSON object.
 
+mod members;
 mod number;
 mod state;
 
@@ -11,9 +12,10 @@ use std::{borrow::Cow, mem, ops::Range};
 
 use memchr::{memchr, memchr2};
 
-use super::{Ask, DEEPEST, Place, Wants};
+use super::{Ask, DEEPEST, Place, Said, Wants};
 use crate::domain::refusal::Refusal;
 
+use members::Members;
 use number::Number;
 use state::Watch;
 
@@ -21,6 +23,9 @@ use state::Watch;
 const LONGEST_KEY: usize = 2 + 6 * "previous_response_id".len();
 /// The longest model's name, as it is spelled.
 const LONGEST_NAME: usize = 4096;
+
+/// How far a text's end is looked for byte by byte.
+const NEAR: usize = 16;
 
 /// How far an object has been read.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub struct Scan {
     stream: Option<bool>,
     /// Given where a request that keeps or uses state is refused.
     watch: Option<Watch>,
+    /// Of a body that is here as a whole.
+    members: Option<Members>,
 }
 
 /// The model's name and where it stands; `None`: it is `null`.
@@ -105,6 +112,7 @@ impl Default for Scan {
             model: None,
             stream: None,
             watch: None,
+            members: None,
         }
     }
 }
@@ -118,6 +126,46 @@ impl Scan {
         }
     }
 
+    /// What a body that is here as a whole asks for. `None`: it is refused, or says something oddly, so that another
+    /// reader has to say what it is.
+    pub(super) fn whole(body: &[u8]) -> Option<Ask> {
+        let mut scan = Self {
+            members: Some(Members::default()),
+            ..Self::default()
+        };
+        scan.push(body).and_then(|()| scan.finish()).ok()?;
+        let members = scan.members.take()?.places(body)?;
+        let behind = body.get(scan.start..)?.trim_ascii_start();
+        let (model, value) = match scan.model {
+            Some(Named { name, at }) => (name, Some(at)),
+            None => (None, None),
+        };
+        let place = |name| members.place(name).map(Said);
+        let not_null = |name| place(name).filter(|said| said.text(body) != b"null");
+        let is_true = |name| place(name).is_some_and(|said| said.text(body) == b"true");
+        Some(Ask {
+            model,
+            stream: is_true("stream"),
+            acts: is_true("background") || not_null("conversation").is_some(),
+            wants: Wants {
+                max_tokens: not_null("max_tokens"),
+                max_completion_tokens: not_null("max_completion_tokens"),
+                max_output_tokens: not_null("max_output_tokens"),
+                n: not_null("n"),
+                best_of: not_null("best_of"),
+                stream_options: place("stream_options"),
+                brings_data: not_null("data_sources")
+                    .or(not_null("dataSources"))
+                    .is_some(),
+            },
+            place: Place::Json {
+                value,
+                start: scan.start,
+                empty: behind.first() == Some(&b'}'),
+            },
+        })
+    }
+
     /// Reads on. After an error nothing more can be read.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         let mut rest = piece;
@@ -125,8 +173,8 @@ impl Scan {
             let read = match self.token {
                 Token::None => self.outside(*byte)?,
                 Token::Text(escape) => self.text(escape, rest)?,
-                Token::Word(word) => self.word(word, *byte)?,
-                Token::Number(part) => self.number(part, *byte)?,
+                Token::Word(word) => self.word(word, rest)?,
+                Token::Number(part) => self.number(part, rest)?,
             };
             self.at += read;
             rest = &rest[read..];
@@ -173,9 +221,15 @@ impl Scan {
                 self.enter(true)?;
             }
             (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave()?,
-            (Next::CommaOrEnd, b'}') if self.in_object() => self.leave()?,
+            (Next::CommaOrEnd, b'}') if self.in_object() => {
+                self.end_value();
+                self.leave()?;
+            }
             (Next::CommaOrEnd, b']') if !self.in_object() => self.leave()?,
-            (Next::CommaOrEnd, b',') if self.in_object() => self.next = Next::Key,
+            (Next::CommaOrEnd, b',') if self.in_object() => {
+                self.end_value();
+                self.next = Next::Key;
+            }
             (Next::CommaOrEnd, b',') => self.next = Next::Value,
             (Next::Colon, b':') => self.next = Next::Value,
             (Next::Key | Next::KeyOrEnd, b'"') => {
@@ -196,6 +250,9 @@ impl Scan {
         }
         let (depth, in_object) = (self.depth, self.in_object());
         self.look(|watch| watch.value(depth, byte, in_object))?;
+        if let (true, Some(members)) = (self.is_outermost(), &mut self.members) {
+            members.begin_value(self.at);
+        }
         self.next = Next::CommaOrEnd;
         self.token = match byte {
             b'{' | b'[' => return self.enter(byte == b'{'),
@@ -214,6 +271,12 @@ impl Scan {
         };
         self.text_start = self.at;
         Ok(())
+    }
+
+    fn end_value(&mut self) {
+        if let (true, Some(members)) = (self.is_outermost(), &mut self.members) {
+            members.end_value(self.at);
+        }
     }
 
     /// Shows something to whoever watches for state.
@@ -292,18 +355,10 @@ impl Scan {
 
     /// Text up to the next escape or the closing quote.
     fn plain_text(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
-        let stop = memchr2(b'"', b'\\', rest);
-        let plain = &rest[..stop.unwrap_or(rest.len())];
-        // Without an early end it can look at many bytes at once.
-        if plain
-            .iter()
-            .fold(false, |found, byte| found | (*byte < b' '))
-        {
-            return Err(Refusal::BodyNotJson);
-        }
-        let read = plain.len() + usize::from(stop.is_some());
+        let stop = end_of_plain(rest)?;
+        let read = rest.len().min(stop + 1);
         self.keep(&rest[..read])?;
-        match stop.map(|stop| rest[stop]) {
+        match rest.get(stop) {
             Some(b'"') => {
                 self.token = Token::None;
                 self.end_text(self.at + read)?;
@@ -347,6 +402,7 @@ impl Scan {
             None => {
                 if is_key && self.is_outermost() {
                     self.member = Member::Other;
+                    self.members.iter_mut().for_each(Members::long_key);
                 }
                 if let (true, Some(watch)) = (is_key, &mut self.watch) {
                     watch.key(self.depth, "");
@@ -365,6 +421,9 @@ impl Scan {
             return Ok(());
         }
         let key = key.ok_or(Refusal::BodyNotJson)?;
+        if let Some(members) = &mut self.members {
+            members.key(&key);
+        }
         self.member = match &*key {
             "model" if self.model.is_some() => return Err(Refusal::ModelTwice),
             "model" => Member::Model,
@@ -383,30 +442,62 @@ impl Scan {
         self.model = Some(Named { name, at });
     }
 
-    fn word(&mut self, word: &'static [u8], byte: u8) -> Result<usize, Refusal> {
-        match word {
-            [last] if *last == byte => {
-                self.token = Token::None;
-                let length = self.at + 1 - self.text_start;
-                match self.member {
-                    Member::Model if self.is_outermost() => self.name(None, self.at + 1),
-                    Member::Stream if self.is_outermost() => {
-                        self.stream = Some(length == b"true".len() && byte == b'e');
-                    }
-                    _ => {}
-                }
-            }
-            [next, rest @ ..] if *next == byte => self.token = Token::Word(rest),
-            _ => return Err(Refusal::BodyNotJson),
+    fn word(&mut self, word: &'static [u8], rest: &[u8]) -> Result<usize, Refusal> {
+        let read = word.len().min(rest.len());
+        let (here, due) = word.split_at(read);
+        if !rest.starts_with(here) {
+            return Err(Refusal::BodyNotJson);
         }
-        Ok(1)
+        if !due.is_empty() {
+            self.token = Token::Word(due);
+            return Ok(read);
+        }
+        self.token = Token::None;
+        let end = self.at + read;
+        match self.member {
+            Member::Model if self.is_outermost() => self.name(None, end),
+            Member::Stream if self.is_outermost() => {
+                let length = end - self.text_start;
+                self.stream = Some(length == b"true".len() && word.ends_with(b"e"));
+            }
+            _ => {}
+        }
+        Ok(read)
     }
 
     /// A number has no end of its own: what can't belong to it is read again as what follows it.
-    fn number(&mut self, part: Number, byte: u8) -> Result<usize, Refusal> {
-        let part = part.followed_by(byte)?;
-        self.token = part.map_or(Token::None, Token::Number);
-        Ok(usize::from(part.is_some()))
+    fn number(&mut self, mut part: Number, rest: &[u8]) -> Result<usize, Refusal> {
+        for (read, byte) in rest.iter().enumerate() {
+            let Some(next) = part.followed_by(*byte)? else {
+                self.token = Token::None;
+                return Ok(read);
+            };
+            part = next;
+        }
+        self.token = Token::Number(part);
+        Ok(rest.len())
+    }
+}
+
+/// Where the next escape or the closing quote stands, or where the piece ends.
+fn end_of_plain(rest: &[u8]) -> Result<usize, Refusal> {
+    // Most texts are short, and a search that looks at many bytes at once takes a while to begin.
+    let near = &rest[..rest.len().min(NEAR)];
+    let stop = near
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '));
+    let stop = stop.unwrap_or_else(|| {
+        let far = memchr2(b'"', b'\\', &rest[near.len()..]);
+        far.map_or(rest.len(), |far| near.len() + far)
+    });
+    // Without an early end it can look at many bytes at once.
+    let read = &rest[..rest.len().min(stop + 1)];
+    match read
+        .iter()
+        .fold(false, |found, byte| found | (*byte < b' '))
+    {
+        true => Err(Refusal::BodyNotJson),
+        false => Ok(stop),
     }
 }
 

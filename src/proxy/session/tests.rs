@@ -203,6 +203,18 @@ fn a_small_body_is_one_piece_and_a_large_one_slices_without_a_copy() {
     assert!(slices(&[]).is_empty());
 }
 
+#[test]
+fn what_stands_around_a_name_is_one_piece_with_it() {
+    let large = Bytes::from(vec![7; SLICE + 1]);
+    let [before, name] = [&b"{\"model\":"[..], b"\"d\""].map(Bytes::from_static);
+    let pieces = [before, name, large.clone(), Bytes::from_static(b"}")];
+    let slices = slices(&pieces);
+    assert_eq!(slices[0], "{\"model\":\"d\"");
+    let lengths: Vec<_> = slices.iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [12, SLICE, 1, 1]);
+    assert_eq!(slices.concat(), pieces.concat());
+}
+
 /// A stream's tasks, as the engine's hook leaves them of what came from the deployment.
 fn hooked(relay: &Relay, piece: &'static str) -> Vec<HttpTask> {
     let mut piece = Some(Bytes::from_static(piece.as_bytes()));

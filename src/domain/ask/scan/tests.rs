@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::ask::json;
 
 /// Bodies that are one object, and bodies that are not, with what they are refused for.
-const BODIES: [&str; 40] = [
+const BODIES: [&str; 42] = [
     r#"{"model":"gpt-4o","n":1.0}"#,
     r#" { "x" : {"model":"no"}, "model" : "g\u0070t" , "é":1e400, "stream": true }"#,
     r#"{"messages":[{"role":"user","content":"a \"model\": \\"}],"model":"gpt"}"#,
@@ -46,6 +47,8 @@ const BODIES: [&str; 40] = [
     "[]",
     "",
     "{'model':'m'}",
+    "{\"model\":\"m\",\"x\":\"long enough to be searched in another way\tthan a name\"}",
+    r#"{"x":"long enough to be searched in another way than \"names\" \\\\","model":"m"}"#,
 ];
 
 fn scanned(pieces: &[&[u8]]) -> Result<Scan, Refusal> {
@@ -73,9 +76,9 @@ fn told(scan: Result<Scan, Refusal>) -> Result<Option<Ask>, Refusal> {
     scan.map(|scan| scan.ask())
 }
 
-/// The same from all of the body at once.
+/// The same from all of the body at once, by the other reader.
 fn read(body: &[u8]) -> Result<Option<Ask>, Refusal> {
-    let ask = Ask::read(None, body)?;
+    let ask = json::parsed(body)?;
     let names = !matches!(ask.place, Place::Json { value: None, .. });
     let ask = Ask {
         acts: false,
@@ -108,6 +111,67 @@ fn a_body_cut_anywhere_says_what_it_says_whole() {
         let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
         assert_eq!(told(scanned(&bytes)), expected, "{body} by the byte");
     }
+}
+
+/// Bodies that say more of what matters once all of a body is known.
+const WHOLE: [&str; 13] = [
+    r#"{"n": 2 ,"max_tokens":1e2,"messages":[{"n":9}],"best_of":null,"stream_options":{"include_usage":false}}"#,
+    r#"{"max_completion_tokens":7,"max_output_tokens" : -0.5 , "conversation":"c","background":true}"#,
+    r#"{"background":"true","conversation":null,"data_sources":null,"dataSources":[{}]}"#,
+    r#"{"data_sources":{},"stream_options":null,"stream":true }"#,
+    r#"{"model":"m","b\u0061ckground":true,"\u006e":3,"best_of":{"a":[1,"}"]}}"#,
+    " { } ",
+    "\n{\t}",
+    r#"{"n":1,"n":1}"#,
+    r#"{"stream":true,"stream":true}"#,
+    r#"{"background":true,"backgroun\u0064":null}"#,
+    r#"{"max_tokens":1,"model":"m","max_tokens":2}"#,
+    r#"{"model":"m","n":"é"}"#,
+    r#"{"model":"m","user":"a","user":"b"}"#,
+];
+
+/// What is refused, and what is too odd, is left to the other reader.
+fn assert_whole(body: &[u8]) {
+    let whole = Scan::whole(body);
+    if whole.is_some() {
+        let parsed = json::parsed(body).ok();
+        assert_eq!(whole, parsed, "{}", String::from_utf8_lossy(body));
+    }
+}
+
+#[test]
+fn a_whole_body_says_all_that_it_says_to_the_other_reader() {
+    for body in BODIES.iter().chain(&WHOLE) {
+        assert_whole(body.as_bytes());
+        let parsed = json::parsed(body.as_bytes());
+        assert_eq!(
+            Scan::whole(body.as_bytes()).is_some(),
+            parsed.is_ok(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn what_matters_must_be_text_and_what_does_not_is_not_looked_at() {
+    assert!(Scan::whole(b"{\"user\":\"\xff\"}").is_some());
+    for body in [
+        &b"{\"n\":\"\xff\"}"[..],
+        b"{\"stream\":\"\xff\"}",
+        b"{\"model\":\"\xff\"}",
+        b"{\"\xff\":1}",
+    ] {
+        assert_whole(body);
+        assert_eq!(Ask::read(None, body), Err(Refusal::BodyNotJson));
+    }
+}
+
+#[test]
+fn a_name_too_long_to_be_kept_is_left_to_the_other_reader() {
+    let named = |name: &str| format!("{{\"{name}\":1,\"model\":\"m\"}}");
+    let (long, lone) = (named(&"x".repeat(1000)), named(&r"\ud800".repeat(100)));
+    assert!(Ask::read(None, long.as_bytes()).is_ok());
+    assert_eq!(Ask::read(None, lone.as_bytes()), Err(Refusal::BodyNotJson));
 }
 
 #[test]
@@ -181,6 +245,27 @@ proptest! {
         if let Ok(expected) = read(body.as_bytes()) {
             prop_assert_eq!(told(scanned(&[one, other])), Ok(expected), "{}", body);
         }
+    }
+
+    #[test]
+    fn any_whole_object_is_read_as_serde_reads_it(
+        members in prop::collection::vec(
+            (".{0,2}|model|stream|n|background|conversation|stream_options|data_sources|max_tokens", value()),
+            0..5,
+        ),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let members: Vec<String> = members
+            .iter()
+            .map(|(key, value)| format!("{} : {value} ", serde_json::Value::from(key.as_str())))
+            .collect();
+        let mut body = format!("{{{}}}", members.join(",")).into_bytes();
+        assert_whole(&body);
+        prop_assert_eq!(Scan::whole(&body).is_some(), json::parsed(&body).is_ok());
+        let at = at.index(body.len());
+        body[at] = byte;
+        assert_whole(&body);
     }
 
     #[test]

@@ -1,0 +1,52 @@
+//! How many tokens a request's prompt is, by estimate: what is reserved for it, and what its answer is taken to have read
+//! that did not say so itself.
+
+use bytes::Bytes;
+
+use crate::domain::{route::Operation, usage::estimate};
+
+/// Worked out where somebody asks, which for most requests nobody does.
+pub(super) struct Prompt(State);
+
+enum State {
+    /// It is still to be worked out, from this body.
+    Unread(Operation, Bytes),
+    Tokens(u64),
+}
+
+impl Prompt {
+    pub(super) fn of(operation: Operation, body: &Bytes) -> Self {
+        Self(State::Unread(operation, body.clone()))
+    }
+
+    /// Of what brings none.
+    pub(super) fn none() -> Self {
+        Self(State::Tokens(0))
+    }
+
+    /// It lets go of the body.
+    pub(super) fn tokens(&mut self) -> u64 {
+        let tokens = match &self.0 {
+            State::Unread(operation, body) => estimate::input(*operation, body),
+            State::Tokens(tokens) => *tokens,
+        };
+        self.0 = State::Tokens(tokens);
+        tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_that_was_worked_out_holds_no_body() {
+        let body = br#"{"messages":[{"role":"user","content":"Hi there"}]}"#;
+        let body = Bytes::from(body.to_vec());
+        let mut prompt = Prompt::of(Operation::ChatCompletions, &body);
+        assert!(!body.is_unique());
+        let tokens = prompt.tokens();
+        assert!(body.is_unique());
+        assert_eq!((tokens > 2, prompt.tokens()), (true, tokens));
+    }
+}
