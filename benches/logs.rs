@@ -1,7 +1,9 @@
 //! What a log's line costs a request: making it and handing it over, on the request's own thread, and writing it, on the log's.
 
+#[path = "samples/mod.rs"]
+mod samples;
+
 use std::{
-    collections::HashMap,
     fs,
     hint::black_box,
     sync::Arc,
@@ -12,19 +14,18 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use forebay::{
     domain::{
-        deployment::{Capacity, Priority},
-        price::{Currency, ModelPrices, Price, Prices, Rates, Served},
+        deployment::Capacity,
+        price::Served,
         usage::{Tier, Usage},
     },
     telemetry::{
         access_log::{self, AccessLog, Format},
         line_log::{Place, Readers, Script},
         metrics::Metrics,
-        record::{AttemptRecord, End, Record},
+        record::Record,
         usage_log,
     },
 };
-use http::{Method, Version};
 
 criterion_group!(logs, making, handing_over, altogether);
 criterion_main!(logs);
@@ -115,21 +116,18 @@ fn open(path: std::path::PathBuf, metrics: &Metrics) -> AccessLog {
     access_log::open(Some(place), metrics).expect("the file can be written")
 }
 
-/// A stream that moved on once.
+/// A stream that moved on once, in words as long as usual.
 fn record() -> Record {
-    let attempt = |instance: &str, outcome, status| AttemptRecord {
-        instance: instance.into(),
-        deployment: "gpt-4o-2024-11-20".into(),
-        capacity: Capacity::Standard,
-        priority: Priority::FIRST,
-        outcome,
-        may_be_billed: false,
-        spilled_to: None,
-        status: Some(status),
-        began: Duration::ZERO,
-        took: Duration::from_micros(20_123),
-        span: None,
-    };
+    let mut record = samples::record();
+    record.arrived = SystemTime::now();
+    record.request_id = "0a1b2c3d-0a1b-4c3d-8e5f-0a1b2c3d4e5f".into();
+    record.client = Some("chat-app".into());
+    record.operation = "chat/completions";
+    record.path = Some("/openai/v1/chat/completions".into());
+    for attempt in &mut record.attempts {
+        attempt.deployment = "gpt-4o-2024-11-20".into();
+        attempt.took = Duration::from_micros(20_123);
+    }
     let usage = Usage {
         input: 1234,
         cached: 1024,
@@ -138,58 +136,15 @@ fn record() -> Record {
         tier: Some(Tier::Default),
         ..Usage::default()
     };
-    let price = |text| Price::parse(text).expect("it is a price");
-    let standard = Rates {
-        input: price("2.50"),
-        output: price("10"),
-        ..Rates::default()
-    };
-    let prices = Prices {
-        currency: Currency::parse("EUR").expect("it is a currency"),
-        models: HashMap::from([(
-            "gpt-4o".into(),
-            ModelPrices {
-                standard,
-                ..ModelPrices::default()
-            },
-        )]),
-    };
     let served = Served {
         capacity: Capacity::Standard,
         is_spilled: false,
     };
-    Record {
-        arrived: SystemTime::now(),
-        request_id: "0a1b2c3d-0a1b-4c3d-8e5f-0a1b2c3d4e5f".into(),
-        trace: None,
-        client: Some("chat-app".into()),
-        model: Some("gpt-4o".into()),
-        model_version: Some("2024-11-20".into()),
-        operation: "chat/completions",
-        stream: true,
-        method: Some(Method::POST),
-        path: Some("/openai/v1/chat/completions".into()),
-        version: Version::HTTP_11,
-        address: Some([10, 0, 3, 17].into()),
-        client_address: Some([192, 0, 2, 1].into()),
-        attempts: vec![
-            attempt("sweden-ptu", "throttled", 429),
-            attempt("sweden", "served", 200),
-        ],
-        refusal: None,
-        detail: None,
-        out_of_budget: false,
-        status: Some(200),
-        end: End::Complete,
-        unreplayable: false,
-        usage: Some(usage),
-        guess: None,
-        cost: prices.cost(&"gpt-4o".into(), served, &usage),
-        request_bytes: 4096,
-        response_bytes: 20_480,
-        time_to_first_byte: Some(Duration::from_micros(241_507)),
-        time_to_first_token: Some(Duration::from_micros(241_507)),
-        duration: Duration::from_micros(1_900_333),
-        overhead: Some(Duration::from_micros(121)),
-    }
+    record.cost = samples::prices().cost(&"gpt-4o".into(), served, &usage);
+    record.usage = Some(usage);
+    (record.request_bytes, record.response_bytes) = (4096, 20_480);
+    record.time_to_first_byte = Some(Duration::from_micros(241_507));
+    record.time_to_first_token = record.time_to_first_byte;
+    record.duration = Duration::from_micros(1_900_333);
+    record
 }

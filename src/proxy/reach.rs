@@ -4,6 +4,7 @@
 
 mod authorities;
 pub(super) mod cork;
+mod knock;
 mod names;
 mod trouble;
 
@@ -24,8 +25,7 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 use pingora_load_balancing::{
-    Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, health_check::TcpHealthCheck,
-    selection::RoundRobin,
+    Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, selection::RoundRobin,
 };
 use tokio::sync::Notify;
 
@@ -35,6 +35,7 @@ use crate::{
 };
 pub(crate) use authorities::{Authorities, AuthoritiesError};
 use cork::Corked;
+use knock::Knock;
 use names::Names;
 
 /// How often each address is tried for a connection.
@@ -72,7 +73,7 @@ impl Reach {
         let names = Arc::new(Names::new(Arc::clone(&instance)));
         let discovery = Box::new(Discovery(Arc::clone(&names)));
         let mut balancer = LoadBalancer::from_backends(Backends::new(discovery));
-        balancer.set_health_check(TcpHealthCheck::new());
+        balancer.set_health_check(Box::new(Knock));
         Self {
             instance,
             credential,

@@ -9,10 +9,12 @@
 //! calls (keep-alive above all) mean nothing on a session like this. The trait is Pingora's own extension
 //! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.
 
+mod alarm;
 mod answer;
 mod feed;
 mod frames;
 mod gate;
+mod gather;
 mod keepalive;
 mod tunnel;
 
@@ -42,6 +44,7 @@ use pingora::{
 use pingora_proxy::Session;
 
 use super::reach::cork::Cork;
+use alarm::Alarm;
 use answer::Answer;
 pub(crate) use feed::Behind;
 use feed::{Feed, Passing};
@@ -52,6 +55,8 @@ pub(crate) use keepalive::Keepalive;
 /// A body up to this size is handed over whole: one write. A larger one goes in slices, so that an early
 /// answer is seen while the body is still on its way.
 const SLICE: usize = 64 << 10;
+/// So many slices find room between us and whoever writes to the deployment, even if that does not take them.
+const SHORT: usize = 2;
 
 /// What one attempt sends, how long it may stay silent, and what is known of its answer: what the hooks and the
 /// stand-in tell each other.
@@ -173,6 +178,12 @@ struct StandIn {
     /// Behind which this attempt's request waits, until it is pushed.
     cork: Option<Weak<Cork>>,
     answer: Answer,
+    /// For the next of the answer's times.
+    alarm: Alarm,
+    /// Its body takes no more room on its way to the deployment than there always is.
+    is_short: bool,
+    /// The relay's word, which is asked for many times with each piece.
+    is_tunnel: bool,
 }
 
 impl Drop for StandIn {
@@ -183,7 +194,7 @@ impl Drop for StandIn {
 
 impl StandIn {
     fn new(inner: Box<ServerSession>, relay: Arc<Relay>) -> Self {
-        let feed = relay.feed();
+        let (feed, is_tunnel) = (relay.feed(), relay.is_tunnel());
         Self {
             inner: Some(inner),
             relay,
@@ -195,6 +206,9 @@ impl StandIn {
             idle_timeout: Duration::ZERO,
             cork: None,
             answer: Answer::default(),
+            alarm: Alarm::default(),
+            is_short: false,
+            is_tunnel,
         }
     }
 
@@ -222,11 +236,18 @@ impl StandIn {
         let orders = self.relay.orders.lock();
         self.cork = orders.is_corked.then(|| Weak::clone(&orders.cork));
         self.body = slices(&orders.body);
+        self.is_short = self.body.len() <= SHORT && self.feed.is_none();
         self.due = orders.first_byte_by;
         self.idle_timeout = orders.idle_timeout;
         self.answer = Answer::default();
         self.started = Instant::now();
         self.next = 0;
+    }
+
+    /// Whether the client's body has been handed over.
+    fn is_sent(&self) -> bool {
+        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
+        is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
     }
 
     /// Lets the request out that waits behind the cork.
@@ -319,10 +340,12 @@ impl CustomSession for StandIn {
         let is_head = |task: &HttpTask| matches!(task, HttpTask::Header(head, _) if is_final(head));
         self.answer.has_come |= tasks.iter().any(is_head);
         let end = self.take_in(tasks).await;
+        // Counted from when the client had taken the last piece: its own slowness is no deployment's silence.
+        let now = Instant::now();
         if self.answer.has_come {
-            // Counted from when the client had taken the last piece: its own slowness is no deployment's silence.
-            self.due = Some(Instant::now() + self.idle_timeout);
+            self.due = Some(now + self.idle_timeout);
         }
+        self.put_off_keepalive(now);
         end
     }
 
@@ -369,11 +392,11 @@ impl CustomSession for StandIn {
         if self.was_upgraded() {
             return self.inner_mut().is_body_done();
         }
-        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
-        is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
+        self.is_sent()
     }
 
     async fn finish(&mut self) -> Result<()> {
+        self.pay_now()?;
         self.resume().await?;
         match &mut self.answer.frames {
             Some(frames) => frames.end(None),
@@ -440,11 +463,11 @@ impl CustomSession for StandIn {
     }
 
     fn is_upgrade_req(&self) -> bool {
-        self.relay.is_tunnel()
+        self.is_tunnel
     }
 
     fn was_upgraded(&self) -> bool {
-        self.relay.is_tunnel() && self.inner().was_upgraded()
+        self.is_tunnel && self.inner().was_upgraded()
     }
 
     async fn finish_custom(&mut self) -> Result<()> {

@@ -2,6 +2,9 @@
 //!
 //! Nothing secret has a place in it: no query (it may carry a key), no header, no body.
 
+#[cfg(test)]
+mod example;
+
 use std::{
     fmt,
     net::IpAddr,
@@ -191,64 +194,7 @@ pub(super) fn ms(time: Duration) -> f64 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
-
-    /// A chat that a throttled deployment passed on to another.
-    pub(in crate::telemetry) fn record() -> Record {
-        let attempt = |instance: &str, outcome, status| AttemptRecord {
-            instance: instance.into(),
-            deployment: "gpt-4o".into(),
-            capacity: Capacity::Standard,
-            priority: Priority::FIRST,
-            outcome,
-            may_be_billed: false,
-            spilled_to: None,
-            status: Some(status),
-            began: Duration::ZERO,
-            took: Duration::from_millis(20),
-            span: None,
-        };
-        Record {
-            arrived: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-            request_id: "r-1".into(),
-            trace: None,
-            client: Some("app".into()),
-            model: Some("gpt-4o".into()),
-            model_version: Some("2024-11-20".into()),
-            operation: "chat",
-            stream: true,
-            method: Some(Method::POST),
-            path: Some("/v1/chat/completions".into()),
-            version: Version::HTTP_11,
-            address: Some([127, 0, 0, 1].into()),
-            client_address: Some([192, 0, 2, 1].into()),
-            attempts: vec![
-                attempt("east", "throttled", 429),
-                attempt("west", "served", 200),
-            ],
-            refusal: None,
-            detail: None,
-            out_of_budget: false,
-            status: Some(200),
-            end: End::Complete,
-            unreplayable: false,
-            usage: Some(Usage {
-                input: 30,
-                cached: 10,
-                output: 12,
-                reasoning: 4,
-                ..Usage::default()
-            }),
-            guess: None,
-            cost: None,
-            request_bytes: 1024,
-            response_bytes: 2048,
-            time_to_first_byte: Some(Duration::from_micros(41_500)),
-            time_to_first_token: Some(Duration::from_micros(41_500)),
-            duration: Duration::from_millis(900),
-            overhead: Some(Duration::from_micros(120)),
-        }
-    }
+    pub(in crate::telemetry) use super::example::record;
 
     #[test]
     fn what_is_not_known_has_a_label_of_its_own() {

@@ -1,12 +1,17 @@
 //! Splits a stream into its events as server-sent events are defined: lines end with LF, CRLF or CR, an event with an
 //! empty line. Pieces may be cut anywhere, also inside a character or between CR and LF.
 
-use memchr::{memchr, memchr2, memmem};
+use std::sync::LazyLock;
+
+use memchr::{memchr, memchr2, memmem::Finder};
 
 /// The largest event that is read; of a larger one only its name is, and its end is looked for.
 const LARGEST: usize = 64 << 10;
 /// The largest buffer that is kept from one event to the next.
 const KEPT: usize = 4 << 10;
+
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("error"));
+static FAILED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("response.failed"));
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -47,9 +52,9 @@ impl Event<'_> {
     /// Whether reading it closely is worth while for one who looks for errors.
     pub(super) fn may_be_error(&self) -> bool {
         self.name == b"error"
-            || memmem::find(self.data, b"error").is_some()
-            || memmem::find(self.data, b"response.failed").is_some()
             || self.name == b"response.failed"
+            || ERROR.find(self.data).is_some()
+            || FAILED.find(self.data).is_some()
     }
 }
 
@@ -63,7 +68,13 @@ impl Events {
                 rest = &piece[1..];
             }
         }
-        while let Some(at) = memchr2(b'\n', b'\r', rest) {
+        loop {
+            if self.is_between() {
+                rest = skim(rest, &mut take);
+            }
+            let Some(at) = memchr2(b'\n', b'\r', rest) else {
+                break;
+            };
             let (line, after) = (&rest[..at], &rest[at + 1..]);
             rest = after;
             if piece[piece.len() - after.len() - 1] == b'\r' {
@@ -77,6 +88,12 @@ impl Events {
             self.end_line(b"", &mut take);
             self.end_event(&mut take);
         }
+    }
+
+    /// Whether nothing has come of the next event, and something of the stream.
+    fn is_between(&self) -> bool {
+        let is_new = self.line.is_empty() && self.name.is_empty() && !self.has_data;
+        is_new && self.has_begun && !self.is_odd && !self.is_too_large
     }
 
     /// Keeps the beginning of a line.
@@ -151,6 +168,34 @@ impl Events {
         empty(&mut self.data);
         (self.has_data, self.is_odd, self.is_too_large) = (false, false, false);
     }
+}
+
+/// Gives whole events of the usual form where they stand. What is left begins with another.
+fn skim<'a>(mut piece: &'a [u8], take: &mut impl FnMut(Event<'_>)) -> &'a [u8] {
+    while let Some((event, rest)) = usual(piece) {
+        take(event);
+        piece = rest;
+    }
+    piece
+}
+
+/// An event of one line of data, under its name or without one, and what is behind it.
+fn usual(piece: &[u8]) -> Option<(Event<'_>, &[u8])> {
+    let line = |piece| Some(<[u8]>::split_at(piece, memchr2(b'\n', b'\r', piece)?));
+    let (name, rest) = match piece.strip_prefix(b"event: ") {
+        Some(named) => {
+            line(named).and_then(|(name, end)| Some((name, end.strip_prefix(b"\n")?)))?
+        }
+        None => (&b""[..], piece),
+    };
+    let (data, end) = line(rest.strip_prefix(b"data: ")?)?;
+    let rest = end.strip_prefix(b"\n\n")?;
+    let event = Event {
+        name,
+        data,
+        is_odd: false,
+    };
+    (data.len() <= LARGEST).then_some((event, rest))
 }
 
 /// Empties a buffer, and gives back what a large event took: most are small, and there are many streams.

@@ -21,13 +21,10 @@ use hickory_resolver::{
 };
 use parking_lot::Mutex;
 use pingora::{Error, ErrorType, Result};
-use pingora_load_balancing::{
-    Backend,
-    discovery::ServiceDiscovery,
-    health_check::{HealthCheck, TcpHealthCheck},
-};
+use pingora_load_balancing::{Backend, discovery::ServiceDiscovery};
 use thiserror::Error;
 
+use super::knock;
 use crate::domain::deployment::Instance;
 
 /// A record may say less, even nothing at all; nobody is asked more often.
@@ -142,14 +139,9 @@ impl Names {
         if news.is_empty() || addresses.len() == 1 {
             return Vec::new();
         }
-        let check = TcpHealthCheck::new();
-        let glances = news.iter().map(|address| {
-            let check = &check;
-            async move {
-                let backend = Backend::new(&address.to_string()).ok()?;
-                let answered = tokio::time::timeout(FIRST_GLANCE, check.check(&backend)).await;
-                (!matches!(answered, Ok(Ok(())))).then_some(*address)
-            }
+        let glances = news.iter().map(|address| async move {
+            let answered = knock::at(*address, FIRST_GLANCE).await;
+            answered.is_err().then_some(*address)
         });
         let silent = futures_util::future::join_all(glances).await;
         let silent: Vec<_> = silent.into_iter().flatten().collect();

@@ -4,7 +4,7 @@
 //! A timer's writes can be dropped at any await, when something comes from the deployment. So each is queued first, and
 //! whatever is written next finishes it first.
 
-use std::{mem, task::Poll, time::Instant};
+use std::{task::Poll, time::Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -14,7 +14,14 @@ use pingora::{
     protocols::http::{HttpTask, ServerSession},
 };
 
-use super::{StandIn, frames::Frames, gate::State, is_final, keepalive::Tail};
+use super::{
+    StandIn,
+    frames::Frames,
+    gate::State,
+    gather::{are_pieces, joined},
+    is_final,
+    keepalive::Tail,
+};
 use crate::domain::opening::is_readable_stream;
 
 /// What the stand-in knows of the answer to the current attempt.
@@ -23,13 +30,15 @@ pub(super) struct Answer {
     /// Its final head has come.
     pub(super) has_come: bool,
     /// What has come of it and has not gone out.
-    held: Vec<HttpTask>,
+    pub(super) held: Vec<HttpTask>,
+    /// That is pieces which may go out, and wait for what is behind them.
+    pub(super) owes: bool,
     /// Its head, once that has been let out by the timer: the real session knows it only when it is written.
     pub(super) head: Option<Box<ResponseHeader>>,
     /// Until when.
     hold_until: Option<Instant>,
     /// Where a stream ends that went out, and in which we may write.
-    tail: Option<Tail>,
+    pub(super) tail: Option<Tail>,
     /// Its body, over HTTP/2.
     pub(super) frames: Option<Frames>,
     /// When the stream is to be kept alive next.
@@ -79,6 +88,8 @@ impl StandIn {
     /// What is held goes first.
     async fn let_out(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
         self.answer.hold_until = None;
+        self.answer.owes = false;
+        let come = tasks.len();
         if !self.answer.held.is_empty() {
             tasks.splice(0..0, self.answer.held.drain(..));
         }
@@ -86,12 +97,18 @@ impl StandIn {
             self.forget_body();
         }
         self.look_at(&tasks);
-        let written = match self.is_http2_stream() {
-            true => self.write_frames(tasks).await,
-            false => self.inner_mut().response_duplex_vec(tasks).await,
-        };
-        self.put_off_keepalive();
-        written
+        if self.may_wait(&tasks, come) {
+            (self.answer.held, self.answer.owes) = (tasks, true);
+            return Ok(false);
+        }
+        if self.is_http2_stream() {
+            return self.write_frames(tasks).await;
+        }
+        if tasks.len() > 1 && are_pieces(&tasks) {
+            // Joined here, they leave no buffer behind that would stay as long as the stream.
+            tasks = vec![joined(tasks)];
+        }
+        self.inner_mut().response_duplex_vec(tasks).await
     }
 
     /// The same, but where it would end the transfer is cut off.
@@ -167,12 +184,7 @@ impl StandIn {
 
     /// Finishes what a dropped timer's write left.
     pub(super) async fn resume(&mut self) -> Result<()> {
-        if let ServerSession::H1(session) = self.inner_mut()
-            && session.has_pending_proxy_tasks()
-        {
-            session.write_proxy_tasks().await?;
-        }
-        Ok(())
+        resume(self.inner_mut()).await
     }
 
     /// Waits for the client to leave, and meanwhile for the answer's times. Comes back for nothing else.
@@ -180,27 +192,23 @@ impl StandIn {
         if self.cork.is_some() {
             tokio::select! {
                 biased;
-                idle = self.client() => return idle,
-                () = another_poll() => self.push(),
+                idle = client(self.inner.as_deref_mut(), &mut self.answer.frames) => return idle,
+                () = polls(1) => self.push(),
             }
         }
+        self.pay().await?;
         loop {
-            let Some(wake) = self.next_time() else {
-                return self.client().await;
+            let wake = self.next_time();
+            let client = client(self.inner.as_deref_mut(), &mut self.answer.frames);
+            let Some(wake) = wake else {
+                return client.await;
             };
             tokio::select! {
                 biased;
-                idle = self.client() => return idle,
-                () = tokio::time::sleep_until(wake.into()) => self.awake(Instant::now())?,
+                idle = client => return idle,
+                () = self.alarm.at(wake) => {}
             }
-        }
-    }
-
-    async fn client(&mut self) -> Result<Option<Bytes>> {
-        self.resume().await?;
-        match &mut self.answer.frames {
-            Some(frames) => Err(frames.left().await),
-            None => self.inner_mut().read_body_or_idle(true).await,
+            self.awake(Instant::now())?;
         }
     }
 
@@ -225,7 +233,7 @@ impl StandIn {
         if is_time(self.answer.hold_until) {
             self.let_out_by_time(now)?;
         } else if is_time(self.next_keepalive()) {
-            self.keep_alive()?;
+            self.keep_alive(now)?;
         }
         Ok(())
     }
@@ -248,12 +256,12 @@ impl StandIn {
             }
             self.queue(task)?;
         }
-        self.put_off_keepalive();
+        self.put_off_keepalive(now);
         Ok(())
     }
 
     /// Leaves a piece to be written, where it can't be lost.
-    fn queue(&mut self, task: HttpTask) -> Result<()> {
+    pub(super) fn queue(&mut self, task: HttpTask) -> Result<()> {
         if let ServerSession::H1(session) = self.inner_mut() {
             session.send_proxy_task(task);
             return Ok(());
@@ -265,8 +273,8 @@ impl StandIn {
         }
     }
 
-    fn keep_alive(&mut self) -> Result<()> {
-        self.put_off_keepalive();
+    fn keep_alive(&mut self, now: Instant) -> Result<()> {
+        self.put_off_keepalive(now);
         let Some(keepalive) = self.relay.keepalive() else {
             return Ok(());
         };
@@ -279,10 +287,10 @@ impl StandIn {
         }
     }
 
-    fn put_off_keepalive(&mut self) {
+    pub(super) fn put_off_keepalive(&mut self, now: Instant) {
         let every = self.relay.keepalive().map(|keepalive| keepalive.every);
         self.answer.keepalive_at = match self.answer.tail {
-            Some(_) => every.map(|every| Instant::now() + every),
+            Some(_) => every.map(|every| now + every),
             None => None,
         };
     }
@@ -291,6 +299,29 @@ impl StandIn {
         self.relay.say_silent();
         let what = "the deployment was silent for too long";
         Error::explain(ErrorType::ReadTimedout, what)
+    }
+}
+
+/// Finishes what a dropped timer's write left.
+async fn resume(session: &mut ServerSession) -> Result<()> {
+    if let ServerSession::H1(session) = session
+        && session.has_pending_proxy_tasks()
+    {
+        session.write_proxy_tasks().await?;
+    }
+    Ok(())
+}
+
+/// Waits for the client to leave.
+async fn client(
+    session: Option<&mut ServerSession>,
+    frames: &mut Option<Frames>,
+) -> Result<Option<Bytes>> {
+    let session = session.expect("the real session is there until the drop");
+    resume(session).await?;
+    match frames {
+        Some(frames) => Err(frames.left().await),
+        None => session.read_body_or_idle(true).await,
     }
 }
 
@@ -313,14 +344,14 @@ fn not_passed_on() -> Box<Error> {
     Error::explain(ErrorType::InternalError, what).into_up()
 }
 
-/// Until the task is polled once more. Who writes the request is polled behind this, within the same poll of the task: by
-/// the next one it has.
-async fn another_poll() {
-    let mut has_come = false;
+/// Until the task has been polled so many times more. Who reads from the deployment and writes to it is polled in turns
+/// with whoever waits here: at the latest behind this, within the same poll of the task.
+pub(super) async fn polls(mut more: u8) {
     std::future::poll_fn(|cx| {
-        if mem::replace(&mut has_come, true) {
+        if more == 0 {
             return Poll::Ready(());
         }
+        more -= 1;
         cx.waker().wake_by_ref();
         Poll::Pending
     })
