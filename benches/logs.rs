@@ -1,4 +1,4 @@
-//! What a log's line costs a request: making it and handing it over, on the request's own thread, and writing it, on the log's.
+//! What a log's line costs a request: handing it over, on the request's own thread, and making and writing it, on the log's.
 
 #[path = "samples/mod.rs"]
 mod samples;
@@ -62,7 +62,7 @@ fn handing_over(c: &mut Criterion) {
             while left > 0 {
                 let batch = left.min(BATCH);
                 let started = Instant::now();
-                (0..batch).for_each(|_| log.write(&record));
+                (0..batch).for_each(|_| log.write(Arc::clone(&record)));
                 took += started.elapsed();
                 log.flush();
                 left -= batch;
@@ -84,7 +84,7 @@ fn altogether(c: &mut Criterion) {
         b.iter_custom(|lines| {
             let (beats, before) = (lines.div_ceil(BEAT).max(100), processor_time());
             for _ in 0..beats {
-                (0..BEAT).for_each(|_| log.write(&record));
+                (0..BEAT).for_each(|_| log.write(Arc::clone(&record)));
                 thread::sleep(Duration::from_millis(10));
             }
             log.flush();

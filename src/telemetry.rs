@@ -45,21 +45,15 @@ impl Telemetry {
         self.price(&mut record);
         self.metrics.account(&record);
         self.failovers.note(&record);
-        self.access_log.write(&record);
-        let usage_log = self
-            .usage_log
-            .as_ref()
-            .filter(|_| usage_log::concerns(&record));
-        if usage_log.is_none() && self.otlp.is_none() {
-            return;
-        }
         let record = Arc::new(record);
-        if let Some(log) = usage_log {
-            log.write(Arc::clone(&record));
+        match &self.usage_log {
+            Some(log) if usage_log::concerns(&record) => log.write(Arc::clone(&record)),
+            _ => {}
         }
         if let Some(otlp) = &self.otlp {
             otlp.take(&record);
         }
+        self.access_log.write(record);
     }
 
     fn price(&self, record: &mut Record) {

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// What a request may hold beside all leases: enough to find the model in most bodies, and to keep any small one.
-const SLACK: usize = 64 << 10;
+pub(super) const SLACK: usize = 64 << 10;
 /// How far the model is looked for in a body that has no room yet. One more piece may come with it, and as many requests
 /// may wait as there are connections.
 const LOOK: usize = 8 << 10;

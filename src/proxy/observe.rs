@@ -145,8 +145,8 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
 /// Nothing is sent again from here on.
 fn commit(exchange: &mut Exchange) {
     if let Some(admitted) = exchange.admitted() {
-        if admitted.ask.stream {
-            // Any other answer that tells its usage does so soon.
+        if admitted.ask.stream || admitted.prompt.is_long() {
+            // Any other answer that tells its usage does so soon; and a long body is not kept until then.
             admitted.prompt.tokens();
         }
         admitted.relay.release();

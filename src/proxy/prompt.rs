@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::body::SLACK;
 use crate::domain::{route::Operation, usage::estimate};
 
 /// Worked out where somebody asks, which for most requests nobody does.
@@ -22,6 +23,11 @@ impl Prompt {
     /// Of what brings none.
     pub(super) fn none() -> Self {
         Self(State::Tokens(0))
+    }
+
+    /// Whether it holds a body of more than there is always room for.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(&self.0, State::Unread(_, body) if body.len() > SLACK)
     }
 
     /// It lets go of the body.

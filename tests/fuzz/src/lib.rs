@@ -156,7 +156,19 @@ pub fn body(data: &[u8]) {
         renamed(content_type, ask, body);
     }
     if !Ask::is_multipart(content_type) {
+        if let Ok(ask) = &whole {
+            is_what_others_read(ask, body);
+        }
         in_pieces(whole.ok(), body, usize::from(cut).max(1));
+    }
+}
+
+/// Where the gateway takes a body, others take it too, and read the same model in it.
+fn is_what_others_read(ask: &Ask, body: &[u8]) {
+    let text = std::str::from_utf8(body).expect("what is read is text");
+    let _: &serde_json::value::RawValue = serde_json::from_str(text).expect("what is read is JSON");
+    if let Ok(said) = serde_json::from_str::<serde_json::Value>(text) {
+        assert_eq!(said["model"].as_str(), ask.model.as_deref());
     }
 }
 
