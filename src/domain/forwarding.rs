@@ -1,7 +1,10 @@
 //! Which of a client's headers go on to a deployment: those that describe the body, Azure's own switches, ids to follow
 //! a request by, and what the operator adds. Nothing else, and never more than Azure takes.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, GetAll},
+};
 
 use super::trace::{TRACEPARENT, TRACESTATE, Trace};
 
@@ -122,13 +125,19 @@ impl Forwarding {
     ///
     /// `trace`: what is said of the trace in place of what the client said; where the ten are taken it is not said.
     pub fn choose(&self, headers: &HeaderMap, trace: Option<&Trace>) -> Forwarded {
-        let mut forwarded = Forwarded::default();
+        let mut forwarded = Forwarded {
+            headers: Vec::with_capacity(PLAIN.len() + MOST_CUSTOM),
+            ..Forwarded::default()
+        };
+        let connection = headers.get_all(header::CONNECTION);
         let sent = |name: &HeaderName| {
             let value = match trace {
                 Some(trace) if *name == TRACEPARENT => Some(trace.traceparent(trace.span)),
                 Some(trace) if *name == TRACESTATE => trace.tracestate().cloned(),
                 _ => {
-                    let value = headers.get(name).filter(|_| !is_nominated(headers, name));
+                    let value = headers
+                        .get(name)
+                        .filter(|_| !is_nominated(&connection, name));
                     value.cloned()
                 }
             };
@@ -159,8 +168,8 @@ impl Forwarding {
 }
 
 /// Whether `Connection` says that a header is for this connection alone (RFC 9110, 7.6.1).
-fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let lines = headers.get_all(header::CONNECTION).iter();
+fn is_nominated(connection: &GetAll<'_, HeaderValue>, name: &HeaderName) -> bool {
+    let lines = connection.iter();
     let mut words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     words.any(|word| {
         word.trim_ascii()

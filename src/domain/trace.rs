@@ -148,8 +148,11 @@ impl Trace {
 
     /// `traceparent` for what is asked in the course of `span`.
     pub fn traceparent(&self, span: SpanId) -> HeaderValue {
-        let text = format!("00-{}-{span}-{:02x}", self.id, self.flags);
-        HeaderValue::try_from(text).expect("hexadecimal digits and dashes")
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        digits(self.id.0, &mut text[3..35]);
+        digits(span.0, &mut text[36..52]);
+        digits([self.flags], &mut text[53..]);
+        HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes")
     }
 
     /// `tracestate`, as it goes on.
@@ -189,6 +192,11 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let is_lower = !text.iter().any(u8::is_ascii_uppercase);
     (is_lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+}
+
+/// The other way round.
+fn digits<const N: usize>(bytes: [u8; N], text: &mut [u8]) {
+    hex::encode_to_slice(bytes, text).expect("two for each byte");
 }
 
 /// `tracestate` of however many lines, in one; `None` where any of it is no member, or they are too many.
