@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod failovers;
 pub mod line_log;
 pub mod metrics;
+mod object;
 pub mod otlp;
 pub mod prompt_log;
 pub mod pulse;

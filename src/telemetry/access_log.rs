@@ -1,7 +1,6 @@
 //! One line a request, from its [`Record`].
 
 mod line;
-mod object;
 
 use std::{
     io::{self, IsTerminal},

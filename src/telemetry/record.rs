@@ -182,16 +182,6 @@ impl<T: fmt::Display> Serialize for Text<T> {
     }
 }
 
-/// Milliseconds, to the microsecond.
-pub(super) fn ms(time: Duration) -> f64 {
-    // Not by way of 128 bits, which is slow: half a million years of microseconds fit.
-    let micros = time
-        .as_secs()
-        .saturating_mul(1_000_000)
-        .saturating_add(u64::from(time.subsec_micros()));
-    micros as f64 / 1000.0
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     pub(in crate::telemetry) use super::example::record;

@@ -3,16 +3,16 @@
 //! A request has one when its client and its model are known: also one that was refused after that, with nothing in its
 //! columns for tokens. What came from nobody known, or asked for no model, concerns nobody's bill; the access log has it.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Result, Value};
 
 use super::{
     line_log::{LineLog, Place, Script},
     metrics::Metrics,
-    record::{Record, Stamp, Text, ms},
+    object::Object,
+    record::{Record, Stamp, Text},
 };
 use crate::domain::{deployment::Capacity, price::Cost, usage::Tier};
 
@@ -47,7 +47,8 @@ impl Script for Lines {
 
     fn append(&mut self, record: &Arc<Record>, text: &mut Vec<u8>) {
         let before = text.len();
-        match serde_json::to_writer(&mut *text, &UsageRecord::of(record)) {
+        let columns = UsageRecord::of(record);
+        match Object::write(text, |line| columns.append(line)) {
             Ok(()) => text.push(b'\n'),
             // Writing into memory can't fail; half a line must not stay all the same.
             Err(_) => text.truncate(before),
@@ -60,7 +61,7 @@ impl Script for Lines {
 const VERSION: u32 = 1;
 
 /// Forebay's usage record: one request. Every column is always there; where there is no value it is null.
-#[derive(Serialize, JsonSchema)]
+#[derive(JsonSchema)]
 struct UsageRecord<'a> {
     /// 1. Another number where a column's meaning has changed.
     schema_version: u32,
@@ -129,11 +130,14 @@ struct UsageRecord<'a> {
     /// Of the answer's body.
     response_bytes: u64,
     /// From arrival to the answer's first byte, in milliseconds.
-    first_byte_ms: Option<f64>,
+    #[schemars(with = "Option<f64>")]
+    first_byte_ms: Option<Duration>,
     /// From arrival to the answer's last byte, in milliseconds.
-    duration_ms: f64,
+    #[schemars(with = "f64")]
+    duration_ms: Duration,
     /// The gateway's own share of that, in milliseconds.
-    overhead_ms: Option<f64>,
+    #[schemars(with = "Option<f64>")]
+    overhead_ms: Option<Duration>,
 }
 
 impl<'a> UsageRecord<'a> {
@@ -175,10 +179,47 @@ impl<'a> UsageRecord<'a> {
             currency: record.cost.as_ref().map(|cost| cost.currency.as_str()),
             request_bytes: record.request_bytes,
             response_bytes: record.response_bytes,
-            first_byte_ms: record.time_to_first_byte.map(ms),
-            duration_ms: ms(record.duration),
-            overhead_ms: record.overhead.map(ms),
+            first_byte_ms: record.time_to_first_byte,
+            duration_ms: record.duration,
+            overhead_ms: record.overhead,
         }
+    }
+
+    /// Writes the columns, in their order.
+    fn append(&self, line: &mut Object<'_>) -> Result<()> {
+        line.member("schema_version", &self.schema_version)?;
+        line.member("time", &self.time)?;
+        line.member("request_id", &self.request_id)?;
+        line.member("client", &self.client)?;
+        line.member("model", &self.model)?;
+        line.member("model_version", &self.model_version)?;
+        line.member("operation", &self.operation)?;
+        line.member("stream", &self.stream)?;
+        line.member("status", &self.status)?;
+        line.member("end", &self.end)?;
+        line.member("refusal", &self.refusal)?;
+        line.member("instance", &self.instance)?;
+        line.member("deployment", &self.deployment)?;
+        line.member("deployment_type", &self.deployment_type)?;
+        line.member("priority", &self.priority)?;
+        line.member("spilled_to", &self.spilled_to)?;
+        line.member("attempts", &self.attempts)?;
+        line.member("maybe_billed_attempts", &self.maybe_billed_attempts)?;
+        line.member("service_tier", &self.service_tier)?;
+        line.member("input_tokens", &self.input_tokens)?;
+        line.member("cached_tokens", &self.cached_tokens)?;
+        line.member("audio_input_tokens", &self.audio_input_tokens)?;
+        line.member("output_tokens", &self.output_tokens)?;
+        line.member("reasoning_tokens", &self.reasoning_tokens)?;
+        line.member("audio_output_tokens", &self.audio_output_tokens)?;
+        line.member("estimated", &self.estimated)?;
+        line.member("cost", &self.cost)?;
+        line.member("currency", &self.currency)?;
+        line.member("request_bytes", &self.request_bytes)?;
+        line.member("response_bytes", &self.response_bytes)?;
+        line.ms("first_byte_ms", self.first_byte_ms)?;
+        line.ms("duration_ms", self.duration_ms)?;
+        line.ms("overhead_ms", self.overhead_ms)
     }
 }
 

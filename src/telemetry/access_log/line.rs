@@ -4,10 +4,12 @@ use std::io::Write;
 
 use http::Version;
 
-use super::object::Object;
 use crate::{
     domain::usage::{Tier, Usage},
-    telemetry::record::{AttemptRecord, Record, Stamp, Text, ms},
+    telemetry::{
+        object::Object,
+        record::{AttemptRecord, Record, Stamp, Text},
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +64,9 @@ fn append_json(record: &Record, text: &mut Vec<u8>) -> serde_json::Result<()> {
         )?;
         line.member("request_bytes", &record.request_bytes)?;
         line.member("response_bytes", &record.response_bytes)?;
-        line.member("first_byte_ms", &record.time_to_first_byte.map(ms))?;
-        line.member("duration_ms", &ms(record.duration))?;
-        line.member("overhead_ms", &record.overhead.map(ms))
+        line.ms("first_byte_ms", record.time_to_first_byte)?;
+        line.ms("duration_ms", record.duration)?;
+        line.ms("overhead_ms", record.overhead)
     })
 }
 
@@ -74,7 +76,7 @@ fn append_attempt(attempt: &AttemptRecord, to: &mut Object<'_>) -> serde_json::R
     to.member("outcome", attempt.outcome)?;
     to.member("status", &attempt.status)?;
     to.member("spilled_to", &attempt.spilled_to)?;
-    to.member("ms", &ms(attempt.took))
+    to.ms("ms", attempt.took)
 }
 
 /// In tokens. `cached` and `audio_input` are part of `input`, `reasoning` and `audio_output` of `output`.
