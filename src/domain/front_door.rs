@@ -29,16 +29,19 @@ pub struct ProfileIdError;
 
 impl ProfileId {
     pub fn parse(text: &str) -> Result<Self, ProfileIdError> {
-        Self::of(text.as_bytes()).ok_or(ProfileIdError)
-    }
-
-    fn of(text: &[u8]) -> Option<Self> {
-        let id: [u8; 36] = text.to_ascii_lowercase().try_into().ok()?;
-        let is_guid = id.iter().enumerate().all(|(at, byte)| match at {
+        let id = Self::of(text.as_bytes()).ok_or(ProfileIdError)?;
+        let is_guid = id.0.iter().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => *byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         });
-        is_guid.then_some(Self(id))
+        is_guid.then_some(id).ok_or(ProfileIdError)
+    }
+
+    /// What may be one: it is as long.
+    fn of(text: &[u8]) -> Option<Self> {
+        let mut id: [u8; 36] = text.try_into().ok()?;
+        id.make_ascii_lowercase();
+        Some(Self(id))
     }
 }
 
