@@ -30,15 +30,15 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 
 // What a request is.
 #[library_benchmark]
-#[bench::head(args = (), setup = head, config = at_most(21_800))]
-#[bench::head_of_http2(args = (), setup = head_of_http2, config = at_most(2_560))]
-#[bench::front_door(args = (), setup = front_door, config = at_most(2_780))]
+#[bench::head(args = (), setup = head, config = at_most(10_410))]
+#[bench::head_of_http2(args = (), setup = head_of_http2, config = at_most(1_760))]
+#[bench::front_door(args = (), setup = front_door, config = at_most(2_050))]
 #[bench::route_v1(args = ("/openai/v1/chat/completions"), setup = route, config = at_most(180))]
 #[bench::route_classic(args = ("/openai/deployments/gpt-4o/chat/completions"), setup = route, config = at_most(630))]
 #[bench::client_by_key_of_10000(args = (), setup = key, config = at_most(5_840))]
 #[bench::client_by_certificate_of_10000(args = (), setup = certificate, config = at_most(1_900))]
-#[bench::ask_1_kib(args = (1 << 10), setup = ask, config = at_most(15_600))]
-#[bench::ask_256_kib(args = (256 << 10), setup = ask, config = at_most(2_140_000))]
+#[bench::ask_1_kib(args = (1 << 10), setup = ask, config = at_most(7_750))]
+#[bench::ask_256_kib(args = (256 << 10), setup = ask, config = at_most(1_170_000))]
 #[bench::estimate_1_kib(args = (1 << 10), setup = estimate, config = at_most(15_800))]
 #[bench::estimate_256_kib(args = (256 << 10), setup = estimate, config = at_most(3_770_000))]
 // Where it goes.
@@ -48,7 +48,7 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::breaker(args = (), setup = breaker, config = at_most(100))]
 #[bench::failover(args = (), setup = progress, config = at_most(310))]
 #[bench::outgoing(args = (), setup = outgoing, config = at_most(2_140))]
-#[bench::forwarding(args = (), setup = forwarding, config = at_most(8_580))]
+#[bench::forwarding(args = (), setup = forwarding, config = at_most(5_610))]
 // What came of it.
 #[bench::outcome_served(args = (200), setup = outcome, config = at_most(60))]
 #[bench::outcome_throttled(args = (429), setup = outcome, config = at_most(820))]
@@ -60,8 +60,8 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::usage_of_an_answer_64_kib(args = (64 << 10), setup = answer_usage, config = at_most(638_000))]
 #[bench::price(args = (), setup = price, config = at_most(410))]
 #[bench::metrics(args = (), setup = account, config = at_most(3_980))]
-#[bench::access_log_line(args = (), setup = log_line, config = at_most(8_770))]
-#[bench::usage_log_line(args = (), setup = usage_line, config = at_most(11_900))]
+#[bench::access_log_line(args = (), setup = log_line, config = at_most(6_970))]
+#[bench::usage_log_line(args = (), setup = usage_line, config = at_most(5_260))]
 fn pieces_of_a_request(mut piece: Piece) -> Piece {
     piece.work();
     // Its end is not counted.

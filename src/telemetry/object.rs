@@ -24,6 +24,7 @@ impl Object<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn member(
         &mut self,
         name: &'static str,
@@ -78,6 +79,8 @@ impl Object<'_> {
         Ok(())
     }
 
+    // Where a name is written its length is known: it is copied without a call.
+    #[inline(always)]
     fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
         if !std::mem::replace(&mut self.is_empty, false) {
             self.text.push(b',');
