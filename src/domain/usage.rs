@@ -8,6 +8,7 @@ mod meter;
 mod place;
 mod report;
 mod scan;
+mod seen;
 mod tally;
 mod tokens;
 pub mod trim;
