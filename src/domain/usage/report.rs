@@ -168,6 +168,10 @@ impl Report {
         self.withheld = Some(false);
     }
 
+    pub(super) fn is_withheld(&self) -> bool {
+        self.withheld.is_some()
+    }
+
     /// The same no longer. Whether there was output that matters: none does beside a report.
     pub(super) fn lacks_output(&mut self) -> bool {
         self.withheld.take() == Some(true) && !self.has_reported
@@ -263,10 +267,16 @@ fn number_of(text: &[u8]) -> Number {
     if text == b"null" {
         return Number::Null;
     }
-    let is_whole = text.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(text).ok().filter(|_| is_whole);
-    match number.and_then(|number| number.parse().ok()) {
-        Some(tokens) if tokens <= MOST => Number::Tokens(tokens),
-        _ => Number::Nonsense,
+    let mut tokens = 0;
+    for byte in text {
+        if !byte.is_ascii_digit() || tokens > MOST / 10 {
+            return Number::Nonsense;
+        }
+        tokens = tokens * 10 + u32::from(byte - b'0');
+    }
+    match text {
+        b"" => Number::Nonsense,
+        _ if tokens > MOST => Number::Nonsense,
+        _ => Number::Tokens(tokens),
     }
 }

@@ -4,18 +4,18 @@
 //! It knows the few places where a deployment reports usage and where its output stands; every other value is skipped
 //! whole. It is no judge of JSON: what can't be read ends in nothing having been reported.
 
-use memchr::memchr2;
-
 use super::{
+    find::{bracket_or_quote, ends_scalar, meant, quote_or_escape, whole_scalar, whole_text},
     place::{Member, Place},
     report::Report,
     seen::{self, End, Side},
+    spot::{Spot, Token},
 };
 
-/// How deep the places nest that matter.
-const DEEPEST: usize = 8;
 /// The longest key that matters, and more than the longest number and tier.
 const LONGEST: usize = 26;
+/// How long an escape with digits is.
+const UNIT: usize = r"\u0000".len();
 
 /// How far one JSON value has been read.
 #[derive(Clone, Debug)]
@@ -28,37 +28,11 @@ pub(super) struct Scan {
     word: Word,
 }
 
-/// Where in a JSON value something stands. Between two tokens it is all that what follows depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spot {
-    token: Token,
-    /// What the value being read, or due, is.
-    member: Member,
-    known: u8,
-    /// How many more are open inside the innermost of the places, none of which matters.
-    skipped: usize,
-    /// The places around the one being read, outermost first; behind `known` of them comes the root again.
-    places: [Place; DEEPEST],
-}
-
 /// A stretch that is being read.
 struct Stretch {
     side: Side,
     from: Spot,
     at: usize,
-}
-
-/// What is being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    /// Between two of them; a text is a key.
-    Key,
-    /// Between two of them; a text is a value.
-    Value,
-    InKey,
-    InText,
-    /// A number, `true`, `false` or `null`.
-    InScalar,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,38 +51,6 @@ enum Escape {
 struct Word {
     bytes: [u8; LONGEST],
     length: usize,
-}
-
-impl Spot {
-    fn beginning_of(root: Place) -> Self {
-        Self {
-            token: Token::Value,
-            member: Member::Inside(root),
-            known: 0,
-            skipped: 0,
-            places: [root; DEEPEST],
-        }
-    }
-
-    /// The innermost place.
-    fn place(&self) -> Option<Place> {
-        let last = self.known.checked_sub(1)?;
-        self.places.get(usize::from(last)).copied()
-    }
-
-    fn is_between(&self) -> bool {
-        matches!(self.token, Token::Key | Token::Value) && self.skipped == 0
-    }
-
-    /// Whether output is due, if text comes.
-    fn is_before_output(&self) -> bool {
-        self.is_between() && self.member == Member::Text
-    }
-
-    /// Behind a value that has ended: the next one is not due before a comma.
-    fn pass_value(&mut self) {
-        (self.token, self.member) = (Token::Value, Member::Nothing);
-    }
 }
 
 impl Scan {
@@ -156,7 +98,7 @@ impl Scan {
                 }
             }
         }
-        if self.spot.is_between() && self.spot.known == 0 {
+        if self.spot.is_between() && self.spot.is_outside() {
             let behind = stretch.filter(|stretch| stretch.side == Side::Behind);
             self.arrive(behind, piece, report);
         }
@@ -217,7 +159,7 @@ impl Scan {
                     at += 1;
                 }
                 b',' => {
-                    self.expect();
+                    self.spot.expect();
                     at += 1;
                 }
                 bracket @ (b'{' | b'[') => {
@@ -260,18 +202,6 @@ impl Scan {
         self.spot.pass_value();
     }
 
-    /// What comes next inside the innermost place.
-    fn expect(&mut self) {
-        let place = self.spot.place();
-        (self.spot.token, self.spot.member) = match place {
-            None => (Token::Value, Member::Nothing),
-            Some(place) => match place.elements() {
-                Some(element) => (Token::Value, element),
-                None => (Token::Key, Member::Nothing),
-            },
-        };
-    }
-
     fn begin_text(&mut self) {
         self.word.length = 0;
         self.spot.token = match self.spot.token {
@@ -282,16 +212,13 @@ impl Scan {
 
     fn enter(&mut self, bracket: u8, report: &mut Report) {
         let opened = match self.spot.member {
-            Member::Inside(place) => Some(place),
+            Member::Inside(place) if place.elements().is_some() == (bracket == b'[') => Some(place),
             _ => None,
         };
-        let fits = |place: &Place| place.elements().is_some() == (bracket == b'[');
-        match opened.filter(fits) {
-            Some(place) if usize::from(self.spot.known) < DEEPEST => {
-                self.spot.places[usize::from(self.spot.known)] = place;
-                self.spot.known += 1;
+        match opened {
+            Some(place) if self.spot.enter(place) => {
                 report.enter(place);
-                self.expect();
+                self.spot.expect();
             }
             _ => {
                 report.nonsense(self.spot.member);
@@ -301,9 +228,7 @@ impl Scan {
     }
 
     fn leave(&mut self, report: &mut Report) {
-        if let Some(place) = self.spot.place() {
-            self.spot.known -= 1;
-            self.spot.places[usize::from(self.spot.known)] = self.root;
+        if let Some(place) = self.spot.leave() {
             report.leave(place);
         }
         self.spot.pass_value();
@@ -315,7 +240,7 @@ impl Scan {
         while let Some(found) = bracket_or_quote(&rest[at..]) {
             at += found + 1;
             match rest[at - 1] {
-                b'"' => match memchr2(b'"', b'\\', &rest[at..]) {
+                b'"' => match quote_or_escape(&rest[at..]) {
                     Some(end) if rest[at + end] == b'"' => at += end + 1,
                     // It has an escape in it, or no end yet.
                     _ => {
@@ -338,22 +263,16 @@ impl Scan {
 
     fn text(&mut self, rest: &[u8], report: &mut Report) -> usize {
         match self.escape {
+            Escape::None if self.is_passed_over(report) => self.pass_over(rest, report),
             Escape::None => self.plain_text(rest, report),
             Escape::Begun => {
-                self.escape = match rest[0] {
-                    b'u' => Escape::Digits { left: 4, value: 0 },
-                    _ => Escape::None,
+                self.escape = match meant(rest[0]) {
+                    Some(meant) => {
+                        self.put(&[meant], report);
+                        Escape::None
+                    }
+                    None => Escape::Digits { left: 4, value: 0 },
                 };
-                let meant = match rest[0] {
-                    b'u' => return 1,
-                    b'n' => b'\n',
-                    b't' => b'\t',
-                    b'r' => b'\r',
-                    b'b' => 8,
-                    b'f' => 12,
-                    other => other,
-                };
-                self.put(&[meant], report);
                 1
             }
             Escape::Digits { left, value } => {
@@ -374,26 +293,64 @@ impl Scan {
         }
     }
 
-    /// Text up to the next escape or the closing quote.
-    fn plain_text(&mut self, rest: &[u8], report: &mut Report) -> usize {
-        let stop = memchr2(b'"', b'\\', rest);
-        let plain = &rest[..stop.unwrap_or(rest.len())];
-        let is_end = stop.is_some_and(|stop| rest[stop] == b'"');
-        match self.spot.token {
-            // Most keys are whole where they stand.
-            Token::InKey if is_end && self.word.length == 0 => self.end_key(Some(plain)),
-            _ => {
-                if !plain.is_empty() {
-                    self.put(plain, report);
-                }
-                if is_end {
+    /// Whether it does not matter what the text says.
+    fn is_passed_over(&self, report: &Report) -> bool {
+        self.spot.token == Token::InText
+            && match self.spot.member {
+                Member::Nothing => true,
+                Member::Text => report.is_withheld(),
+                _ => false,
+            }
+    }
+
+    /// Text up to the closing quote.
+    fn pass_over(&mut self, rest: &[u8], report: &mut Report) -> usize {
+        self.put(rest, report);
+        let mut at = 0;
+        while let Some(stop) = quote_or_escape(&rest[at..]) {
+            at += stop;
+            match (rest[at], rest.get(at + 1)) {
+                (b'"', _) => {
                     self.end_text(report);
-                } else if stop.is_some() {
-                    self.escape = Escape::Begun;
+                    return at + 1;
                 }
+                (_, Some(b'u')) if at + UNIT <= rest.len() => at += UNIT,
+                (_, Some(b'u') | None) => {
+                    self.escape = Escape::Begun;
+                    return at + 1;
+                }
+                (_, Some(_)) => at += 2,
             }
         }
-        plain.len() + usize::from(stop.is_some())
+        rest.len()
+    }
+
+    /// Text up to the next escape or the closing quote.
+    fn plain_text(&mut self, rest: &[u8], report: &mut Report) -> usize {
+        let stop = quote_or_escape(rest);
+        let plain = &rest[..stop.unwrap_or(rest.len())];
+        let is_end = stop.is_some_and(|stop| rest[stop] == b'"');
+        // Most keys are whole where they stand.
+        if is_end && self.spot.token == Token::InKey && self.word.length == 0 {
+            self.end_key(Some(plain));
+            return plain.len() + 1;
+        }
+        if !plain.is_empty() {
+            self.put(plain, report);
+        }
+        let Some(stop) = stop else {
+            return rest.len();
+        };
+        if is_end {
+            self.end_text(report);
+            return stop + 1;
+        }
+        if let Some(meant) = rest.get(stop + 1).copied().and_then(meant) {
+            self.put(&[meant], report);
+            return stop + 2;
+        }
+        self.escape = Escape::Begun;
+        stop + 1
     }
 
     fn put(&mut self, bytes: &[u8], report: &mut Report) {
@@ -420,17 +377,18 @@ impl Scan {
     }
 
     fn end_text(&mut self, report: &mut Report) {
-        self.high = None;
         if self.spot.token == Token::InKey {
             let word = self.word;
             return self.end_key(word.whole());
         }
+        self.high = None;
         report.word(self.spot.member, self.word.whole());
         self.spot.pass_value();
     }
 
     /// A colon comes next, and then the value.
     fn end_key(&mut self, key: Option<&[u8]>) {
+        self.high = None;
         let place = self.spot.place();
         self.spot.member = match (place, key) {
             (Some(place), Some(key)) => place.member(key),
@@ -455,46 +413,9 @@ impl Scan {
     }
 }
 
-/// The text up to the closing quote, if that is in here and no escape is before it.
-fn whole_text(rest: &[u8]) -> Option<&[u8]> {
-    let stop = memchr2(b'"', b'\\', rest)?;
-    (rest[stop] == b'"').then(|| &rest[..stop])
-}
-
-/// A number, `true`, `false` or `null`, if its end is in here.
-fn whole_scalar(rest: &[u8]) -> Option<&[u8]> {
-    let end = rest.iter().position(ends_scalar)?;
-    Some(&rest[..end])
-}
-
-fn ends_scalar(byte: &u8) -> bool {
-    matches!(
-        byte,
-        b',' | b'}' | b']' | b'"' | b'{' | b'[' | b':' | b' ' | b'\t' | b'\n' | b'\r'
-    )
-}
-
 /// Whether a word is none of those that are too long to matter.
 fn fits(word: &&[u8]) -> bool {
     word.len() <= LONGEST
-}
-
-/// Where the next bracket or quote stands: most often near by, and in an embedding a megabyte away.
-fn bracket_or_quote(rest: &[u8]) -> Option<usize> {
-    const NEAR: usize = 16;
-    const BLOCK: usize = 32;
-    // `[` and `{` differ in one bit, as do `]` and `}`.
-    let is_one = |byte: &u8| *byte == b'"' || matches!(*byte | 0x20, b'{' | b'}');
-    let near = rest.iter().take(NEAR).position(is_one);
-    if near.is_some() || rest.len() <= NEAR {
-        return near;
-    }
-    // Without an early end a block is looked at as one.
-    let has_one = |block: &[u8]| block.iter().fold(false, |found, byte| found | is_one(byte));
-    let blocks = rest[NEAR..].chunks_exact(BLOCK);
-    let clear = NEAR + blocks.take_while(|block| !has_one(block)).count() * BLOCK;
-    let found = rest[clear..].iter().position(is_one);
-    found.map(|at| clear + at)
 }
 
 impl Default for Word {

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::{Tier, scan::Spot};
+use super::{Tier, spot::Spot};
 
 /// The longest stretch that is kept.
 const LONGEST: usize = 1024;
