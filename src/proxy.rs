@@ -91,10 +91,11 @@ pub struct Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Exchange;
+    /// In a box: Pingora keeps room for it three times over in what each open request holds.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        Exchange::new()
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Exchange::new())
     }
 
     /// None: every module would be asked about every chunk.
@@ -103,7 +104,7 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(
         &self,
         session: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.guest = Some((self.drain.enter(), self.telemetry.metrics.enter()));
         let downstream = &mut session.downstream_session;
@@ -122,7 +123,11 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Self::CTX,
+    ) -> Result<bool> {
         match intake::admit(self, session, exchange).await {
             Ok(Verdict::Forward(admitted)) => {
                 session::wrap(session, &admitted.relay);
@@ -137,7 +142,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         _session: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<Box<HttpPeer>> {
         forward::next_peer(exchange).await
     }
@@ -146,7 +151,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
         observe::no_connection(exchange, error)
@@ -159,7 +164,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _fd: RawFd,
         connection: Option<&Digest>,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(target) = exchange.target() {
             target.reach.note_connected();
@@ -174,7 +179,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         request: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         forward::rewrite(exchange, request)
     }
@@ -183,7 +188,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         head: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
         observe::response(exchange, head, self.reveal)
     }
@@ -192,7 +197,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        _exchange: &mut Exchange,
+        _exchange: &mut Self::CTX,
     ) -> Result<()> {
         if session.req_header().version == Version::HTTP_10 {
             // It knows no chunks: its answer ends with the connection.
@@ -206,7 +211,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         commit::piece(exchange, body, end)?;
         Ok(None)
@@ -217,7 +222,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         let answered = session.response_written().is_some_and(session::is_final);
@@ -228,7 +233,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> FailToProxy {
         FailToProxy {
             error_code: ending::fail(session, exchange, error).await,
@@ -236,7 +241,12 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(
+        &self,
+        session: &mut Session,
+        error: Option<&Error>,
+        exchange: &mut Self::CTX,
+    ) {
         let record = ending::record(session, exchange, error);
         self.telemetry.account(record);
     }
@@ -245,14 +255,14 @@ impl ProxyHttp for Gateway {
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &Exchange,
+        _: &Self::CTX,
         _: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 }

@@ -32,10 +32,12 @@ async fn status_says_who_serves_how_much_and_how_fast() {
     let utilization = status(200, &[("azure-openai-deployment-utilization", "97.5%")]);
     house.fault("c", utilization);
     ask(&house, &streamed(), 30).await;
+    house.log(30).await;
     let mut page = Value::Null;
     comes_true("the rates are there", async || {
         page = house.status().await;
         page["traffic"]["requests_per_second"].as_f64() > Some(0.0)
+            && page["traffic"]["answers_last_minute"]["success"] == 30
     })
     .await;
     let (a, b, c) = (
@@ -131,6 +133,7 @@ async fn status_names_the_moves_and_what_to_mend() {
     house.fault("a", status(401, &[]));
     house.fault("b", status(500, &[]));
     ask(&house, &chat(), 3).await;
+    house.log(3).await;
     let mut page = Value::Null;
     comes_true("the moves are told", async || {
         page = house.status().await;
@@ -240,7 +243,12 @@ async fn status_says_how_clients_stand_against_their_limits() {
         let answer = request.json(&chat()).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
-    let page = house.status().await;
+    let mut page = Value::Null;
+    comes_true("the last one has left", async || {
+        page = house.status().await;
+        page["clients"][0]["limits"][1]["used"] == 0
+    })
+    .await;
     let clients = page["clients"].as_array().unwrap();
     assert_eq!((clients.len(), &page["clients_left_off"]), (20, &10.into()));
     let first = serde_json::json!({"client": "c7", "limits": [

@@ -161,6 +161,7 @@ async fn a_body_is_let_go_of_while_a_slow_answer_that_is_no_stream_is_under_way(
     call.send("}").await;
     let answer = response.await.unwrap().unwrap().text().await;
     assert_eq!(answer.unwrap(), "{}");
+    house.log(1).await;
     // What it did not say of its prompt was worked out in time.
     let tokens = counted(&house, "forebay_tokens_total").await;
     assert!(tokens > MIB as u64 / 10, "{tokens}");

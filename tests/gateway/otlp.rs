@@ -326,6 +326,7 @@ async fn what_was_taken_is_sent_before_the_gateway_ends() {
         for _ in 0..20 {
             assert_eq!(house.chat().await.status(), 200);
         }
+        house.log(20).await;
         house.gateway.signal(signal);
         eventually("it has ended", || house.gateway.ended().is_some()).await;
         assert_eq!(collector.spans().len(), 40, "{protocol} {signal}");
