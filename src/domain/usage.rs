@@ -3,11 +3,14 @@
 //! [`Meter`] reads them while the answer passes; [`estimate`] says what a prompt comes to before any answer has.
 
 pub mod estimate;
+mod find;
 mod lines;
 mod meter;
 mod place;
 mod report;
 mod scan;
+mod seen;
+mod spot;
 mod tally;
 mod tokens;
 pub mod trim;

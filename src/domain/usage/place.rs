@@ -46,8 +46,6 @@ pub(super) enum Member {
     Tier,
     /// What kind of event, or of usage, it is.
     Kind,
-    /// What a content filter says: as long as all the rest of an event, and the same in most.
-    Filters,
 }
 
 impl Place {
@@ -75,7 +73,7 @@ impl Place {
 
     /// What the member of this name is.
     pub(super) fn member(self, key: &[u8]) -> Member {
-        use Member::{Count, Filters, Inside, Kind, Text, Tier};
+        use Member::{Count, Inside, Kind, Text, Tier};
         match (self, key) {
             (
                 Self::Chat | Self::Response | Self::Answer | Self::Event | Self::Repeated,
@@ -88,7 +86,6 @@ impl Place {
             (Self::Chat, b"choices") => Inside(Self::Choices),
             (Self::Choice, b"delta" | b"message") => Inside(Self::Message),
             (Self::Choice, b"text") => Text,
-            (Self::Choice, b"content_filter_results") => Filters,
             (Self::Message, b"content" | b"refusal" | b"reasoning_content" | b"reasoning") => Text,
             (Self::Message, b"tool_calls") => Inside(Self::Calls),
             (Self::Message, b"function_call" | b"audio") => Inside(Self::Words),

@@ -35,6 +35,17 @@ pub(super) struct Report {
     is_sound: bool,
     /// The last report was none that can be believed.
     was_disbelieved: bool,
+    /// What was said since it was last asked for.
+    said: Said,
+    /// Output is not tallied; whether any has passed.
+    withheld: Option<bool>,
+}
+
+/// What a stretch of an answer says beside its output.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    tier: Option<Tier>,
+    is_more: bool,
 }
 
 /// A usage report as far as it has been read.
@@ -58,11 +69,14 @@ impl Report {
             has_reported: false,
             is_sound: false,
             was_disbelieved: false,
+            said: Said::default(),
+            withheld: None,
         }
     }
 
     pub(super) fn enter(&mut self, place: Place) {
         if place == Place::Usage {
+            self.said.is_more = true;
             self.draft = Draft::default();
         }
     }
@@ -81,6 +95,7 @@ impl Report {
 
     /// A number; `None`: it is too long for one.
     pub(super) fn count(&mut self, field: Field, number: Option<&[u8]>) {
+        self.said.is_more = true;
         match number.map(number_of) {
             Some(Number::Null) => {}
             Some(Number::Tokens(tokens)) => self.draft.numbers[field as usize] = Some(tokens),
@@ -91,21 +106,48 @@ impl Report {
     /// A value of the wrong kind stands there.
     pub(super) fn nonsense(&mut self, member: Member) {
         if let Member::Count(_) = member {
+            self.said.is_more = true;
             self.draft.is_nonsense = true;
         }
     }
 
-    pub(super) fn tier(&mut self, name: &[u8]) {
+    /// A text as the value of what is not output; `None`: it is too long for any that matters.
+    pub(super) fn word(&mut self, member: Member, word: Option<&[u8]>) {
+        match (member, word) {
+            (Member::Tier, word) => self.tier(word.unwrap_or(b"?")),
+            (Member::Kind, Some(word)) => self.kind(word),
+            (member, _) => self.nonsense(member),
+        }
+    }
+
+    fn tier(&mut self, name: &[u8]) {
         let name = std::str::from_utf8(name).unwrap_or("?");
-        self.tier = Tier::of(name).or(self.tier);
+        let tier = Tier::of(name);
+        self.served_with(tier);
+        self.said.tier = tier.or(self.said.tier);
+    }
+
+    /// The last tier that is named counts.
+    pub(super) fn served_with(&mut self, tier: Option<Tier>) {
+        self.tier = tier.or(self.tier);
+    }
+
+    /// Forgets what was said so far: a stretch begins.
+    pub(super) fn begin_stretch(&mut self) {
+        self.said = Said::default();
+    }
+
+    /// The tier that the stretch has named; `None`: it has said more than that.
+    pub(super) fn only_tier(&self) -> Option<Option<Tier>> {
+        (!self.said.is_more).then_some(self.said.tier)
     }
 
     /// The type of an event, or of a usage report.
     pub(super) fn kind(&mut self, kind: &[u8]) {
         if kind == b"duration" {
-            self.draft.is_duration = true;
+            (self.draft.is_duration, self.said.is_more) = (true, true);
         } else if is_sound(kind) {
-            self.is_sound = true;
+            (self.is_sound, self.said.is_more) = (true, true);
         }
     }
 
@@ -114,9 +156,25 @@ impl Report {
     }
 
     pub(super) fn text(&mut self, bytes: &[u8]) {
-        if !self.is_sound {
-            self.tally.add(bytes);
+        match &mut self.withheld {
+            Some(any) => *any = true,
+            None if self.is_sound => {}
+            None => self.tally.add(bytes),
         }
+    }
+
+    /// From here on output is not tallied.
+    pub(super) fn withhold(&mut self) {
+        self.withheld = Some(false);
+    }
+
+    pub(super) fn is_withheld(&self) -> bool {
+        self.withheld.is_some()
+    }
+
+    /// The same no longer. Whether there was output that matters: none does beside a report.
+    pub(super) fn lacks_output(&mut self) -> bool {
+        self.withheld.take() == Some(true) && !self.has_reported
     }
 
     /// An event is over.
@@ -209,10 +267,16 @@ fn number_of(text: &[u8]) -> Number {
     if text == b"null" {
         return Number::Null;
     }
-    let is_whole = text.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(text).ok().filter(|_| is_whole);
-    match number.and_then(|number| number.parse().ok()) {
-        Some(tokens) if tokens <= MOST => Number::Tokens(tokens),
-        _ => Number::Nonsense,
+    let mut tokens = 0;
+    for byte in text {
+        if !byte.is_ascii_digit() || tokens > MOST / 10 {
+            return Number::Nonsense;
+        }
+        tokens = tokens * 10 + u32::from(byte - b'0');
+    }
+    match text {
+        b"" => Number::Nonsense,
+        _ if tokens > MOST => Number::Nonsense,
+        _ => Number::Tokens(tokens),
     }
 }

@@ -4,57 +4,35 @@
 //! It knows the few places where a deployment reports usage and where its output stands; every other value is skipped
 //! whole. It is no judge of JSON: what can't be read ends in nothing having been reported.
 
-use std::cell::RefCell;
-
-use memchr::memchr2;
-
 use super::{
+    find::{bracket_or_quote, ends_scalar, meant, quote_or_escape, whole_scalar, whole_text},
     place::{Member, Place},
     report::Report,
+    seen::{self, End, Side},
+    spot::{Spot, Token},
 };
 
-/// How deep the places nest that matter.
-const DEEPEST: usize = 8;
 /// The longest key that matters, and more than the longest number and tier.
 const LONGEST: usize = 26;
-
-/// The longest word of filters that is kept.
-const LONGEST_FILTERS: usize = 1024;
-
-thread_local! {
-    /// What filters last said in any answer, from bracket to bracket; empty: nothing yet.
-    static FILTERS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+/// How long an escape with digits is.
+const UNIT: usize = r"\u0000".len();
 
 /// How far one JSON value has been read.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
     root: Place,
-    /// The places around the one being read, outermost first.
-    places: [Place; DEEPEST],
-    known: usize,
-    /// How many more are open inside the innermost of them, none of which matters.
-    skipped: usize,
-    /// What the value being read, or due, is.
-    member: Member,
-    token: Token,
+    spot: Spot,
     escape: Escape,
     /// The first half of a character that is escaped in two.
     high: Option<u16>,
     word: Word,
 }
 
-/// What is being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    /// Between two of them; a text is a key.
-    Key,
-    /// Between two of them; a text is a value.
-    Value,
-    InKey,
-    InText,
-    /// A number, `true`, `false` or `null`.
-    InScalar,
+/// A stretch that is being read.
+struct Stretch {
+    side: Side,
+    from: Spot,
+    at: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +57,7 @@ impl Scan {
     pub(super) fn of(root: Place) -> Self {
         Self {
             root,
-            places: [root; DEEPEST],
-            known: 0,
-            skipped: 0,
-            member: Member::Inside(root),
-            token: Token::Value,
+            spot: Spot::beginning_of(root),
             escape: Escape::None,
             high: None,
             word: Word::default(),
@@ -92,116 +66,172 @@ impl Scan {
 
     /// Begins with another value.
     pub(super) fn restart(&mut self) {
-        (self.known, self.skipped) = (0, 0);
-        (self.token, self.escape, self.high) = (Token::Value, Escape::None, None);
-        self.member = Member::Inside(self.root);
+        self.spot = Spot::beginning_of(self.root);
+        (self.escape, self.high) = (Escape::None, None);
     }
 
     /// Reads on.
     pub(super) fn push(&mut self, piece: &[u8], report: &mut Report) {
-        let mut rest = piece;
-        while !rest.is_empty() {
-            let read = match self.token {
-                Token::InKey | Token::InText => self.text(rest, report),
-                Token::InScalar => self.scalar(rest, report),
-                Token::Key | Token::Value if self.skipped > 0 => self.skip(rest),
-                Token::Key | Token::Value => self.between(rest, report),
-            };
-            rest = &rest[read..];
-        }
-    }
-
-    /// Between two tokens, where it matters what comes. Gives how much was read.
-    fn between(&mut self, rest: &[u8], report: &mut Report) -> usize {
-        match rest[0] {
-            b'"' => self.begin_text(),
-            b':' => self.token = Token::Value,
-            b',' => self.expect(),
-            b'{' | b'[' if self.member == Member::Filters => return self.filters(rest),
-            bracket @ (b'{' | b'[') => self.enter(bracket, report),
-            b'}' | b']' => self.leave(report),
-            b' ' | b'\t' | b'\n' | b'\r' => {}
-            _ => {
-                self.token = Token::InScalar;
-                self.word.length = 0;
-                return 0;
+        let mut at = 0;
+        let mut stretch = match self.spot == Spot::beginning_of(self.root) {
+            true => self.set_out(Side::Before, piece, &mut at, report),
+            false => None,
+        };
+        while at < piece.len() {
+            let rest = &piece[at..];
+            match self.spot.token {
+                Token::Key | Token::Value if self.spot.skipped > 0 => at += self.skip(rest),
+                Token::Key | Token::Value if rest[0] == b'"' && self.spot.is_before_output() => {
+                    self.arrive(stretch.take(), &piece[..at], report);
+                    self.begin_text();
+                    at += 1;
+                }
+                Token::Key | Token::Value => at += self.between(rest, report),
+                Token::InKey => at += self.text(rest, report),
+                Token::InScalar => at += self.scalar(rest, report),
+                Token::InText => {
+                    let is_output = self.spot.member == Member::Text;
+                    at += self.text(rest, report);
+                    if is_output && self.spot.token == Token::Value {
+                        stretch = self.set_out(Side::Behind, piece, &mut at, report);
+                    }
+                }
             }
         }
-        1
+        if self.spot.is_between() && self.spot.is_outside() {
+            let behind = stretch.filter(|stretch| stretch.side == Side::Behind);
+            self.arrive(behind, piece, report);
+        }
     }
 
-    /// What comes next inside the innermost place.
-    fn expect(&mut self) {
-        let place = self.known.checked_sub(1).map(|last| self.places[last]);
-        (self.token, self.member) = match place {
-            None => (Token::Value, Member::Nothing),
-            Some(place) => match place.elements() {
-                Some(element) => (Token::Value, element),
-                None => (Token::Key, Member::Nothing),
-            },
-        };
+    /// Sets out from here, or is there already where the same stretch was read before.
+    fn set_out(
+        &mut self,
+        side: Side,
+        piece: &[u8],
+        at: &mut usize,
+        report: &mut Report,
+    ) -> Option<Stretch> {
+        if let Some((length, end)) = seen::recall(side, &self.spot, &piece[*at..]) {
+            *at += length;
+            self.spot = end.spot;
+            report.served_with(end.tier);
+            return None;
+        }
+        report.begin_stretch();
+        let (from, at) = (self.spot, *at);
+        Some(Stretch { side, from, at })
+    }
+
+    /// At the end of a stretch, which is the end of what was `read`.
+    fn arrive(&self, stretch: Option<Stretch>, read: &[u8], report: &Report) {
+        if let (Some(stretch), Some(tier)) = (stretch, report.only_tier()) {
+            let spot = self.spot;
+            let end = End { spot, tier };
+            seen::learn(stretch.side, stretch.from, &read[stretch.at..], end);
+        }
+    }
+
+    /// Between two tokens, where it matters what comes, and on for as long as each is whole. Gives how much was read.
+    fn between(&mut self, rest: &[u8], report: &mut Report) -> usize {
+        let mut at = 0;
+        while let Some(byte) = rest.get(at) {
+            match byte {
+                b'"' if self.spot.is_before_output() => return at,
+                b'"' => match whole_text(&rest[at + 1..]) {
+                    Some(text) => {
+                        at += text.len() + 2;
+                        match self.spot.token {
+                            Token::Key => {
+                                self.end_key(Some(text));
+                                at += usize::from(rest.get(at) == Some(&b':'));
+                            }
+                            _ => self.whole_value(text, report),
+                        }
+                    }
+                    None => {
+                        self.begin_text();
+                        return at + 1;
+                    }
+                },
+                b':' => {
+                    self.spot.token = Token::Value;
+                    at += 1;
+                }
+                b',' => {
+                    self.spot.expect();
+                    at += 1;
+                }
+                bracket @ (b'{' | b'[') => {
+                    self.enter(*bracket, report);
+                    at += 1;
+                    if self.spot.skipped > 0 {
+                        return at;
+                    }
+                }
+                b'}' | b']' => {
+                    self.leave(report);
+                    at += 1;
+                }
+                b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+                _ => match whole_scalar(&rest[at..]) {
+                    Some(scalar) => {
+                        if let Member::Count(field) = self.spot.member {
+                            report.count(field, Some(scalar).filter(fits));
+                        }
+                        self.spot.pass_value();
+                        at += scalar.len();
+                    }
+                    None => {
+                        self.spot.token = Token::InScalar;
+                        self.word.length = 0;
+                        return at;
+                    }
+                },
+            }
+        }
+        at
+    }
+
+    /// A value that is text, no output, without escapes.
+    fn whole_value(&mut self, text: &[u8], report: &mut Report) {
+        match self.spot.member {
+            Member::Nothing => {}
+            member => report.word(member, Some(text).filter(fits)),
+        }
+        self.spot.pass_value();
     }
 
     fn begin_text(&mut self) {
         self.word.length = 0;
-        self.token = match self.token {
+        self.spot.token = match self.spot.token {
             Token::Key => Token::InKey,
             _ => Token::InText,
         };
     }
 
     fn enter(&mut self, bracket: u8, report: &mut Report) {
-        let opened = match self.member {
-            Member::Inside(place) => Some(place),
+        let opened = match self.spot.member {
+            Member::Inside(place) if place.elements().is_some() == (bracket == b'[') => Some(place),
             _ => None,
         };
-        let fits = |place: &Place| place.elements().is_some() == (bracket == b'[');
-        match opened.filter(fits) {
-            Some(place) if self.known < DEEPEST => {
-                self.places[self.known] = place;
-                self.known += 1;
+        match opened {
+            Some(place) if self.spot.enter(place) => {
                 report.enter(place);
-                self.expect();
+                self.spot.expect();
             }
             _ => {
-                report.nonsense(self.member);
-                self.skipped = 1;
+                report.nonsense(self.spot.member);
+                self.spot.skipped = 1;
             }
         }
-    }
-
-    /// Skips what a filter says. What was skipped before is not looked at again: to compare takes a tenth of the time.
-    fn filters(&mut self, rest: &[u8]) -> usize {
-        let known = FILTERS.with_borrow(|known| match rest.starts_with(known) {
-            true => known.len(),
-            false => 0,
-        });
-        if known > 0 {
-            self.after_value();
-            return known;
-        }
-        self.skipped = 1;
-        let read = 1 + self.skip(&rest[1..]);
-        if self.skipped == 0 && read <= LONGEST_FILTERS {
-            FILTERS.with_borrow_mut(|known| {
-                known.clear();
-                known.extend_from_slice(&rest[..read]);
-            });
-        }
-        read
     }
 
     fn leave(&mut self, report: &mut Report) {
-        if let Some(known) = self.known.checked_sub(1) {
-            self.known = known;
-            report.leave(self.places[known]);
+        if let Some(place) = self.spot.leave() {
+            report.leave(place);
         }
-        self.after_value();
-    }
-
-    /// A value has ended: the next one is not due before a comma.
-    fn after_value(&mut self) {
-        (self.token, self.member) = (Token::Value, Member::Nothing);
+        self.spot.pass_value();
     }
 
     /// Inside of what does not matter: only where it ends.
@@ -210,19 +240,19 @@ impl Scan {
         while let Some(found) = bracket_or_quote(&rest[at..]) {
             at += found + 1;
             match rest[at - 1] {
-                b'"' => match memchr2(b'"', b'\\', &rest[at..]) {
+                b'"' => match quote_or_escape(&rest[at..]) {
                     Some(end) if rest[at + end] == b'"' => at += end + 1,
                     // It has an escape in it, or no end yet.
                     _ => {
-                        (self.token, self.member) = (Token::InText, Member::Nothing);
+                        (self.spot.token, self.spot.member) = (Token::InText, Member::Nothing);
                         return at;
                     }
                 },
-                b'{' | b'[' => self.skipped += 1,
+                b'{' | b'[' => self.spot.skipped += 1,
                 _ => {
-                    self.skipped -= 1;
-                    if self.skipped == 0 {
-                        self.after_value();
+                    self.spot.skipped -= 1;
+                    if self.spot.skipped == 0 {
+                        self.spot.pass_value();
                         return at;
                     }
                 }
@@ -233,22 +263,16 @@ impl Scan {
 
     fn text(&mut self, rest: &[u8], report: &mut Report) -> usize {
         match self.escape {
+            Escape::None if self.is_passed_over(report) => self.pass_over(rest, report),
             Escape::None => self.plain_text(rest, report),
             Escape::Begun => {
-                self.escape = match rest[0] {
-                    b'u' => Escape::Digits { left: 4, value: 0 },
-                    _ => Escape::None,
+                self.escape = match meant(rest[0]) {
+                    Some(meant) => {
+                        self.put(&[meant], report);
+                        Escape::None
+                    }
+                    None => Escape::Digits { left: 4, value: 0 },
                 };
-                let meant = match rest[0] {
-                    b'u' => return 1,
-                    b'n' => b'\n',
-                    b't' => b'\t',
-                    b'r' => b'\r',
-                    b'b' => 8,
-                    b'f' => 12,
-                    other => other,
-                };
-                self.put(&[meant], report);
                 1
             }
             Escape::Digits { left, value } => {
@@ -269,30 +293,68 @@ impl Scan {
         }
     }
 
-    /// Text up to the next escape or the closing quote.
-    fn plain_text(&mut self, rest: &[u8], report: &mut Report) -> usize {
-        let stop = memchr2(b'"', b'\\', rest);
-        let plain = &rest[..stop.unwrap_or(rest.len())];
-        let is_end = stop.is_some_and(|stop| rest[stop] == b'"');
-        match self.token {
-            // Most keys are whole where they stand.
-            Token::InKey if is_end && self.word.length == 0 => self.end_key(Some(plain)),
-            _ => {
-                if !plain.is_empty() {
-                    self.put(plain, report);
-                }
-                if is_end {
+    /// Whether it does not matter what the text says.
+    fn is_passed_over(&self, report: &Report) -> bool {
+        self.spot.token == Token::InText
+            && match self.spot.member {
+                Member::Nothing => true,
+                Member::Text => report.is_withheld(),
+                _ => false,
+            }
+    }
+
+    /// Text up to the closing quote.
+    fn pass_over(&mut self, rest: &[u8], report: &mut Report) -> usize {
+        self.put(rest, report);
+        let mut at = 0;
+        while let Some(stop) = quote_or_escape(&rest[at..]) {
+            at += stop;
+            match (rest[at], rest.get(at + 1)) {
+                (b'"', _) => {
                     self.end_text(report);
-                } else if stop.is_some() {
-                    self.escape = Escape::Begun;
+                    return at + 1;
                 }
+                (_, Some(b'u')) if at + UNIT <= rest.len() => at += UNIT,
+                (_, Some(b'u') | None) => {
+                    self.escape = Escape::Begun;
+                    return at + 1;
+                }
+                (_, Some(_)) => at += 2,
             }
         }
-        plain.len() + usize::from(stop.is_some())
+        rest.len()
+    }
+
+    /// Text up to the next escape or the closing quote.
+    fn plain_text(&mut self, rest: &[u8], report: &mut Report) -> usize {
+        let stop = quote_or_escape(rest);
+        let plain = &rest[..stop.unwrap_or(rest.len())];
+        let is_end = stop.is_some_and(|stop| rest[stop] == b'"');
+        // Most keys are whole where they stand.
+        if is_end && self.spot.token == Token::InKey && self.word.length == 0 {
+            self.end_key(Some(plain));
+            return plain.len() + 1;
+        }
+        if !plain.is_empty() {
+            self.put(plain, report);
+        }
+        let Some(stop) = stop else {
+            return rest.len();
+        };
+        if is_end {
+            self.end_text(report);
+            return stop + 1;
+        }
+        if let Some(meant) = rest.get(stop + 1).copied().and_then(meant) {
+            self.put(&[meant], report);
+            return stop + 2;
+        }
+        self.escape = Escape::Begun;
+        stop + 1
     }
 
     fn put(&mut self, bytes: &[u8], report: &mut Report) {
-        match (self.token, self.member) {
+        match (self.spot.token, self.spot.member) {
             (Token::InText, Member::Text) => report.text(bytes),
             (Token::InText, Member::Nothing) => {}
             _ => self.word.add(bytes),
@@ -315,67 +377,45 @@ impl Scan {
     }
 
     fn end_text(&mut self, report: &mut Report) {
-        self.high = None;
-        if self.token == Token::InKey {
+        if self.spot.token == Token::InKey {
             let word = self.word;
             return self.end_key(word.whole());
         }
-        match (self.member, self.word.whole()) {
-            (Member::Tier, word) => report.tier(word.unwrap_or(b"?")),
-            (Member::Kind, Some(word)) => report.kind(word),
-            (member, _) => report.nonsense(member),
-        }
-        self.after_value();
+        self.high = None;
+        report.word(self.spot.member, self.word.whole());
+        self.spot.pass_value();
     }
 
     /// A colon comes next, and then the value.
     fn end_key(&mut self, key: Option<&[u8]>) {
-        let place = self.known.checked_sub(1).map(|last| self.places[last]);
-        self.member = match (place, key) {
+        self.high = None;
+        let place = self.spot.place();
+        self.spot.member = match (place, key) {
             (Some(place), Some(key)) => place.member(key),
             _ => Member::Nothing,
         };
-        self.token = Token::Value;
+        self.spot.token = Token::Value;
     }
 
     fn scalar(&mut self, rest: &[u8], report: &mut Report) -> usize {
-        let is_end = |byte: &u8| {
-            matches!(
-                byte,
-                b',' | b'}' | b']' | b'"' | b'{' | b'[' | b':' | b' ' | b'\t' | b'\n' | b'\r'
-            )
-        };
-        let end = rest.iter().position(is_end);
+        let end = rest.iter().position(ends_scalar);
         let part = &rest[..end.unwrap_or(rest.len())];
-        if let Member::Count(_) = self.member {
+        if let Member::Count(_) = self.spot.member {
             self.word.add(part);
         }
         if end.is_some() {
-            if let Member::Count(field) = self.member {
+            if let Member::Count(field) = self.spot.member {
                 report.count(field, self.word.whole());
             }
-            self.after_value();
+            self.spot.pass_value();
         }
         part.len()
     }
 }
 
-/// Where the next bracket or quote stands: most often near by, and in an embedding a megabyte away.
-fn bracket_or_quote(rest: &[u8]) -> Option<usize> {
-    const NEAR: usize = 16;
-    const BLOCK: usize = 32;
-    // `[` and `{` differ in one bit, as do `]` and `}`.
-    let is_one = |byte: &u8| *byte == b'"' || matches!(*byte | 0x20, b'{' | b'}');
-    let near = rest.iter().take(NEAR).position(is_one);
-    if near.is_some() || rest.len() <= NEAR {
-        return near;
-    }
-    // Without an early end a block is looked at as one.
-    let has_one = |block: &[u8]| block.iter().fold(false, |found, byte| found | is_one(byte));
-    let blocks = rest[NEAR..].chunks_exact(BLOCK);
-    let clear = NEAR + blocks.take_while(|block| !has_one(block)).count() * BLOCK;
-    let found = rest[clear..].iter().position(is_one);
-    found.map(|at| clear + at)
+/// Whether a word is none of those that are too long to matter.
+fn fits(word: &&[u8]) -> bool {
+    word.len() <= LONGEST
 }
 
 impl Default for Word {

@@ -1,4 +1,4 @@
-use proptest::prelude::*;
+use proptest::{prelude::*, sample};
 
 use super::*;
 
@@ -51,7 +51,7 @@ proptest! {
         at in 0..6_usize,
         (input, output) in (0..1_000_000_u64, 0..1_000_000_u64),
         cut in 1..50_usize,
-        operation in proptest::sample::select(&Operation::ALL[..]),
+        operation in sample::select(&Operation::ALL[..]),
     ) {
         let usage = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output}}}");
         let answer = object_with(members, at, &usage);
@@ -67,10 +67,10 @@ proptest! {
     fn no_cut_changes_what_is_read_of_any_bytes(
         bytes in proptest::collection::vec(prop_oneof![
             any::<u8>(),
-            proptest::sample::select(&b"\"\"\\{}[]:,\n\r data:usage"[..]),
+            sample::select(&b"\"\"\\{}[]:,\n\r data:usage"[..]),
         ], 0..300),
         cut in 1..20_usize,
-        operation in proptest::sample::select(&Operation::ALL[..]),
+        operation in sample::select(&Operation::ALL[..]),
     ) {
         for kind in [JSON, EVENTS] {
             let (mut whole, mut pieces) = (meter(operation, kind), meter(operation, kind));
@@ -78,6 +78,62 @@ proptest! {
             bytes.chunks(cut).for_each(|piece| pieces.read(piece));
             prop_assert_eq!(whole.usage(), pieces.usage());
             prop_assert_eq!(whole.estimate(7), pieces.estimate(7));
+        }
+    }
+}
+
+/// Events of a few forms, each of which comes again and again.
+fn alike() -> impl Strategy<Value = String> {
+    let before = [
+        r#"{"choices":[{"content_filter_results":{"hate":{"severity":"}\"{"}},"delta":{"content":"#,
+        r#"{"choices":[{"delta":{"role":"assistant","content":"#,
+        r#"{"service_tier":"flex","choices":[{"delta":{"content":"#,
+        r#"{"usage":{"prompt_tokens":5,"completion_tokens":1},"choices":[{"delta":{"content":"#,
+        r#"{"choices":[{"delta":{"x":{"y":{"content":"#,
+        r#"{"type":"response.audio.delta","delta":"#,
+        r#"{"type":"response.output_text.delta","delta":"#,
+        r#"{"response":{"service_tier":"scale","usage":null},"delta":"#,
+        r#"{"choices":[{"#,
+    ];
+    let word = [
+        r#"" water""#,
+        r#""""#,
+        r#""\n\u00e9\"""#,
+        r#"" gathers"#,
+        "7",
+        "null",
+    ];
+    let behind = [
+        r#"},"finish_reason":null}],"usage":null}"#,
+        r#"},"index":0},{"delta":{"content":" above"}}],"service_tier":"priority"}"#,
+        r#"}}],"service_tier":"default","usage":{"input_tokens":7,"output_tokens":2}}"#,
+        r#","obfuscation":"a","usage":{"input_tokens":7,"output_tokens":2}}"#,
+        r#","usage":{"prompt_tokens":-1}}"#,
+        r#"}}]}"#,
+        r#"}"#,
+    ];
+    let (before, word) = (
+        sample::select(before.to_vec()),
+        sample::select(word.to_vec()),
+    );
+    let event = (before, word, sample::select(behind.to_vec()));
+    event.prop_map(|(before, word, behind)| format!("data: {before}{word}{behind}\n\n"))
+}
+
+proptest! {
+    #[test]
+    fn what_was_read_before_is_read_the_same_whoever_said_it(
+        events in proptest::collection::vec(alike(), 1..12),
+        cut in 1..400_usize,
+        operation in sample::select(&[Operation::ChatCompletions, Operation::Responses][..]),
+    ) {
+        let (mut meter, mut slow) = (meter(operation, EVENTS), meter(operation, EVENTS));
+        for event in &events {
+            event.as_bytes().chunks(cut).for_each(|piece| meter.read(piece));
+            // A byte is never known.
+            event.as_bytes().chunks(1).for_each(|byte| slow.read(byte));
+            prop_assert_eq!(meter.usage(), slow.usage(), "{}", event);
+            prop_assert_eq!(meter.estimate(9), slow.estimate(9), "{}", event);
         }
     }
 }
