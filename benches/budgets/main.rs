@@ -32,7 +32,7 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[library_benchmark]
 #[bench::head(args = (), setup = head, config = at_most(10_410))]
 #[bench::head_of_http2(args = (), setup = head_of_http2, config = at_most(1_760))]
-#[bench::front_door(args = (), setup = front_door, config = at_most(2_050))]
+#[bench::front_door(args = (), setup = front_door, config = at_most(2_040))]
 #[bench::route_v1(args = ("/openai/v1/chat/completions"), setup = route, config = at_most(180))]
 #[bench::route_classic(args = ("/openai/deployments/gpt-4o/chat/completions"), setup = route, config = at_most(630))]
 #[bench::client_by_key_of_10000(args = (), setup = key, config = at_most(5_840))]
@@ -60,8 +60,8 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::usage_of_an_answer_64_kib(args = (64 << 10), setup = answer_usage, config = at_most(22_500))]
 #[bench::price(args = (), setup = price, config = at_most(410))]
 #[bench::metrics(args = (), setup = account, config = at_most(3_980))]
-#[bench::access_log_line(args = (), setup = log_line, config = at_most(6_970))]
-#[bench::usage_log_line(args = (), setup = usage_line, config = at_most(5_260))]
+#[bench::access_log_line(args = (), setup = log_line, config = at_most(6_760))]
+#[bench::usage_log_line(args = (), setup = usage_line, config = at_most(5_050))]
 fn pieces_of_a_request(mut piece: Piece) -> Piece {
     piece.work();
     // Its end is not counted.
