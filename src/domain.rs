@@ -10,6 +10,7 @@ pub mod budget;
 pub mod client;
 pub mod collector;
 pub mod deployment;
+mod eight;
 pub mod failover;
 pub mod forwarding;
 pub mod front_door;

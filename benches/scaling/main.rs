@@ -192,8 +192,8 @@ async fn scale(extent: &Extent, cores: &Cores, files: u64) -> Result<()> {
         let mut runners = Vec::new();
         for kind in sweep.kinds() {
             for at in sweep.points(extent.quick) {
-                // A connection on either side of the contender.
-                if sweep == Sweep::Streams && (*at as u64) * 2 + 500 > files {
+                // A connection on either side; Forebay has another hold on that to the deployment.
+                if sweep == Sweep::Streams && (*at as u64) * 3 + 500 > files {
                     println!("{at} streams are left out: {files} files may be open");
                     continue;
                 }

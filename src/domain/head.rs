@@ -9,8 +9,9 @@ mod chunks;
 mod target;
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
+use memchr::memchr;
 
-use super::refusal::Refusal;
+use super::{eight::Eight, refusal::Refusal};
 pub use chunks::Chunks;
 use target::{absolute, is_authority, is_target};
 
@@ -52,8 +53,7 @@ impl Search {
         while let Some(line) = bytes.get(self.seen..).filter(|line| !line.is_empty()) {
             let (most, too_long) = self.limit(max);
             let line = &line[..line.len().min(most.saturating_sub(self.seen))];
-            let text = line.iter().position(|byte| !is_text(*byte));
-            self.seen += text.unwrap_or(line.len());
+            self.seen += text(line);
             match bytes.get(self.seen..) {
                 None | Some([]) => break,
                 Some(_) if self.seen >= most => return Err(too_long),
@@ -86,6 +86,21 @@ impl Search {
     }
 }
 
+/// How far these bytes may stand in a line.
+fn text(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(bytes) = bytes[at..].first_chunk() {
+        let word = Eight::of(*bytes);
+        match (word.below(b' ') | word.equal(0x7f)).first() {
+            None => at += bytes.len(),
+            Some(found) if is_text(bytes[found]) => at += found + 1,
+            Some(found) => return at + found,
+        }
+    }
+    let end = bytes[at..].iter().position(|byte| !is_text(*byte));
+    end.map_or(bytes.len(), |end| at + end)
+}
+
 /// What may stand in a line.
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
@@ -93,20 +108,34 @@ fn is_text(byte: u8) -> bool {
 
 /// Reads a whole HTTP/1 head, its empty line included, as [`Search`] found it.
 pub fn read(bytes: &[u8], max: usize) -> Result<Head, Refusal> {
-    let mut lines = bytes
-        .strip_suffix(b"\r\n\r\n")
-        .ok_or(Refusal::MalformedRequest)?
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let (target, version) = request_line(lines.next().unwrap_or_default())?;
+    let lines = bytes.strip_suffix(b"\r\n");
+    let (first, mut lines) = lines.and_then(line).ok_or(Refusal::MalformedRequest)?;
+    let (target, version) = request_line(first)?;
     if bytes.len() > max {
         return Err(Refusal::HeadersTooLarge);
     }
     let mut fields = Fields::default();
-    for line in lines {
-        fields.add(line)?;
+    while !lines.is_empty() {
+        let (name, rest) = lines.split_at(TOKEN.span(lines));
+        // Also a line that goes on with the one before (it starts with a blank), and a blank before the colon.
+        let value = rest.strip_prefix(b":").filter(|_| !name.is_empty());
+        let (value, rest) = value.and_then(line).ok_or(Refusal::MalformedRequest)?;
+        fields.add(name, trimmed(value));
+        lines = rest;
     }
     fields.judge(target, version)
+}
+
+/// What stands before and behind the first line end.
+fn line(lines: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = lines.split_at(text(lines));
+    Some((line, rest.strip_prefix(b"\r\n")?))
+}
+
+/// What stands before and behind the first such byte.
+fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let end = memchr(at, bytes)?;
+    Some((&bytes[..end], &bytes[end + 1..]))
 }
 
 /// What the first line of a head seems to ask for, for the log of one that was refused: method and path, the query
@@ -125,12 +154,8 @@ pub fn glimpse(bytes: &[u8]) -> Option<(Method, String)> {
 }
 
 fn request_line(line: &[u8]) -> Result<(&[u8], Version), Refusal> {
-    let mut words = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(Refusal::MalformedRequest);
-    };
+    let (method, rest) = split(line, b' ').ok_or(Refusal::MalformedRequest)?;
+    let (target, version) = split(rest, b' ').ok_or(Refusal::MalformedRequest)?;
     let version = match version {
         b"HTTP/1.1" => Version::HTTP_11,
         b"HTTP/1.0" => Version::HTTP_10,
@@ -151,44 +176,85 @@ fn request_line(line: &[u8]) -> Result<(&[u8], Version), Refusal> {
 /// The header lines that say where a request goes and where it ends; all others only have to be well formed.
 #[derive(Default)]
 struct Fields<'a> {
-    hosts: Vec<&'a [u8]>,
-    lengths: Vec<&'a [u8]>,
-    codings: Vec<&'a [u8]>,
-    expects: Vec<&'a [u8]>,
-    connection: Vec<&'a [u8]>,
+    host: Once<'a>,
+    length: Once<'a>,
+    coding: Once<'a>,
+    expect: Once<'a>,
     upgrade: Option<&'a [u8]>,
+    /// `Connection` names what no request may do without, or says what is no name.
+    is_odd: bool,
+    /// `Connection` asks for an upgrade.
+    asks_upgrade: bool,
+}
+
+/// What a header says that stands once at most.
+#[derive(Clone, Copy, Default)]
+enum Once<'a> {
+    #[default]
+    Never,
+    Said(&'a [u8]),
+    Twice,
+}
+
+impl<'a> Once<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Never => Self::Said(value),
+            _ => Self::Twice,
+        };
+    }
+
+    fn of(headers: &'a HeaderMap, name: HeaderName) -> Self {
+        let mut said = Self::Never;
+        let values = headers.get_all(name).iter();
+        values.for_each(|value| said.add(value.as_bytes()));
+        said
+    }
 }
 
 impl<'a> Fields<'a> {
-    fn add(&mut self, line: &'a [u8]) -> Result<(), Refusal> {
-        let colon = line.iter().position(|byte| *byte == b':');
-        let (name, value) = line.split_at(colon.ok_or(Refusal::MalformedRequest)?);
-        // Also a line that goes on with the one before (it starts with a blank), and a blank before the colon.
-        if !is_token(name) {
-            return Err(Refusal::MalformedRequest);
+    fn add(&mut self, name: &[u8], value: &'a [u8]) {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        // Most names differ in their length already.
+        match name.len() {
+            4 if is(b"host") => self.host.add(value),
+            6 if is(b"expect") => self.expect.add(value),
+            7 if is(b"upgrade") => self.upgrade = Some(value),
+            10 if is(b"connection") => self.nominate(value),
+            14 if is(b"content-length") => self.length.add(value),
+            17 if is(b"transfer-encoding") => self.coding.add(value),
+            _ => {}
         }
-        let value = trimmed(&value[1..]);
-        let is = |known: HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
-        match () {
-            () if is(header::HOST) => self.hosts.push(value),
-            () if is(header::CONTENT_LENGTH) => self.lengths.push(value),
-            () if is(header::TRANSFER_ENCODING) => self.codings.push(value),
-            () if is(header::EXPECT) => self.expects.push(value),
-            () if is(header::CONNECTION) => self.connection.push(value),
-            () if is(header::UPGRADE) => self.upgrade = Some(value),
-            () => {}
+    }
+
+    /// A request whose `Connection` names what the request is read by would be another one without it.
+    fn nominate(&mut self, connection: &[u8]) {
+        const NEVER: [&[u8]; 7] = [
+            b"host",
+            b"content-length",
+            b"content-type",
+            b"transfer-encoding",
+            b"authorization",
+            b"api-key",
+            b"x-azure-fdid",
+        ];
+        let words = connection.split(|byte| *byte == b',').map(trimmed);
+        for word in words.filter(|word| !word.is_empty()) {
+            let is = |known: &&[u8]| word.eq_ignore_ascii_case(known);
+            self.is_odd |= !is_token(word) || NEVER.iter().any(is);
+            self.asks_upgrade |= is(&&b"upgrade"[..]);
         }
-        Ok(())
     }
 
     fn judge(self, target: &[u8], version: Version) -> Result<Head, Refusal> {
         self.authority(target, version)?;
-        expectation(&self.expects, version)?;
-        nominations(&self.connection)?;
-        let framing = framing(&self.lengths, &self.codings, version)?;
-        let asks = |word: &[u8]| tokens(&self.connection).any(|t| t.eq_ignore_ascii_case(word));
+        expectation(self.expect, version)?;
+        if self.is_odd {
+            return Err(Refusal::MalformedRequest);
+        }
+        let framing = framing(self.length, self.coding, version)?;
         let upgrade = self.upgrade.unwrap_or_default();
-        let is_upgrade = upgrade.eq_ignore_ascii_case(b"websocket") && asks(b"upgrade");
+        let is_upgrade = upgrade.eq_ignore_ascii_case(b"websocket") && self.asks_upgrade;
         Ok(Head {
             framing,
             is_upgrade: is_upgrade && version == Version::HTTP_11 && framing == Framing::Length(0),
@@ -196,9 +262,9 @@ impl<'a> Fields<'a> {
     }
 
     fn authority(&self, target: &[u8], version: Version) -> Result<(), Refusal> {
-        let host = match self.hosts.as_slice() {
-            [] if version == Version::HTTP_10 => None,
-            [host] if is_authority(host) => Some(*host),
+        let host = match self.host {
+            Once::Never if version == Version::HTTP_10 => None,
+            Once::Said(host) if is_authority(host) => Some(host),
             _ => return Err(Refusal::AmbiguousHost),
         };
         let path = match absolute(target) {
@@ -217,11 +283,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn framing(lengths: &[&[u8]], codings: &[&[u8]], version: Version) -> Result<Framing, Refusal> {
-    let framing = match (lengths, codings) {
-        ([], []) => Some(Framing::Length(0)),
-        ([length], []) => digits(length).map(Framing::Length),
-        ([], [coding])
+fn framing(length: Once<'_>, coding: Once<'_>, version: Version) -> Result<Framing, Refusal> {
+    let framing = match (length, coding) {
+        (Once::Never, Once::Never) => Some(Framing::Length(0)),
+        (Once::Said(length), Once::Never) => digits(length).map(Framing::Length),
+        (Once::Never, Once::Said(coding))
             if version == Version::HTTP_11 && coding.eq_ignore_ascii_case(b"chunked") =>
         {
             Some(Framing::Chunked)
@@ -239,41 +305,13 @@ fn digits(value: &[u8]) -> Option<u64> {
 }
 
 /// HTTP/1.0 knows no expectations: what it sends is passed over.
-fn expectation(expects: &[&[u8]], version: Version) -> Result<(), Refusal> {
-    match expects {
+fn expectation(expect: Once<'_>, version: Version) -> Result<(), Refusal> {
+    match expect {
         _ if version == Version::HTTP_10 => Ok(()),
-        [] => Ok(()),
-        [one] if one.eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        Once::Never => Ok(()),
+        Once::Said(one) if one.eq_ignore_ascii_case(b"100-continue") => Ok(()),
         _ => Err(Refusal::ExpectationFailed),
     }
-}
-
-/// A request whose `Connection` names what the request is read by would be another one without it.
-fn nominations(connection: &[&[u8]]) -> Result<(), Refusal> {
-    const NEVER: [&[u8]; 7] = [
-        b"host",
-        b"content-length",
-        b"content-type",
-        b"transfer-encoding",
-        b"authorization",
-        b"api-key",
-        b"x-azure-fdid",
-    ];
-    let is_odd = tokens(connection).any(|token| {
-        !is_token(token) || NEVER.iter().any(|never| token.eq_ignore_ascii_case(never))
-    });
-    match is_odd {
-        true => Err(Refusal::MalformedRequest),
-        false => Ok(()),
-    }
-}
-
-/// The words of a comma-separated list, in all its lines.
-fn tokens<'a>(lines: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
-    let words = lines
-        .iter()
-        .flat_map(|line| line.split(|byte| *byte == b','));
-    words.map(trimmed).filter(|word| !word.is_empty())
 }
 
 fn trimmed(value: &[u8]) -> &[u8] {
@@ -281,9 +319,10 @@ fn trimmed(value: &[u8]) -> &[u8] {
 }
 
 /// The characters of a method or a header's name (RFC 9110, 5.6.2).
+static TOKEN: Characters = Characters::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+
 fn is_token(word: &[u8]) -> bool {
-    static FITS: Characters = Characters::alphanumeric_and(b"!#$%&'*+-.^_`|~");
-    !word.is_empty() && FITS.all(word)
+    !word.is_empty() && TOKEN.all(word)
 }
 
 /// A set of bytes: one look-up for each byte of a head, and not one comparison for each that it might be.
@@ -303,8 +342,14 @@ impl Characters {
         Self(set)
     }
 
+    /// How many bytes at the beginning are of the set.
+    fn span(&self, bytes: &[u8]) -> usize {
+        let end = bytes.iter().position(|byte| !self.0[usize::from(*byte)]);
+        end.unwrap_or(bytes.len())
+    }
+
     fn all(&self, bytes: &[u8]) -> bool {
-        bytes.iter().all(|byte| self.0[usize::from(*byte)])
+        self.span(bytes) == bytes.len()
     }
 }
 
@@ -326,15 +371,13 @@ pub fn check(method: &Method, path: &[u8], headers: &HeaderMap, max: usize) -> R
     if !is_target(path) {
         return Err(Refusal::MalformedRequest);
     }
-    let all = |name| -> Vec<&[u8]> {
-        let values = headers.get_all(name).iter();
-        values.map(|value| value.as_bytes()).collect()
-    };
-    if all(header::HOST).iter().any(|host| !is_authority(host)) {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    if hosts.any(|host| !is_authority(host.as_bytes())) {
         return Err(Refusal::AmbiguousHost);
     }
-    expectation(&all(header::EXPECT), Version::HTTP_2)?;
-    framing(&all(header::CONTENT_LENGTH), &[], Version::HTTP_2).map(|_| ())
+    expectation(Once::of(headers, header::EXPECT), Version::HTTP_2)?;
+    let length = Once::of(headers, header::CONTENT_LENGTH);
+    framing(length, Once::Never, Version::HTTP_2).map(|_| ())
 }
 
 #[cfg(test)]

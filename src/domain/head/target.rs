@@ -1,5 +1,7 @@
 //! Where a request goes: the target of its first line, and the host it means.
 
+use memchr::memchr_iter;
+
 use super::Characters;
 
 /// The authority and the rest of a target that is a whole URL.
@@ -21,17 +23,16 @@ fn strip<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
 pub(super) fn is_target(target: &[u8]) -> bool {
     static IN_PATH: Characters = Characters::alphanumeric_and(b"-._~!$&'()*+,;=:@/%");
     static IN_QUERY: Characters = Characters::alphanumeric_and(b"-._~!$&'()*+,;=:@/%?[]");
-    let query = target.iter().position(|byte| *byte == b'?');
-    let (path, query) = target.split_at(query.unwrap_or(target.len()));
-    let fits = IN_PATH.all(path) && IN_QUERY.all(query);
+    let (path, query) = target.split_at(IN_PATH.span(target));
+    let fits = query.is_empty() || query[0] == b'?' && IN_QUERY.all(query);
     path.starts_with(b"/") && fits && are_escapes_sound(target)
 }
 
 fn are_escapes_sound(target: &[u8]) -> bool {
-    let mut escapes = target.split(|byte| *byte == b'%').skip(1);
-    escapes.all(|after| {
-        let digits = after
-            .get(..2)
+    let mut escapes = memchr_iter(b'%', target);
+    escapes.all(|at| {
+        let digits = target
+            .get(at + 1..at + 3)
             .and_then(|digits| std::str::from_utf8(digits).ok());
         let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
@@ -53,15 +54,8 @@ pub(super) fn is_authority(host: &[u8]) -> bool {
             (&rest[..end], &rest[end + 1..])
         }
         None => {
-            let end = host
-                .iter()
-                .position(|byte| *byte == b':')
-                .unwrap_or(host.len());
             static IN_NAME: Characters = Characters::alphanumeric_and(b"-._~");
-            if !IN_NAME.all(&host[..end]) {
-                return false;
-            }
-            host.split_at(end)
+            host.split_at(IN_NAME.span(host))
         }
     };
     let is_port = match port {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const MAX: usize = 4096;
@@ -280,4 +282,40 @@ fn a_chunked_body_that_two_readers_could_end_differently_is_refused() {
     assert!(Chunks::default().pass(long.as_bytes()).is_err());
     let trailers = format!("0\r\nx: {}", "y".repeat(5000));
     assert!(Chunks::default().pass(trailers.as_bytes()).is_err());
+}
+
+/// What stands in heads, and what doesn't, so that each is often next to each.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let odd = prop::sample::select(&b"\t\0\x01\x1f \x7e\x7f\x80\x81\x9f\xff\r\n:"[..]);
+    let line = prop::collection::vec(
+        prop_oneof![20 => b'a'..=b'z', 1 => odd, 1 => any::<u8>()],
+        0..40,
+    );
+    let end =
+        prop_oneof![6 => Just("\r\n"), 1 => Just("\r\n\r\n"), 1 => Just("\n"), 1 => Just("\r")];
+    prop::collection::vec((line, end), 0..8).prop_map(|lines| {
+        lines
+            .into_iter()
+            .flat_map(|(line, end)| [line, end.into()].concat())
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn how_far_a_line_goes_is_the_same_looked_at_by_the_word_or_the_byte(bytes in bytes()) {
+        for start in 0..bytes.len() {
+            let bytes = &bytes[start..];
+            let end = bytes.iter().position(|byte| !is_text(*byte));
+            prop_assert_eq!(text(bytes), end.unwrap_or(bytes.len()), "{:?}", bytes);
+        }
+    }
+
+    #[test]
+    fn whatever_comes_is_the_same_at_once_or_by_the_byte(bytes in bytes(), max in 20..200_usize) {
+        let mut search = Search::default();
+        let by_byte = (1..=bytes.len()).find_map(|end| search.end(&bytes[..end], max).transpose());
+        let at_once = Search::default().end(&bytes, max).transpose();
+        prop_assert_eq!(at_once, by_byte, "{:?}", bytes);
+    }
 }

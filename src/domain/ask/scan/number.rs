@@ -16,6 +16,16 @@ pub(super) enum Number {
 }
 
 impl Number {
+    /// The part that a number begins with; `None`: no number begins like this.
+    pub(super) fn begun_by(byte: u8) -> Option<Self> {
+        match byte {
+            b'-' => Some(Self::Minus),
+            b'0' => Some(Self::Zero),
+            b'1'..=b'9' => Some(Self::Whole),
+            _ => None,
+        }
+    }
+
     /// The part that this byte belongs to; `None`: the number has ended before it.
     pub(super) fn followed_by(self, byte: u8) -> Result<Option<Self>, Refusal> {
         use Number::*;

@@ -230,6 +230,19 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
+    fn a_text_stops_at_the_same_byte_looked_at_by_many_or_by_one(
+        text in prop::collection::vec(prop_oneof![99 => b'a'..=b'z', 1 => prop::sample::select(&b"\"\\\n\x1f \x80"[..])], 0..200),
+    ) {
+        let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+        let stop = text.iter().position(stops).unwrap_or(text.len());
+        let expected = match text.get(stop) {
+            Some(0..b' ') => Err(Refusal::BodyNotJson),
+            _ => Ok(stop),
+        };
+        prop_assert_eq!(end_of_plain(&text), expected, "{:?}", text);
+    }
+
+    #[test]
     fn any_object_is_read_as_serde_reads_it(
         members in prop::collection::vec((".{0,4}|model|stream", value()), 0..5),
         cut in any::<prop::sample::Index>(),

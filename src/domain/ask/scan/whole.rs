@@ -1,0 +1,222 @@
+//! A body that is here as a whole: the same grammar, without a state to keep between pieces.
+
+use std::ops::Range;
+
+use super::{DEEPEST, Number, Scan, end_of_plain, spelled};
+use crate::domain::ask::{Ask, Place, Said, Wants};
+
+/// Where the values stand of those members of the outermost object that matter.
+#[derive(Default)]
+struct Members {
+    model: Option<Range<usize>>,
+    stream: Option<Range<usize>>,
+    background: Option<Range<usize>>,
+    conversation: Option<Range<usize>>,
+    max_tokens: Option<Range<usize>>,
+    max_completion_tokens: Option<Range<usize>>,
+    max_output_tokens: Option<Range<usize>>,
+    n: Option<Range<usize>>,
+    best_of: Option<Range<usize>>,
+    stream_options: Option<Range<usize>>,
+    data_sources: Option<Range<usize>>,
+    older_data_sources: Option<Range<usize>>,
+}
+
+impl Members {
+    fn named(&mut self, name: &str) -> Option<&mut Option<Range<usize>>> {
+        Some(match name {
+            "model" => &mut self.model,
+            "stream" => &mut self.stream,
+            "background" => &mut self.background,
+            "conversation" => &mut self.conversation,
+            "max_tokens" => &mut self.max_tokens,
+            "max_completion_tokens" => &mut self.max_completion_tokens,
+            "max_output_tokens" => &mut self.max_output_tokens,
+            "n" => &mut self.n,
+            "best_of" => &mut self.best_of,
+            "stream_options" => &mut self.stream_options,
+            "data_sources" => &mut self.data_sources,
+            "dataSources" => &mut self.older_data_sources,
+            _ => return None,
+        })
+    }
+}
+
+impl Scan {
+    /// What a body that is here as a whole asks for. `None`: it is refused, or says something oddly, so that another
+    /// reader has to say what it is.
+    pub(in crate::domain::ask) fn whole(body: &[u8]) -> Option<Ask> {
+        let start = byte(body, 0, b'{')?;
+        let (members, empty) = members(body, start)?;
+        let text = |at: &Range<usize>| &body[at.clone()];
+        let not_null = |at: Option<Range<usize>>| at.filter(|at| text(at) != b"null").map(Said);
+        let is_true = |at: Option<Range<usize>>| at.is_some_and(|at| text(&at) == b"true");
+        let model = match members.model.as_ref().map(text) {
+            None | Some(b"null") => None,
+            Some(name) if name.starts_with(b"\"") => Some(spelled(name)?.into_owned()),
+            Some(_) => return None,
+        };
+        Some(Ask {
+            model,
+            stream: is_true(members.stream),
+            acts: is_true(members.background) || not_null(members.conversation).is_some(),
+            wants: Wants {
+                max_tokens: not_null(members.max_tokens),
+                max_completion_tokens: not_null(members.max_completion_tokens),
+                max_output_tokens: not_null(members.max_output_tokens),
+                n: not_null(members.n),
+                best_of: not_null(members.best_of),
+                stream_options: members.stream_options.map(Said),
+                brings_data: not_null(members.data_sources)
+                    .or(not_null(members.older_data_sources))
+                    .is_some(),
+            },
+            place: Place::Json {
+                value: members.model,
+                start,
+                empty,
+            },
+        })
+    }
+}
+
+/// The members of an object that begins before `at` and is all that is left of the body, and whether there are none.
+fn members(body: &[u8], at: usize) -> Option<(Members, bool)> {
+    let mut members = Members::default();
+    if let Some(end) = byte(body, at, b'}') {
+        return (space(body, end) == body.len()).then_some((members, true));
+    }
+    let mut at = space(body, at);
+    loop {
+        let start = at;
+        let end = text(body, at)?;
+        let name = spelled(&body[start..end])?;
+        let start = space(body, byte(body, end, b':')?);
+        let end = value(body, start)?;
+        if let Some(member) = members.named(&name) {
+            // What matters must be text, and be said once.
+            std::str::from_utf8(&body[start..end]).ok()?;
+            if member.replace(start..end).is_some() {
+                return None;
+            }
+        }
+        at = space(body, end);
+        match body.get(at)? {
+            b',' => at = space(body, at + 1),
+            b'}' => return (space(body, at + 1) == body.len()).then_some((members, false)),
+            _ => return None,
+        }
+    }
+}
+
+/// Behind the value of a member that begins here.
+fn value(body: &[u8], mut at: usize) -> Option<usize> {
+    // The containers around, one bit each, innermost lowest: whether it is an object. The outermost is not among them.
+    let (mut open, mut depth) = (0_u128, 0);
+    loop {
+        let first = *body.get(at)?;
+        at = match first {
+            b'"' => text(body, at)?,
+            b'{' | b'[' => {
+                let is_object = first == b'{';
+                depth += 1;
+                if depth == DEEPEST {
+                    return None;
+                }
+                open = open << 1 | u128::from(is_object);
+                at = space(body, at + 1);
+                match (body.get(at)?, is_object) {
+                    // Left again below.
+                    (b'}', true) | (b']', false) => at,
+                    (_, true) => {
+                        at = key(body, at)?;
+                        continue;
+                    }
+                    (_, false) => continue,
+                }
+            }
+            b't' => word(body, at, b"true")?,
+            b'f' => word(body, at, b"false")?,
+            b'n' => word(body, at, b"null")?,
+            _ => number(body, at)?,
+        };
+        loop {
+            if depth == 0 {
+                return Some(at);
+            }
+            at = space(body, at);
+            let in_object = open & 1 == 1;
+            match (body.get(at)?, in_object) {
+                (b'}', true) | (b']', false) => {
+                    open >>= 1;
+                    depth -= 1;
+                    at += 1;
+                }
+                (b',', _) => {
+                    at = space(body, at + 1);
+                    if in_object {
+                        at = key(body, at)?;
+                    }
+                    break;
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// Behind a name and its colon, where the value begins.
+fn key(body: &[u8], at: usize) -> Option<usize> {
+    let end = text(body, at)?;
+    Some(space(body, byte(body, end, b':')?))
+}
+
+/// Behind the text that begins here.
+fn text(body: &[u8], at: usize) -> Option<usize> {
+    let mut at = word(body, at, b"\"")?;
+    loop {
+        at += end_of_plain(&body[at..]).ok()?;
+        if *body.get(at)? == b'"' {
+            return Some(at + 1);
+        }
+        at += match body.get(at + 1)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 2,
+            b'u' => {
+                let digits = body.get(at + 2..at + 6)?;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(6)?
+            }
+            _ => return None,
+        };
+    }
+}
+
+fn number(body: &[u8], at: usize) -> Option<usize> {
+    let mut part = Number::begun_by(*body.get(at)?)?;
+    let rest = &body[at + 1..];
+    for (read, byte) in rest.iter().enumerate() {
+        match part.followed_by(*byte).ok()? {
+            Some(next) => part = next,
+            None => return Some(at + 1 + read),
+        }
+    }
+    // Behind it there is at least the brace.
+    None
+}
+
+fn word(body: &[u8], at: usize, word: &[u8]) -> Option<usize> {
+    body.get(at..)?.starts_with(word).then_some(at + word.len())
+}
+
+/// Behind this byte, where nothing but space stands before it.
+fn byte(body: &[u8], at: usize, byte: u8) -> Option<usize> {
+    let at = space(body, at);
+    (*body.get(at)? == byte).then_some(at + 1)
+}
+
+/// Where the space ends that begins here, if there is any.
+fn space(body: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = body.get(at) {
+        at += 1;
+    }
+    at
+}
