@@ -65,10 +65,10 @@ impl Lines {
                 rest = &rest[1..];
                 continue;
             }
-            if let (Line::Field, 0, Some(data)) =
-                (self.line, self.length, rest.strip_prefix(b"data: "))
+            if let (Line::Field, 0) = (self.line, self.length)
+                && let Some((line, value)) = usual(rest)
             {
-                (self.line, rest) = (Line::Data, data);
+                (self.line, rest) = (line, value);
                 continue;
             }
             let end = memchr2(b'\n', b'\r', rest);
@@ -133,4 +133,10 @@ impl Lines {
         }
         (self.line, self.length) = (Line::Field, 0);
     }
+}
+
+/// What a line is that begins as most do, and its value as far as it has come.
+fn usual(rest: &[u8]) -> Option<(Line, &[u8])> {
+    let data = rest.strip_prefix(b"data: ").map(|data| (Line::Data, data));
+    data.or_else(|| Some((Line::Name, rest.strip_prefix(b"event: ")?)))
 }

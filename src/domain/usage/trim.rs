@@ -50,14 +50,14 @@ impl Trim {
                 out.add(0..1);
             }
         }
-        while let Some(length) = self.event_end(&piece[from..]) {
+        while let Some((length, is_one_line)) = self.event_end(&piece[from..]) {
             let event = from..from + length;
             from = event.end;
             if std::mem::take(&mut self.passes) {
                 out.add(event);
                 self.was_dropped = false;
             } else if self.held.is_empty() {
-                self.was_dropped = put(&piece[event.clone()], |kept| {
+                self.was_dropped = put(&piece[event.clone()], is_one_line, |kept| {
                     out.add(event.start + kept.start..event.start + kept.end);
                 });
             } else {
@@ -92,21 +92,21 @@ impl Trim {
 
     fn put_held(&mut self, out: &mut Out<'_>) {
         let held = std::mem::take(&mut self.held);
-        self.was_dropped = put(&held, |kept| out.copy(&held[kept]));
+        self.was_dropped = put(&held, is_one_line(&held), |kept| out.copy(&held[kept]));
         if held.capacity() <= KEPT {
             self.held = held;
             self.held.clear();
         }
     }
 
-    /// Just behind the end of the event under way, if that is in here.
-    fn event_end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
+    /// Just behind the end of the event under way, if that is in here, and whether no more than one line of it is.
+    fn event_end(&mut self, bytes: &[u8]) -> Option<(usize, bool)> {
+        let (mut at, mut lines) = (0, 0);
         if self.after_cr && !bytes.is_empty() {
             self.after_cr = false;
             at = usize::from(bytes[0] == b'\n');
         }
-        while let Some(length) = memchr2(b'\n', b'\r', &bytes[at..]) {
+        while let Some(length) = line_length(&bytes[at..]) {
             let is_empty = length == 0 && !self.in_line;
             let is_cr = bytes[at + length] == b'\r';
             at += length + 1;
@@ -116,8 +116,9 @@ impl Trim {
                 at += usize::from(bytes.get(at) == Some(&b'\n'));
             }
             if is_empty {
-                return Some(at);
+                return Some((at, lines < 2));
             }
+            lines += 1;
         }
         self.in_line |= at < bytes.len();
         None
@@ -149,20 +150,28 @@ impl<'a> Out<'a> {
             Some(copied) => copied.extend_from_slice(&self.piece[part]),
             None if self.part.is_empty() => self.part = part,
             None if self.part.end == part.start => self.part.end = part.end,
-            None => self.copy(&self.piece[part]),
+            None => {
+                // Where all the rest goes out, that is exactly enough.
+                let (piece, room) = (self.piece, self.piece.len() - part.start);
+                self.copied(room).extend_from_slice(&piece[part]);
+            }
         }
     }
 
     fn copy(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
+        if !bytes.is_empty() {
+            let room = self.piece.len() + bytes.len();
+            self.copied(room).extend_from_slice(bytes);
         }
-        let copied = self.copied.get_or_insert_with(|| {
-            let mut copied = Vec::with_capacity(self.piece.len() + bytes.len());
+    }
+
+    /// What goes out so far, copied, with room for more.
+    fn copied(&mut self, room: usize) -> &mut Vec<u8> {
+        self.copied.get_or_insert_with(|| {
+            let mut copied = Vec::with_capacity(self.part.len() + room);
             copied.extend_from_slice(&self.piece[self.part.clone()]);
             copied
-        });
-        copied.extend_from_slice(bytes);
+        })
     }
 
     fn take(self) -> Bytes {
@@ -174,12 +183,12 @@ impl<'a> Out<'a> {
 }
 
 /// Puts out what of a whole event is to go out, in one or more parts. Whether nothing of its data is.
-fn put(event: &[u8], mut out: impl FnMut(Range<usize>)) -> bool {
+fn put(event: &[u8], is_one_line: bool, mut out: impl FnMut(Range<usize>)) -> bool {
     let mut without = |cut: Range<usize>| {
         out(0..cut.start);
         out(cut.end..event.len());
     };
-    if let Some(cut) = no_usage_at_its_end(event) {
+    if let Some(cut) = no_usage_at_its_end(event).filter(|_| is_one_line) {
         without(cut);
         return false;
     }
@@ -210,13 +219,23 @@ fn put(event: &[u8], mut out: impl FnMut(Range<usize>)) -> bool {
     false
 }
 
-/// In a whole JSON text that ends so it can be nothing but the outermost object's last member.
+/// In a whole JSON text, in one line, that ends so it can be nothing but the outermost object's last member.
 fn no_usage_at_its_end(event: &[u8]) -> Option<Range<usize>> {
     let line = event.trim_ascii_end();
-    let is_it = line.ends_with(NO_USAGE)
-        && line.starts_with(b"data:")
-        && memchr2(b'\n', b'\r', line).is_none();
+    let is_it = line.ends_with(NO_USAGE) && line.starts_with(b"data:");
     is_it.then(|| line.len() - NO_USAGE.len()..line.len() - 1)
+}
+
+fn is_one_line(event: &[u8]) -> bool {
+    memchr2(b'\n', b'\r', event.trim_ascii_end()).is_none()
+}
+
+/// Up to where the line's end begins: at once, as a rule, where the one before has just been found.
+fn line_length(bytes: &[u8]) -> Option<usize> {
+    match bytes.first() {
+        Some(b'\n') => Some(0),
+        _ => memchr2(b'\n', b'\r', bytes),
+    }
 }
 
 /// What of a chunk says what to do with it.

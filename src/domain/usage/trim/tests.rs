@@ -86,6 +86,8 @@ fn what_only_looks_like_it_stays() {
         "data: [DONE]",
         ": about \"usage\":null}",
         "event: usage\ndata: {}",
+        // A comment behind the data.
+        "data: {\"x\":1}\n: ,\"usage\":null}",
     ] {
         let stream = format!("{event}\n\n");
         assert_eq!(trimmed_text(&stream), stream);
