@@ -55,7 +55,7 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::opening_of_a_stream(args = (), setup = opening, config = at_most(49_500))]
 #[bench::watch_100_events(args = (), setup = watch, config = at_most(79_700))]
 #[bench::usage_of_100_events(args = (), setup = stream_usage, config = at_most(157_000))]
-#[bench::trim_100_events(args = (), setup = trim, config = at_most(92_000))]
+#[bench::trim_100_events(args = (), setup = trim, config = at_most(92_900))]
 #[bench::usage_of_an_answer_1_kib(args = (1 << 10), setup = answer_usage, config = at_most(5_420))]
 #[bench::usage_of_an_answer_64_kib(args = (64 << 10), setup = answer_usage, config = at_most(22_100))]
 #[bench::price(args = (), setup = price, config = at_most(410))]
