@@ -239,7 +239,16 @@ fn event(delta: &str, usage: &str) -> String {
 pub(crate) fn answer(size: usize) -> String {
     let used = json!({"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30, "prompt_tokens_details": {"cached_tokens": 16}});
     let text = "Water gathers above the dam. ".repeat(size / 29);
-    json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}], "id": "c", "model": "gpt-4o", "usage": used}).to_string()
+    let safe = json!({"filtered": false, "severity": "safe"});
+    let filters = json!({"hate": safe, "self_harm": safe, "sexual": safe, "violence": safe});
+    let choice = json!({
+        "index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", "content_filter_results": filters,
+    });
+    json!({
+        "choices": [choice], "id": "chatcmpl-1", "model": "gpt-4o", "usage": used,
+        "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": filters}],
+    })
+    .to_string()
 }
 
 pub(crate) fn prices() -> Prices {

@@ -46,6 +46,8 @@ pub(super) enum Member {
     Tier,
     /// What kind of event, or of usage, it is.
     Kind,
+    /// What content filters say of a prompt or an answer: as long as all the rest, and the same in most answers.
+    Filters,
 }
 
 impl Place {
@@ -73,7 +75,7 @@ impl Place {
 
     /// What the member of this name is.
     pub(super) fn member(self, key: &[u8]) -> Member {
-        use Member::{Count, Inside, Kind, Text, Tier};
+        use Member::{Count, Filters, Inside, Kind, Text, Tier};
         match (self, key) {
             (
                 Self::Chat | Self::Response | Self::Answer | Self::Event | Self::Repeated,
@@ -86,6 +88,9 @@ impl Place {
             (Self::Chat, b"choices") => Inside(Self::Choices),
             (Self::Choice, b"delta" | b"message") => Inside(Self::Message),
             (Self::Choice, b"text") => Text,
+            (Self::Chat, b"prompt_filter_results") | (Self::Choice, b"content_filter_results") => {
+                Filters
+            }
             (Self::Message, b"content" | b"refusal" | b"reasoning_content" | b"reasoning") => Text,
             (Self::Message, b"tool_calls") => Inside(Self::Calls),
             (Self::Message, b"function_call" | b"audio") => Inside(Self::Words),

@@ -162,6 +162,12 @@ impl Scan {
                     self.spot.expect();
                     at += 1;
                 }
+                b'{' | b'[' if self.spot.member == Member::Filters => {
+                    at += self.filters(&rest[at..]);
+                    if self.spot.skipped > 0 || self.spot.token == Token::InText {
+                        return at;
+                    }
+                }
                 bracket @ (b'{' | b'[') => {
                     self.enter(*bracket, report);
                     at += 1;
@@ -225,6 +231,25 @@ impl Scan {
                 self.spot.skipped = 1;
             }
         }
+    }
+
+    /// What filters say, in a stretch of its own: what stands around it differs from answer to answer.
+    fn filters(&mut self, rest: &[u8]) -> usize {
+        let from = self.spot;
+        if let Some((length, end)) = seen::recall(Side::Filters, &from, rest) {
+            self.spot = end.spot;
+            return length;
+        }
+        self.spot.skipped = 1;
+        let read = 1 + self.skip(&rest[1..]);
+        if self.spot.is_between() {
+            let end = End {
+                spot: self.spot,
+                tier: None,
+            };
+            seen::learn(Side::Filters, from, &rest[..read], end);
+        }
+        read
     }
 
     fn leave(&mut self, report: &mut Report) {

@@ -20,6 +20,8 @@ pub(super) enum Side {
     Before,
     /// From the end of its output, to more of it or the end.
     Behind,
+    /// What filters say, from bracket to bracket.
+    Filters,
 }
 
 /// What a stretch comes to.
@@ -43,7 +45,7 @@ struct Shelf {
 }
 
 thread_local! {
-    static SHELVES: RefCell<[Shelf; 2]> = const { RefCell::new([Shelf::new(), Shelf::new()]) };
+    static SHELVES: RefCell<[Shelf; 3]> = const { RefCell::new([const { Shelf::new() }; 3]) };
 }
 
 /// How much of this was read before from the same spot, and what came of it.

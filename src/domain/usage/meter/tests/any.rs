@@ -94,6 +94,7 @@ fn alike() -> impl Strategy<Value = String> {
         r#"{"type":"response.output_text.delta","delta":"#,
         r#"{"response":{"service_tier":"scale","usage":null},"delta":"#,
         r#"{"choices":[{"#,
+        r#"{"prompt_filter_results":[{"hate":"]\"["}],"choices":[{"delta":{"content":"#,
     ];
     let word = [
         r#"" water""#,
@@ -109,6 +110,9 @@ fn alike() -> impl Strategy<Value = String> {
         r#"}}],"service_tier":"default","usage":{"input_tokens":7,"output_tokens":2}}"#,
         r#","obfuscation":"a","usage":{"input_tokens":7,"output_tokens":2}}"#,
         r#","usage":{"prompt_tokens":-1}}"#,
+        r#"}}],"prompt_filter_results":[{"hate":"]\"["}],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#,
+        r#"}}],"prompt_filter_results":[{"hate":"]\"["}],"service_tier":"flex","usage":{"prompt_tokens":8,"completion_tokens":2}}"#,
+        r#"}}],"prompt_filter_results":[],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#,
         r#"}}]}"#,
         r#"}"#,
     ];
