@@ -190,19 +190,16 @@ pub fn is_free(address: SocketAddr) -> Result<(), StartError> {
 }
 
 fn server_conf(plan: &Plan) -> ServerConf {
-    let attempts: usize = plan
-        .models
-        .iter()
-        .map(|model| model.deployments.len())
-        .max()
-        .unwrap_or(0);
+    let deployments = || plan.models.iter().map(|model| model.deployments.len());
+    let attempts: usize = deployments().max().unwrap_or(0);
     let run = std::env::temp_dir().join(format!("forebay-{}", std::process::id()));
     ServerConf {
         work_stealing: false,
         // How many attempts a request may make is ours to count; this bound only must not be in the way. Beside
         // an attempt a deployment, each may meet closed connections.
         max_retries: 4 * attempts + 4,
-        upstream_keepalive_pool_size: 1024,
+        // Of all deployments together: with less than some for each, one's idle connection is closed for another's.
+        upstream_keepalive_pool_size: (16 * deployments().sum::<usize>()).max(1024),
         grace_period_seconds: Some(plan.drain.deadline.as_secs()),
         graceful_shutdown_timeout_seconds: Some(0),
         pid_file: run.with_extension("pid").display().to_string(),

@@ -88,7 +88,7 @@ impl Sweep {
             Self::Deployments => &[3, 100, 1_000],
             Self::Clients => &[10, 10_000],
             Self::Streams if quick => &[10, 100],
-            Self::Streams => &[100, 1_000, 10_000],
+            Self::Streams => &[100, 1_000, 3_000, 10_000],
             Self::Body if quick => &[1, 256],
             Self::Body => &[1, 16, 256, 4 * KIB, 30 * KIB],
             Self::Threads => &[1, 2],
