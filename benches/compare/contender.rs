@@ -290,9 +290,10 @@ impl Starting<'_> {
         command.arg(self.if_tls("", Toward::Clients, tls, none).1);
         command.arg(self.if_tls("", Toward::Upstreams, "@FOLDER@ca.pem", none).1);
         command.arg(self.setup.threads.to_string());
-        for (_, address) in self.ground.upstreams(self.setup.upstreams)? {
-            command.arg(address.to_string());
-        }
+        let upstreams = self.ground.upstreams(self.setup.upstreams)?;
+        let count = self.setup.deployments;
+        let each = upstreams.iter().cycle().take(count.max(upstreams.len()));
+        command.args(each.map(|(_, address)| address.to_string()));
         Ok(command)
     }
 

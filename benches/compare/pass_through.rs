@@ -48,11 +48,10 @@ impl ProxyHttp for PassThrough {
         } else {
             String::new()
         };
-        Ok(Box::new(HttpPeer::new(
-            self.upstreams[next],
-            self.tls,
-            name,
-        )))
+        let mut peer = Box::new(HttpPeer::new(self.upstreams[next], self.tls, name));
+        // Connections of its own, wherever it is.
+        peer.group_key = next as u64;
+        Ok(peer)
     }
 
     async fn upstream_response_filter(
@@ -102,16 +101,20 @@ pub(crate) fn run(told: &[String]) -> Result<()> {
     let [listen, certificate, ca, threads, upstreams @ ..] = told else {
         return Err("too little is said".into());
     };
-    let upstreams = upstreams.iter().map(|address| address.parse());
+    let (count, upstreams) = (upstreams.len(), upstreams.iter());
+    let upstreams = upstreams.map(|address| address.parse());
     let proxy = PassThrough {
         upstreams: upstreams.collect::<std::result::Result<_, _>>()?,
         tls: !ca.is_empty(),
         next: AtomicUsize::new(0),
     };
+    let stock = ServerConf::default();
     let conf = ServerConf {
         threads: threads.parse()?,
         ca_file: (!ca.is_empty()).then(|| ca.clone()),
-        ..ServerConf::default()
+        // Of hundreds of upstreams it would keep too few connections to use one again.
+        upstream_keepalive_pool_size: stock.upstream_keepalive_pool_size.max(16 * count),
+        ..stock
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();

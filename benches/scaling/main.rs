@@ -95,11 +95,11 @@ impl Sweep {
         }
     }
 
-    /// A config's size means nothing to bare Pingora.
+    /// Bare Pingora knows no clients.
     fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Deployments | Self::Clients => &[Kind::Forebay],
-            Self::Streams | Self::Body | Self::Threads => &[Kind::Forebay, Kind::Pingora],
+            Self::Clients => &[Kind::Forebay],
+            _ => &[Kind::Forebay, Kind::Pingora],
         }
     }
 
