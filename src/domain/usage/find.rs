@@ -2,6 +2,8 @@
 
 use memchr::memchr2;
 
+use crate::domain::eight::Eight;
+
 /// The text up to the closing quote, if that is in here and no escape is before it.
 pub(super) fn whole_text(rest: &[u8]) -> Option<&[u8]> {
     let stop = quote_or_escape(rest)?;
@@ -13,21 +15,13 @@ pub(super) fn quote_or_escape(rest: &[u8]) -> Option<usize> {
     const NEAR: usize = 4;
     let (words, _) = rest.as_chunks();
     for (number, word) in words.iter().take(NEAR).enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let found = has(word, b'"') | has(word, b'\\');
-        if found != 0 {
-            return Some(8 * number + found.trailing_zeros() as usize / 8);
+        let word = Eight::of(*word);
+        if let Some(found) = (word.equal(b'"') | word.equal(b'\\')).first() {
+            return Some(8 * number + found);
         }
     }
     let clear = 8 * words.len().min(NEAR);
     memchr2(b'"', b'\\', &rest[clear..]).map(|at| clear + at)
-}
-
-/// The highest bit of the first byte in a word that is this one, and perhaps of some behind it.
-fn has(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let zero = word ^ (ONES * u64::from(byte));
-    zero.wrapping_sub(ONES) & !zero & ONES << 7
 }
 
 /// What a byte behind a backslash stands for; `None`: digits follow.
