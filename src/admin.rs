@@ -18,6 +18,7 @@ use self::status::{Status, Wants};
 use crate::{
     domain::{
         breaker::Cause,
+        health::Verdict,
         name::{IdentityName, InstanceName, IssuerName},
         pool::Pool,
         quota::Standing,
@@ -41,6 +42,8 @@ pub struct Admin {
     /// How clients stand against their limits.
     pub limits: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
+    /// What `/health` tells load balancers.
+    pub health: Box<dyn Fn() -> Verdict + Send + Sync>,
     pub started: Instant,
     /// Held while the metrics are brought up to date.
     pub refreshing: Mutex<()>,
@@ -150,9 +153,17 @@ impl Admin {
     }
 
     fn ready(&self) -> Page {
-        match (self.phase)() {
-            Phase::Serving => text(StatusCode::OK, "ready"),
-            phase => text(StatusCode::SERVICE_UNAVAILABLE, phase.as_str()),
+        let unready = |why| text(StatusCode::SERVICE_UNAVAILABLE, why);
+        match ((self.phase)(), (self.health)()) {
+            (Phase::Serving, Verdict::Healthy) => text(StatusCode::OK, "ready"),
+            (Phase::Serving, Verdict::Starting) => {
+                unready("the models it must serve can't be served yet")
+            }
+            // No names: whoever can reach this address may ask.
+            (Phase::Serving, Verdict::NothingServes | Verdict::Missing(_)) => unready(
+                "models that it must serve can't be served; /status and the log say which, and why",
+            ),
+            (phase, _) => unready(phase.as_str()),
         }
     }
 
@@ -161,6 +172,9 @@ impl Admin {
         // Of two at once each would raise a counter by what the other did.
         let _one_at_a_time = self.refreshing.lock();
         let now = Instant::now();
+        let is_serving = (self.phase)() == Phase::Serving;
+        self.metrics
+            .say_healthy(is_serving && (self.health)().is_healthy());
         for pool in &self.pools {
             for member in pool.members() {
                 let deployment = member.deployment();
@@ -258,6 +272,7 @@ mod tests {
             limits: Box::new(Vec::new),
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
+            health: Box::new(|| Verdict::Healthy),
             started: now,
             refreshing: Mutex::default(),
         }
@@ -324,6 +339,7 @@ mod tests {
                 version: None,
                 deployments: (0..2).map(deployment).collect(),
                 timeouts: Default::default(),
+                required: false,
             };
             Arc::new(Pool::new(model, Settings::default()))
         };

@@ -43,6 +43,7 @@ use crate::{
         Gateway, KEEP_ALIVE,
         door::{Door, Rules},
         drain::Drain,
+        health::HealthCheck,
         memory::Memory,
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Served, Target},
@@ -110,6 +111,7 @@ struct Parts {
     /// Keeps what is spent, where the config says where.
     keeper: Option<Arc<Keeper>>,
     drain: Arc<Drain>,
+    health: Arc<HealthCheck>,
 }
 
 /// Is given what there is to watch, right before the gateway serves.
@@ -266,6 +268,7 @@ impl Parts {
         let quotas = Arc::new(quotas(&plan));
         let keeper = keeper(&plan, &quotas, &telemetry.metrics)?;
         let drain = Arc::default();
+        let health = Arc::new(HealthCheck::new(plan.health, models.clone()));
         Ok(Self {
             plan,
             telemetry,
@@ -276,6 +279,7 @@ impl Parts {
             quotas,
             keeper,
             drain,
+            health,
         })
     }
 
@@ -308,6 +312,7 @@ impl Parts {
             tracing: self.plan.otlp.as_ref().and_then(|otlp| otlp.traces),
             telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
+            health: Arc::clone(&self.health),
             started: since_epoch.as_secs(),
         }
     }
@@ -399,6 +404,7 @@ impl Parts {
             tls,
             issuers: Arc::clone(&self.issuers),
             pulse,
+            health: Arc::clone(&self.health),
         }
     }
 }
@@ -446,7 +452,8 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
         let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
         let bounds = plan.bounds.with(model.timeouts);
         let version = model.version.as_deref().map(Arc::from);
-        Arc::new(Served::new(pool, bounds, version, target))
+        let served = Served::new(pool, bounds, version, target);
+        Arc::new(served.required(model.required))
     });
     served.collect()
 }

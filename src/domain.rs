@@ -15,6 +15,7 @@ pub mod failover;
 pub mod forwarding;
 pub mod front_door;
 pub mod head;
+pub mod health;
 pub mod identity;
 pub mod name;
 pub mod opening;

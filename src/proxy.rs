@@ -8,6 +8,7 @@ pub(crate) mod drain;
 mod ending;
 mod exchange;
 mod forward;
+pub(crate) mod health;
 mod identify;
 mod intake;
 pub(crate) mod likeness;
@@ -45,6 +46,7 @@ use crate::{
 };
 use drain::Drain;
 use exchange::{Exchange, Stage};
+use health::HealthCheck;
 use intake::Verdict;
 use memory::Memory;
 use served::Served;
@@ -85,6 +87,7 @@ pub struct Gateway {
     pub(crate) tracing: Option<Sampling>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
+    pub(crate) health: Arc<HealthCheck>,
     /// Seconds since 1970, when the gateway started.
     pub(crate) started: u64,
 }

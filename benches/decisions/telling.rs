@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 use criterion::Criterion;
 use forebay::{
     admin::{Admin, Asked, Phase},
-    domain::name::ClientName,
+    domain::{health::Verdict, name::ClientName},
     telemetry::{
         metrics::{Bounds, Metrics},
         pulse::Pulse,
@@ -54,6 +54,7 @@ pub(crate) fn scraping(c: &mut Criterion) {
         issuers: Box::new(Vec::new),
         token_checks: Box::new(|| 0),
         phase: Box::new(|| Phase::Serving),
+        health: Box::new(|| Verdict::Healthy),
         started: now,
         refreshing: Default::default(),
     };

@@ -151,6 +151,7 @@ pub(crate) fn pool_of(count: u32) -> Pool {
         version: None,
         deployments: (0..count).map(deployment).collect(),
         timeouts: Default::default(),
+        required: false,
     };
     Pool::new(model, Settings::default())
 }

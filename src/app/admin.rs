@@ -33,7 +33,7 @@ use crate::{
 pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
     let (identities, drain) = (Arc::clone(&parts.identities), Arc::clone(&parts.drain));
     let (issuers, checks) = (Arc::clone(&parts.issuers), Arc::clone(&parts.issuers));
-    let quotas = Arc::clone(&parts.quotas);
+    let (quotas, health) = (Arc::clone(&parts.quotas), Arc::clone(&parts.health));
     let ports: Vec<_> = ports.iter().map(listener).collect();
     Admin {
         metrics: Arc::clone(&parts.telemetry.metrics),
@@ -59,6 +59,7 @@ pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
             (false, true) => Phase::Serving,
             (false, false) => Phase::Starting,
         }),
+        health: Box::new(move || health.look(Instant::now())),
         started: Instant::now(),
         refreshing: Mutex::default(),
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -12,9 +12,12 @@ use super::tls::{self, Tls};
 use crate::{
     entra::Issuers,
     identity::Identities,
-    proxy::reach::Reach,
+    proxy::{health::HealthCheck, reach::Reach},
     telemetry::pulse::{self, Pulse},
 };
+
+/// How often the gateway's own health is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) struct Upkeep {
     pub(super) reaches: Vec<Arc<Reach>>,
@@ -23,6 +26,7 @@ pub(super) struct Upkeep {
     pub(super) tls: Vec<Arc<Tls>>,
     /// Where somebody may look at it.
     pub(super) pulse: Option<Arc<Pulse>>,
+    pub(super) health: Arc<HealthCheck>,
 }
 
 #[async_trait]
@@ -44,6 +48,7 @@ impl BackgroundService for Upkeep {
         if let Some(pulse) = &self.pulse {
             tasks.spawn(beat(Arc::clone(pulse), shutdown.clone()));
         }
+        tasks.spawn(look(Arc::clone(&self.health), shutdown.clone()));
         while tasks.join_next().await.is_some() {}
     }
 }
@@ -59,6 +64,18 @@ async fn watch(tls: Arc<Tls>, mut shutdown: ShutdownWatch) {
         let look = tokio::task::spawn_blocking(move || tls.look(SystemTime::now()));
         if look.await.is_err() {
             tracing::error!("looking at a certificate's files failed");
+        }
+    }
+}
+
+/// What lasts for seconds is seen also where no load balancer asks for it.
+async fn look(health: Arc<HealthCheck>, mut shutdown: ShutdownWatch) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            _ = every.tick() => drop(health.look(Instant::now())),
         }
     }
 }

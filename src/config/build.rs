@@ -72,6 +72,7 @@ pub(super) fn plan(
         breaker: settings::breaker(raw.breaker, reader),
         counters,
         server: settings::server(raw.server, reader),
+        health: settings::health(raw.health),
         drain: settings::drain(raw.drain),
         log: logs::log(raw.log, reader),
         otlp: raw.otlp.and_then(|raw| otlp::otlp(raw, reader)),

@@ -9,6 +9,7 @@ use crate::domain::{
     deployment::{Bounds, Instance, Model},
     forwarding::Forwarding,
     front_door::FrontDoor,
+    health,
     identity::Identity,
     price::Prices,
     quota::Calendar,
@@ -39,6 +40,8 @@ pub struct Plan {
     pub retry_budget: RetryBudget,
     pub counters: Counters,
     pub server: Server,
+    /// When `/health` says 503.
+    pub health: health::Settings,
     pub drain: Drain,
     pub log: Log,
     /// Where traces and metrics are sent; `None`: nowhere.

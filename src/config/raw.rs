@@ -57,6 +57,8 @@ section! {
         failover: Option<Failover>,
         /// When a deployment that fails is left alone, and how it comes back.
         breaker: Option<Breaker>,
+        /// When `/health` says 503.
+        health: Option<Health>,
         /// What a termination signal does.
         drain: Option<Drain>,
         /// Logs.
@@ -263,6 +265,9 @@ section! {
         connect_timeout: Option<Placed<Span>>,
         /// From the request sent to the first byte of its answer; `failover.first_byte_timeout` unless given.
         first_byte_timeout: Option<Placed<Span>>,
+        /// Whether `/health` says 503 once none of its deployments has been able to serve for `health.fall`.
+        #[schemars(extend("default" = false))]
+        required: Option<bool>,
         /// The pool: the lowest priority number is asked first, inside it shares follow the weights.
         #[schemars(length(min = 1))]
         deployments: Required<Placed<List<Placed<Deployment>>>>,
@@ -553,6 +558,32 @@ choice! {
         Stream = "stream",
         /// It is refused with 503.
         Refuse = "refuse",
+    }
+}
+
+section! {
+    /// When `/health` tells load balancers to send requests elsewhere: at once while no model can be served at all, for whatever
+    /// cause but throttling; and where a model with `required: true` has had no deployment that could serve for `fall`.
+    struct Health {
+        /// How long that must last for a required model; `0s`: not at all.
+        #[schemars(extend("default" = "5s"))]
+        fall: Option<Span>,
+        /// How long everything must be back before health says 200 again; `0s`: not at all.
+        #[schemars(extend("default" = "5s"))]
+        rise: Option<Span>,
+        /// What a model is while 429s alone stand in the way.
+        #[schemars(extend("default" = "healthy"))]
+        throttled: Option<Throttled>,
+    }
+}
+
+choice! {
+    /// What a model is while every one of its deployments is throttled.
+    enum Throttled {
+        /// It is well: behind a load balancer that would drop every gateway at once, clients hear when to come back.
+        Healthy = "healthy",
+        /// It is down: another region's gateway, with deployments of its own, can take its requests.
+        Unhealthy = "unhealthy",
     }
 }
 

@@ -181,6 +181,8 @@ pub struct Model {
     pub version: Option<String>,
     pub deployments: Vec<Deployment>,
     pub timeouts: Timeouts,
+    /// Whether the gateway's health falls with it.
+    pub required: bool,
 }
 
 /// What a model has of its own in place of [`Bounds`]: a reasoning model may be silent for longer than another.

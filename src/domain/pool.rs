@@ -37,6 +37,7 @@ use super::{
     breaker::{Breaker, Cause, Pass, Settings, State},
     budget::Budget,
     deployment::{Deployment, Model},
+    health::Ability,
     name::{InstanceName, ModelName},
     outcome::Outcome,
 };
@@ -121,6 +122,22 @@ impl Pool {
     /// Whether a request could be sent somewhere now.
     pub fn is_ready(&self, now: Instant) -> bool {
         self.has_ready(&[], now)
+    }
+
+    /// What can become of a request now.
+    pub fn ability(&self, now: Instant) -> Ability {
+        let mut members = self.members.iter();
+        if self.is_ready(now) {
+            return match members.any(|member| member.is_ready(now) && !member.is_untried(now)) {
+                true => Ability::Serves,
+                false => Ability::Untried,
+            };
+        }
+        match members.any(|member| matches!(member.state(now), State::Trial { .. })) {
+            true => Ability::OnTrial,
+            false if self.exhausted(&[], now).throttled => Ability::Throttled,
+            false => Ability::Down,
+        }
     }
 
     /// Whether a request that has `tried` those could be sent somewhere else now.
@@ -272,6 +289,14 @@ impl Member {
     pub fn is_ready(&self, now: Instant) -> bool {
         let health = self.health.lock();
         health.term.holds(now) && health.breaker.is_ready(now)
+    }
+
+    /// Whether the next request would be the trial after its faults.
+    fn is_untried(&self, now: Instant) -> bool {
+        match self.state(now) {
+            State::Open { cause, .. } => cause != Cause::Throttle,
+            _ => false,
+        }
     }
 
     pub fn inflight(&self) -> u32 {

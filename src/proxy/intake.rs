@@ -66,7 +66,7 @@ pub(super) async fn admit(
         exchange.trace = None;
     }
     let query = match route {
-        Route::Health => return Ok(Verdict::Answer(health(!gateway.drain.is_draining()))),
+        Route::Health => return Ok(Verdict::Answer(health(is_healthy(gateway)))),
         Route::ModelHealth(model) => return model_health(gateway, &model),
         Route::Realtime(_) => Some(realtime::handshake(head)?),
         Route::Models | Route::Model(_) | Route::Call(_) => None,
@@ -315,6 +315,10 @@ pub(super) fn find(
 ) -> Result<Arc<Served>, Refusal> {
     let served = gateway.models.get(model).filter(|_| client.may_use(model));
     served.cloned().ok_or(Refusal::UnknownModel)
+}
+
+fn is_healthy(gateway: &Gateway) -> bool {
+    !gateway.drain.is_draining() && gateway.health.look(Instant::now()).is_healthy()
 }
 
 fn health(is_well: bool) -> Reply {

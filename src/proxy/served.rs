@@ -13,6 +13,7 @@ use crate::{
     domain::{
         breaker::{Cause, Transition},
         deployment::{Bounds, Deployment},
+        health::Ability,
         pool::Pool,
     },
     telemetry::metrics::DeploymentMetrics,
@@ -25,6 +26,8 @@ pub(crate) struct Served {
     pub(crate) bounds: Bounds,
     /// The model's, where the config says it.
     pub(crate) version: Option<Arc<str>>,
+    /// Whether the gateway's health falls with it.
+    pub(crate) is_required: bool,
 }
 
 /// What sending to one deployment needs.
@@ -67,6 +70,7 @@ impl Served {
             targets,
             bounds,
             version,
+            is_required: false,
         }
     }
 
@@ -76,6 +80,22 @@ impl Served {
         let mut able = members
             .filter(|(_, target)| target.reach.credential.header(SystemTime::now()).is_some());
         able.any(|(member, _)| member.is_ready(now))
+    }
+
+    #[must_use]
+    pub(crate) fn required(self, is_required: bool) -> Self {
+        Self {
+            is_required,
+            ..self
+        }
+    }
+
+    /// What can become of a request now. Without any credential nothing can, also while the first is on its way.
+    pub(crate) fn ability(&self, now: Instant) -> Ability {
+        match self.pool.ability(now) {
+            Ability::Serves | Ability::Untried if !self.is_ready(now) => Ability::Down,
+            ability => ability,
+        }
     }
 
     /// Tells operators of a change in a deployment's state; loudly where it is theirs to mend.

@@ -166,6 +166,11 @@ impl Metrics {
         InFlight::enter(&self.instruments.requests_inflight)
     }
 
+    /// Says what health tells load balancers.
+    pub fn say_healthy(&self, is_healthy: bool) {
+        self.instruments.healthy.set(i64::from(is_healthy));
+    }
+
     /// Counts what of a request's headers does not go on although its client may miss it.
     pub fn headers_dropped(&self, over_limit: usize, unlisted: usize) {
         for (reason, number) in [("over_limit", over_limit), ("unlisted", unlisted)] {

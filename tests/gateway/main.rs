@@ -18,6 +18,7 @@ mod frames;
 mod front_door;
 mod fuzzed;
 mod heads;
+mod health;
 mod holding;
 mod house;
 mod identities;

@@ -203,6 +203,11 @@ async fn who_served_is_told_only_where_the_operator_allows_it() {
 #[tokio::test]
 async fn the_admin_pages_are_on_no_client_listener_and_clients_on_no_admin_page() {
     let house = House::open(&[("only", 1, 1)]).await;
+    comes_true("it is ready", async || {
+        let ready = format!("http://{}/health/ready", house.gateway.admin);
+        house.http.get(ready).send().await.unwrap().status() == 200
+    })
+    .await;
     for path in ["/", "/metrics", "/status", "/health/live", "/health/ready"] {
         assert_eq!(get(&house, KEY, path).await.status(), 404, "{path}");
         let admin = format!("http://{}{path}", house.gateway.admin);

@@ -35,6 +35,7 @@ fn pool(instances: &[&str]) -> Arc<Pool> {
         version: None,
         deployments: instances.iter().map(deployment).collect(),
         timeouts: Default::default(),
+        required: false,
     };
     Arc::new(Pool::new(model, Settings::default()))
 }

@@ -57,6 +57,7 @@ pub(super) fn models(
                 version: raw.version.map(|version| version.0),
                 deployments: deployments.collect(),
                 timeouts: settings::timeouts(raw.connect_timeout, raw.first_byte_timeout, reader),
+                required: raw.required.unwrap_or(false),
             })
         },
     )

@@ -15,6 +15,7 @@ use crate::{
         deployment::{Bounds, OverBodyMemory, Timeouts},
         forwarding::{Forwarding, MOST_CUSTOM},
         front_door::FrontDoor,
+        health,
     },
 };
 
@@ -186,6 +187,16 @@ fn statuses(raw: Option<Placed<List<Placed<i64>>>>, reader: &mut Reader<'_>) -> 
         )
     });
     checked.collect()
+}
+
+pub(super) fn health(raw: Option<raw::Health>) -> health::Settings {
+    let mut settings = health::Settings::default();
+    if let Some(raw) = raw {
+        settings.fall = raw.fall.map_or(settings.fall, |fall| fall.0);
+        settings.rise = raw.rise.map_or(settings.rise, |rise| rise.0);
+        settings.throttled_is_down = matches!(raw.throttled, Some(raw::Throttled::Unhealthy));
+    }
+    settings
 }
 
 pub(super) fn drain(raw: Option<raw::Drain>) -> Drain {

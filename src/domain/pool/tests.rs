@@ -7,6 +7,7 @@ use super::*;
 use crate::domain::{
     breaker::Transition,
     deployment::{Capacity, Endpoint, Instance, Kind, Priority, Weight},
+    health::Ability,
     outcome::Fault,
 };
 
@@ -49,6 +50,7 @@ pub(crate) fn pool_with(members: &[(&str, u32, u32)], settings: Settings) -> Arc
         version: None,
         deployments: deployments.collect(),
         timeouts: Default::default(),
+        required: false,
     };
     Arc::new(Pool::new(model, settings))
 }
@@ -421,4 +423,28 @@ fn who_has_no_token_follows_nobody_and_is_no_trial() {
     assert!(pool.choose(&[], t + secs(100), 0).is_err());
     pool.note_term(&"ptu".into(), Term::default(), t);
     assert!(pool.choose(&[], t + secs(100), 0).is_ok());
+}
+
+#[test]
+fn what_a_pool_can_do_is_told_apart_by_what_stands_in_the_way() {
+    let (pool, t) = (pool_of(&[("a", 1, 1), ("b", 2, 1)]), Instant::now());
+    assert_eq!(pool.ability(t), Ability::Serves);
+    ends(&pool, 0, &throttled(30), t);
+    assert_eq!(pool.ability(t), Ability::Serves);
+    ends(&pool, 1, &throttled(20), t);
+    assert_eq!(pool.ability(t), Ability::Throttled);
+    // A told wait that is over needs no trial.
+    assert_eq!(pool.ability(t + secs(20)), Ability::Serves);
+
+    let pool = pool_of(&[("a", 1, 1), ("b", 2, 1)]);
+    ends(&pool, 0, &throttled(30), t);
+    fails(&pool, 1, t);
+    assert_eq!(pool.ability(t), Ability::Down, "not throttling alone");
+    assert_eq!(pool.ability(t + secs(10)), Ability::Untried);
+    let trial = pool.choose(&[], t + secs(10), 0).unwrap();
+    assert_eq!(pool.ability(t + secs(10)), Ability::OnTrial);
+    drop(trial);
+    pool.note_term(&"b".into(), Term::over(t, t + secs(60)), t);
+    assert_eq!(pool.ability(t + secs(10)), Ability::Down);
+    assert_eq!(pool.ability(t + secs(30)), Ability::Serves);
 }

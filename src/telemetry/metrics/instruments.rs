@@ -29,6 +29,7 @@ const OVERHEAD_SECONDS: &[f64] = &[
 pub(super) struct Instruments {
     pub(super) requests: IntCounterVec,
     pub(super) requests_inflight: IntGauge,
+    pub(super) healthy: IntGauge,
     pub(super) refusals: IntCounterVec,
     pub(super) rejections: IntCounterVec,
     pub(super) token_checks: IntCounter,
@@ -97,6 +98,7 @@ impl Instruments {
                 &["client", "model", "operation", "code"],
             ),
             requests_inflight: r.gauge("forebay_requests_inflight", "Requests being served now."),
+            healthy: r.gauge("forebay_healthy", "1 while /health says 200, 0 while it says 503."),
             refusals: r.counters(
                 "forebay_refusals_total",
                 "Requests the gateway itself answered with an error, by reason.",
