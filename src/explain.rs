@@ -71,9 +71,13 @@ pub fn explain(
         text,
         "operation    {operation}, the {named_by} names the model"
     );
-    if let Err(refusal) = client.operations.authorize(call.operation) {
-        return Ok(text + &refused(&refusal));
-    }
+    let authorized = client.operations.authorize(call.operation);
+    let forwarding = &plan.server.forwarding;
+    let sent = authorized.and_then(|()| forwarding.query(call.operation, query));
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(refusal) => return Ok(text + &refused(&refusal)),
+    };
     let (asked, uses_state) = match asked(&call, query, question.body.as_deref()) {
         Ok(asked) => asked,
         Err(Unread::Missing) => return Err(ExplainError::BodyMissing),
@@ -90,7 +94,7 @@ pub fn explain(
         }
         Some(model) => {
             let call = (call.dialect, call.operation);
-            Ok(text + &limits(client, model) + &tried(plan, model, call, query, states))
+            Ok(text + &limits(client, model) + &tried(plan, model, call, &sent, states))
         }
         None => {
             let why = match model {

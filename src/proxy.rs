@@ -14,6 +14,7 @@ mod intake;
 pub(crate) mod likeness;
 pub(crate) mod memory;
 mod metering;
+mod named;
 mod observe;
 mod prompt;
 pub(crate) mod reach;
@@ -26,7 +27,7 @@ use std::{collections::HashMap, os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
+use http::{HeaderMap, Version, header};
 use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -193,7 +194,18 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        observe::response(exchange, head, self.reveal)
+        observe::response(self, exchange, head)
+    }
+
+    /// A deployment's trailers reach nobody: no client of these APIs reads any, and what they say was not looked at.
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        _exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        trailers.clear();
+        Ok(())
     }
 
     async fn response_filter(

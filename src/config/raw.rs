@@ -476,6 +476,13 @@ section! {
         /// take no more.
         #[schemars(length(min = 1, max = 9))]
         forward_headers: Option<Placed<List<Placed<Word>>>>,
+        /// Parameters of clients' queries that go on to deployments, beside those of Azure's API. A client's credential never
+        /// does, and a request with any other parameter is refused.
+        #[schemars(length(min = 1))]
+        forward_query: Option<Placed<List<Placed<Word>>>>,
+        /// Headers of deployments' answers that clients get, beside those that they always do.
+        #[schemars(length(min = 1))]
+        answer_headers: Option<Placed<List<Placed<Word>>>>,
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Progress {
     faults: u32,
     /// Places in the pool of the deployments asked; none is asked twice.
     tried: Vec<usize>,
+    /// How many of these, the first ones, were never to be asked.
+    barred: usize,
 }
 
 /// What it would mean if two deployments did what a request asks.
@@ -43,7 +45,19 @@ impl Progress {
             repeat,
             faults: 0,
             tried: Vec::new(),
+            barred: 0,
         }
+    }
+
+    /// Before anything is asked: not these, since the request can't be served there.
+    pub fn bar(&mut self, places: Vec<usize>) {
+        self.barred = places.len();
+        self.tried = places;
+    }
+
+    /// Whether more than one deployment was asked.
+    pub fn has_moved_on(&self) -> bool {
+        self.tried.len() > self.barred + 1
     }
 
     pub fn tried(&self) -> &[usize] {

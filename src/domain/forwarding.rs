@@ -1,12 +1,20 @@
 //! Which of a client's headers go on to a deployment: those that describe the body, Azure's own switches, ids to follow
-//! a request by, and what the operator adds. Nothing else, and never more than Azure takes.
+//! a request by, and what the operator adds. Nothing else, and never more than Azure takes. Likewise which parameters of
+//! its query do, and which headers of the answer come back to it.
+
+mod answer;
+mod query;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, GetAll},
 };
 
-use super::trace::{TRACEPARENT, TRACESTATE, Trace};
+use super::{
+    refusal::Refusal,
+    route::Operation,
+    trace::{TRACEPARENT, TRACESTATE, Trace},
+};
 
 /// Azure answers 431 to more than ten custom headers (AZURE.md, fact 4), and does not say which are custom: here all
 /// that HTTP itself does not define (RFC 9110). One of the ten is kept free for the deployment's own `api-key`.
@@ -20,9 +28,7 @@ static PLAIN: [HeaderName; 3] = [
 ];
 
 /// Azure's and OpenAI's (AZURE.md 1 and 4). First what changes an answer, last what only follows it.
-static CUSTOM: [HeaderName; 8] = [
-    HeaderName::from_static("x-ms-oai-image-generation-deployment"),
-    HeaderName::from_static("x-ms-spillover-deployment"),
+static CUSTOM: [HeaderName; 6] = [
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("aoai-evals"),
     HeaderName::from_static("aoai-copy-ft-checkpoints"),
@@ -30,6 +36,14 @@ static CUSTOM: [HeaderName; 8] = [
     TRACEPARENT,
     TRACESTATE,
 ];
+
+/// The deployment that makes the pictures of a response.
+pub const IMAGE_GENERATION: HeaderName =
+    HeaderName::from_static("x-ms-oai-image-generation-deployment");
+/// The deployment that Azure spills to.
+const SPILLOVER: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
+/// Azure's that name a further deployment of the same instance. To clients a model has that name.
+static NAMING: [HeaderName; 2] = [IMAGE_GENERATION, SPILLOVER];
 
 /// What names of this kind say is meant for the model's server.
 const MEANT_FOR_IT: [&str; 6] = [
@@ -79,17 +93,24 @@ const NEVER: [&str; 25] = [
     "x-http-method-override",
 ];
 
-/// Which headers go on.
+/// Which headers and parameters go on, and which headers come back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarding {
-    /// The operator's.
+    /// The operator's headers.
     more: Vec<HeaderName>,
+    /// Its parameters of queries.
+    parameters: Vec<Box<str>>,
+    /// Its headers of answers.
+    answers: Vec<HeaderName>,
 }
 
 /// What of one request's headers goes on, and what is left out that its client may miss.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What names a further deployment of the instance: a model by its client's word, until an instance is chosen. Room
+    /// is kept for it.
+    pub naming: Vec<(HeaderName, HeaderValue)>,
     /// Would have gone on, but were too many.
     pub over_limit: Vec<HeaderName>,
     /// Were meant for the model's server, but are not among those that go on.
@@ -99,7 +120,42 @@ pub struct Forwarded {
 impl Forwarding {
     /// `more`: as many as [`MOST_CUSTOM`] at most, each one that [`Self::may_add`] takes.
     pub fn new(more: Vec<HeaderName>) -> Self {
-        Self { more }
+        Self {
+            more,
+            ..Self::default()
+        }
+    }
+
+    /// With an operator's parameters of queries, each one that [`Self::may_add_parameter`] takes, and headers of answers,
+    /// each one that [`Self::may_answer`] takes.
+    #[must_use]
+    pub fn with(self, parameters: Vec<Box<str>>, answers: Vec<HeaderName>) -> Self {
+        Self {
+            parameters,
+            answers,
+            ..self
+        }
+    }
+
+    /// A query parameter's name, if an operator may have it passed on.
+    pub fn may_add_parameter(name: &str) -> Result<Box<str>, &'static str> {
+        query::may_add(name)
+    }
+
+    /// The name of an answer's header, if an operator may have it passed on to clients.
+    pub fn may_answer(name: &str) -> Result<HeaderName, &'static str> {
+        answer::may_add(name)
+    }
+
+    /// What goes on of a client's query: without its credential. Any parameter that is not known is refused, and so is
+    /// what two readers could read as two.
+    pub fn query(&self, operation: Operation, query: &str) -> Result<String, Refusal> {
+        query::read(query, operation, &self.parameters)
+    }
+
+    /// The headers of a deployment's answer that its client does not get. `secret`: what the deployment was asked with.
+    pub fn staying(&self, headers: &HeaderMap, secret: Option<&HeaderValue>) -> Vec<HeaderName> {
+        answer::staying(headers, &self.answers, secret)
     }
 
     /// A header's name, if an operator may have it passed on.
@@ -114,13 +170,16 @@ impl Forwarding {
                 "this header never goes on: it is a credential, belongs to one connection, or says how a request came; take it out",
             );
         }
-        if PLAIN.contains(&name) || CUSTOM.contains(&name) {
+        if [&PLAIN[..], &CUSTOM, &NAMING]
+            .iter()
+            .any(|known| known.contains(&name))
+        {
             return Err("this header goes on anyway; take it out");
         }
         Ok(name)
     }
 
-    /// Chooses from a request's headers: the operator's first, then the others in their fixed order. Of several alike
+    /// Chooses from a request's headers: room for those that name a deployment, the operator's first, then the others in their fixed order. Of several alike
     /// the first goes on: it is the one that was read here. What belongs to one connection alone stays.
     ///
     /// `trace`: what is said of the trace in place of what the client said; where the ten are taken it is not said.
@@ -144,9 +203,11 @@ impl Forwarding {
             Some((name.clone(), value?))
         };
         forwarded.headers.extend(PLAIN.iter().filter_map(sent));
+        forwarded.naming.extend(NAMING.iter().filter_map(sent));
+        let room = MOST_CUSTOM - forwarded.naming.len();
         let custom = self.more.iter().chain(&CUSTOM).filter_map(sent);
         for (i, (name, value)) in custom.enumerate() {
-            match i < MOST_CUSTOM {
+            match i < room {
                 true => forwarded.headers.push((name, value)),
                 // Our own is nothing that a client would miss.
                 false if headers.contains_key(&name) => forwarded.over_limit.push(name),
@@ -163,6 +224,7 @@ impl Forwarding {
         MEANT_FOR_IT.iter().any(|start| text.starts_with(start))
             && !NOISE.contains(&text)
             && !CUSTOM.contains(name)
+            && !NAMING.contains(name)
             && !self.more.contains(name)
     }
 }
@@ -205,11 +267,16 @@ mod tests {
             PLAIN
                 .iter()
                 .chain(&CUSTOM)
+                .chain(&NAMING)
                 .map(|name| (Some(name.clone()), HeaderValue::from_static("v"))),
         );
         let forwarded = forwarding.choose(&sent, None);
         let gone = names(&forwarded.headers);
-        assert_eq!(gone.len(), PLAIN.len() + MOST_CUSTOM);
+        assert_eq!(
+            gone.len() + forwarded.naming.len(),
+            PLAIN.len() + MOST_CUSTOM
+        );
+        assert_eq!(forwarded.naming.len(), NAMING.len());
         assert!(own.iter().all(|name| gone.contains(name)), "{gone:?}");
         assert_eq!(
             forwarded.over_limit,
@@ -220,7 +287,7 @@ mod tests {
         );
         assert_eq!(forwarded.unlisted, [] as [HeaderName; 0]);
         let alone = Forwarding::default().choose(&sent, None);
-        assert_eq!((alone.headers.len(), alone.over_limit.len()), (11, 0));
+        assert_eq!((alone.headers.len(), alone.over_limit.len()), (9, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod limited;
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::client::token::Rejection;
 pub use limited::Limited;
@@ -53,6 +53,19 @@ pub enum Refusal {
     UncheckedToken,
     /// Also what a client is told that may not use the model.
     UnknownModel,
+    /// A header names a deployment by something that is no model of the client's, or none that is deployed beside the model
+    /// asked for.
+    NamedElsewhere {
+        header: HeaderName,
+    },
+    /// The query has a parameter that does not go on; `None`: its name may be a value.
+    UnknownParameter {
+        name: Option<Box<str>>,
+    },
+    /// The query says something twice, or in a way that has two readings.
+    AmbiguousParameter {
+        name: Box<str>,
+    },
     /// The client was not granted this kind of work.
     OperationNotAllowed {
         /// The grant that is missing, in the config's word.
@@ -171,6 +184,10 @@ impl Refusal {
         match self {
             Self::BodyTooLarge { max } => message.replace("{max}", &max.to_string()),
             Self::OperationNotAllowed { needs } => message.replace("{needs}", needs),
+            Self::NamedElsewhere { header } => message.replace("{header}", header.as_str()),
+            Self::UnknownParameter { name: Some(name) } | Self::AmbiguousParameter { name } => {
+                message.replace("{name}", name)
+            }
             Self::Limited(limited) => limited.message(self.seconds()),
             Self::Throttled { .. }
             | Self::Unavailable { .. }
@@ -318,6 +335,34 @@ impl Refusal {
                 "unknown_model",
                 "The API deployment for this resource does not exist: no model of this name is open to you. \
                  GET /openai/v1/models lists those that are.",
+            ),
+            Self::NamedElsewhere { .. } => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "named_elsewhere",
+                "The header `{header}` must name a model that is open to you and deployed on an instance that also serves the \
+                 model you ask for. GET /openai/v1/models lists those that are open to you.",
+            ),
+            Self::UnknownParameter { name } => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "unknown_parameter",
+                match name {
+                    Some(_) => {
+                        "The query parameter `{name}` does not go on to deployments. Leave it out; this gateway's operator can add it \
+                         to `server.forward_query`. A key is sent as `api-key: KEY` or `Authorization: Bearer KEY`."
+                    }
+                    None => {
+                        "The query has a parameter that does not go on to deployments. Leave out all but `api-version`. A key is \
+                         sent as `api-key: KEY` or `Authorization: Bearer KEY`."
+                    }
+                },
+            ),
+            Self::AmbiguousParameter { .. } => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "ambiguous_parameter",
+                "The query parameter `{name}` could be read in two ways. Give it once, with `;` in it escaped.",
             ),
             Self::OperationNotAllowed { .. } => answer(
                 StatusCode::FORBIDDEN,

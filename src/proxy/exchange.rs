@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     drain::Guest,
     metering::Reading,
+    named::Named,
     prompt::Prompt,
     served::{Served, Target},
     session::Relay,
@@ -92,10 +93,12 @@ pub(super) enum Stage {
 pub(super) struct Admitted {
     pub(super) served: Arc<Served>,
     pub(super) call: (Dialect, Operation),
-    /// The client's query, its credential still in it: what goes out is filtered.
+    /// What goes on of the client's query.
     pub(super) query: String,
     /// Those of the client's headers that every attempt sends.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Further deployments that its headers name.
+    pub(super) named: Vec<Named>,
     pub(super) ask: Ask,
     /// What it wants, where its client has limits to that.
     pub(super) wanted: Option<Wanted>,

@@ -160,7 +160,7 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome, now: Instant) -> Step {
     } = admitted;
     let budget = served.pool.budget();
     let is_fault = matches!(outcome, Outcome::Faulted { .. });
-    if is_fault && progress.tried().len() > 1 {
+    if is_fault && progress.has_moved_on() {
         budget.note_wasted(now);
     }
     let budget_left = !is_fault || budget.allows(now);
@@ -248,6 +248,11 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
             _ => value.clone(),
         };
         out.insert_header(name.clone(), value)?;
+    }
+    for named in &admitted.named {
+        if let Some((name, value)) = named.on(instance) {
+            out.insert_header(name, value)?;
+        }
     }
     // So that what is used can be read from the answer as it passes.
     out.insert_header(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use serde_json::json;
@@ -18,6 +18,7 @@ use super::{
     ending::connection_address,
     exchange::{Admitted, Exchange},
     identify::{Shown, certificate, identify},
+    named,
     prompt::Prompt,
     realtime,
     reply::Reply,
@@ -29,6 +30,7 @@ use crate::{
         ask::{Ask, Scan},
         client::Client,
         failover::{Progress, Repeat},
+        forwarding::Forwarded,
         head,
         name::ModelName,
         refusal::Refusal,
@@ -125,6 +127,8 @@ async fn understand(
 ) -> Result<Verdict, Refusal> {
     exchange.operation = Some(call.operation);
     client.operations.authorize(call.operation)?;
+    let query = session.req_header().uri.query().unwrap_or_default();
+    let query = gateway.forwarding.query(call.operation, query)?;
     let stateless = client.operations.forbids_state(call.operation);
     let by_path = call
         .model
@@ -180,7 +184,13 @@ async fn understand(
         true => Repeat::Acts,
         false => Repeat::Harmless,
     };
-    let progress = start(exchange, &served, repeat)?;
+    let Forwarded {
+        headers, naming, ..
+    } = forwarded(gateway, head, exchange.trace.as_deref());
+    let named = named::resolve(gateway, client, naming)?;
+    let barred = named::barred(&named, &served.pool)?;
+    let mut progress = start(exchange, &served, repeat)?;
+    progress.bar(barred);
     let deadline = progress.deadline(&served.bounds);
     let keepalive = keepalive(gateway, call.operation, head);
     if client.log_prompts {
@@ -190,8 +200,9 @@ async fn understand(
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (call.dialect, call.operation),
-        query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: forwarded(gateway, head, exchange.trace.as_deref()),
+        query,
+        headers,
+        named,
         prompt,
         ask,
         wanted,
@@ -229,7 +240,7 @@ pub(super) fn forwarded(
     gateway: &Gateway,
     head: &RequestHeader,
     trace: Option<&Trace>,
-) -> Vec<(HeaderName, HeaderValue)> {
+) -> Forwarded {
     let forwarded = gateway.forwarding.choose(&head.headers, trace);
     let (over_limit, unlisted) = (&forwarded.over_limit, &forwarded.unlisted);
     if !(over_limit.is_empty() && unlisted.is_empty()) {
@@ -244,7 +255,7 @@ pub(super) fn forwarded(
                  forebay_headers_dropped_total counts further ones, server.forward_headers adds those that should");
         });
     }
-    forwarded.headers
+    forwarded
 }
 
 /// Begins a request to a model, where any of its deployments can be asked now.

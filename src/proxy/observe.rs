@@ -6,7 +6,7 @@ use http::{HeaderName, StatusCode, Version, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
 
 use super::{
-    admission, commit,
+    Gateway, admission, commit,
     exchange::{Again, Current, Exchange, Stage, Wish},
     forward::{ended, last_word},
     metering,
@@ -26,17 +26,6 @@ use crate::{
 /// How many closed connections one attempt may meet in a row before that counts as the deployment's fault.
 const STALE_CONNECTIONS: u8 = 3;
 
-/// Of a deployment's answer, what is its own affair or would mislead about the pool: cookies that bind to one
-/// instance, one member's limits, and which deployment it was.
-const KEPT_BACK: [HeaderName; 7] = [
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    HeaderName::from_static("alt-svc"),
-    UTILIZATION,
-    SERVED_BY,
-    SPILLED_FROM,
-    SPILLOVER_ERROR,
-];
 const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment-utilization");
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
@@ -45,31 +34,24 @@ const SPILLED_FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-de
 const SPILLOVER_ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
 /// What a deployment says of names goes into the log no longer than this, in bytes.
 const LONGEST_NAME: usize = 128;
-/// How the headers begin that tell a member's limits.
-const LIMITS: &str = "x-ratelimit-";
-
-/// What no connection passes on, named by `Connection` or not.
-const HOP_BY_HOP: [HeaderName; 5] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// Judges an answer by its head. `Err` takes it back before the client has seen any of it.
 pub(super) fn response(
+    gateway: &Gateway,
     exchange: &mut Exchange,
     head: &mut ResponseHeader,
-    reveal: bool,
 ) -> Result<()> {
     if !is_final(head) {
+        // It says that there is more to come, and nothing else.
+        let names: Vec<HeaderName> = head.headers.keys().cloned().collect();
+        for name in &names {
+            head.remove_header(name);
+        }
         return Ok(());
     }
     read_head(exchange, head);
     let is_tunnel = exchange.admitted().is_some_and(|it| it.relay.is_tunnel());
     if head.status == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && is_no_refusal(head.status) {
-        return switched(exchange, head, is_tunnel, reveal);
+        return switched(gateway, exchange, head, is_tunnel);
     }
     metering::begin(exchange, head);
     let now = SystemTime::now();
@@ -85,7 +67,7 @@ pub(super) fn response(
             Outcome::of_response(head.status, &head.headers, now),
         )?,
     }
-    dress(exchange, head, reveal)
+    dress(gateway, exchange, head)
 }
 
 fn is_no_refusal(status: StatusCode) -> bool {
@@ -95,10 +77,10 @@ fn is_no_refusal(status: StatusCode) -> bool {
 /// Judges an answer that says that from here on it is no HTTP any more, or that should have said so. Between what was
 /// not asked for and what was not granted there is no tunnel.
 fn switched(
+    gateway: &Gateway,
     exchange: &mut Exchange,
     head: &mut ResponseHeader,
     is_tunnel: bool,
-    reveal: bool,
 ) -> Result<()> {
     let is_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
     let outcome = match is_tunnel {
@@ -110,7 +92,7 @@ fn switched(
         true => Outcome::Unwanted,
     };
     settle(exchange, outcome)?;
-    dress(exchange, head, reveal)?;
+    dress(gateway, exchange, head)?;
     head.remove_header(&header::CONTENT_LENGTH);
     head.remove_header(&header::TRANSFER_ENCODING);
     head.insert_header(header::CONNECTION, "Upgrade")?;
@@ -121,10 +103,11 @@ fn switched(
 pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
     let current = exchange.admitted().and_then(|it| it.current.as_ref());
     let status = current.and_then(|current| current.status).unwrap_or(0);
-    let outcome = match is_unwanted(exchange, &outcome, status) {
-        true => Outcome::Unwanted,
-        false => outcome,
-    };
+    let outcome =
+        match is_unwanted(exchange, &outcome, status) || may_mean_named(exchange, &outcome) {
+            true => Outcome::Unwanted,
+            false => outcome,
+        };
     if outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
         exchange.write_down(&outcome, Instant::now());
         exchange.response_bytes = 0;
@@ -211,6 +194,12 @@ fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> bool 
         && served.pool.has_ready(progress.tried(), now)
 }
 
+/// Whether a deployment that isn't there may be the one that the client named beside ours: it says nothing of ours then.
+fn may_mean_named(exchange: &mut Exchange, outcome: &Outcome) -> bool {
+    let admitted = exchange.admitted();
+    *outcome == Outcome::NotDeployed && admitted.is_some_and(|admitted| !admitted.named.is_empty())
+}
+
 /// Whether the deployment is to be asked once more, with another token than the one it has just refused.
 fn wants_fresh_token(exchange: &mut Exchange) -> bool {
     let Some(admitted) = exchange.admitted() else {
@@ -222,7 +211,7 @@ fn wants_fresh_token(exchange: &mut Exchange) -> bool {
     let target = &admitted.served.targets[current.attempt.index()];
     let may =
         !current.renewed && target.reach.credential.is_renewable() && admitted.relay.replayable();
-    match current.sent.take().filter(|_| may) {
+    match current.sent.clone().filter(|_| may) {
         Some(refused) => {
             current.again = Some(Again::FreshToken(refused));
             true
@@ -262,8 +251,14 @@ fn note_usage_kept(exchange: &mut Exchange, outcome: &Outcome) {
 }
 
 /// Makes a deployment's head the gateway's.
-fn dress(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Result<()> {
-    remove_what_stays_here(head);
+fn dress(gateway: &Gateway, exchange: &mut Exchange, head: &mut ResponseHeader) -> Result<()> {
+    let current = exchange.admitted().and_then(|it| it.current.as_ref());
+    let secret = current.and_then(|current| current.sent.as_ref());
+    for name in &gateway.forwarding.staying(&head.headers, secret) {
+        head.remove_header(name);
+    }
+    // A deployment's own words for its status are read by nobody.
+    head.set_reason_phrase(None)?;
     // The one that the log knows; Azure's own stays in `apim-request-id`.
     head.insert_header("x-request-id", &*exchange.request_id)?;
     for (name, value) in admission::left(exchange) {
@@ -273,7 +268,7 @@ fn dress(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Re
     let Some(admitted) = exchange.admitted() else {
         return Ok(());
     };
-    if let (true, Some(current)) = (reveal, &admitted.current) {
+    if let (true, Some(current)) = (gateway.reveal, &admitted.current) {
         let deployment = current.attempt.deployment();
         let name = format!("{}/{}", deployment.instance.name, deployment.name);
         head.insert_header("x-forebay-deployment", name)?;
@@ -281,28 +276,6 @@ fn dress(exchange: &mut Exchange, head: &mut ResponseHeader, reveal: bool) -> Re
         head.insert_header("x-forebay-attempts", attempts)?;
     }
     Ok(())
-}
-
-/// What is the deployment's own affair, or means the connection to it alone. Lengths are the engine's matter. One look
-/// at each header that is there: most of those that stay here are not.
-fn remove_what_stays_here(head: &mut ResponseHeader) {
-    let named = head.headers.get_all(header::CONNECTION).iter();
-    let named = named.filter_map(|value| value.to_str().ok());
-    let named: Vec<HeaderName> = named
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
-        .collect();
-    let stays = |name: &&HeaderName| {
-        name.as_str().starts_with(LIMITS)
-            || [&KEPT_BACK[..], &HOP_BY_HOP, &named]
-                .iter()
-                .any(|names| names.contains(name))
-    };
-    let staying: Vec<HeaderName> = head.headers.keys().filter(stays).cloned().collect();
-    for name in &staying {
-        head.remove_header(name);
-    }
 }
 
 fn taken_back(exchange: &mut Exchange, step: Step, status: u16) -> Box<Error> {

@@ -54,17 +54,16 @@ pub(super) fn admit(
         return Err(Refusal::OperationNotAllowed { needs: "stateful" });
     }
     admission::enter(exchange, Some(served.pool.model()))?;
-    let (query, progress) = (
-        query.to_owned(),
-        start(exchange, &served, Repeat::Harmless)?,
-    );
+    let query = gateway.forwarding.query(Operation::Realtime, query)?;
+    let progress = start(exchange, &served, Repeat::Harmless)?;
     // A client that takes nothing for so long is as good as gone.
     session.set_write_timeout(Some(served.bounds.idle_timeout));
     Ok(Verdict::Forward(Box::new(Admitted {
         served,
         call: (dialect, Operation::Realtime),
         query,
-        headers: forwarded(gateway, session.req_header(), exchange.trace.as_deref()),
+        headers: forwarded(gateway, session.req_header(), exchange.trace.as_deref()).headers,
+        named: Vec::new(),
         ask: Ask::unread(),
         wanted: None,
         prompt: Prompt::none(),

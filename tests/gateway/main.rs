@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod admin_access;
+mod authorisation;
 mod authority;
 mod bodies;
 mod certificates;

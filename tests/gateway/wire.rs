@@ -113,8 +113,13 @@ async fn a_deployment_receives_these_headers_and_no_others() {
     // The first is asked with a token, the second with a key.
     let house = House::open(&[("tokens", 1, 1), ("keys", 2, 1)]).await;
     house.fault("tokens", throttle(60.0));
+    let naming = [
+        ("x-ms-oai-image-generation-deployment", "gpt-image-1"),
+        ("x-ms-spillover-deployment", "gpt-4o"),
+    ];
     let wanted: String = TO_A_DEPLOYMENT
         .iter()
+        .filter(|name| naming.iter().all(|(naming, _)| naming != *name))
         .filter(|name| {
             ![
                 "api-key",
@@ -128,8 +133,8 @@ async fn a_deployment_receives_these_headers_and_no_others() {
         .map(|name| format!("{name}: of-the-client\r\n"))
         .collect();
     let both = format!("authorization: Bearer {KEY}\r\n");
-    let lines = [wanted, both, lines(JUNK), lines(HOP_BY_HOP)].concat();
-    let path = format!("{CHAT}?api-key={KEY}&x=1&API%2DKEY={KEY}&api_key={KEY}");
+    let lines = [wanted, lines(&naming), both, lines(JUNK), lines(HOP_BY_HOP)].concat();
+    let path = format!("{CHAT}?api-key={KEY}&include=1&API%2DKEY={KEY}&api_key={KEY}");
     let mut wire = Wire::open(house.gateway.address).await;
     wire.send(post(&path, &lines, chat().to_string())).await;
     assert_eq!(wire.answer().await.unwrap().status, 200);
@@ -149,11 +154,14 @@ async fn a_deployment_receives_these_headers_and_no_others() {
             house.simulator.address(instance).unwrap().to_string()
         );
         assert_eq!(header(&seen, "traceparent"), "of-the-client");
+        for (name, model) in naming {
+            assert_eq!(header(&seen, name), format!("{instance}-{model}"));
+        }
         assert_eq!(
             header(&seen, "content-length"),
             seen.body_length.to_string()
         );
-        assert_eq!(seen.path, format!("{CHAT}?x=1"));
+        assert_eq!(seen.path, format!("{CHAT}?include=1"));
         assert!(!format!("{seen:?}").contains(KEY), "{seen:?}");
     }
     assert_eq!(header(&last(&house, "keys"), "api-key"), INSTANCE_KEY);
@@ -247,6 +255,15 @@ async fn a_client_receives_these_headers_and_no_others() {
         ("upgrade", "h2c"),
         ("connection", "x-hop"),
         ("x-hop", "1"),
+        ("refresh", "0; url=https://evil"),
+        ("clear-site-data", "\"*\""),
+        ("access-control-allow-origin", "*"),
+        ("server", "secret/1.0"),
+        ("www-authenticate", "Basic realm=\"secret\""),
+        ("link", "</evil>; rel=preload"),
+        ("api-key", INSTANCE_KEY),
+        ("authorization", "Bearer of-an-instance"),
+        ("x-anything", "1"),
     ];
     // An error is the caller's matter as well: it is delivered with the same care.
     for fault in [
@@ -297,9 +314,13 @@ async fn no_more_headers_go_on_than_azure_takes_and_what_stays_is_counted() {
         .filter(|name| !standard.contains(name))
         .chain(&own)
         .collect();
+    let value = |name: &str| match name.ends_with("-deployment") {
+        true => "gpt-4o",
+        false => "of-the-client",
+    };
     let sent: String = custom
         .iter()
-        .map(|name| format!("{name}: of-the-client\r\n"))
+        .map(|name| format!("{name}: {}\r\n", value(name)))
         .collect();
     let unlisted = "x-ms-new-switch: 1\r\nopenai-organization: org\r\n";
     for _ in 0..2 {
@@ -413,7 +434,7 @@ fn model_at(body: &str) -> usize {
 #[tokio::test]
 async fn a_classic_body_arrives_untouched_whatever_it_says_of_the_model() {
     let house = House::open(&[("only", 1, 1)]).await;
-    let path = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21&x=a%20b";
+    let path = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21&include=a%20b";
     for body in [
         r#"{"model": null, "messages":[{"role":"user","content":"hi"}]}"#,
         r#"{ "messages" : [{"role":"user","content":"hi"}] }"#,
@@ -506,27 +527,27 @@ async fn a_plain_openai_server_is_asked_on_its_own_paths_with_the_model_in_the_b
     let messages = r#""messages":[{"role":"user","content":"hi"}]"#;
     for (path, body, expected) in [
         (
-            "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21&x=1",
+            "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21&include=1",
             format!("{{{messages}}}"),
             format!("{{\"model\":\"d\",{messages}}}"),
         ),
         (
-            "/openai/deployments/gpt-4o/chat/completions?x=1&api-version=1",
+            "/openai/deployments/gpt-4o/chat/completions?include=1&api-version=1",
             format!("{{\"model\": null ,{messages}}}"),
             format!("{{\"model\": \"d\" ,{messages}}}"),
         ),
         (
-            "/openai/deployments/gpt-4o/chat/completions?x=1",
+            "/openai/deployments/gpt-4o/chat/completions?include=1",
             format!("{{\"model\":\"other\",{messages}}}"),
             format!("{{\"model\":\"d\",{messages}}}"),
         ),
         (
-            "/openai/v1/chat/completions?x=1",
+            "/openai/v1/chat/completions?include=1",
             format!("{{{messages},\"model\":\"gpt-4o\"}}"),
             format!("{{{messages},\"model\":\"d\"}}"),
         ),
         (
-            "/v1/chat/completions?x=1",
+            "/v1/chat/completions?include=1",
             format!("{{{messages},\"model\":\"gpt-4o\"}}"),
             format!("{{{messages},\"model\":\"d\"}}"),
         ),
@@ -538,7 +559,7 @@ async fn a_plain_openai_server_is_asked_on_its_own_paths_with_the_model_in_the_b
             "{path}"
         );
         let seen = last(&house, "only");
-        assert_eq!(seen.path, "/v1/chat/completions?x=1");
+        assert_eq!(seen.path, "/v1/chat/completions?include=1");
         assert_eq!(
             seen.body_sha256,
             Some(sha256(expected.as_bytes())),
@@ -589,14 +610,14 @@ async fn a_path_with_a_host_in_it_goes_out_as_any_other() {
     let house = House::open(&[("only", 1, 1)]).await;
     let mut wire = Wire::open(house.gateway.address).await;
     wire.send(post(
-        &format!("http://gateway{CHAT}?x=1"),
+        &format!("http://gateway{CHAT}?include=1"),
         "",
         chat().to_string(),
     ))
     .await;
     assert_eq!(wire.answer().await.unwrap().status, 200);
     let seen = last(&house, "only");
-    assert_eq!(seen.path, format!("{CHAT}?x=1"));
+    assert_eq!(seen.path, format!("{CHAT}?include=1"));
     assert_eq!(
         header(&seen, "host"),
         house.simulator.address("only").unwrap().to_string()

@@ -40,36 +40,74 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         let mut keepalive = Duration::ZERO;
         span(raw.stream_keepalive, &mut keepalive, reader);
         server.stream_keepalive = (!keepalive.is_zero()).then_some(keepalive);
-        server.forwarding = forwarding(raw.forward_headers, reader);
+        server.forwarding = forwarding(
+            raw.forward_headers,
+            raw.forward_query,
+            raw.answer_headers,
+            reader,
+        );
     }
     server
 }
 
-/// The headers that an operator adds to those that go on.
-fn forwarding(raw: Option<Placed<List<Placed<Word>>>>, reader: &mut Reader<'_>) -> Forwarding {
-    let Some(raw) = raw else {
-        return Forwarding::default();
-    };
+/// What an operator adds to what goes on, and to what comes back.
+fn forwarding(
+    headers: Names,
+    parameters: Names,
+    answers: Names,
+    reader: &mut Reader<'_>,
+) -> Forwarding {
+    let place = headers.as_ref().map(|raw| raw.place);
+    let headers = names(
+        headers,
+        "list a header, or take `forward_headers` out",
+        Forwarding::may_add,
+        reader,
+    );
+    if let Some(place) = place.filter(|_| headers.len() > MOST_CUSTOM) {
+        reader.problem(
+            place,
+            format!("Azure takes ten custom headers, one of them its api-key; list {MOST_CUSTOM} at most"),
+        );
+    }
+    let parameters = names(
+        parameters,
+        "list a parameter, or take `forward_query` out",
+        Forwarding::may_add_parameter,
+        reader,
+    );
+    let answers = names(
+        answers,
+        "list a header, or take `answer_headers` out",
+        Forwarding::may_answer,
+        reader,
+    );
+    Forwarding::new(headers).with(parameters, answers)
+}
+
+type Names = Option<Placed<List<Placed<Word>>>>;
+
+/// The names of a list, each once, that `may` takes.
+fn names<T: PartialEq>(
+    raw: Names,
+    mend: &str,
+    may: impl Fn(&str) -> Result<T, &'static str>,
+    reader: &mut Reader<'_>,
+) -> Vec<T> {
+    let Some(raw) = raw else { return Vec::new() };
     if raw.value.0.is_empty() {
-        reader.problem(raw.place, "list a header, or take `forward_headers` out");
+        reader.problem(raw.place, mend);
     }
     let mut names = Vec::new();
     for word in raw.value.0.into_iter().flatten() {
-        let name = reader.take(word.place, Forwarding::may_add(&word.value.0));
-        match name {
+        match reader.take(word.place, may(&word.value.0)) {
             Some(name) if names.contains(&name) => {
-                reader.problem(word.place, "this header is listed already; take it out");
+                reader.problem(word.place, "this name is listed already; take it out");
             }
             name => names.extend(name),
         }
     }
-    if names.len() > MOST_CUSTOM {
-        reader.problem(
-            raw.place,
-            format!("Azure takes ten custom headers, one of them its api-key; list {MOST_CUSTOM} at most"),
-        );
-    }
-    Forwarding::new(names)
+    names
 }
 
 /// What stands before the gateway.

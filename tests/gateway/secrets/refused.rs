@@ -60,6 +60,11 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let form = "content-type: multipart/form-data; boundary=B\r\n";
+    let by_another_name = format!("{CHAT}?key={CLIENT_KEY}");
+    let by_none = format!("{CHAT}?{CLIENT_KEY}");
+    let twice = format!("{CHAT}?api-version=1&api-version={CLIENT_KEY}");
+    let naming = format!("x-ms-spillover-deployment: {CLIENT_KEY}\r\n");
+    let chat = crate::house::chat().to_string();
     for (method, path, lines, body) in [
         ("GET", CHAT, "", ""),
         (
@@ -71,6 +76,10 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
         ("POST", CHAT, "host: another\r\n", PROMPT),
         ("POST", &long, "", PROMPT),
         ("POST", CHAT, "expect: 200-maybe\r\n", PROMPT),
+        ("POST", &by_another_name, "", PROMPT),
+        ("POST", &by_none, "", PROMPT),
+        ("POST", &twice, "", PROMPT),
+        ("POST", CHAT, &naming, &chat),
         (
             "POST",
             CHAT,

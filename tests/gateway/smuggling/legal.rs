@@ -16,7 +16,7 @@ async fn what_looks_odd_and_is_legal_is_served_and_poisons_nothing() {
     let left = length - 7;
     let plain = format!("content-length: {length}\r\n");
     let with = |lines: &str| framed(&format!("{plain}{lines}"), &body);
-    let absolute = with("").replacen(CHAT, &format!("http://gateway{CHAT}?x=1"), 1);
+    let absolute = with("").replacen(CHAT, &format!("http://gateway{CHAT}?include=1"), 1);
     let old = with("connection: keep-alive\r\n").replacen("HTTP/1.1", "HTTP/1.0", 1);
     let h2c = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
     let cases = [
