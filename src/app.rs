@@ -41,7 +41,7 @@ use crate::{
     identity::{Identities, IdentitiesError},
     proxy::{
         Gateway, KEEP_ALIVE,
-        door::{Door, Rules},
+        door::{Books, Door, Rules},
         drain::Drain,
         health::HealthCheck,
         memory::Memory,
@@ -57,7 +57,7 @@ use crate::{
     },
 };
 use listening::{Listening, Patience, Port};
-use tls::Tls;
+use tls::{Bound, Tls};
 use upkeep::Upkeep;
 
 /// How long the start waits for names to be looked up; what comes later is taken in while serving.
@@ -149,7 +149,7 @@ pub fn serve_watched(
             otlp.refresh_by(Box::new(move || page.refresh()));
         }
         if let Some(port) = admin_port {
-            server.add_service(admin::service(page, &parts.plan, port));
+            server.add_service(admin::service(page, &parts, port));
         }
     }
     let drain = Arc::clone(&parts.drain);
@@ -318,7 +318,7 @@ impl Parts {
     }
 
     /// The gateway as Pingora runs it, behind its door.
-    fn door(&self, conf: &Arc<ServerConf>) -> Door {
+    fn door(&self, conf: &Arc<ServerConf>) -> Door<HttpProxy<Gateway>> {
         let mut proxy = HttpProxy::new(self.gateway(), Arc::clone(conf));
         proxy.handle_init_modules();
         let mut options = HttpServerOptions::default();
@@ -326,23 +326,28 @@ impl Parts {
         options.h2_idle_timeout = Some(KEEP_ALIVE);
         proxy.server_options = Some(options);
         proxy.h2_options = Some(http2(&self.plan));
-        Door::new(proxy, self.rules())
+        let books = Books {
+            telemetry: Arc::clone(&self.telemetry),
+            drain: Arc::clone(&self.drain),
+        };
+        Door::new(proxy, self.rules(Some(books)))
     }
 
-    fn rules(&self) -> Rules {
+    fn rules(&self, books: Option<Books>) -> Rules {
         Rules {
             max_headers: self.plan.server.max_headers,
             header_timeout: self.plan.server.header_timeout,
-            telemetry: Arc::clone(&self.telemetry),
-            drain: Arc::clone(&self.drain),
+            books,
         }
     }
 
     /// The addresses that clients connect to, taken.
     fn ports(&self) -> Result<Vec<Port>, StartError> {
+        let clients = self.plan.clients.all().iter();
+        let bound = Bound::of(clients.flat_map(|client| &client.certificates));
         let listeners = self.plan.listeners.iter();
         listeners
-            .map(|it| self.port(it.address, it.tls.as_ref(), it.max_connections, None))
+            .map(|it| self.port(it.address, (it.tls.as_ref(), &bound), it.max_connections))
             .collect()
     }
 
@@ -350,8 +355,8 @@ impl Parts {
         let admin = self.plan.admin.as_ref();
         admin
             .map(|it| {
-                let opening = Some(self.plan.server.header_timeout);
-                self.port(it.address, it.tls.as_ref(), ADMIN_CONNECTIONS, opening)
+                let bound = Bound::of(it.operators.iter());
+                self.port(it.address, (it.tls.as_ref(), &bound), ADMIN_CONNECTIONS)
             })
             .transpose()
     }
@@ -359,17 +364,15 @@ impl Parts {
     fn port(
         &self,
         address: SocketAddr,
-        files: Option<&TlsFiles>,
+        (files, bound): (Option<&TlsFiles>, &Bound),
         max_connections: usize,
-        opening: Option<Duration>,
     ) -> Result<Port, StartError> {
         let metrics = self.telemetry.metrics.listener(address, files.is_some());
         let tls = files
-            .map(|files| Tls::open(address, files.clone(), Arc::clone(&metrics)))
+            .map(|files| Tls::open(address, files.clone(), bound.clone(), Arc::clone(&metrics)))
             .transpose()?;
         let patience = Patience {
             handshake: self.plan.server.handshake_timeout,
-            opening,
             write: self.plan.server.write_timeout,
         };
         Port::open(address, tls, max_connections, metrics, patience)

@@ -17,7 +17,7 @@ use forebay::{
         breaker::Settings,
         client::{
             Client, Clients, KeyHash,
-            certificate::{Certificate, Name},
+            certificate::{Certificate, Entry, Name},
         },
         deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
         forwarding::Forwarding,
@@ -92,7 +92,10 @@ pub(crate) fn front_door() -> FrontDoor {
 pub(crate) fn clients(count: u32) -> Clients {
     Clients::listed((0..count).map(|number| Client {
         keys: vec![KeyHash::of(format!("key-{number}").as_bytes())],
-        certificates: vec![common_name(number)],
+        certificates: vec![Entry {
+            name: common_name(number),
+            ca: None,
+        }],
         ..Client::named(&format!("client-{number}"))
     }))
 }

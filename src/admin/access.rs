@@ -1,21 +1,29 @@
-//! Who may look: on loopback everybody who is on this machine, elsewhere who shows the token or a certificate.
+//! Who may look: on loopback everybody who is on this machine, elsewhere who shows the token, an operator's certificate,
+//! or both where both are asked for.
 //!
 //! Probes for life and readiness need nothing, since who sends them can mostly show nothing, and they tell nothing. Nor
 //! does the dashboard's page: it is the same everywhere, and asks for `/status` like anybody else.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::SystemTime,
+};
 
 use http::StatusCode;
 
 use super::{Page, text};
-use crate::domain::client::KeyHash;
+use crate::domain::client::{
+    KeyHash,
+    certificate::{Certificate, Entry},
+};
 
 /// The rule of one admin listener.
 #[derive(Debug)]
 pub struct Access {
     address: SocketAddr,
     token: Option<KeyHash>,
-    asks_certificates: bool,
+    /// Whose certificates are operators'; empty: none is asked for.
+    operators: Vec<Entry>,
 }
 
 /// What a request shows of itself.
@@ -26,33 +34,35 @@ pub struct Visit<'a> {
     pub host: Option<&'a [u8]>,
     /// The one Authorization header; `None` also where there are several.
     pub authorization: Option<&'a [u8]>,
-    /// Whether its connection showed a certificate that the listener's authorities have signed.
-    pub shows_certificate: bool,
+    /// What its connection was opened with: the listener's authorities have signed it.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// It shows no token, a wrong one, or no certificate.
-    Unknown,
+    /// It shows no token, or a wrong one.
+    NoToken,
+    /// It shows no certificate, or one that is no operator's.
+    NoOperator,
     /// A web page of another name asks, whose name was made to stand for this machine.
     Elsewhere,
 }
 
 impl Access {
-    pub fn new(address: SocketAddr, token: Option<KeyHash>, asks_certificates: bool) -> Self {
+    pub fn new(address: SocketAddr, token: Option<KeyHash>, operators: Vec<Entry>) -> Self {
         Self {
             address,
             token,
-            asks_certificates,
+            operators,
         }
     }
 
-    pub fn judge(&self, visit: &Visit<'_>) -> Result<(), Denied> {
+    pub fn judge(&self, visit: &Visit<'_>, now: SystemTime) -> Result<(), Denied> {
         if matches!(visit.path, "/health/live" | "/health/ready") {
             return Ok(());
         }
-        if self.token.is_none() && !self.asks_certificates {
+        if self.token.is_none() && self.operators.is_empty() {
             return match self.is_ours(visit.host) {
                 true => Ok(()),
                 false => Err(Denied::Elsewhere),
@@ -62,18 +72,13 @@ impl Access {
         if visit.path == "/" {
             return Ok(());
         }
-        match visit.shows_certificate || self.knows(visit.authorization) {
-            true => Ok(()),
-            false => Err(Denied::Unknown),
+        let is_operators = |certificate: &Certificate| certificate.is_any_of(&self.operators, now);
+        if !self.operators.is_empty() && !visit.certificate.is_some_and(is_operators) {
+            return Err(Denied::NoOperator);
         }
-    }
-
-    /// Compared by hash, so that the time it takes tells nothing of the token.
-    fn knows(&self, authorization: Option<&[u8]>) -> bool {
-        let shown = authorization.and_then(bearer).map(KeyHash::of);
-        match (self.token, shown) {
-            (Some(token), Some(shown)) => token.is(&shown),
-            _ => false,
+        match self.token {
+            Some(token) if !is_shown(token, visit.authorization) => Err(Denied::NoToken),
+            _ => Ok(()),
         }
     }
 
@@ -93,6 +98,12 @@ impl Access {
     }
 }
 
+/// Compared by hash, so that the time it takes tells nothing of the token.
+fn is_shown(token: KeyHash, authorization: Option<&[u8]>) -> bool {
+    let shown = authorization.and_then(bearer).map(KeyHash::of);
+    shown.is_some_and(|shown| token.is(&shown))
+}
+
 /// The token of `Bearer TOKEN`.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
@@ -105,9 +116,14 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 impl Denied {
     pub fn page(self) -> Page {
         match self {
-            Self::Unknown => text(
+            Self::NoToken => text(
                 StatusCode::UNAUTHORIZED,
-                "this address is for operators: send `Authorization: Bearer TOKEN`, or show a certificate",
+                "this address is for operators: send `Authorization: Bearer TOKEN`",
+            ),
+            // No other credential would do, so none is asked for.
+            Self::NoOperator => text(
+                StatusCode::FORBIDDEN,
+                "this address is for operators: show a certificate that is one's",
             ),
             Self::Elsewhere => text(
                 StatusCode::FORBIDDEN,
@@ -119,23 +135,38 @@ impl Denied {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::domain::client::certificate::Name;
 
     const QUIET: Visit<'static> = Visit {
         path: "/metrics",
         host: Some(b"127.0.0.1:9090"),
         authorization: None,
-        shows_certificate: false,
+        certificate: None,
     };
 
-    fn access(address: &str, token: Option<&str>, asks_certificates: bool) -> Access {
+    fn access(address: &str, token: Option<&str>, operators: &[&str]) -> Access {
         let token = token.map(|token| KeyHash::of(token.as_bytes()));
-        Access::new(address.parse().unwrap(), token, asks_certificates)
+        let entry = |name: &&str| Entry {
+            name: Name::common_name(name).unwrap(),
+            ca: None,
+        };
+        let operators = operators.iter().map(entry).collect();
+        Access::new(address.parse().unwrap(), token, operators)
+    }
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn certificate(name: &str) -> Certificate {
+        let subject = [("2.5.4.3".to_owned(), name.to_owned())];
+        Certificate::new(Some(&subject), [], NOW + Duration::from_secs(1))
     }
 
     #[test]
     fn on_loopback_everybody_looks_but_no_page_from_elsewhere() {
-        let access = access("127.0.0.1:9090", None, false);
+        let access = access("127.0.0.1:9090", None, &[]);
         for host in [
             "127.0.0.1",
             "127.0.0.1:9090",
@@ -147,13 +178,16 @@ mod tests {
                 host: Some(host.as_bytes()),
                 ..QUIET
             };
-            assert_eq!(access.judge(&visit), Ok(()), "{host}");
+            assert_eq!(access.judge(&visit, NOW), Ok(()), "{host}");
         }
         assert_eq!(
-            access.judge(&Visit {
-                host: None,
-                ..QUIET
-            }),
+            access.judge(
+                &Visit {
+                    host: None,
+                    ..QUIET
+                },
+                NOW
+            ),
             Ok(())
         );
         for host in [
@@ -168,55 +202,59 @@ mod tests {
                 host: Some(host.as_bytes()),
                 ..QUIET
             };
-            assert_eq!(access.judge(&visit), Err(Denied::Elsewhere), "{host}");
+            assert_eq!(access.judge(&visit, NOW), Err(Denied::Elsewhere), "{host}");
         }
     }
 
     #[test]
     fn a_token_opens_and_nothing_that_is_like_it_does() {
-        for asks_certificates in [false, true] {
-            let access = access("0.0.0.0:9090", Some("open sesame"), asks_certificates);
-            let judge = |authorization: &str| {
-                let authorization = Some(authorization.as_bytes());
-                access.judge(&Visit {
-                    authorization,
-                    host: Some(b"gateway"),
-                    ..QUIET
-                })
+        let access = access("0.0.0.0:9090", Some("open sesame"), &[]);
+        let judge = |authorization: &str| {
+            let visit = Visit {
+                authorization: Some(authorization.as_bytes()),
+                host: Some(b"gateway"),
+                ..QUIET
             };
-            assert_eq!(judge("Bearer open sesame"), Ok(()));
-            assert_eq!(judge("bearer  open sesame "), Ok(()));
-            for wrong in [
-                "",
-                "Bearer",
-                "Bearer ",
-                "Bearer open",
-                "Basic open sesame",
-                "open sesame",
-            ] {
-                assert_eq!(judge(wrong), Err(Denied::Unknown), "{wrong}");
-            }
-            assert_eq!(
-                judge(&format!("Bearer {}", "x".repeat(2000))),
-                Err(Denied::Unknown)
-            );
-            assert_eq!(access.judge(&QUIET), Err(Denied::Unknown));
+            access.judge(&visit, NOW)
+        };
+        assert_eq!(judge("Bearer open sesame"), Ok(()));
+        assert_eq!(judge("bearer  open sesame "), Ok(()));
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer open",
+            "Basic open sesame",
+            "open sesame",
+        ] {
+            assert_eq!(judge(wrong), Err(Denied::NoToken), "{wrong}");
         }
+        let long = format!("Bearer {}", "x".repeat(2000));
+        assert_eq!(judge(&long), Err(Denied::NoToken));
+        assert_eq!(access.judge(&QUIET, NOW), Err(Denied::NoToken));
     }
 
     #[test]
-    fn a_certificate_opens_where_one_is_asked_for_and_probes_need_none() {
-        let access = access("0.0.0.0:9090", None, true);
-        assert_eq!(access.judge(&QUIET), Err(Denied::Unknown));
-        assert_eq!(
-            access.judge(&Visit {
-                shows_certificate: true,
+    fn an_operators_certificate_opens_another_does_not_and_probes_need_none() {
+        let access = access("0.0.0.0:9090", None, &["oncall", "prometheus"]);
+        assert_eq!(access.judge(&QUIET, NOW), Err(Denied::NoOperator));
+        for (name, answer) in [("prometheus", Ok(())), ("batch", Err(Denied::NoOperator))] {
+            let certificate = certificate(name);
+            let visit = Visit {
+                certificate: Some(&certificate),
                 ..QUIET
-            }),
-            Ok(())
-        );
+            };
+            assert_eq!(access.judge(&visit, NOW), answer, "{name}");
+        }
+        let prometheus = certificate("prometheus");
+        let ended = Visit {
+            certificate: Some(&prometheus),
+            ..QUIET
+        };
+        let later = NOW + Duration::from_secs(2);
+        assert_eq!(access.judge(&ended, later), Err(Denied::NoOperator));
         for path in ["/health/live", "/health/ready", "/"] {
-            assert_eq!(access.judge(&Visit { path, ..QUIET }), Ok(()));
+            assert_eq!(access.judge(&Visit { path, ..QUIET }, NOW), Ok(()));
         }
         for path in [
             "",
@@ -226,7 +264,33 @@ mod tests {
             "/status",
             "//health/live",
         ] {
-            assert_eq!(access.judge(&Visit { path, ..QUIET }), Err(Denied::Unknown));
+            let answer = access.judge(&Visit { path, ..QUIET }, NOW);
+            assert_eq!(answer, Err(Denied::NoOperator));
+        }
+    }
+
+    #[test]
+    fn where_token_and_certificate_are_asked_for_one_alone_does_not_open() {
+        let access = access("0.0.0.0:9090", Some("open sesame"), &["prometheus"]);
+        let (prometheus, batch) = (certificate("prometheus"), certificate("batch"));
+        let token = Some(&b"Bearer open sesame"[..]);
+        for (certificate, authorization, answer) in [
+            (Some(&prometheus), token, Ok(())),
+            (Some(&prometheus), None, Err(Denied::NoToken)),
+            (
+                Some(&prometheus),
+                Some(&b"Bearer x"[..]),
+                Err(Denied::NoToken),
+            ),
+            (Some(&batch), token, Err(Denied::NoOperator)),
+            (None, token, Err(Denied::NoOperator)),
+        ] {
+            let visit = Visit {
+                certificate,
+                authorization,
+                ..QUIET
+            };
+            assert_eq!(access.judge(&visit, NOW), answer);
         }
     }
 }

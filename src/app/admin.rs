@@ -23,9 +23,9 @@ use crate::{
         Admin, Asked, IdentityState, IssuerState, ListenerState, Phase,
         access::{Access, Visit},
     },
-    config::Plan,
     entra::Keeper,
     identity::Credential,
+    proxy::door::Door,
     telemetry::pulse::Pulse,
 };
 
@@ -81,18 +81,16 @@ fn listener(port: &Port) -> impl Fn() -> ListenerState + Send + Sync + use<> {
 
 pub(super) fn service(
     page: Arc<Admin>,
-    plan: &Plan,
+    parts: &Parts,
     port: Port,
-) -> Listening<HttpServer<AdminApp>> {
+) -> Listening<Door<HttpServer<AdminApp>>> {
     let address = port.address;
-    let admin = plan.admin.as_ref();
-    let asks_certificates = admin
-        .and_then(|admin| admin.tls.as_ref())
-        .is_some_and(|tls| tls.of_clients.is_some());
+    let admin = parts.plan.admin.as_ref();
     let token = admin.and_then(|admin| admin.token);
-    let access = Access::new(address, token, asks_certificates);
+    let operators = admin.map(|admin| admin.operators.clone());
+    let access = Access::new(address, token, operators.unwrap_or_default());
     let app = HttpServer::new_app(AdminApp { page, access });
-    Listening::new("admin", app, vec![port])
+    Listening::new("admin", Door::new(app, parts.rules(None)), vec![port])
 }
 
 fn identity_state(credential: &Credential) -> IdentityState {
@@ -133,24 +131,24 @@ pub(super) struct AdminApp {
 #[async_trait]
 impl ServeHttp for AdminApp {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let shows_certificate = session
+        let certificate = session
             .digest()
-            .and_then(|digest| digest.ssl_digest.as_ref())
-            .is_some_and(|tls| !tls.cert_digest.is_empty());
+            .and_then(|digest| digest.ssl_digest.as_ref()?.extension.get());
         let head = session.req_header();
         let visit = Visit {
             path: head.uri.path(),
             host: host(&head.headers).or_else(|| head.uri.host().map(str::as_bytes)),
             authorization: only(&head.headers, &header::AUTHORIZATION),
-            shows_certificate,
+            certificate,
         };
-        let page = match self.access.judge(&visit) {
-            Ok(()) => self.page.page(&Asked {
-                method: &head.method,
-                path: head.uri.path(),
-                query: head.uri.query(),
-                known: only(&head.headers, &header::IF_NONE_MATCH),
-            }),
+        let asked = Asked {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            known: only(&head.headers, &header::IF_NONE_MATCH),
+        };
+        let page = match self.access.judge(&visit, SystemTime::now()) {
+            Ok(()) => self.page.page(&asked),
             Err(denied) => denied.page(),
         };
         let length = page.body.len();

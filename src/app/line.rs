@@ -1,27 +1,19 @@
-//! One client's connection as Pingora reads and writes it: small writes leave together, its first bytes must come in
-//! time, and it holds its place among the listener's connections until it is closed.
+//! One client's connection as Pingora reads and writes it: small writes leave together, and it holds its place among
+//! the listener's connections until it is closed.
 
 use std::{
-    fmt,
-    future::Future as _,
-    io, mem,
+    fmt, io, mem,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use pingora::protocols::{Peek, Shutdown, Stream};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::places::Place;
 use crate::proxy::likeness::speaks_of_inner;
 
-/// So many bytes tell HTTP/2 from HTTP/1.1.
-const ENOUGH: usize = 24;
 /// An answer's head and a body of this size leave in one write.
 const WRITE_BUFFER: usize = 16 << 10;
 /// What of that room a quiet connection keeps.
@@ -32,28 +24,15 @@ pub(super) struct Line {
     unwritten: Vec<u8>,
     /// How much of it is written already.
     written: usize,
-    /// Gone once the client has said enough to tell its protocol.
-    opening: Option<Opening>,
     _place: Place,
 }
 
-/// How long the first bytes may take, and how many of them have come.
-struct Opening {
-    ends: Pin<Box<Sleep>>,
-    read: usize,
-}
-
 impl Line {
-    /// `opening`: for its first bytes to come, where nothing else watches over them.
-    pub(super) fn new(inner: Stream, place: Place, opening: Option<Duration>) -> Self {
+    pub(super) fn new(inner: Stream, place: Place) -> Self {
         Self {
             inner,
             unwritten: Vec::new(),
             written: 0,
-            opening: opening.map(|opening| Opening {
-                ends: Box::pin(sleep(opening)),
-                read: 0,
-            }),
             _place: place,
         }
     }
@@ -84,20 +63,7 @@ impl AsyncRead for Line {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        let Some(opening) = &mut self.opening else {
-            return read;
-        };
-        if read.is_ready() {
-            opening.read += buf.filled().len() - before;
-            if opening.read >= ENOUGH {
-                self.opening = None;
-            }
-            return read;
-        }
-        ready!(opening.ends.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 

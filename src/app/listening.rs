@@ -45,8 +45,6 @@ const SELDOM: Duration = Duration::from_secs(60);
 pub(super) struct Patience {
     /// For a TLS handshake.
     pub(super) handshake: Duration,
-    /// For a connection's first bytes, where what speaks HTTP does not bound them.
-    pub(super) opening: Option<Duration>,
     /// For what was written to be read.
     pub(super) write: Duration,
 }
@@ -219,7 +217,7 @@ impl Port {
         let _ = digest.peer_addr.set(Some(from.into()));
         let mut stream = l4::stream::Stream::from(stream);
         stream.set_socket_digest(digest);
-        let (patience, opening) = (self.patience.handshake, self.patience.opening);
+        let patience = self.patience.handshake;
         let stream: Stream = match &self.tls {
             None => Box::new(stream),
             Some(tls) => {
@@ -228,7 +226,7 @@ impl Port {
                 let handshake = Box::pin(acceptor.tls_handshake(stream));
                 let failed = match timeout(patience, handshake).await {
                     Ok(Ok(stream)) => {
-                        return Some(Box::new(Line::new(Box::new(stream), place, opening)));
+                        return Some(Box::new(Line::new(Box::new(stream), place)));
                     }
                     Ok(Err(error)) => Some(error),
                     Err(_) => None,
@@ -239,7 +237,7 @@ impl Port {
                 return None;
             }
         };
-        Some(Box::new(Line::new(stream, place, opening)))
+        Some(Box::new(Line::new(stream, place)))
     }
 
     /// Bounds how long a peer may leave unread, or unacknowledged, what was written to it: the system sees every byte

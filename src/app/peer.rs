@@ -1,6 +1,6 @@
 //! A client's certificate, from its bytes to plain values. Its signature was verified in the handshake.
 
-use std::time::SystemTime;
+use std::{path::PathBuf, time::SystemTime};
 
 use x509_parser::{
     extensions::GeneralName,
@@ -10,15 +10,16 @@ use x509_parser::{
 
 use crate::domain::client::certificate::{Certificate, Name};
 
-/// `None` where it can't be read: then it is nobody's.
-pub(super) fn certificate(der: &[u8]) -> Option<Certificate> {
+/// `signed_by`: the files that name an authority which has signed it. `None` where it can't be read: then it is nobody's.
+pub(super) fn certificate(der: &[u8], signed_by: Vec<PathBuf>) -> Option<Certificate> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let until = SystemTime::from(certificate.validity().not_after.to_datetime());
     let subject = attributes(certificate.subject());
     let others = certificate.subject_alternative_name().ok()?;
     let others = others.map(|others| others.value.general_names.as_slice());
     let names = others.unwrap_or_default().iter().filter_map(name);
-    Some(Certificate::new(subject.as_deref(), names, until))
+    let certificate = Certificate::new(subject.as_deref(), names, until);
+    Some(certificate.signed_by(signed_by))
 }
 
 /// The subject's attributes by object identifier, in the certificate's order; `None` where one can't be read as text, or

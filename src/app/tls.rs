@@ -5,7 +5,9 @@
 
 use std::{
     any::Any,
+    collections::BTreeSet,
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -23,7 +25,8 @@ use pingora::{
 use rustls::{
     ServerConfig,
     crypto::ring,
-    server::WebPkiClientVerifier,
+    pki_types::{CertificateDer, UnixTime},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use sha2::{Digest, Sha256};
@@ -31,7 +34,10 @@ use sha2::{Digest, Sha256};
 use super::{StartError, peer};
 use crate::{
     config::{TlsFiles, pem},
-    domain::validity::{Standing, Validity},
+    domain::{
+        client::certificate::Entry,
+        validity::{Standing, Validity},
+    },
     telemetry::metrics::ListenerMetrics,
 };
 
@@ -42,9 +48,32 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Tls {
     address: SocketAddr,
     files: TlsFiles,
+    bound: Bound,
     metrics: Arc<ListenerMetrics>,
     acceptor: ArcSwap<Acceptor>,
     state: Mutex<State>,
+}
+
+/// To whom the names in clients' certificates are bound.
+#[derive(Clone, Default)]
+pub(super) struct Bound {
+    /// The files of authorities that some of them name.
+    cas: BTreeSet<PathBuf>,
+    /// Some name none: then all that the listener believes must be one authority.
+    has_unbound: bool,
+}
+
+impl Bound {
+    pub(super) fn of<'e>(entries: impl Iterator<Item = &'e Entry>) -> Self {
+        let mut bound = Self::default();
+        for entry in entries {
+            match &entry.ca {
+                Some(ca) => drop(bound.cas.insert(ca.clone())),
+                None => bound.has_unbound = true,
+            }
+        }
+        bound
+    }
 }
 
 /// What is in force, and what was said of it.
@@ -73,9 +102,10 @@ impl Tls {
     pub(super) fn open(
         address: SocketAddr,
         files: TlsFiles,
+        bound: Bound,
         metrics: Arc<ListenerMetrics>,
     ) -> Result<Arc<Self>, StartError> {
-        let read = read(&files);
+        let read = read(&files, &bound);
         let (acceptor, validity) = read.acceptor.map_err(|reason| StartError::Certificate {
             path: files.certificate.display().to_string(),
             reason,
@@ -83,6 +113,7 @@ impl Tls {
         let this = Self {
             address,
             files,
+            bound,
             metrics,
             acceptor: ArcSwap::from_pointee(acceptor),
             state: Mutex::new(State {
@@ -111,7 +142,7 @@ impl Tls {
 
     /// Takes the files in if they have changed and are sound. Reads files, so it may block.
     pub(super) fn look(&self, now: SystemTime) {
-        self.take_in(read(&self.files), now);
+        self.take_in(read(&self.files, &self.bound), now);
         self.tell_standing(now);
     }
 
@@ -176,7 +207,7 @@ fn ends(validity: Option<Validity>) -> String {
 }
 
 /// Reads the files once: what is hashed is what is used.
-fn read(files: &TlsFiles) -> Read {
+fn read(files: &TlsFiles, bound: &Bound) -> Read {
     let mut hash = Sha256::new();
     let mut text = |path: &std::path::Path| {
         let text = pem::read(path);
@@ -190,6 +221,10 @@ fn read(files: &TlsFiles) -> Read {
         .of_clients
         .as_ref()
         .map(|asked| (asked, text(&asked.authorities)));
+    let cas = match &files.of_clients {
+        Some(_) => bound.cas.iter().map(|ca| (ca, text(ca))).collect(),
+        None => Vec::new(),
+    };
     let contents = hash.finalize().into();
     let acceptor = (|| {
         let chain = pem::certificates_of(&files.certificate, &certificate?)?;
@@ -197,12 +232,21 @@ fn read(files: &TlsFiles) -> Read {
         let pair = pem::pair(chain, pem::private_key_of(&files.key, &key?)?)?;
         let asked = match authorities {
             Some((asked, text)) => {
-                let roots = pem::authorities_of(&asked.authorities, &text?)?;
+                let text = text?;
+                if bound.has_unbound {
+                    pem::are_one(&asked.authorities, &text)?;
+                }
+                let roots = pem::authorities_of(&asked.authorities, &text)?;
                 Some((roots, asked.required))
             }
             None => None,
         };
-        Ok((acceptor(pair, asked)?, validity))
+        let mut signers = Vec::new();
+        for (ca, text) in cas {
+            let roots = pem::authorities_of(ca, &text?)?;
+            signers.push((ca.clone(), verifier(roots, true)?));
+        }
+        Ok((acceptor(pair, asked, Introduction { signers })?, validity))
     })();
     Read { contents, acceptor }
 }
@@ -214,20 +258,15 @@ fn read(files: &TlsFiles) -> Read {
 fn acceptor(
     pair: CertifiedKey,
     asked: Option<(rustls::RootCertStore, bool)>,
+    introduction: Introduction,
 ) -> Result<Acceptor, String> {
     let unfit = |error: &dyn std::fmt::Display| error.to_string();
     let mut settings =
-        TlsSettings::with_callbacks(Box::new(Introduction)).map_err(|error| unfit(&error))?;
+        TlsSettings::with_callbacks(Box::new(introduction)).map_err(|error| unfit(&error))?;
     settings.set_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     let is_anybodys = asked.is_none();
     if let Some((roots, required)) = asked {
-        let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let verifier = match required {
-            true => verifier,
-            false => verifier.allow_unauthenticated(),
-        };
-        settings.set_client_cert_verifier(verifier.build().map_err(|error| unfit(&error))?);
+        settings.set_client_cert_verifier(verifier(roots, required)?);
     }
     settings.enable_h2();
     let mut acceptor = settings.build();
@@ -239,8 +278,39 @@ fn acceptor(
     Ok(acceptor)
 }
 
+fn verifier(
+    roots: rustls::RootCertStore,
+    required: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = match required {
+        true => verifier,
+        false => verifier.allow_unauthenticated(),
+    };
+    verifier.build().map_err(|error| error.to_string())
+}
+
 /// Reads a client's certificate when its handshake is done; requests find it with their connection.
-struct Introduction;
+struct Introduction {
+    /// By file, what finds out whether one of its authorities has signed a certificate.
+    signers: Vec<(PathBuf, Arc<dyn ClientCertVerifier>)>,
+}
+
+impl Introduction {
+    /// The files that name an authority which has signed this certificate, once more than the handshake asked.
+    fn signed_by(&self, chain: &[CertificateDer<'_>]) -> Vec<PathBuf> {
+        let Some((leaf, others)) = chain.split_first() else {
+            return Vec::new();
+        };
+        let now = UnixTime::now();
+        let vouches = |signer: &Arc<dyn ClientCertVerifier>| {
+            signer.verify_client_cert(leaf, others, now).is_ok()
+        };
+        let all = self.signers.iter().filter(|(_, signer)| vouches(signer));
+        all.map(|(ca, _)| ca.clone()).collect()
+    }
+}
 
 #[async_trait]
 impl TlsAccept for Introduction {
@@ -248,7 +318,8 @@ impl TlsAccept for Introduction {
         &self,
         tls: &TlsRef,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
-        let certificate = peer::certificate(tls.peer_certificate_der()?)?;
+        let chain = tls.peer_cert_chain_der()?;
+        let certificate = peer::certificate(chain.first()?, self.signed_by(chain))?;
         Some(Arc::new(certificate))
     }
 }

@@ -45,10 +45,8 @@ pub(super) fn plan(
         &mut certificates,
         reader,
     );
-    let mut all_tls = listeners
-        .iter()
-        .filter_map(|listener| listener.tls.as_ref());
-    certificates.warn_of_unasked(all_tls.any(|tls| tls.of_clients.is_some()), reader);
+    let all_tls = listeners.iter().filter_map(|it| it.tls.as_ref());
+    certificates.check(all_tls, reader);
     issuers.warn_of_unused(reader);
     let counters = limits::counters(raw.counters, clients.as_ref(), place, reader);
     identities.warn_of_unused("no instance uses this identity", reader);

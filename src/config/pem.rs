@@ -2,6 +2,7 @@
 //! again when they change.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -13,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::domain::validity::{Standing, Validity};
@@ -93,6 +94,59 @@ pub fn authorities_of(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> 
         .try_for_each(|certificate| roots.add(certificate))
         .map_err(unfit)?;
     Ok(roots)
+}
+
+/// How many authorities these files name that have nothing to do with each other. One that another of them has signed is
+/// that one's, and one may be there several times.
+pub(super) fn families(files: &BTreeSet<&Path>) -> usize {
+    let all = files.iter().flat_map(|path| certificates(path));
+    let all: Vec<_> = all.flatten().collect();
+    count_families(&all)
+}
+
+fn count_families(all: &[CertificateDer<'_>]) -> usize {
+    let all = all.iter().map(|der| X509Certificate::from_der(der));
+    let all: Vec<_> = all.flatten().map(|(_, certificate)| certificate).collect();
+    let is_signed_by = |one: &X509Certificate<'_>, other: &X509Certificate<'_>| {
+        let ids = (authority_key(one), own_key(other));
+        one.issuer().as_raw() == other.subject().as_raw()
+            // Two roots may have one name.
+            && one.issuer().as_raw() != one.subject().as_raw()
+            && !matches!(ids, (Some(wanted), Some(id)) if wanted != id)
+    };
+    let first = all
+        .iter()
+        .filter(|one| !all.iter().any(|other| is_signed_by(one, other)));
+    let keys: BTreeSet<_> = first.map(|one| one.public_key().raw).collect();
+    keys.len()
+}
+
+/// The id of the key that has signed a certificate, and that of its own.
+fn authority_key<'c>(certificate: &'c X509Certificate<'_>) -> Option<&'c [u8]> {
+    let found = certificate.extensions().iter().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() else {
+            return None;
+        };
+        id.key_identifier.as_ref()
+    });
+    found.map(|id| id.0)
+}
+
+fn own_key<'c>(certificate: &'c X509Certificate<'_>) -> Option<&'c [u8]> {
+    certificate.extensions().iter().find_map(|extension| {
+        let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() else {
+            return None;
+        };
+        Some(id.0)
+    })
+}
+
+/// Whether all of these authorities are one's: its root, perhaps those that it has signed.
+pub fn are_one(path: &Path, pem: &[u8]) -> Result<(), String> {
+    match count_families(&certificates_of(path, pem)?) {
+        0 | 1 => Ok(()),
+        _ => Err("client_ca: names several authorities now; say by ca: which of them signs each client's certificates".into()),
+    }
 }
 
 /// The time a certificate is for; `None` where it can't be read.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::domain::{
     breaker::Settings,
-    client::{Clients, KeyHash, issuer::Issuer},
+    client::{Clients, KeyHash, certificate::Entry, issuer::Issuer},
     collector::Collector,
     deployment::{Bounds, Instance, Model},
     forwarding::Forwarding,
@@ -65,8 +65,10 @@ pub struct Listener {
 pub struct Admin {
     pub address: SocketAddr,
     pub tls: Option<TlsFiles>,
-    /// What its readers show, where they show no certificate.
+    /// What its readers show; beside a certificate, where `operators` are named.
     pub token: Option<KeyHash>,
+    /// Whose certificates are operators'; empty: none is asked for.
+    pub operators: Vec<Entry>,
 }
 
 /// A listener's certificate chain and private key (PEM); both were readable and fit when the plan was made.

@@ -13,7 +13,7 @@ pub(super) use limits::{ClientLimits, Counters, Limits, OverMaxOutput};
 use super::{
     problem::Placed,
     read::{List, Named, Tried},
-    section::{OnlyOne, Required, choice, section},
+    section::{Beside, OnlyOne, OnlyOneBeside, Required, choice, section},
     value::{
         Address, Cidr, FilePath, Guid, Hash, Hidden, IssuerUrl, Percent, Size, Span, Target, Url,
         Word,
@@ -117,9 +117,13 @@ section! {
         /// Best on loopback, like `127.0.0.1:9090`. Any other needs `token`, or `tls` with `client_ca`.
         address: Required<Placed<Address>>,
         /// The hash of what its readers send as `Authorization: Bearer TOKEN`; `/health/live` and `/health/ready` need none.
+        /// With `certificates` they show both.
         token: Option<Hash>,
         /// Given: TLS.
         tls: Option<Tls>,
+        /// Whose certificates are operators', where `tls` has a `client_ca`: any one of these names.
+        #[schemars(length(min = 1))]
+        certificates: Option<Placed<List<Placed<OnlyOneBeside<CertificateName>>>>>,
     }
 }
 
@@ -361,7 +365,7 @@ section! {
         token: Option<Tried<Placed<Token>>>,
         /// What its certificates say, where a listener asks for them: any one of these names.
         #[schemars(length(min = 1))]
-        certificates: Option<Tried<Placed<List<Placed<OnlyOne<CertificateName>>>>>>,
+        certificates: Option<Tried<Placed<List<Placed<OnlyOneBeside<CertificateName>>>>>>,
         /// Names of `models` that it may use; `"*"`: all.
         #[schemars(length(min = 1))]
         models: Required<Placed<List<Placed<String>>>>,
@@ -378,8 +382,8 @@ section! {
 }
 
 section! {
-    /// A name in a certificate, exactly as it stands there: exactly one of these.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    /// A name in a certificate, exactly as it stands there: exactly one, and perhaps who has signed it.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
     struct CertificateName {
         /// The whole subject, like `CN=batch,OU=AI,O=Contoso` (RFC 4514).
         subject: Option<Placed<String>>,
@@ -391,7 +395,14 @@ section! {
         uri: Option<Placed<String>>,
         /// An alternative name of the kind `email`.
         email: Option<Placed<String>>,
+        /// PEM: the authorities one of which must have signed it. Needed where listeners' `client_ca` name several: each
+        /// could give this name to somebody else.
+        ca: Option<Placed<FilePath>>,
     }
+}
+
+impl Beside for CertificateName {
+    const BESIDE: &'static str = "ca";
 }
 
 section! {

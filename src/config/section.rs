@@ -35,15 +35,39 @@ pub(super) struct OnlyOne<T>(pub(super) T);
 
 impl<T: Section> Read for OnlyOne<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        let written = match &node.content {
-            Content::Map(entries) => entries.len(),
-            _ => 1,
-        };
-        if written != 1 {
-            let fields = T::fields().join("`, `");
-            reader.problem(node.place, format!("write exactly one of `{fields}` here"));
-        }
+        check_only_one::<T>(node, "", reader);
         T::read(node, reader).map(Self)
+    }
+}
+
+/// The same, but for a field that may stand beside whichever it is.
+pub(super) struct OnlyOneBeside<T>(pub(super) T);
+
+/// The field that may stand beside the one.
+pub(super) trait Beside: Section {
+    const BESIDE: &'static str;
+}
+
+impl<T: Beside> Read for OnlyOneBeside<T> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        check_only_one::<T>(node, T::BESIDE, reader);
+        T::read(node, reader).map(Self)
+    }
+}
+
+fn check_only_one<T: Section>(node: &Node, beside: &str, reader: &mut Reader<'_>) {
+    let written = match &node.content {
+        Content::Map(entries) => entries
+            .iter()
+            .filter(|(key, _)| key.value != beside)
+            .count(),
+        _ => 1,
+    };
+    if written != 1 {
+        let mut fields = T::fields();
+        fields.retain(|field| *field != beside);
+        let fields = fields.join("`, `");
+        reader.problem(node.place, format!("write exactly one of `{fields}` here"));
     }
 }
 
@@ -241,4 +265,4 @@ macro_rules! choice {
 }
 pub(super) use choice;
 
-unseen!(Required OnlyOne);
+unseen!(Required OnlyOne OnlyOneBeside);

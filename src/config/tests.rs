@@ -1,5 +1,6 @@
 //! The config as its writers meet it: what loads, and what each mistake is answered with.
 
+mod certificates;
 mod examples;
 mod identities;
 mod mistakes;

@@ -34,7 +34,7 @@ pub struct Client {
     /// What its tokens say, by issuer.
     pub tokens: Vec<token::Rule>,
     /// What its certificates say: any one of these.
-    pub certificates: Vec<certificate::Name>,
+    pub certificates: Vec<certificate::Entry>,
     pub models: Models,
     pub operations: Operations,
     pub limits: ClientLimits,

@@ -27,11 +27,10 @@ use pingora::{
     },
     server::ShutdownWatch,
 };
-use pingora_proxy::HttpProxy;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use self::{frames::PREFACE, lane::Lane};
-use super::{Gateway, KEEP_ALIVE, drain::Drain, exchange::request_id, reply::Reply};
+use super::{KEEP_ALIVE, drain::Drain, exchange::request_id, reply::Reply};
 use crate::{
     domain::{
         head::{self, Head, Search},
@@ -49,10 +48,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How much of that is read past.
 const READ_PAST: usize = 256 << 10;
 
-/// What stands before the gateway's listeners.
-pub(crate) struct Door {
-    proxy: Arc<HttpProxy<Gateway>>,
-    http2: Arc<Http2>,
+/// What stands before a listener: the clients' and the operators' alike.
+pub(crate) struct Door<A> {
+    app: Arc<A>,
+    http2: Arc<Http2<A>>,
     rules: Arc<Rules>,
 }
 
@@ -62,8 +61,20 @@ pub(crate) struct Rules {
     pub(crate) max_headers: usize,
     /// For a head to arrive, from its first byte on; a new connection's first byte has as long.
     pub(crate) header_timeout: Duration,
+    /// `None`: it is nothing of a client's, and only answered.
+    pub(crate) books: Option<Books>,
+}
+
+/// Where a request that was turned away is written down as any other is, and counted while it is served.
+pub(crate) struct Books {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
+}
+
+impl Books {
+    fn enter(&self) -> impl Sized {
+        (self.drain.enter(), self.telemetry.metrics.enter())
+    }
 }
 
 /// What comes next on a connection.
@@ -74,12 +85,12 @@ enum Next {
     End,
 }
 
-impl Door {
-    pub(crate) fn new(proxy: HttpProxy<Gateway>, rules: Rules) -> Self {
-        let (proxy, rules) = (Arc::new(proxy), Arc::new(rules));
+impl<A: HttpServerApp + Send + Sync + 'static> Door<A> {
+    pub(crate) fn new(app: A, rules: Rules) -> Self {
+        let (app, rules) = (Arc::new(app), Arc::new(rules));
         Self {
-            http2: Arc::new(Http2(Arc::clone(&proxy), Arc::clone(&rules))),
-            proxy,
+            http2: Arc::new(Http2(Arc::clone(&app), Arc::clone(&rules))),
+            app,
             rules,
         }
     }
@@ -97,7 +108,7 @@ impl Door {
                 Next::Request(bytes, head) => {
                     lane.admit(&head);
                     let session = session(lane, bytes, settings.take(), *shutdown.borrow());
-                    let reused = self.proxy.process_new_http(session, shutdown).await;
+                    let reused = self.app.process_new_http(session, shutdown).await;
                     let Some((left, kept)) = reused.and_then(taken_back) else {
                         return;
                     };
@@ -115,7 +126,7 @@ impl Door {
 }
 
 #[async_trait]
-impl ServerApp for Door {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Door<A> {
     async fn process_new(
         self: &Arc<Self>,
         stream: Stream,
@@ -130,7 +141,7 @@ impl ServerApp for Door {
     }
 
     async fn cleanup(&self) {
-        self.proxy.http_cleanup().await;
+        self.app.http_cleanup().await;
     }
 }
 
@@ -220,7 +231,7 @@ impl Rules {
 
     /// Answers a head that was refused, writes it down, and ends its connection.
     async fn refuse(&self, mut lane: Lane, refused: Refused) {
-        let _guest = (self.drain.enter(), self.telemetry.metrics.enter());
+        let _guest = self.books.as_ref().map(Books::enter);
         let id = request_id();
         let (answer, body) = Reply::refusal(&refused.refusal).wire(&id);
         let sent = timeout(FAREWELL, async {
@@ -244,7 +255,7 @@ impl Rules {
 
     /// The same for a tunnel that was asked for over HTTP/2, whose connection goes on.
     async fn refuse_tunnel(&self, mut session: ServerSession) {
-        let _guest = (self.drain.enter(), self.telemetry.metrics.enter());
+        let _guest = self.books.as_ref().map(Books::enter);
         let refused = Refused {
             refusal: Refusal::MethodNotAllowed,
             since: (Instant::now(), SystemTime::now()),
@@ -262,7 +273,14 @@ impl Rules {
     }
 
     fn write_down(&self, record: Record) {
-        self.telemetry.account(record);
+        match &self.books {
+            Some(books) => books.telemetry.account(record),
+            // Why, and not what: there may be a credential in what came.
+            None => tracing::debug!(
+                reason = record.refusal,
+                "a request of an operator was turned away"
+            ),
+        }
     }
 }
 
@@ -331,12 +349,12 @@ async fn part(lane: &mut Lane) -> std::io::Result<()> {
 }
 
 /// HTTP/2 connections: Pingora's own way, but for a tunnel asked for, which Pingora would answer in words of its own.
-struct Http2(Arc<HttpProxy<Gateway>>, Arc<Rules>);
+struct Http2<A>(Arc<A>, Arc<Rules>);
 
 /// A request being served, and its connection after it, if another may follow.
 type Serving<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
 
-impl HttpServerApp for Http2 {
+impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
     // Written out as `async_trait` would: what Pingora makes of a request is handed on as it is, not put in a second box.
     fn process_new_http<'app, 'watch, 'both>(
         self: &'app Arc<Self>,

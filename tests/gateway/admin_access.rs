@@ -1,12 +1,13 @@
 //! Who may look at the admin listener.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use reqwest::{Client, Identity, StatusCode};
 
 use crate::{
     authority::{Authority, Says},
     house::{Gateway, House, client, client_builder, folder},
+    raw::Wire,
 };
 
 const TOKEN: &str = "a-token-of-the-operators";
@@ -95,75 +96,201 @@ async fn a_token_is_asked_for_and_nothing_like_it_is_taken() {
     assert!(!told.contains(TOKEN) && !told.contains(digits), "{told}");
 }
 
-#[tokio::test]
-async fn over_tls_a_certificate_of_the_operators_authority_opens_too() {
-    let folder = folder();
-    let (ours, another) = (
-        Authority::new(&folder, "ours"),
-        Authority::new(&folder, "another"),
-    );
-    ours.certify(&folder, "gateway", "localhost");
-    let subject = &[(rcgen::DnType::CommonName, "prometheus")][..];
-    let says = |has_ended| Says {
-        subject,
-        has_ended,
-        ..Says::default()
-    };
-    ours.certify_as(&folder, "prometheus", &says(false));
-    ours.certify_as(&folder, "ended", &says(true));
-    another.certify_as(&folder, "stranger", &says(false));
-    let ca = fs::read(folder.join("ours.ca")).unwrap();
-    let http = |shows: Option<&str>| {
+/// The folder of a gateway's and its operators' certificates, and a client for whoever shows one of them.
+struct Operators {
+    folder: PathBuf,
+    files: String,
+}
+
+impl Operators {
+    fn new() -> Self {
+        let folder = folder();
+        let (ours, another) = (
+            Authority::new(&folder, "ours"),
+            Authority::new(&folder, "another"),
+        );
+        ours.certify(&folder, "gateway", "localhost");
+        let says = |name, has_ended| Says {
+            subject: Box::leak(Box::new([(rcgen::DnType::CommonName, name)])),
+            has_ended,
+            ..Says::default()
+        };
+        ours.certify_as(&folder, "prometheus", &says("prometheus", false));
+        ours.certify_as(&folder, "batch", &says("batch", false));
+        ours.certify_as(&folder, "ended", &says("prometheus", true));
+        another.certify_as(&folder, "stranger", &says("prometheus", false));
+        let at = folder.display();
+        let files = format!(
+            "certificate: {at}/gateway.crt, key: {at}/gateway.key, client_ca: {at}/ours.ca"
+        );
+        Self { folder, files }
+    }
+
+    fn http(&self, shows: Option<&str>) -> Client {
+        let ca = fs::read(self.folder.join("ours.ca")).unwrap();
         let ca = reqwest::Certificate::from_pem(&ca).unwrap();
         let builder = client_builder().add_root_certificate(ca);
         let builder = match shows {
             None => builder,
             Some(name) => {
-                let file = |kind| fs::read(folder.join(format!("{name}.{kind}"))).unwrap();
+                let file = |kind| fs::read(self.folder.join(format!("{name}.{kind}"))).unwrap();
                 let both = [file("crt"), file("key")].concat();
                 builder.identity(Identity::from_pem(&both).unwrap())
             }
         };
         builder.build().unwrap()
-    };
+    }
+}
+
+impl Drop for Operators {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn of_an_authoritys_certificates_those_of_named_operators_open_and_no_other() {
+    let operators = Operators::new();
     let house = House::open(&[("well", 1, 1)]).await;
     let config = house.gateway.config();
-    let at = folder.display();
-    let files =
-        format!("certificate: {at}/gateway.crt, key: {at}/gateway.key, client_ca: {at}/ours.ca");
-    let hash = forebay::config::hash_key(TOKEN).unwrap().hash;
-    let token = format!("Bearer {TOKEN}");
-    let token = [("authorization", token.as_str())];
-
-    let guard = format!(", tls: {{ {files}, client_certificate: optional }}, token: \"{hash}\"");
-    let ready = ("https", http(None));
+    let (files, named) = (
+        &operators.files,
+        "certificates: [{ common_name: prometheus }]",
+    );
+    let guard = format!(", tls: {{ {files}, client_certificate: optional }}, {named}");
+    let ready = ("https", operators.http(None));
     let gateway = Gateway::start_guarded(&config, "", &guard, ready, &[]).await;
-    for (shows, headers, known) in [
-        (None, &[][..], false),
-        (None, &token[..], true),
-        (Some("prometheus"), &[], true),
-        (Some("prometheus"), &token, true),
+    for (shows, known) in [
+        (None, false),
+        (Some("prometheus"), true),
+        // One of the same authority, for something else.
+        (Some("batch"), false),
     ] {
         for (path, open) in PATHS {
             let url = format!("https://localhost:{}{path}", gateway.admin.port());
-            let (status, asks) = answers(&http(shows), &url, headers).await;
-            assert_eq!(status != 401, open || known, "{shows:?} {path}: {status}");
-            assert_eq!(asks, !(open || known));
+            let (status, asks) = answers(&operators.http(shows), &url, &[]).await;
+            assert_eq!(status != 403, open || known, "{shows:?} {path}: {status}");
+            assert!(!asks, "no token would help");
         }
     }
     let url = format!("https://localhost:{}/health/live", gateway.admin.port());
     for shows in ["stranger", "ended"] {
-        assert!(http(Some(shows)).get(&url).send().await.is_err(), "{shows}");
+        let answer = operators.http(Some(shows)).get(&url).send().await;
+        assert!(answer.is_err(), "{shows}");
     }
 
     // Required: who shows none does not even get to ask.
-    let guard = format!(", tls: {{ {files} }}");
-    let ready = ("https", http(Some("prometheus")));
+    let guard = format!(", tls: {{ {files} }}, {named}");
+    let ready = ("https", operators.http(Some("prometheus")));
     let gateway = Gateway::start_guarded(&config, "", &guard, ready, &[]).await;
     let url = format!("https://localhost:{}/metrics", gateway.admin.port());
     for shows in [None, Some("stranger"), Some("ended")] {
-        assert!(http(shows).get(&url).send().await.is_err(), "{shows:?}");
+        let answer = operators.http(shows).get(&url).send().await;
+        assert!(answer.is_err(), "{shows:?}");
     }
-    assert_eq!(answers(&http(Some("prometheus")), &url, &[]).await.0, 200);
-    fs::remove_dir_all(&folder).unwrap();
+    for (shows, status) in [("prometheus", 200), ("batch", 403)] {
+        let http = operators.http(Some(shows));
+        assert_eq!(answers(&http, &url, &[]).await.0, status, "{shows}");
+    }
+}
+
+#[tokio::test]
+async fn where_token_and_certificate_are_configured_both_are_shown() {
+    let operators = Operators::new();
+    let house = House::open(&[("well", 1, 1)]).await;
+    let config = house.gateway.config();
+    let hash = forebay::config::hash_key(TOKEN).unwrap().hash;
+    let files = &operators.files;
+    let guard = format!(
+        ", tls: {{ {files}, client_certificate: optional }}, token: \"{hash}\", certificates: [{{ common_name: prometheus }}]"
+    );
+    let ready = ("https", operators.http(None));
+    let gateway = Gateway::start_guarded(&config, "", &guard, ready, &[]).await;
+    let token = format!("Bearer {TOKEN}");
+    let token = [("authorization", token.as_str())];
+    let url = format!("https://localhost:{}/status", gateway.admin.port());
+    for (shows, headers, expected) in [
+        (None, &[][..], (403, false)),
+        (None, &token[..], (403, false)),
+        (Some("batch"), &token, (403, false)),
+        (Some("prometheus"), &[], (401, true)),
+        (Some("prometheus"), &token, (200, false)),
+    ] {
+        let (status, asks) = answers(&operators.http(shows), &url, headers).await;
+        assert_eq!((status.as_u16(), asks), expected, "{shows:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
+    let house = House::open(&[("well", 1, 1)]).await;
+    let config = house.gateway.config();
+    let loudest = [("FOREBAY_LOG", "trace")];
+    let gateway = Gateway::start_guarded(&config, "", "", ("http", client()), &loudest).await;
+    let secret = format!("authorization: Bearer {TOKEN}\r\n");
+    for (head, status) in [
+        (
+            format!("GET /status HTTP/1.1\r\nhost: a\r\n{secret}no colon\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET /status HTTP/1.1\r\n{secret}host: a\r\nhost: b\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET  /status HTTP/1.1\r\nhost: a\r\n{secret}\r\n"),
+            400,
+        ),
+        (
+            format!("GET /status HTTP/9.9\r\nhost: a\r\n{secret}\r\n"),
+            400,
+        ),
+        (
+            format!("GET /status HTTP/1.1\r\nhost: a\r\n{secret}x: \u{1}\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET /status HTTP/1.1\r\nhost: a\r\n folded: {TOKEN}\r\n\r\n"),
+            400,
+        ),
+        (
+            format!(
+                "GET /status HTTP/1.1\r\nhost: a\r\n{secret}x: {}\r\n\r\n",
+                "y".repeat(70_000)
+            ),
+            431,
+        ),
+        (
+            format!(
+                "POST /status HTTP/1.1\r\nhost: a\r\n{secret}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n"
+            ),
+            400,
+        ),
+    ] {
+        let mut wire = Wire::open(gateway.admin).await;
+        wire.send(&head).await;
+        let answer = wire.answer_to("GET").await.expect("it is answered");
+        assert_eq!(
+            (answer.status, answer.keeps_open()),
+            (status, false),
+            "{head:.60}"
+        );
+        assert!(wire.ends().await);
+    }
+    let mut wire = Wire::open(gateway.admin).await;
+    for _ in 0..2 {
+        let host = format!("host: {}\r\n", gateway.admin);
+        let head = format!("GET /health/live HTTP/1.1\r\n{host}{secret}\r\n");
+        wire.send(head).await;
+        assert_eq!(wire.answer_to("GET").await.unwrap().status, 200);
+    }
+    let told = gateway.stderr();
+    assert!(told.contains("was turned away"), "{told}");
+    assert!(!told.contains(TOKEN), "a credential is in the log");
+    // They are no client's requests.
+    let page = crate::counted::page(&client(), gateway.admin).await;
+    assert!(
+        !page.contains("forebay_refusals_total{client=\"none\",reason=\"malformed"),
+        "{page}"
+    );
 }

@@ -286,3 +286,98 @@ async fn authorities_are_replaced_while_it_serves() {
         .unwrap();
     assert_eq!(status, 200);
 }
+
+#[tokio::test]
+async fn a_partners_authority_can_name_nobody_but_its_own_clients() {
+    let folder = folder();
+    let (ours, partner) = (
+        Authority::new(&folder, "ours"),
+        Authority::new(&folder, "partner"),
+    );
+    ours.certify(&folder, "gateway", "localhost");
+    let mesh = Says {
+        subject: &[(DnType::CommonName, "mesh")],
+        ..Says::default()
+    };
+    ours.certify_as(&folder, "mesh", &mesh);
+    partner.certify_as(&folder, "impostor", &mesh);
+    let house = House::open(&[("well", 1, 1)]).await;
+    let at = folder.display();
+    let files = |ca: &str| {
+        format!(
+            "tls: {{ certificate: {at}/gateway.crt, key: {at}/gateway.key, client_ca: {at}/{ca}.ca }}"
+        )
+    };
+    let second = free_address();
+    let listeners = format!(
+        ", {} }}, {{ address: \"{second}\", {}",
+        files("ours"),
+        files("partner")
+    );
+    let config = house.gateway.config();
+    let (before, _) = config.split_once("clients:\n").unwrap();
+    let clients = |theirs: &str| {
+        format!(
+            "{before}clients:\n\
+             \x20 mesh: {{ models: [\"*\"], certificates: [{{ common_name: mesh, ca: {at}/ours.ca }}] }}\n\
+             \x20 partner: {{ models: [\"*\"], certificates: [{{ {theirs} }}] }}\n"
+        )
+    };
+    let known_as = async |gateway: &Gateway, address, shows: &str| {
+        let config = client_config(&folder, Some(shows), &[&version::TLS13, &version::TLS12]);
+        let mut wire = TlsWire::open_with(address, config).await.ok()?;
+        let (status, _) = wire
+            .ask(request("POST", CHAT, "", chat().to_string()))
+            .await?;
+        let log = fs::read_to_string(gateway.folder.join("access.jsonl")).unwrap_or_default();
+        Some((status, log.lines().count()))
+    };
+    let client_of_last = async |gateway: &Gateway, lines: usize| {
+        let file = gateway.folder.join("access.jsonl");
+        let read = || fs::read_to_string(&file).unwrap_or_default();
+        comes_true("the line is there", async || {
+            read().lines().count() == lines
+        })
+        .await;
+        let line: serde_json::Value = serde_json::from_str(read().lines().last().unwrap()).unwrap();
+        line["client"].as_str().map(str::to_owned)
+    };
+
+    // The partner's `mesh` is a client of the partner's, and of nobody where it has none of that name.
+    for (theirs, impostor) in [
+        (
+            format!("common_name: mesh, ca: {at}/partner.ca"),
+            Some("partner"),
+        ),
+        (format!("common_name: other, ca: {at}/partner.ca"), None),
+    ] {
+        let gateway = Gateway::start_as(&clients(&theirs), &listeners, &[]).await;
+        let (status, _) = known_as(&gateway, gateway.address, "mesh").await.unwrap();
+        assert_eq!(status, 200);
+        assert_eq!(client_of_last(&gateway, 1).await.as_deref(), Some("mesh"));
+        let (status, _) = known_as(&gateway, second, "impostor").await.unwrap();
+        assert_eq!(status, if impostor.is_some() { 200 } else { 401 });
+        assert_eq!(client_of_last(&gateway, 2).await.as_deref(), impostor);
+        // Nor does either listener believe the other's authority.
+        assert_eq!(known_as(&gateway, gateway.address, "impostor").await, None);
+        assert_eq!(known_as(&gateway, second, "mesh").await, None);
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn an_authority_added_to_the_file_is_not_believed_where_names_are_not_bound() {
+    let stage = Stage::open().await;
+    let file = |name: &str| fs::read(stage.folder.join(name)).unwrap();
+    let both = [file("ours.ca"), file("another.ca")].concat();
+    fs::write(stage.folder.join("clients.ca"), both).unwrap();
+    comes_true("what is wrong is said", async || {
+        let status = stage.house.status().await;
+        let error = status["listeners"][0]["certificate_error"].as_str();
+        error.is_some_and(|error| error.contains("several authorities"))
+    })
+    .await;
+    let (status, _) = stage.chat(stage.required, Some("uri"), None).await.unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(stage.chat(stage.required, Some("forged"), None).await, None);
+}

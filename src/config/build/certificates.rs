@@ -1,31 +1,44 @@
-//! A client's `certificates:`: the names that stand for it, and that none of them can be another's.
+//! `certificates:` of clients and operators: the names that stand for them, that none of them can be another's, and that
+//! no authority can give one to whom it pleases that was meant to be another's.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
 
 use crate::{
     config::{
+        pem,
+        plan::TlsFiles,
         problem::{Place, Placed},
         raw,
         read::{List, Reader},
-        section::OnlyOne,
+        section::OnlyOneBeside,
     },
-    domain::client::certificate::{Name, NameError},
+    domain::client::certificate::{Entry, Name, NameError},
 };
 
 /// All clients' names so far, with their lines.
 #[derive(Default)]
 pub(super) struct Taken {
-    names: HashMap<Name, usize>,
+    names: HashMap<Name, Vec<(Option<PathBuf>, usize)>>,
     /// By the common name they have: entries of one common name alone, and subjects.
     common: HashMap<String, Vec<Owned>>,
     first: Option<Place>,
+    /// Those that don't say who has signed them.
+    unbound: Vec<Place>,
 }
 
 /// A name, whose it is, and its line.
 struct Owned {
     client: String,
-    name: Name,
+    entry: Entry,
     line: usize,
+}
+
+/// Whether one authority may have signed both.
+fn may_share(a: Option<&PathBuf>, b: Option<&PathBuf>) -> bool {
+    a.is_none() || b.is_none() || a == b
 }
 
 impl Taken {
@@ -33,9 +46,9 @@ impl Taken {
     pub(super) fn names(
         &mut self,
         client: &str,
-        raw: Placed<List<Placed<OnlyOne<raw::CertificateName>>>>,
+        raw: Placed<List<Placed<OnlyOneBeside<raw::CertificateName>>>>,
         reader: &mut Reader<'_>,
-    ) -> Vec<Name> {
+    ) -> Vec<Entry> {
         self.first.get_or_insert(raw.place);
         if raw.value.0.is_empty() {
             reader.problem(
@@ -43,21 +56,28 @@ impl Taken {
                 "name what a certificate of this client says, like `- uri: spiffe://contoso/batch`",
             );
         }
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         for raw in raw.value.0.into_iter().flatten() {
-            let Some((place, name)) = name(raw.value.0) else {
-                continue;
-            };
-            if let Some(name) = reader.take(place, name) {
-                self.note(client, place, &name, reader);
-                names.push(name);
+            if let Some(Placed { place, value }) = entry(raw.value.0, reader) {
+                self.note(client, place, &value, reader);
+                entries.push(value);
             }
         }
-        names
+        entries
     }
 
-    fn note(&mut self, client: &str, place: Place, name: &Name, reader: &mut Reader<'_>) {
-        if let Some(line) = self.names.insert(name.clone(), place.line) {
+    fn note(&mut self, client: &str, place: Place, entry: &Entry, reader: &mut Reader<'_>) {
+        let (name, ca) = (&entry.name, entry.ca.as_ref());
+        if ca.is_none() {
+            self.unbound.push(place);
+        }
+        let same = self.names.entry(name.clone()).or_default();
+        let known = same
+            .iter()
+            .find(|(other, _)| may_share(ca, other.as_ref()))
+            .map(|(_, line)| *line);
+        same.push((entry.ca.clone(), place.line));
+        if let Some(line) = known {
             reader.problem(
                 place,
                 format!("line {line} has this name already; each is one client's, once"),
@@ -66,7 +86,11 @@ impl Taken {
         }
         let Some(common) = name.common() else { return };
         let others = self.common.entry(common.to_owned()).or_default();
-        let clash = |other: &&Owned| other.client != client && other.name.may_be_one_with(name);
+        let clash = |other: &&Owned| {
+            other.client != client
+                && other.entry.name.may_be_one_with(name)
+                && may_share(ca, other.entry.ca.as_ref())
+        };
         if let Some(Owned { line, .. }) = others.iter().find(clash) {
             reader.problem(
                 place,
@@ -75,27 +99,80 @@ impl Taken {
         }
         others.push(Owned {
             client: client.to_owned(),
-            name: name.clone(),
+            entry: entry.clone(),
             line: place.line,
         });
     }
 
-    /// Where certificates stand for clients, but none is ever asked for.
-    pub(super) fn warn_of_unasked(&self, is_asked: bool, reader: &mut Reader<'_>) {
-        if let (Some(place), false) = (self.first, is_asked) {
+    /// Where certificates stand for clients, but none is ever asked for; or where it can't be told who has signed one.
+    pub(super) fn check<'t>(
+        &self,
+        listeners: impl Iterator<Item = &'t TlsFiles>,
+        reader: &mut Reader<'_>,
+    ) {
+        let asked = listeners.filter_map(|tls| tls.of_clients.as_ref());
+        let files: BTreeSet<&Path> = asked.map(|asked| asked.authorities.as_path()).collect();
+        if let (Some(place), true) = (self.first, files.is_empty()) {
             reader.warn(
                 place,
                 "no listener asks for certificates; add client_ca: to its tls:",
             );
         }
+        if pem::families(&files) > 1 {
+            for place in &self.unbound {
+                reader.problem(*place, "listeners believe several authorities (client_ca:), and each could give this name to somebody else; add ca: with the PEM file of the one that signs this client's");
+            }
+        }
     }
+}
+
+/// Whose certificates open the admin listener.
+pub(super) fn operators(
+    raw: Option<Placed<List<Placed<OnlyOneBeside<raw::CertificateName>>>>>,
+    tls: Option<Placed<&TlsFiles>>,
+    reader: &mut Reader<'_>,
+) -> Vec<Entry> {
+    let asked = tls.and_then(|tls| Some((tls.place, tls.value.of_clients.as_ref()?)));
+    let (raw, asked) = match (raw, asked) {
+        (None, None) => return Vec::new(),
+        (None, Some((place, _))) => {
+            reader.problem(place, "client_ca: alone would make an operator of whoever has a certificate of that authority; name whose are, like certificates: [{ common_name: prometheus }]");
+            return Vec::new();
+        }
+        (Some(raw), None) => {
+            reader.problem(
+                raw.place,
+                "no certificate is asked for here; add tls: with client_ca:",
+            );
+            return Vec::new();
+        }
+        (Some(raw), Some((_, asked))) => (raw, asked),
+    };
+    if raw.value.0.is_empty() {
+        reader.problem(
+            raw.place,
+            "name what an operator's certificate says, like `- common_name: prometheus`",
+        );
+    }
+    let is_shared = pem::families(&BTreeSet::from([asked.authorities.as_path()])) > 1;
+    let mut entries = Vec::new();
+    for raw in raw.value.0.into_iter().flatten() {
+        let Some(Placed { place, value }) = entry(raw.value.0, reader) else {
+            continue;
+        };
+        if is_shared && value.ca.is_none() {
+            reader.problem(place, "client_ca: names several authorities, and each could give this name to somebody else; add ca: with the PEM file of the one that signs this operator's");
+        }
+        entries.push(value);
+    }
+    entries
 }
 
 /// How a name of one kind is read.
 type Reading = fn(&str) -> Result<Name, NameError>;
 
-/// The one name that an entry has.
-fn name(raw: raw::CertificateName) -> Option<(Place, Result<Name, NameError>)> {
+/// The one name that an entry has, and who may have signed it.
+fn entry(raw: raw::CertificateName, reader: &mut Reader<'_>) -> Option<Placed<Entry>> {
     let kinds: [(_, Reading); 5] = [
         (raw.subject, Name::subject),
         (raw.common_name, Name::common_name),
@@ -106,5 +183,15 @@ fn name(raw: raw::CertificateName) -> Option<(Place, Result<Name, NameError>)> {
     let mut written = kinds
         .into_iter()
         .filter_map(|(text, read)| text.map(|text| (text.place, read(&text.value))));
-    written.next()
+    let (at, name) = written.next()?;
+    let ca = match raw.ca {
+        None => None,
+        Some(file) => {
+            reader.take(file.place, pem::authorities(&file.value.0))?;
+            Some(file.value.0)
+        }
+    };
+    let name = reader.take(at, name)?;
+    let value = Entry { name, ca };
+    Some(Placed { place: at, value })
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::SystemTime};
 
-use super::settings::count;
+use super::{certificates, settings::count};
 use crate::config::{
     pem,
     plan::{Admin, AskedOfClients, Listener, TlsFiles},
@@ -74,15 +74,22 @@ fn admin(
         .and_then(|address| free(address, taken, reader));
     let token = raw.token.map(|hash| hash.0);
     let is_plain = raw.tls.is_none();
+    let asks_at = raw
+        .tls
+        .as_ref()
+        .and_then(|tls| Some(tls.client_ca.as_ref()?.place));
     let tls = match raw.tls {
         Some(raw) => Some(tls(raw, reader)?),
         None => None,
     };
+    let asked = asks_at.zip(tls.as_ref());
+    let asked = asked.map(|(place, value)| Placed { place, value });
+    let operators = certificates::operators(raw.certificates, asked, reader);
     let address = address?;
     let asks = token.is_some() || tls.as_ref().is_some_and(|tls| tls.of_clients.is_some());
     if !address.value.ip().is_loopback() {
         if !asks {
-            let message = "whoever reaches this address would see metrics and status; write 127.0.0.1, or add token: (`forebay hash-key` prints its hash), or tls: with client_ca:";
+            let message = "whoever reaches this address would see metrics and status; write 127.0.0.1, or add token: (`forebay hash-key` prints its hash), or tls: with client_ca: and certificates:";
             reader.problem(address.place, message);
         } else if is_plain {
             let message = "without tls: whoever is on the way reads the token";
@@ -93,6 +100,7 @@ fn admin(
         address: address.value,
         tls,
         token,
+        operators,
     })
 }
 

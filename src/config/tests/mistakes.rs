@@ -143,7 +143,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("127.0.0.1:9090", "0.0.0.0:8080", "2:19", "line 1 has taken this address"),
     ("\"127.0.0.1:8080\" }", "\"127.0.0.1:8080\" }, { address: \"127.0.0.1:8080\" }", "1:55", "line 1 has taken"),
     ("127.0.0.1:9090", "0.0.0.0:9090", "2:19", "write 127.0.0.1, or add token:"),
-    ("127.0.0.1:9090", "[::]:9090", "2:19", "or tls: with client_ca:"),
+    ("127.0.0.1:9090", "[::]:9090", "2:19", "or tls: with client_ca: and certificates:"),
     ("127.0.0.1:9090\"", "127.0.0.1:9090\", token: hunter2", "2:44", "`forebay hash-key` prints it"),
     ("127.0.0.1:8080\"", "127.0.0.1:8080\", max_connections: 0", "1:59", "from 1 to 1000000"),
     ("127.0.0.1:8080\"", "127.0.0.1:8080\", max_connections: many", "1:59", "it should be a whole number"),

@@ -1,7 +1,7 @@
 //! Whom a client's certificate stands for. The certificate itself was verified in the TLS handshake; here its names
 //! are looked up, exactly as they are written: no wildcard is expanded, and no name is taken for another.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 
@@ -25,6 +25,15 @@ pub enum Name {
     Email(String),
 }
 
+/// What a certificate must be to stand for somebody: it has this name, and one of these authorities has signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: Name,
+    /// The file that names them (PEM). `None`: those of the listener that it is shown to, where all listeners have but
+    /// one: two authorities may give one name to different bearers.
+    pub ca: Option<PathBuf>,
+}
+
 /// A subject's attributes by object identifier, the most specific first, as RFC 4514 writes them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(Vec<(String, String)>);
@@ -34,6 +43,8 @@ pub struct Subject(Vec<(String, String)>);
 pub struct Certificate {
     names: Vec<Name>,
     until: SystemTime,
+    /// Of the entries' files, those whose authorities have signed it.
+    signed_by: Vec<PathBuf>,
 }
 
 /// Why a text is no name. The message says what would be one.
@@ -253,25 +264,50 @@ impl Certificate {
         if names.len() > MOST_NAMES {
             names.clear();
         }
-        Self { names, until }
+        let signed_by = Vec::new();
+        Self {
+            names,
+            until,
+            signed_by,
+        }
+    }
+
+    /// The same, signed by the authorities that these files name.
+    pub fn signed_by(self, signed_by: Vec<PathBuf>) -> Self {
+        Self { signed_by, ..self }
+    }
+
+    fn is_signed_by(&self, ca: Option<&PathBuf>) -> bool {
+        ca.is_none_or(|ca| self.signed_by.contains(ca))
+    }
+
+    /// Whether it is one of these, and has not ended.
+    pub fn is_any_of(&self, entries: &[Entry], now: SystemTime) -> bool {
+        let fits = |entry: &Entry| {
+            self.names.contains(&entry.name) && self.is_signed_by(entry.ca.as_ref())
+        };
+        now <= self.until && entries.iter().any(fits)
     }
 }
 
-/// Whose certificates there are.
+/// Whose certificates there are: by name, and for each name by who has signed it.
 #[derive(Clone, Debug, Default)]
-pub struct Bearers(HashMap<Name, Arc<Client>>);
+pub struct Bearers(HashMap<Name, Vec<Bearer>>);
+
+/// Who has signed the certificates of one bearer of a name, and whose they are.
+type Bearer = (Option<PathBuf>, Arc<Client>);
 
 impl Bearers {
-    /// No two clients have the same name; the config sees to that.
+    /// No two clients have the same name from the same authorities; the config sees to that.
     pub(super) fn of(clients: &[Arc<Client>]) -> Self {
-        let each = |client: &Arc<Client>| {
-            let client = Arc::clone(client);
-            let names = client.certificates.clone();
-            names
-                .into_iter()
-                .map(move |name| (name, Arc::clone(&client)))
-        };
-        Self(clients.iter().flat_map(each).collect())
+        let mut bearers: HashMap<_, Vec<Bearer>> = HashMap::new();
+        for client in clients {
+            for Entry { name, ca } in client.certificates.iter().cloned() {
+                let bearer = (ca, Arc::clone(client));
+                bearers.entry(name).or_default().push(bearer);
+            }
+        }
+        Self(bearers)
     }
 
     /// Whose certificate this is; `None`: nobody's.
@@ -280,7 +316,11 @@ impl Bearers {
         certificate: &Certificate,
         now: SystemTime,
     ) -> Result<Option<&Arc<Client>>, Rejected> {
-        let mut found = certificate.names.iter().filter_map(|name| self.0.get(name));
+        let named = certificate.names.iter().filter_map(|name| self.0.get(name));
+        let mut found = named
+            .flatten()
+            .filter(|(ca, _)| certificate.is_signed_by(ca.as_ref()))
+            .map(|(_, client)| client);
         let Some(client) = found.next() else {
             return Ok(None);
         };

@@ -27,7 +27,7 @@ fn later() -> SystemTime {
 fn bearers() -> Bearers {
     let client = |name: &str, certificates: [Name; 2]| {
         Arc::new(Client {
-            certificates: certificates.into(),
+            certificates: certificates.map(|name| Entry { name, ca: None }).into(),
             ..Client::named(name)
         })
     };
@@ -209,4 +209,46 @@ fn a_common_name_and_a_subject_that_has_it_may_be_one() {
     assert!(!name.may_be_one_with(&subject("CN=app,O=Contoso")));
     assert!(!name.may_be_one_with(&subject("CN=batch,CN=batch")));
     assert!(!subject("CN=batch").may_be_one_with(&subject("CN=batch,O=Contoso")));
+}
+
+#[test]
+fn a_name_that_another_authority_signed_is_another_bearers() {
+    let mesh = |client: &str, ca: &str| {
+        let name = Name::common_name("mesh").unwrap();
+        let ca = Some(PathBuf::from(ca));
+        Arc::new(Client {
+            certificates: vec![Entry { name, ca }],
+            ..Client::named(client)
+        })
+    };
+    let bearers = Bearers::of(&[mesh("ours", "ours.ca"), mesh("partner", "partner.ca")]);
+    let known_as = |signed_by: &[&str]| {
+        let signed_by = signed_by.iter().map(PathBuf::from).collect();
+        let shown = certificate(&[("CN", "mesh")], &[]).signed_by(signed_by);
+        let bearer = bearers.bearer(&shown, now());
+        bearer.map(|bearer| bearer.map(|client| client.name.to_string()))
+    };
+    assert_eq!(known_as(&["ours.ca"]), Ok(Some("ours".to_owned())));
+    assert_eq!(known_as(&["partner.ca"]), Ok(Some("partner".to_owned())));
+    assert_eq!(known_as(&[]), Ok(None));
+    // By an authority that both of them name.
+    assert_eq!(
+        known_as(&["ours.ca", "partner.ca"]),
+        Err(Rejected::Ambiguous)
+    );
+}
+
+#[test]
+fn of_an_authoritys_certificates_only_those_named_are_any_of_them() {
+    let entry = |name, ca: Option<&str>| Entry {
+        name: Name::common_name(name).unwrap(),
+        ca: ca.map(PathBuf::from),
+    };
+    let shown = certificate(&[("CN", "prometheus")], &[]).signed_by(vec!["ops.ca".into()]);
+    assert!(shown.is_any_of(&[entry("oncall", None), entry("prometheus", None)], now()));
+    assert!(shown.is_any_of(&[entry("prometheus", Some("ops.ca"))], now()));
+    assert!(!shown.is_any_of(&[entry("prometheus", Some("other.ca"))], now()));
+    assert!(!shown.is_any_of(&[entry("oncall", None)], now()));
+    let after = later() + Duration::from_secs(1);
+    assert!(!shown.is_any_of(&[entry("prometheus", None)], after));
 }
