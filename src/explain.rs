@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::{
     config::Plan,
     domain::{
-        ask::{Ask, Scan},
+        ask::{self, Ask, Scan},
         client::{Client, Clients, Models},
         deployment::{Bounds, Capacity, Deployment, Model},
         quota::Limits,
@@ -57,7 +57,7 @@ pub fn explain(
         .split_once('?')
         .unwrap_or((&question.path, ""));
     let (call, named_by) = match route_of(path) {
-        Ok(Route::Call(call)) => (call, None),
+        Ok(Route::Call(call)) => (call.dated_by(query), None),
         Ok(Route::Realtime(dialect)) => (session(dialect), Some("query")),
         Ok(other) => return Ok(text + &answered_here(&other)),
         Err(refusal) => return Ok(text + &refused(&refusal)),
@@ -86,8 +86,8 @@ pub fn explain(
     let model = plan
         .models
         .iter()
-        .find(|model| model.name.as_str() == asked);
-    match model.filter(|_| client.may_use(&asked)) {
+        .find(|model| model.name.as_str().eq_ignore_ascii_case(&asked));
+    match model.filter(|model| client.may_use(model.name.as_str())) {
         Some(_) if uses_state && !client.operations.stateful => {
             text.push_str("state        it keeps or uses state at the instance that answers\n");
             Ok(text + &refused(&Refusal::OperationNotAllowed { needs: "stateful" }))
@@ -191,10 +191,10 @@ fn asked(call: &Call<'_>, query: &str, body: Option<&[u8]>) -> Result<(String, b
     }
     let body = body.ok_or(Unread::Missing)?;
     let ask = Ask::read(None, body).map_err(Unread::Refused)?;
-    let model = ask.model.ok_or(Unread::Refused(Refusal::ModelMissing))?;
+    let missing = || Unread::Refused(ask::model_missing(call.operation, body));
+    let model = ask.model.ok_or_else(missing)?;
     let state = Refusal::OperationNotAllowed { needs: "stateful" };
-    let is_response = call.operation == Operation::Responses;
-    let uses_state = is_response && Scan::stateless().push(body) == Err(state);
+    let uses_state = call.operation.is_of_responses() && Scan::stateless().push(body) == Err(state);
     Ok((model, uses_state))
 }
 
@@ -285,7 +285,7 @@ fn goes_to(deployment: &Deployment, call: (Dialect, Operation), query: &str) -> 
     let endpoint = &deployment.instance.endpoint;
     let scheme = if endpoint.tls() { "https" } else { "http" };
     let path = route::outgoing(
-        call,
+        (call.0.at(&deployment.instance), call.1),
         deployment.instance.kind,
         endpoint.base_path(),
         deployment.name.as_str(),

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, route::Operation};
 
 mod json;
 mod scan;
@@ -135,6 +136,22 @@ impl Ask {
             at,
             with: with.into(),
         })
+    }
+}
+
+/// Why a request without a model is refused. A response may leave it to a stored prompt, which only the instance can read.
+pub fn model_missing(operation: Operation, body: &[u8]) -> Refusal {
+    #[derive(Deserialize)]
+    struct Members {
+        prompt: Option<IgnoredAny>,
+    }
+    let leaves_it = || {
+        let members: Option<Members> = serde_json::from_slice(body).ok();
+        members.is_some_and(|members| members.prompt.is_some())
+    };
+    match operation.is_of_responses() && leaves_it() {
+        true => Refusal::ModelInPrompt,
+        false => Refusal::ModelMissing,
     }
 }
 
@@ -329,6 +346,28 @@ mod tests {
             (&deep, Refusal::BodyTooDeep),
         ] {
             assert_eq!(json(body), Err(refusal), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_model_left_to_a_stored_prompt_is_refused_for_that() {
+        let stored = br#"{"prompt":{"id":"pmpt_1"}}"#;
+        for (operation, body, refusal) in [
+            (Operation::Responses, &stored[..], Refusal::ModelInPrompt),
+            (
+                Operation::ResponsesInputTokens,
+                stored,
+                Refusal::ModelInPrompt,
+            ),
+            (Operation::Completions, stored, Refusal::ModelMissing),
+            (
+                Operation::Responses,
+                br#"{"prompt":null}"#,
+                Refusal::ModelMissing,
+            ),
+            (Operation::Responses, b"{}", Refusal::ModelMissing),
+        ] {
+            assert_eq!(model_missing(operation, body), refusal, "{operation:?}");
         }
     }
 

@@ -87,6 +87,15 @@ impl Endpoint {
         &self.base_path
     }
 
+    /// Whether the host is one of Foundry's, `NAME.services.ai.azure.com` or a sovereign cloud's like: these alone have
+    /// the model inference path beside those of Azure OpenAI.
+    pub fn is_foundry(&self) -> bool {
+        const SUFFIX: &str = ".services.ai.azure.";
+        let host = self.host().as_bytes();
+        let mut parts = host.windows(SUFFIX.len());
+        parts.any(|part| part.eq_ignore_ascii_case(SUFFIX.as_bytes()))
+    }
+
     /// Whether the host is this machine's own loopback, by number or as `localhost`.
     pub fn is_loopback(&self) -> bool {
         let host = self.host();
@@ -270,6 +279,20 @@ mod tests {
         );
         assert_eq!(e.to_string(), "http://[::1]:8000/v1");
         assert!(e.is_loopback());
+    }
+
+    #[test]
+    fn foundrys_hosts_are_told_from_others() {
+        for (endpoint, is_foundry) in [
+            ("https://contoso.services.ai.azure.com", true),
+            ("https://contoso.Services.AI.azure.us/", true),
+            ("https://contoso.openai.azure.com", false),
+            ("https://contoso.cognitiveservices.azure.com", false),
+            ("https://services.ai.azure.com.contoso.com", false),
+        ] {
+            let endpoint = Endpoint::parse(endpoint).unwrap();
+            assert_eq!(endpoint.is_foundry(), is_foundry, "{endpoint}");
+        }
     }
 
     #[test]

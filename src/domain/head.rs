@@ -168,7 +168,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], Version), Refusal> {
         return Err(Refusal::UriTooLong);
     }
     if method == b"CONNECT" {
-        return Err(Refusal::MethodNotAllowed);
+        return Err(Refusal::MethodNotAllowed { allow: "" });
     }
     Ok((target, version))
 }
@@ -356,7 +356,7 @@ impl Characters {
 /// Judges a head that HTTP/2 carried: the same limits and the same target; its frames say where it ends.
 pub fn check(method: &Method, path: &[u8], headers: &HeaderMap, max: usize) -> Result<(), Refusal> {
     if method == Method::CONNECT {
-        return Err(Refusal::MethodNotAllowed);
+        return Err(Refusal::MethodNotAllowed { allow: "" });
     }
     if path.len() > MAX_TARGET {
         return Err(Refusal::UriTooLong);

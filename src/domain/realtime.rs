@@ -124,7 +124,7 @@ pub(super) fn outgoing(
     let (path, parameter) = match (kind, dialect) {
         (Kind::Openai, _) => ("/realtime", "model"),
         (Kind::AzureOpenai, Dialect::Classic) => ("/openai/realtime", "deployment"),
-        (Kind::AzureOpenai, Dialect::V1 | Dialect::Plain) => ("/openai/v1/realtime", "model"),
+        (Kind::AzureOpenai, _) => ("/openai/v1/realtime", "model"),
     };
     let mut out = format!("{base_path}{path}?");
     let kept = query.split('&').filter(|pair| {

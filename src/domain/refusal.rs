@@ -38,7 +38,10 @@ pub enum Refusal {
     /// It comes from no network that the operator allows.
     UnknownNetwork,
     UnknownPath,
-    MethodNotAllowed,
+    MethodNotAllowed {
+        /// The path's methods; empty where it has none.
+        allow: &'static str,
+    },
     NoCredential,
     UnknownKey,
     /// Two credentials that belong to two clients.
@@ -86,6 +89,8 @@ pub enum Refusal {
     BodyTooDeep,
     BodyNotMultipart,
     ModelMissing,
+    /// Its model is said to stand in a stored prompt, which no gateway can read.
+    ModelInPrompt,
     ModelNotText,
     ModelTwice,
     /// Every deployment that could serve this said to come back later.
@@ -147,6 +152,14 @@ impl Refusal {
         match self {
             Self::InvalidToken(_) => Some("Bearer error=\"invalid_token\""),
             Self::NoCredential | Self::UnknownKey | Self::AmbiguousCredential => Some("Bearer"),
+            _ => None,
+        }
+    }
+
+    /// The methods that a 405 must name (RFC 9110, 15.5.6).
+    pub fn allow(&self) -> Option<&'static str> {
+        match self {
+            Self::MethodNotAllowed { allow } => Some(allow),
             _ => None,
         }
     }
@@ -280,7 +293,7 @@ impl Refusal {
                 "unknown_path",
                 "Resource not found. Paths are /openai/deployments/{model}/…, /openai/v1/… and /v1/….",
             ),
-            Self::MethodNotAllowed => answer(
+            Self::MethodNotAllowed { .. } => answer(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 "method_not_allowed",
@@ -432,6 +445,13 @@ impl Refusal {
                 "400",
                 "model_missing",
                 "The request names no model. Add `model` to the body, or to the query of a WebSocket.",
+            ),
+            Self::ModelInPrompt => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "model_in_prompt",
+                "The request leaves its model to a stored prompt, which the gateway can't read. Add `model` to the body: \
+                 it wins over the prompt's.",
             ),
             Self::ModelNotText => answer(
                 StatusCode::BAD_REQUEST,

@@ -8,7 +8,11 @@ use std::borrow::Cow;
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{deployment::Kind, realtime, refusal::Refusal};
+use super::{
+    deployment::{Instance, Kind},
+    realtime,
+    refusal::Refusal,
+};
 
 /// The shape of path a client speaks; it decides the shape that goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,19 @@ pub enum Dialect {
     V1,
     /// `/v1/…`, as clients of OpenAI itself send.
     Plain,
+    /// `/models/…?api-version=…`, the model inference API of Foundry (azure-ai-inference).
+    Inference,
+}
+
+impl Dialect {
+    /// The shape that an instance is asked in. Of Azure's hosts only Foundry's have the model inference path; all of them
+    /// take the same on v1's.
+    pub fn at(self, instance: &Instance) -> Self {
+        match self {
+            Self::Inference if !instance.endpoint.is_foundry() => Self::Plain,
+            shape => shape,
+        }
+    }
 }
 
 /// What a model is asked to do.
@@ -33,13 +50,17 @@ pub enum Operation {
     AudioTranscriptions,
     AudioTranslations,
     AudioSpeech,
+    /// A conversation is made shorter.
+    ResponsesCompact,
+    /// What a response would be asked with is counted; no model runs.
+    ResponsesInputTokens,
     /// A session over a WebSocket.
     Realtime,
 }
 
 impl Operation {
     /// Those that are asked for with POST.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
@@ -49,6 +70,8 @@ impl Operation {
         Self::AudioTranscriptions,
         Self::AudioTranslations,
         Self::AudioSpeech,
+        Self::ResponsesCompact,
+        Self::ResponsesInputTokens,
     ];
 
     /// The end of its path in every dialect; also its label in metrics and logs.
@@ -63,6 +86,8 @@ impl Operation {
             Self::AudioTranscriptions => "audio/transcriptions",
             Self::AudioTranslations => "audio/translations",
             Self::AudioSpeech => "audio/speech",
+            Self::ResponsesCompact => "responses/compact",
+            Self::ResponsesInputTokens => "responses/input_tokens",
             Self::Realtime => "realtime",
         }
     }
@@ -71,8 +96,26 @@ impl Operation {
     pub fn is_of_words(self) -> bool {
         matches!(
             self,
-            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Embeddings
+                | Self::Responses
+                | Self::ResponsesCompact
+                | Self::ResponsesInputTokens
         )
+    }
+
+    /// Whether it is of the Responses API, whose paths never name a deployment at Azure.
+    pub fn is_of_responses(self) -> bool {
+        matches!(
+            self,
+            Self::Responses | Self::ResponsesCompact | Self::ResponsesInputTokens
+        )
+    }
+
+    /// Whether a model runs for it, so that it uses tokens.
+    pub fn uses_tokens(self) -> bool {
+        self != Self::ResponsesInputTokens
     }
 
     fn at(path: &str) -> Option<Self> {
@@ -106,23 +149,24 @@ pub struct Call<'a> {
 /// Reads a request's method and path.
 pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Refusal> {
     let route = find(path).ok_or(Refusal::UnknownPath)?;
-    let allowed = match route {
-        Route::Health | Route::ModelHealth(_) => matches!(*method, Method::GET | Method::HEAD),
-        Route::Models | Route::Model(_) | Route::Realtime(_) => *method == Method::GET,
-        Route::Call(_) => *method == Method::POST,
+    let (is_allowed, allow) = match route {
+        Route::Health | Route::ModelHealth(_) => {
+            let is_read = matches!(*method, Method::GET | Method::HEAD);
+            (is_read, "GET, HEAD")
+        }
+        Route::Models | Route::Model(_) | Route::Realtime(_) => (*method == Method::GET, "GET"),
+        Route::Call(_) => (*method == Method::POST, "POST"),
     };
-    if allowed {
-        Ok(route)
-    } else {
-        Err(Refusal::MethodNotAllowed)
+    match is_allowed {
+        true => Ok(route),
+        false => Err(Refusal::MethodNotAllowed { allow }),
     }
 }
 
 fn find(path: &str) -> Option<Route<'_>> {
     if let Some(rest) = path.strip_prefix("/openai/deployments/") {
         let (model, operation) = rest.split_once('/')?;
-        let operation =
-            Operation::at(operation).filter(|operation| *operation != Operation::Responses)?;
+        let operation = Operation::at(operation)?;
         let model = Some(decode(model)?);
         return Some(Route::Call(Call {
             dialect: Dialect::Classic,
@@ -136,18 +180,12 @@ fn find(path: &str) -> Option<Route<'_>> {
     if let Some(rest) = path.strip_prefix("/v1/") {
         return named_by_body(Dialect::Plain, rest);
     }
-    match path.strip_prefix("/openai/") {
-        // What the official SDKs send without a deployment in the path (CLIENTS.md 2).
-        Some("responses" | "images/edits" | "models" | "realtime") => {
-            return named_by_body(Dialect::Classic, &path["/openai/".len()..]);
-        }
-        Some(rest) => {
-            return rest
-                .strip_prefix("models/")
-                .and_then(decode)
-                .map(Route::Model);
-        }
-        None => {}
+    if let Some(rest) = path.strip_prefix("/openai/") {
+        return named_by_body(Dialect::Classic, rest);
+    }
+    if let Some(rest) = path.strip_prefix("/models/") {
+        let known = matches!(rest, "chat/completions" | "embeddings");
+        return named_by_body(Dialect::Inference, rest).filter(|_| known);
     }
     match path.strip_prefix("/health")? {
         "" => Some(Route::Health),
@@ -184,6 +222,27 @@ fn decode(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
 }
 
+impl Call<'_> {
+    /// The same call, once its query is known. Azure has dated paths only below `/openai/` itself, and none for responses
+    /// below a deployment. Who sends no date there, as clients do whose base URL ends in `/openai`, means v1.
+    pub fn dated_by(mut self, query: &str) -> Self {
+        let names_in_body = self.model.is_none() || self.operation.is_of_responses();
+        if self.dialect == Dialect::Classic && names_in_body && date(query).is_none() {
+            self.dialect = Dialect::V1;
+        }
+        self
+    }
+}
+
+/// The date of a query's `api-version`: `None` where it has none, or one like `v1` or `preview`.
+fn date(query: &str) -> Option<&str> {
+    let mut pairs = query.split('&');
+    let version = pairs.find_map(|pair| pair.strip_prefix("api-version="))?;
+    let date = version.get(.."2024-09-01".len())?;
+    date.starts_with(|c: char| c.is_ascii_digit())
+        .then_some(date)
+}
+
 /// What stays as it is in a path segment (RFC 3986's unreserved characters).
 pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -193,7 +252,8 @@ pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Where a call goes on an instance: path and query.
 ///
-/// `query` is the client's own without its credential; `api-version` means nothing to a plain OpenAI server.
+/// `query` is the client's own without its credential; `api-version` means nothing to a plain OpenAI server, and Azure's v1
+/// refuses the dates that clients of other paths send.
 pub fn outgoing(
     call: (Dialect, Operation),
     kind: Kind,
@@ -208,7 +268,7 @@ pub fn outgoing(
     let path = operation.path();
     let mut out = match (kind, dialect) {
         (Kind::Openai, _) => format!("{base_path}/{path}"),
-        (Kind::AzureOpenai, Dialect::Classic) if operation == Operation::Responses => {
+        (Kind::AzureOpenai, Dialect::Classic) if operation.is_of_responses() => {
             format!("{base_path}/openai/{path}")
         }
         (Kind::AzureOpenai, Dialect::Classic) => {
@@ -218,8 +278,9 @@ pub fn outgoing(
         (Kind::AzureOpenai, Dialect::V1 | Dialect::Plain) => {
             format!("{base_path}/openai/v1/{path}")
         }
+        (Kind::AzureOpenai, Dialect::Inference) => format!("{base_path}/models/{path}"),
     };
-    let drop_version = kind == Kind::Openai;
+    let drop_version = kind == Kind::Openai || dialect == Dialect::Plain;
     let kept = query.split('&').filter(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
         !(pair.is_empty() || is_credential(name) || drop_version && name == "api-version")
@@ -255,13 +316,12 @@ pub fn may_ask_for_usage(call: (Dialect, Operation), kind: Kind, query: &str) ->
     if operation != Operation::ChatCompletions {
         return false;
     }
-    if kind == Kind::Openai || dialect != Dialect::Classic {
-        return true;
+    match (kind, dialect) {
+        (Kind::Openai, _) | (_, Dialect::V1 | Dialect::Plain) => true,
+        (_, Dialect::Classic) => date(query).is_some_and(|date| date >= SINCE),
+        // It tells its usage unasked, and refuses fields that it does not know.
+        (_, Dialect::Inference) => false,
     }
-    let mut pairs = query.split('&');
-    let version = pairs.find_map(|pair| pair.strip_prefix("api-version="));
-    let date = version.and_then(|version| version.get(..SINCE.len()));
-    date.is_some_and(|date| date.starts_with(|c: char| c.is_ascii_digit()) && date >= SINCE)
 }
 
 /// Whether the body must name the deployment on its way out; else the path does, and the body stays as it is.
@@ -270,229 +330,8 @@ pub fn body_names_deployment(call: (Dialect, Operation), kind: Kind) -> bool {
     if operation == Operation::Realtime {
         return false;
     }
-    kind == Kind::Openai || dialect != Dialect::Classic || operation == Operation::Responses
+    kind == Kind::Openai || dialect != Dialect::Classic || operation.is_of_responses()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(dialect: Dialect, operation: Operation, model: Option<&str>) -> Option<Route<'_>> {
-        Some(Route::Call(Call {
-            dialect,
-            operation,
-            model: model.map(Cow::Borrowed),
-        }))
-    }
-
-    #[test]
-    fn each_path_shape_is_known() {
-        use Dialect::*;
-        use Operation::*;
-        for (path, found) in [
-            (
-                "/openai/deployments/gpt-4o/chat/completions",
-                call(Classic, ChatCompletions, Some("gpt-4o")),
-            ),
-            (
-                "/openai/deployments/my%20dep%2F%C3%A9/embeddings",
-                call(Classic, Embeddings, Some("my dep/é")),
-            ),
-            ("/openai/responses", call(Classic, Responses, None)),
-            ("/openai/images/edits", call(Classic, ImageEdits, None)),
-            ("/openai/v1/responses", call(V1, Responses, None)),
-            ("/v1/audio/speech", call(Plain, AudioSpeech, None)),
-            ("/openai/models", Some(Route::Models)),
-            ("/openai/v1/models", Some(Route::Models)),
-            ("/v1/models/gpt-4o", Some(Route::Model("gpt-4o".into()))),
-            ("/openai/models/gpt-4o", Some(Route::Model("gpt-4o".into()))),
-            ("/openai/realtime", Some(Route::Realtime(Classic))),
-            ("/openai/v1/realtime", Some(Route::Realtime(V1))),
-            ("/v1/realtime", Some(Route::Realtime(Plain))),
-            ("/health", Some(Route::Health)),
-            (
-                "/health/models/gpt-4o",
-                Some(Route::ModelHealth("gpt-4o".into())),
-            ),
-        ] {
-            assert_eq!(find(path), found, "{path}");
-        }
-    }
-
-    #[test]
-    fn no_other_path_is() {
-        for path in [
-            "/",
-            "",
-            "/openai",
-            "/openai/chat/completions",
-            "/openai/deployments/gpt-4o",
-            "/openai/deployments//chat/completions",
-            "/openai/deployments/gpt-4o/responses",
-            "/openai/deployments/gpt-4o/realtime",
-            "/openai/v1/realtime/client_secrets",
-            "/openai/v1/realtime/",
-            "/openai/deployments/a/b/chat/completions",
-            "/openai/deployments/%FF/chat/completions",
-            "/openai/v1/chat/completions/",
-            "/openai/v1//chat/completions",
-            "/openai/v1/../v1/chat/completions",
-            "/healthy",
-            "/health/models/",
-        ] {
-            assert_eq!(find(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_path_takes_its_method_only() {
-        assert_eq!(
-            route(&Method::GET, "/v1/embeddings"),
-            Err(Refusal::MethodNotAllowed)
-        );
-        assert_eq!(
-            route(&Method::POST, "/v1/models"),
-            Err(Refusal::MethodNotAllowed)
-        );
-        assert_eq!(route(&Method::HEAD, "/health"), Ok(Route::Health));
-        assert_eq!(route(&Method::POST, "/nowhere"), Err(Refusal::UnknownPath));
-    }
-
-    #[test]
-    fn the_clients_shape_decides_what_goes_out() {
-        use Dialect::*;
-        use Operation::*;
-        let v = "api-version=2024-10-21";
-        for (call, kind, base, query, out) in [
-            (
-                (Classic, ChatCompletions),
-                Kind::AzureOpenai,
-                "",
-                v,
-                "/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21",
-            ),
-            (
-                (Classic, Responses),
-                Kind::AzureOpenai,
-                "",
-                v,
-                "/openai/responses?api-version=2024-10-21",
-            ),
-            (
-                (V1, ChatCompletions),
-                Kind::AzureOpenai,
-                "",
-                "",
-                "/openai/v1/chat/completions",
-            ),
-            (
-                (Plain, Embeddings),
-                Kind::AzureOpenai,
-                "/x",
-                "a=1&b=2",
-                "/x/openai/v1/embeddings?a=1&b=2",
-            ),
-            (
-                (Classic, ChatCompletions),
-                Kind::Openai,
-                "/v1",
-                v,
-                "/v1/chat/completions",
-            ),
-            (
-                (V1, Responses),
-                Kind::Openai,
-                "/v1",
-                "api-version=preview&x=1",
-                "/v1/responses?x=1",
-            ),
-        ] {
-            assert_eq!(outgoing(call, kind, base, "my dep", query), out);
-        }
-    }
-
-    #[test]
-    fn a_stream_is_asked_for_its_usage_where_that_is_known() {
-        use Dialect::*;
-        let chat = Operation::ChatCompletions;
-        for (call, kind, query, may) in [
-            ((V1, chat), Kind::AzureOpenai, "", true),
-            (
-                (Plain, chat),
-                Kind::AzureOpenai,
-                "api-version=preview",
-                true,
-            ),
-            (
-                (Classic, chat),
-                Kind::AzureOpenai,
-                "api-version=2024-09-01-preview",
-                true,
-            ),
-            (
-                (Classic, chat),
-                Kind::AzureOpenai,
-                "a=b&api-version=2025-01-01",
-                true,
-            ),
-            (
-                (Classic, chat),
-                Kind::AzureOpenai,
-                "api-version=2024-08-01-preview",
-                false,
-            ),
-            (
-                (Classic, chat),
-                Kind::AzureOpenai,
-                "api-version=2023-05-15",
-                false,
-            ),
-            (
-                (Classic, chat),
-                Kind::AzureOpenai,
-                "api-version=preview",
-                false,
-            ),
-            ((Classic, chat), Kind::AzureOpenai, "", false),
-            (
-                (Classic, chat),
-                Kind::Openai,
-                "api-version=2023-05-15",
-                true,
-            ),
-            ((V1, Operation::Completions), Kind::AzureOpenai, "", false),
-            ((V1, Operation::Responses), Kind::Openai, "", false),
-        ] {
-            assert_eq!(
-                may_ask_for_usage(call, kind, query),
-                may,
-                "{call:?} {query}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_key_in_the_query_never_goes_out() {
-        for query in [
-            "api-key=K",
-            "API-KEY=K",
-            "api%2Dkey=K",
-            "x=1&api-key=K&y=2",
-            "api-key",
-            "&&api-key=K",
-            "api_key=K",
-        ] {
-            let out = outgoing(
-                (Dialect::V1, Operation::Responses),
-                Kind::AzureOpenai,
-                "",
-                "d",
-                query,
-            );
-            assert!(
-                !out.contains("K") && !out.to_lowercase().contains("key"),
-                "{out}"
-            );
-        }
-    }
-}
+mod tests;

@@ -138,6 +138,14 @@ fn what_is_refused_is_told_with_its_answer() {
         &explained("/v1/embeddings", Some("{}"), None),
         &["400 model_missing"],
     );
+    in_order(
+        &explained(
+            "/openai/v1/responses",
+            Some(r#"{"prompt": {"id": "p"}}"#),
+            None,
+        ),
+        &["400 model_in_prompt"],
+    );
     in_order(&explained("/nowhere", None, None), &["404 unknown_path"]);
     in_order(
         &explained("/v1/models", None, None),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     ask::{Ask, Splice},
-    deployment::Kind,
+    deployment::Instance,
     name::ModelName,
     quota::{Field, Moment, Spent, Wanted},
     refusal::Refusal,
@@ -86,7 +86,7 @@ pub(super) fn reserve(
         return Ok(None);
     }
     let wanted = rules.judge(operation, ask, body)?;
-    if rules.counts_tokens() {
+    if rules.counts_tokens() && operation.uses_tokens() {
         // Of a form most is sound or pictures, of which nobody knows the tokens before.
         let input = match ask.is_form() {
             true => 0,
@@ -97,13 +97,14 @@ pub(super) fn reserve(
     Ok(Some(wanted))
 }
 
-/// What is changed in a body for its client's limits, before a deployment of this kind gets it.
-pub(super) fn changes(admitted: &Admitted, kind: Kind) -> Vec<Splice> {
+/// What is changed in a body for its client's limits, before a deployment of this instance gets it.
+pub(super) fn changes(admitted: &Admitted, instance: &Instance) -> Vec<Splice> {
     let Some(wanted) = &admitted.wanted else {
         return Vec::new();
     };
     let mut changes = wanted.changes.clone();
-    let field = Field::known_to(admitted.call, kind, &admitted.query);
+    let call = admitted.call_at(instance);
+    let field = Field::known_to(call, instance.kind, &admitted.query);
     if let (Some(cap), Some(field)) = (&wanted.cap, field) {
         changes.extend(cap.say(field, &admitted.ask));
     }

@@ -257,7 +257,7 @@ impl Rules {
     async fn refuse_tunnel(&self, mut session: ServerSession) {
         let _guest = self.books.as_ref().map(Books::enter);
         let refused = Refused {
-            refusal: Refusal::MethodNotAllowed,
+            refusal: Refusal::MethodNotAllowed { allow: "" },
             since: (Instant::now(), SystemTime::now()),
         };
         let id = request_id();

@@ -21,6 +21,7 @@ use crate::{
         ask::Ask,
         breaker::Transition,
         client::Client,
+        deployment::Instance,
         failover::Progress,
         name::ModelName,
         outcome::Outcome,
@@ -109,6 +110,14 @@ pub(super) struct Admitted {
     pub(super) relay: Arc<Relay>,
     /// The attempt under way, or the one whose answer is being delivered.
     pub(super) current: Option<Current>,
+}
+
+impl Admitted {
+    /// The call as this instance is asked for it.
+    pub(super) fn call_at(&self, instance: &Instance) -> (Dialect, Operation) {
+        let (dialect, operation) = self.call;
+        (dialect.at(instance), operation)
+    }
 }
 
 /// One attempt under way.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::domain::{
     ask::Splice,
-    deployment::Kind,
+    deployment::Deployment,
     failover::Step,
     outcome::{Fault, Outcome},
     refusal::Refusal,
@@ -218,7 +218,7 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     let deployment = current.attempt.deployment();
     let (instance, name) = (&deployment.instance, deployment.name.as_str());
     let path = outgoing(
-        admitted.call,
+        admitted.call_at(instance),
         instance.kind,
         instance.endpoint.base_path(),
         name,
@@ -229,7 +229,7 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     };
     let target = &admitted.served.targets[current.attempt.index()];
     let (usage, wish) = wish(admitted, current, target, &body);
-    let pieces = outgoing_body(admitted, &body, instance.kind, name, wish);
+    let pieces = outgoing_body(admitted, &body, deployment, wish);
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
     // Names go out in lower case, as over HTTP/2: no second map of how each is to be spelled.
@@ -311,7 +311,7 @@ fn wish(
         return (Wish::None, None);
     };
     let may = instance.stream_usage
-        && may_ask_for_usage(admitted.call, instance.kind, &admitted.query)
+        && may_ask_for_usage(admitted.call_at(instance), instance.kind, &admitted.query)
         && target.tells_usage();
     match current.usage {
         Wish::Refused => (Wish::Refused, None),
@@ -325,12 +325,12 @@ fn wish(
 fn outgoing_body(
     admitted: &Admitted,
     body: &bytes::Bytes,
-    kind: Kind,
-    deployment: &str,
+    deployment: &Deployment,
     wish: Option<Splice>,
 ) -> Vec<bytes::Bytes> {
-    let names_it = body_names_deployment(admitted.call, kind);
-    let name = names_it.then(|| admitted.ask.naming(deployment)).flatten();
-    let changes = admission::changes(admitted, kind);
+    let names_it = body_names_deployment(admitted.call, deployment.instance.kind);
+    let name = deployment.name.as_str();
+    let name = names_it.then(|| admitted.ask.naming(name)).flatten();
+    let changes = admission::changes(admitted, &deployment.instance);
     body::spliced(body, name.into_iter().chain(wish).chain(changes).collect())
 }

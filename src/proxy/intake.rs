@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ask::{Ask, Scan},
+        ask::{self, Ask, Scan},
         client::Client,
         failover::{Progress, Repeat},
         forwarding::Forwarded,
@@ -83,10 +83,14 @@ pub(super) async fn admit(
     exchange.allowance = gateway.quotas.of(&client.name);
     match route {
         Route::Realtime(dialect) => realtime::admit(gateway, session, exchange, &client, dialect),
-        Route::Call(call) => understand(gateway, session, exchange, &client, call).await,
+        Route::Call(call) => {
+            let call = call.dated_by(head.uri.query().unwrap_or_default());
+            understand(gateway, session, exchange, &client, call).await
+        }
         Route::Model(model) => {
-            find(gateway, &client, &model)?;
-            Ok(Verdict::Answer(Reply::ok(described(gateway, &model))))
+            let served = find(gateway, &client, &model)?;
+            let model = served.pool.model().as_str();
+            Ok(Verdict::Answer(Reply::ok(described(gateway, model))))
         }
         _ => Ok(Verdict::Answer(list(gateway, &client))),
     }
@@ -164,7 +168,8 @@ async fn understand(
     let served = match by_path {
         Some(served) => served,
         None => {
-            let model = ask.model.as_deref().ok_or(Refusal::ModelMissing)?;
+            let missing = || ask::model_missing(call.operation, &kept);
+            let model = ask.model.as_deref().ok_or_else(missing)?;
             let served = find(gateway, client, model)?;
             admission::ask_model(exchange, served.pool.model())?;
             served
@@ -324,12 +329,24 @@ pub(super) fn find(
     client: &Client,
     model: &str,
 ) -> Result<Arc<Served>, Refusal> {
-    let served = gateway.models.get(model).filter(|_| client.may_use(model));
+    let served = known(gateway, model).filter(|served| {
+        let model = served.pool.model();
+        client.may_use(model.as_str())
+    });
     served.cloned().ok_or(Refusal::UnknownModel)
 }
 
 fn is_healthy(gateway: &Gateway) -> bool {
     !gateway.drain.is_draining() && gateway.health.look(Instant::now()).is_healthy()
+}
+
+/// A model by its name, whatever its case, as Azure finds deployments. Most clients write it as the config does.
+fn known<'a>(gateway: &'a Gateway, model: &str) -> Option<&'a Arc<Served>> {
+    gateway.models.get(model).or_else(|| {
+        let mut models = gateway.models.iter();
+        let alike = models.find(|(name, _)| name.as_str().eq_ignore_ascii_case(model));
+        alike.map(|(_, served)| served)
+    })
 }
 
 fn health(is_well: bool) -> Reply {
@@ -346,13 +363,14 @@ fn health(is_well: bool) -> Reply {
         retry_after: None,
         should_retry: None,
         challenge: None,
+        allow: None,
         no_store: true,
         limits: Vec::new(),
     }
 }
 
 fn model_health(gateway: &Gateway, model: &str) -> Result<Verdict, Refusal> {
-    let served = gateway.models.get(model).ok_or(Refusal::UnknownModel)?;
+    let served = known(gateway, model).ok_or(Refusal::UnknownModel)?;
     let is_well = !gateway.drain.is_draining() && served.is_ready(Instant::now());
     Ok(Verdict::Answer(health(is_well)))
 }

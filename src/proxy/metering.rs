@@ -37,6 +37,9 @@ pub(super) fn begin(exchange: &mut Exchange, head: &ResponseHeader) {
     let Some(current) = &mut admitted.current else {
         return;
     };
+    if !operation.uses_tokens() {
+        return;
+    }
     current.reading = match Meter::of(operation, head.status, &head.headers) {
         Some(meter) => Reading::Meter(meter),
         None if head.status.is_success() && is_encoded(&head.headers) => Reading::Encoded,
@@ -68,6 +71,9 @@ pub(super) fn conclude(exchange: &mut Exchange, end: End) {
         return;
     };
     let (_, operation) = admitted.call;
+    if !operation.uses_tokens() {
+        return;
+    }
     let Some((usage, guess)) = used(current, operation, prompt, end, last) else {
         return;
     };

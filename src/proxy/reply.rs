@@ -18,6 +18,8 @@ pub(super) struct Reply {
     pub(super) should_retry: Option<bool>,
     /// `WWW-Authenticate` of a 401.
     pub(super) challenge: Option<&'static str>,
+    /// The methods of a 405's path.
+    pub(super) allow: Option<&'static str>,
     /// Whether a cache may keep it; an error never.
     pub(super) no_store: bool,
     /// What is left of its client's own limits.
@@ -32,6 +34,7 @@ impl Reply {
             retry_after: None,
             should_retry: None,
             challenge: None,
+            allow: None,
             no_store: false,
             limits: Vec::new(),
         }
@@ -53,6 +56,7 @@ impl Reply {
             retry_after,
             should_retry: refusal.should_retry(),
             challenge: refusal.challenge(),
+            allow: refusal.allow(),
             no_store: true,
             limits: Vec::new(),
         }
@@ -72,6 +76,9 @@ impl Reply {
         }
         if let Some(challenge) = self.challenge {
             head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        }
+        if let Some(allow) = self.allow {
+            head.insert_header(header::ALLOW, allow)?;
         }
         if let Some(should_retry) = self.should_retry {
             head.insert_header("x-should-retry", should_retry.to_string())?;

@@ -119,6 +119,8 @@ pub struct Instance {
 pub enum Kind {
     #[default]
     AzureOpenai,
+    /// A resource of Foundry's: the model inference paths (`/models/…`) beside those of Azure OpenAI.
+    Foundry,
     Openai,
 }
 

@@ -66,7 +66,7 @@ impl Instance {
             )
         });
         let headers = match config.kind {
-            Kind::AzureOpenai => headers::azure(&headers::text(&config.region)),
+            Kind::AzureOpenai | Kind::Foundry => headers::azure(&headers::text(&config.region)),
             Kind::Openai => HeaderMap::new(),
         };
         Self {
@@ -106,7 +106,16 @@ impl Instance {
     }
 
     pub(super) fn azure(&self) -> bool {
-        self.kind == Kind::AzureOpenai
+        self.kind != Kind::Openai
+    }
+
+    /// A deployment by its name; Azure doesn't mind its case.
+    pub(super) fn deployment(&self, name: &str) -> Option<&Arc<Deployment>> {
+        self.deployments.get(name).or_else(|| {
+            let mut all = self.deployments.iter().filter(|_| self.azure());
+            let alike = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
+            alike.map(|(_, deployment)| deployment)
+        })
     }
 
     /// The fault that meets a request now: the deployment's own before the instance's.

@@ -18,6 +18,8 @@ pub(crate) fn answer(operation: Operation, call: Call<'_>) -> Result<Answer, Ref
         Operation::ImageEdits => media::edit(call),
         Operation::Speech => media::speak(call),
         Operation::Transcriptions | Operation::Translations => media::hear(call),
+        Operation::Compact => responses::compact(call),
+        Operation::InputTokens => responses::count(call),
         Operation::Realtime => Err(Refusal::no_resource()),
     }
 }

@@ -119,7 +119,7 @@ impl Passage {
             Route::Call {
                 deployment: Some(name),
                 ..
-            } => self.instance.deployments.get(name).cloned(),
+            } => self.instance.deployment(name).cloned(),
             _ => None,
         }
     }
@@ -138,8 +138,7 @@ impl Passage {
                     memory.lock().model = Some(model.clone());
                 }
                 self.instance
-                    .deployments
-                    .get(&model)
+                    .deployment(&model)
                     .cloned()
                     .ok_or_else(Refusal::no_deployment)
             }

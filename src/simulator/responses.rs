@@ -14,18 +14,13 @@ use super::{
     text::{Reply, prompt_tokens},
 };
 
+/// How many tokens a compacted conversation has.
+const COMPACTED: u64 = 32;
+
 pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     let asked: Respond<'_> = ask::read(call.body)?;
-    let (last, characters, count) = match asked
-        .input
-        .as_ref()
-        .ok_or_else(|| Refusal::missing("input"))?
-    {
-        Input::Text(text) => (&*text.text, text.characters, 1),
-        Input::Items(items) => ask::survey(items),
-    };
-    let instructions = asked.instructions.as_ref().map_or(0, String::len) as u64;
-    let prompt = call.prompt(prompt_tokens(characters + instructions, count))?;
+    let (last, tokens) = read(&asked)?;
+    let prompt = call.prompt(tokens)?;
     let most = asked.max_output_tokens;
     let thought = call.thought(most);
     let tools: Vec<Tool<'_>> = asked
@@ -70,6 +65,67 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             content_type: "application/json",
             bytes: bytes(&whole),
         },
+    })
+}
+
+/// What the last user message says, and what all of it comes to.
+fn read<'a>(asked: &'a Respond<'_>) -> Result<(&'a str, u64), Refusal> {
+    let input = asked.input.as_ref();
+    let (last, characters, count) = match input.ok_or_else(|| Refusal::missing("input"))? {
+        Input::Text(text) => (&*text.text, text.characters, 1),
+        Input::Items(items) => ask::survey(items),
+    };
+    let instructions = asked.instructions.as_ref().map_or(0, String::len) as u64;
+    Ok((last, prompt_tokens(characters + instructions, count)))
+}
+
+/// A conversation made shorter: what its user said last, and a text that only this resource can read.
+pub(crate) fn compact(mut call: Call<'_>) -> Result<Answer, Refusal> {
+    let asked: Respond<'_> = ask::read(call.body)?;
+    let (last, tokens) = read(&asked)?;
+    let prompt = call.prompt(tokens)?;
+    let spent = Spent {
+        completion_tokens: COMPACTED,
+        ..prompt
+    };
+    let (id, message, item) = (
+        call.id("resp_", 48),
+        call.id("msg_", 48),
+        call.id("cmp_", 48),
+    );
+    let text = call.id("gAAAA", 200);
+    let whole = json!({
+        "id": id, "object": "response.compaction", "created_at": call.created,
+        "output": [
+            { "type": "message", "id": message, "status": "completed", "role": "user",
+              "content": [{ "type": "input_text", "text": last }] },
+            { "type": "compaction", "id": item, "encrypted_content": text },
+        ],
+        "usage": usage(spent, 0),
+    });
+    Ok(Answer {
+        estimate: estimate(prompt, Some(COMPACTED), 1),
+        spent,
+        form: Form::json(&whole),
+    })
+}
+
+/// How many tokens a response's input would be. It runs no model and costs none.
+pub(crate) fn count(call: Call<'_>) -> Result<Answer, Refusal> {
+    let asked: Respond<'_> = ask::read(call.body)?;
+    let (_, tokens) = read(&asked)?;
+    Ok(Answer {
+        estimate: 0,
+        spent: Spent::default(),
+        form: Form::json(&json!({ "object": "response.input_tokens", "input_tokens": tokens })),
+    })
+}
+
+fn usage(spent: Spent, thought: u64) -> Value {
+    json!({
+        "input_tokens": spent.prompt_tokens, "input_tokens_details": { "cached_tokens": spent.cached_tokens },
+        "output_tokens": spent.completion_tokens, "output_tokens_details": { "reasoning_tokens": thought },
+        "total_tokens": spent.prompt_tokens + spent.completion_tokens,
     })
 }
 
@@ -153,11 +209,7 @@ fn whole(
         "store": asked.store.unwrap_or(true), "temperature": 1.0, "text": { "format": { "type": "text" }, "verbosity": "medium" },
         "tool_choice": given(asked.tool_choice, json!("auto")), "tools": given(asked.tools, json!([])), "top_logprobs": 0, "top_p": 1.0,
         "truncation": "disabled", "user": null, "metadata": given(asked.metadata, json!({})),
-        "usage": {
-            "input_tokens": spent.prompt_tokens, "input_tokens_details": { "cached_tokens": spent.cached_tokens },
-            "output_tokens": spent.completion_tokens, "output_tokens_details": { "reasoning_tokens": thought },
-            "total_tokens": spent.prompt_tokens + spent.completion_tokens,
-        },
+        "usage": usage(spent, thought),
     });
     if let Some(filter) = call.filter() {
         let filter: Value = serde_json::from_str(filter.get()).unwrap_or_default();

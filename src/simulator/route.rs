@@ -18,6 +18,8 @@ pub(crate) enum Operation {
     Speech,
     Transcriptions,
     Translations,
+    Compact,
+    InputTokens,
     /// A session over a WebSocket.
     Realtime,
 }
@@ -34,6 +36,8 @@ impl Operation {
             "audio/speech" => Self::Speech,
             "audio/transcriptions" => Self::Transcriptions,
             "audio/translations" => Self::Translations,
+            "responses/compact" => Self::Compact,
+            "responses/input_tokens" => Self::InputTokens,
             _ => return None,
         })
     }
@@ -50,8 +54,14 @@ impl Operation {
             Self::Speech => "Speech_Create",
             Self::Transcriptions => "Transcriptions_Create",
             Self::Translations => "Translations_Create",
+            Self::Compact => "Responses_Compact",
+            Self::InputTokens => "Responses_InputTokens",
             Self::Realtime => "Realtime_Connect",
         }
+    }
+
+    fn is_of_responses(self) -> bool {
+        matches!(self, Self::Responses | Self::Compact | Self::InputTokens)
     }
 }
 
@@ -92,6 +102,14 @@ impl Address {
             let route = in_query(method, rest, uri.query(), "model");
             return Some(open(route.or_else(|| in_body(method, rest, false))?, None));
         }
+        if let Some(rest) = path
+            .strip_prefix("/models/")
+            .filter(|_| kind == Kind::Foundry)
+        {
+            let known = matches!(rest, "chat/completions" | "embeddings");
+            let route = in_body(method, rest, false).filter(|_| known)?;
+            return Some(open(route, Some(version?)));
+        }
         let path = path.strip_prefix("/openai/")?;
         if let Some(rest) = path.strip_prefix("v1/") {
             let route = in_query(method, rest, uri.query(), "model");
@@ -121,8 +139,7 @@ fn in_path(method: &Method, rest: &str) -> Option<Route> {
         .decode_utf8()
         .ok()?
         .into_owned();
-    let operation =
-        Operation::of(operation).filter(|operation| *operation != Operation::Responses)?;
+    let operation = Operation::of(operation).filter(|operation| !operation.is_of_responses())?;
     (method == Method::POST).then_some(Route::Call {
         operation,
         deployment: Some(deployment),
@@ -153,7 +170,7 @@ fn in_body(method: &Method, rest: &str, classic: bool) -> Option<Route> {
     }
     let operation = Operation::of(rest)?;
     // Node's client sends image edits without a deployment (CLIENTS 2); everything else dated names one in the path.
-    let known = !classic || matches!(operation, Operation::Responses | Operation::ImageEdits);
+    let known = !classic || operation.is_of_responses() || operation == Operation::ImageEdits;
     (method == Method::POST && known).then_some(Route::Call {
         operation,
         deployment: None,
@@ -207,6 +224,8 @@ mod tests {
         for (path, operation) in [
             ("chat/completions", Operation::Chat),
             ("responses", Operation::Responses),
+            ("responses/compact", Operation::Compact),
+            ("responses/input_tokens", Operation::InputTokens),
             ("audio/speech", Operation::Speech),
         ] {
             let address = azure(Method::POST, &format!("/openai/v1/{path}")).unwrap();
@@ -264,6 +283,18 @@ mod tests {
                 classic: true
             }
         );
+    }
+
+    #[test]
+    fn model_inference_is_foundrys_alone_and_dated() {
+        let at = |uri: &str, kind| Address::of(&Method::POST, &uri.parse().unwrap(), kind, "");
+        let chat = "/models/chat/completions?api-version=2024-05-01-preview";
+        let address = at(chat, Kind::Foundry).unwrap();
+        assert_eq!(address.route, call(Operation::Chat, None));
+        assert_eq!(at(chat, Kind::AzureOpenai), None);
+        assert_eq!(at("/models/chat/completions", Kind::Foundry), None);
+        assert_eq!(at("/models/responses?api-version=x", Kind::Foundry), None);
+        assert!(at("/openai/v1/embeddings", Kind::Foundry).is_some());
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod refusals;
 mod renewing;
 mod room;
 mod secrets;
+mod shapes;
 mod smuggling;
 mod spillover;
 mod streams;

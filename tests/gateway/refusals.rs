@@ -81,7 +81,10 @@ fn unknown_paths() -> Vec<Bad> {
         "/openai/deployments/gpt-4o//chat/completions",
         "/openai/deployments/gpt-4o/../gpt-4o/chat/completions",
         "/openai/deployments/gpt-4o/chat/completions/",
-        "/openai/deployments/gpt-4o/responses",
+        "/openai/deployments/gpt-4o/responses/",
+        "/models",
+        "/models/responses",
+        "/models/gpt-4o",
         "/openai/deployments/%ff/chat/completions",
         "/health/",
         "/healthy",
@@ -113,7 +116,6 @@ fn unknown_models() -> Vec<Bad> {
     let named = r#"{"model":"gpt-5","messages":[]}"#;
     let by_path = [
         "gpt-5",
-        "GPT-4O",
         "gpt-4o%2fx",
         "%2e%2e",
         "gpt%2d4o%20",

@@ -31,6 +31,7 @@ pub(super) fn models(
         );
     }
     let mut taken = Taken::new();
+    let mut names = HashMap::new();
     Known::build(
         "model",
         Required(raw.0.map(|raw| raw.value)),
@@ -41,6 +42,13 @@ pub(super) fn models(
                     name.place,
                     "in metrics `none` is the word for no model; give this one another name",
                 );
+            }
+            // Clients may write it in any case, as at Azure.
+            if let Some(line) = names.insert(name.value.to_ascii_lowercase(), name.place.line) {
+                let message = format!(
+                    "line {line} has a model of this name in another case, and clients may write it in any; give one of them another name"
+                );
+                reader.problem(name.place, message);
             }
             let raw_deployments = raw.deployments.0?;
             if raw_deployments.value.0.is_empty() {
@@ -90,7 +98,7 @@ fn deployment(
     let name = name.map_or(model.to_owned(), |name| name.value);
     let instance = raw.instance.0?;
     claim(
-        (instance.value.clone(), name.clone()),
+        (instance.value.clone(), name.to_ascii_lowercase()),
         model,
         place,
         taken,

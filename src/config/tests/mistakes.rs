@@ -43,6 +43,8 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("priority: 1", "priority: 0", "12:36", "a priority is 1 or more"),
     ("priority: 1", "priority: -1", "12:36", "a priority is 1 or more"),
     ("priority: 1", "priority: 1, type: ptu", "12:45", "known here: `standard`, `provisioned`"),
+    ("clients:", "  GPT-4o: { deployments: [{ instance: frc, deployment: x }] }\nclients:", "14:3", "line 10 has a model of this name in another case"),
+    ("frc, deployment: gpt-4o-1120", "swc, deployment: GPT-4o", "13:9", "line 12 has this deployment already"),
     ("frc, deployment: gpt-4o-1120", "swc", "13:9", "line 12 has this deployment already"),
     ("clients:", "  o: { deployments: [{ instance: swc, deployment: gpt-4o }] }\nclients:", "14:22", "model `gpt-4o` has this deployment already (line 12)"),
     ("clients:", "  empty: { deployments: [] }\nclients:", "14:12", "at least one deployment"),

@@ -38,7 +38,7 @@ impl Operations {
 
     /// Whether what the body asks for has to be looked at for state, which would be refused.
     pub fn forbids_state(self, operation: Operation) -> bool {
-        operation == Operation::Responses && !self.stateful
+        operation.is_of_responses() && !self.stateful
     }
 
     /// The words of the config for what was granted.

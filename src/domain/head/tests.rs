@@ -161,7 +161,10 @@ fn a_head_that_does_not_follow_the_grammar_is_refused() {
         assert_eq!(read_all(head), Err(Refusal::MalformedRequest), "{head:?}");
     }
     let tunnel = "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
-    assert_eq!(read_all(tunnel), Err(Refusal::MethodNotAllowed));
+    assert_eq!(
+        read_all(tunnel),
+        Err(Refusal::MethodNotAllowed { allow: "" })
+    );
     assert_eq!(with("Expect: 200-ok\r\n"), Err(Refusal::ExpectationFailed));
 }
 

@@ -93,7 +93,9 @@ impl Field {
         let (dialect, operation) = call;
         match operation {
             Operation::ChatCompletions
-                if kind == Kind::Openai || dialect == Dialect::Classic && is_old(query) =>
+                if kind == Kind::Openai
+                    || dialect == Dialect::Inference
+                    || dialect == Dialect::Classic && is_old(query) =>
             {
                 Some(Self::MaxTokens)
             }

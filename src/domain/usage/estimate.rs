@@ -103,7 +103,9 @@ impl<'a> Prompt<'a> {
 
     fn total(&self) -> u64 {
         let reply = match self.operation {
-            Operation::ChatCompletions | Operation::Responses => REPLY,
+            Operation::ChatCompletions | Operation::Responses | Operation::ResponsesCompact => {
+                REPLY
+            }
             _ => 0,
         };
         self.scale.tokens() + self.others + reply

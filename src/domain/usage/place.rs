@@ -55,7 +55,7 @@ impl Place {
     pub(super) fn outermost(operation: Operation, is_stream: bool) -> Self {
         match operation {
             Operation::ChatCompletions | Operation::Completions => Self::Chat,
-            Operation::Responses if !is_stream => Self::Response,
+            Operation::Responses | Operation::ResponsesCompact if !is_stream => Self::Response,
             _ if !is_stream => Self::Answer,
             _ => Self::Event,
         }

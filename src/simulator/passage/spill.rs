@@ -54,7 +54,7 @@ impl Passage {
         let wish = self.request.get(ASKED_FOR);
         let wish = wish.and_then(|name| name.to_str().ok());
         let name = from.spillover.as_deref().or(wish)?;
-        let to = self.instance.deployments.get(name)?;
+        let to = self.instance.deployment(name)?;
         (to.name != from.name).then(|| to.clone())
     }
 

@@ -114,6 +114,12 @@ for (const [where, place] of Object.entries(places)) {
         assert.ok(pieces.join(''));
       });
 
+      test('a conversation made shorter', async () => {
+        const short = await client.responses.compact({ model: 'gpt-4o', input: 'Say hello.' });
+        assert.equal(short.object, 'response.compaction');
+        assert.ok(short.usage.total_tokens > 0);
+      });
+
       test('an image edited: the model is a field of the multipart body', async () => {
         const image = await toFile(Buffer.from('not much of a picture'), 'picture.png', { type: 'image/png' });
         const answer = await client.images.edit({ model: 'gpt-image-1', image, prompt: 'Make it blue.' });

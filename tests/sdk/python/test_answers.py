@@ -124,6 +124,17 @@ def test_a_streamed_response(client):
     assert events[-1].response.usage.output_tokens > 0
 
 
+def test_a_compacted_conversation(client):
+    short = client.responses.compact(model="gpt-4o", input="Say hello.")
+    assert short.object == "response.compaction"
+    assert [item.type for item in short.output] == ["message", "compaction"]
+    assert short.usage.total_tokens > 0
+
+
+def test_counted_input_tokens(client):
+    assert client.responses.input_tokens.count(model="gpt-4o", input="Say hello.").input_tokens > 0
+
+
 def test_an_async_client(place):
     async def story():
         async with place.azure_async() as client:

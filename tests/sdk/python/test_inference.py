@@ -29,6 +29,19 @@ def test_embeddings(place):
         assert len(client.embed(input=["one"]).data[0].embedding) > 8
 
 
+def test_the_model_inference_path(gateway):
+    """An instance of Azure OpenAI's has no such path; through the gateway it answers all the same."""
+    at = {"endpoint": f"{gateway.url}/models", "credential": AzureKeyCredential(gateway.key)}
+    with ChatCompletionsClient(**at) as client:
+        assert client.complete(messages=HELLO, model="gpt-4o").choices[0].message.content
+        chunks = list(client.complete(messages=HELLO, model="gpt-4o", stream=True))
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        with pytest.raises(ResourceNotFoundError):
+            client.complete(messages=HELLO, model="gpt-17")
+    with EmbeddingsClient(**at) as client:
+        assert len(client.embed(input=["one"], model="text-embedding-3-small").data[0].embedding) > 8
+
+
 def test_a_wrong_key(place):
     with inference(ChatCompletionsClient, place, "gpt-4o", key="wrong") as client:
         with pytest.raises(ClientAuthenticationError):
