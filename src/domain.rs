@@ -29,6 +29,7 @@ pub mod refusal;
 pub mod rotation;
 pub mod route;
 pub mod secret;
+pub mod spillover;
 pub mod trace;
 pub mod usage;
 pub mod validity;

@@ -155,7 +155,12 @@ pub(crate) fn progress() -> Piece {
     Piece::of(move || {
         let mut progress = Progress::new(now, Repeat::Harmless);
         progress.start(0);
-        progress.after(black_box(&Outcome::Throttled { wait }), &bounds, true, now);
+        progress.after(
+            black_box(&Outcome::Throttled { wait: Some(wait) }),
+            &bounds,
+            true,
+            now,
+        );
         progress.start(1);
         progress.after(black_box(&Outcome::Served), &bounds, true, now)
     })

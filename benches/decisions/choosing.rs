@@ -87,7 +87,7 @@ fn throttle(pool: &Arc<Pool>, count: usize, now: Instant) {
         let others: Vec<usize> = (0..size).filter(|other| *other != index).collect();
         let attempt = pool.choose(&others, now, 0);
         let mut attempt = attempt.expect("it is ready");
-        attempt.judge(&Outcome::Throttled { wait }, now, 0);
+        attempt.judge(&Outcome::Throttled { wait: Some(wait) }, now, 0);
     }
 }
 
@@ -110,7 +110,12 @@ pub(crate) fn moving_on(c: &mut Criterion) {
         b.iter(|| {
             let mut progress = Progress::new(now, Repeat::Harmless);
             progress.start(0);
-            progress.after(black_box(&Outcome::Throttled { wait }), &bounds, true, now);
+            progress.after(
+                black_box(&Outcome::Throttled { wait: Some(wait) }),
+                &bounds,
+                true,
+                now,
+            );
             progress.start(1);
             progress.after(black_box(&Outcome::Served), &bounds, true, now)
         });

@@ -563,6 +563,9 @@ section! {
         /// The longest that anything leaves a deployment alone, its own word included; then one request tries it.
         #[schemars(extend("default" = "2m"))]
         longest_pause: Option<Placed<Span>>,
+        /// How long a deployment is left alone after a 429 that names no time.
+        #[schemars(extend("default" = "10s"))]
+        unsaid_pause: Option<Placed<Span>>,
         /// How long its share grows after its return, so that it is not flooded; `0s`: all at once.
         #[schemars(extend("default" = "10s"))]
         ramp: Option<Span>,

@@ -123,6 +123,11 @@ impl Breaker {
         self.aside.is_none() && self.told.cause() == Some(Cause::Throttle)
     }
 
+    /// Whether its last word names no time at all: it may be asked again, and nobody knows when that is of use.
+    pub(super) fn names_no_time(&self) -> bool {
+        self.told.is_momentary()
+    }
+
     /// Lets a request through, if one may go now.
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
         if !self.is_ready(now) {
@@ -170,9 +175,11 @@ impl Breaker {
         let current = pass.era == self.era;
         match outcome {
             Outcome::Throttled { wait } => {
-                let returns = now + (*wait).min(self.settings.longest_pause);
+                let unsaid = self.settings.unsaid_pause.min(self.settings.longest_pause);
+                let wait = wait.unwrap_or(unsaid);
+                let returns = now + wait.min(self.settings.longest_pause);
                 let closed = current && pass.trial && self.close(returns);
-                self.tell(*wait, Cause::Throttle, now)
+                self.tell(wait, Cause::Throttle, now)
                     .or(closed.then_some(Transition::Closed))
             }
             Outcome::Faulted { wait, .. } => {
@@ -208,6 +215,21 @@ impl Breaker {
             ..pass
         };
         self.note(ordinary, outcome, now, draw)
+    }
+
+    /// Takes in what an answer says that this deployment gave to a request sent to another one (Azure's own spillover).
+    pub(super) fn note_unsent(
+        &mut self,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        let pass = Pass {
+            trial: false,
+            leads: false,
+            era: self.era,
+        };
+        self.note(pass, outcome, now, draw)
     }
 
     /// A trial that found nothing out leaves its place to the next request.

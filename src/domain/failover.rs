@@ -145,7 +145,7 @@ mod tests {
 
     const FAULT: Outcome = Outcome::fault(Fault::Reset);
     const THROTTLED: Outcome = Outcome::Throttled {
-        wait: Duration::from_secs(1),
+        wait: Some(Duration::from_secs(1)),
     };
 
     #[test]

@@ -14,9 +14,9 @@ pub enum Outcome {
     Served,
     /// A 4xx that is the caller's own matter: the deployment did its work.
     CallerError,
-    /// 429: not before `wait` is over.
+    /// 429: not before `wait` is over; `None`: it names no time, and the breaker's settings say how long.
     Throttled {
-        wait: Duration,
+        wait: Option<Duration>,
     },
     /// The deployment failed; `wait` if it said when to come back.
     Faulted {
@@ -64,7 +64,7 @@ impl Outcome {
     pub fn of_response(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
         match status.as_u16() {
             429 => Self::Throttled {
-                wait: wait::after_throttle(headers, now).unwrap_or(wait::UNSAID),
+                wait: wait::after_throttle(headers, now),
             },
             401 | 403 => Self::IdentityRejected,
             code @ (408 | 424 | 500..=599) => Self::Faulted {
@@ -81,7 +81,9 @@ impl Outcome {
     pub fn is_open_until_body(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> bool {
         match status {
             StatusCode::NOT_FOUND => true,
-            StatusCode::TOO_MANY_REQUESTS => wait::after_throttle(headers, now).is_none(),
+            StatusCode::TOO_MANY_REQUESTS => {
+                wait::after_throttle(headers, now).is_none_or(|wait| wait.is_zero())
+            }
             _ => false,
         }
     }
@@ -96,11 +98,9 @@ impl Outcome {
         let error = ErrorBody::read(body);
         match Self::of_response(status, headers, now) {
             Self::CallerError if error.is_missing_deployment() => Self::NotDeployed,
-            Self::Throttled { .. } if wait::after_throttle(headers, now).is_none() => {
-                Self::Throttled {
-                    wait: error.wait().unwrap_or(wait::UNSAID),
-                }
-            }
+            Self::Throttled { wait } if wait.is_none_or(|wait| wait.is_zero()) => Self::Throttled {
+                wait: error.wait().or(wait),
+            },
             outcome => outcome,
         }
     }
@@ -165,7 +165,7 @@ impl Outcome {
 }
 
 impl Fault {
-    fn of_status(status: u16) -> Self {
+    pub(super) fn of_status(status: u16) -> Self {
         match status {
             408 => Self::Timeout,
             503 => Self::Unavailable,
@@ -268,7 +268,7 @@ mod tests {
             (409, Outcome::CallerError),
             (422, Outcome::CallerError),
             (424, status_fault),
-            (429, Outcome::Throttled { wait: wait::UNSAID }),
+            (429, Outcome::Throttled { wait: None }),
             (500, status_fault),
             (503, Outcome::fault(Fault::Unavailable)),
             (599, status_fault),
@@ -309,12 +309,15 @@ mod tests {
         assert_eq!(with(404, &none, id), Outcome::CallerError);
         assert_eq!(with(404, &none, "<html>"), Outcome::CallerError);
         let seconds = |seconds| Outcome::Throttled {
-            wait: Duration::from_secs(seconds),
+            wait: Some(Duration::from_secs(seconds)),
         };
         let told = r#"{"error":{"code":429,"message":"Please retry after 3 seconds."}}"#;
         assert_eq!(with(429, &none, told), seconds(3));
         assert_eq!(with(429, &none, "Try again in 4 seconds"), seconds(4));
-        assert_eq!(with(429, &none, ""), seconds(10));
+        assert_eq!(with(429, &none, ""), Outcome::Throttled { wait: None });
+        let none_named = HeaderMap::from_iter([(http::header::RETRY_AFTER, "0".parse().unwrap())]);
+        assert_eq!(with(429, &none_named, told), seconds(3));
+        assert_eq!(with(429, &none_named, ""), seconds(0));
         let head = HeaderMap::from_iter([(http::header::RETRY_AFTER, "1".parse().unwrap())]);
         assert_eq!(with(429, &head, told), seconds(1));
     }

@@ -223,7 +223,12 @@ impl Pool {
                     soon
                 }
                 // It was asked and told of its limit, which is over by now.
-                State::Closed | State::Ramping { .. } if by_limit => now,
+                State::Closed | State::Ramping { .. } if by_limit => {
+                    match health.breaker.names_no_time() {
+                        true => soon,
+                        false => now,
+                    }
+                }
                 State::Closed | State::Ramping { .. } => {
                     throttled &= !tried.has(index);
                     soon

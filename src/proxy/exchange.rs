@@ -29,6 +29,7 @@ use crate::{
         quota::{Allowance, Reservation, Wanted},
         refusal::Refusal,
         route::{Dialect, Operation},
+        spillover::Spillover,
         trace::{SpanId, Trace},
         usage::{Guess, Usage},
     },
@@ -144,8 +145,8 @@ pub(super) struct Current {
     pub(super) reading: Reading,
     /// The deployment of the same instance that Azure said it was served by.
     pub(super) spilled_to: Option<Arc<str>>,
-    /// Azure's own spillover was tried and failed.
-    pub(super) both_full: bool,
+    /// What its answer says of Azure's own spillover.
+    pub(super) spillover: Option<Spillover>,
     /// Its outcome is written down.
     pub(super) is_judged: bool,
     pub(super) _inflight: InFlight,
@@ -197,7 +198,7 @@ impl Current {
             usage: Wish::None,
             reading: Reading::Nothing,
             spilled_to: None,
-            both_full: false,
+            spillover: None,
             is_judged: false,
             _inflight: inflight,
         }
@@ -306,8 +307,10 @@ impl Exchange {
             && let Some(current) = &mut admitted.current
         {
             current.is_judged = true;
-            let transition = current.attempt.judge(outcome, now, fastrand::u64(..));
+            let own = current.spillover.map_or(*outcome, |it| it.own(outcome));
+            let transition = current.attempt.judge(&own, now, fastrand::u64(..));
             announce(&admitted.served, current, transition, now);
+            tell_of_spilled(&admitted.served, current, outcome, now);
         }
     }
 
@@ -327,9 +330,25 @@ impl Exchange {
         if let Some(admitted) = self.admitted()
             && let Some(current) = &admitted.current
         {
-            let transition = current.attempt.amend(outcome, now, fastrand::u64(..));
-            announce(&admitted.served, current, transition, now);
+            if !matches!(current.spillover, Some(Spillover::Answered { .. })) {
+                let transition = current.attempt.amend(outcome, now, fastrand::u64(..));
+                announce(&admitted.served, current, transition, now);
+            }
+            tell_of_spilled(&admitted.served, current, outcome, now);
         }
+    }
+}
+
+/// What an answer by Azure's own spillover says of the deployment that it spilled to.
+fn tell_of_spilled(served: &Served, current: &Current, outcome: &Outcome, now: Instant) {
+    let other = current.spillover.and_then(|it| it.other(outcome));
+    if let Some(other) = other
+        && let Some((member, transition)) =
+            current
+                .attempt
+                .judge_spilled(&other, now, fastrand::u64(..))
+    {
+        served.announce(member.deployment(), transition, now);
     }
 }
 

@@ -133,6 +133,7 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
     }
     if !matches!(again, Again::NewConnection) {
         current.status = None;
+        current.spillover = None;
         current.started = Instant::now();
         current.span = SpanId::of(fastrand::u64(..));
     }

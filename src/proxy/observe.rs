@@ -19,6 +19,7 @@ use crate::{
         outcome::{Fault, Outcome},
         realtime::is_accepted,
         refusal::Refusal,
+        spillover::Spillover,
     },
     telemetry::{metrics::DeploymentMetrics, record::End},
 };
@@ -30,10 +31,9 @@ const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 const SERVED_BY: HeaderName = HeaderName::from_static("x-ms-deployment-name");
-const SPILLED_FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
-const SPILLOVER_ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
 /// What a deployment says of names goes into the log no longer than this, in bytes.
 const LONGEST_NAME: usize = 128;
+
 /// Judges an answer by its head. `Err` takes it back before the client has seen any of it.
 pub(super) fn response(
     gateway: &Gateway,
@@ -117,12 +117,27 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
         return Err(ask_without_usage(exchange, &outcome, status));
     }
     note_usage_kept(exchange, &outcome);
-    close_both(exchange, &outcome);
+    let spilled_to = spilled_to(exchange);
     match ended(exchange, &outcome) {
         Step::Deliver => commit(exchange),
-        step => return Err(taken_back(exchange, step, status)),
+        step => {
+            if let (Some(index), Some(admitted)) = (spilled_to, exchange.admitted()) {
+                // Azure has asked it already, for this very request.
+                admitted.progress.start(index);
+            }
+            return Err(taken_back(exchange, step, status));
+        }
     }
     Ok(())
+}
+
+/// The member of the pool that gave the answer in the place of the one asked.
+fn spilled_to(exchange: &mut Exchange) -> Option<usize> {
+    let current = exchange.admitted()?.current.as_ref()?;
+    let Some(Spillover::Answered { .. }) = current.spillover else {
+        return None;
+    };
+    current.attempt.spills_to()
 }
 
 /// Nothing is sent again from here on.
@@ -146,36 +161,27 @@ fn read_head(exchange: &mut Exchange, head: &ResponseHeader) {
         return;
     };
     current.status = Some(head.status.as_u16());
-    let metrics = &admitted.served.targets[current.attempt.index()].metrics;
-    read_gauges(metrics, head);
-    read_spillover(current, metrics, head);
-}
-
-/// Azure's own spillover (AZURE.md 8): who served in the deployment's place, or that its spillover deployment is full too.
-fn read_spillover(current: &mut Current, metrics: &DeploymentMetrics, head: &ResponseHeader) {
-    if head.headers.contains_key(SPILLED_FROM) {
-        metrics.count_spillover();
-        let served_by = head.headers.get(SERVED_BY);
-        let served_by = served_by.and_then(|name| name.to_str().ok());
-        if let Some(name) = served_by.filter(|name| name.len() <= LONGEST_NAME) {
-            current.attempt.note_spill(name);
-            current.spilled_to = Some(name.into());
-        }
+    let targets = &admitted.served.targets;
+    let metrics = &targets[current.attempt.index()].metrics;
+    current.spillover = Spillover::read(&head.headers);
+    if !matches!(current.spillover, Some(Spillover::Answered { .. })) {
+        return read_gauges(metrics, head);
     }
-    current.both_full = head.headers.contains_key(SPILLOVER_ERROR);
+    metrics.count_spillover();
+    note_spilled_to(current, head);
+    // What is left is the other one's.
+    if let Some(spilled_to) = current.attempt.spills_to() {
+        read_gauges(&targets[spilled_to].metrics, head);
+    }
 }
 
-/// A deployment that is full although Azure tried the one it spills to: both are.
-fn close_both(exchange: &mut Exchange, outcome: &Outcome) {
-    if let Outcome::Throttled { wait } = outcome
-        && let Some(admitted) = exchange.admitted()
-        && let Some(current) = admitted.current.as_ref().filter(|it| it.both_full)
-        && let Some((member, transition)) = current.attempt.note_both_full(*wait, Instant::now())
-    {
-        let deployment = member.deployment();
-        admitted
-            .served
-            .announce(deployment, transition, Instant::now());
+/// Who served in the deployment's place.
+fn note_spilled_to(current: &mut Current, head: &ResponseHeader) {
+    let served_by = head.headers.get(SERVED_BY);
+    let served_by = served_by.and_then(|name| name.to_str().ok());
+    if let Some(name) = served_by.filter(|name| name.len() <= LONGEST_NAME) {
+        current.attempt.note_spill(name);
+        current.spilled_to = Some(name.into());
     }
 }
 

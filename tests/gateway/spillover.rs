@@ -1,16 +1,18 @@
 //! Azure's own spillover, by simulated instances that do as Azure does: the client is served, and operators see by whom.
 
+use std::time::Duration;
+
 use forebay::simulator::{self, Config, Fault, Simulator};
 use serde_json::{Value, json};
 
-use crate::house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, client, throttle};
+use crate::house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, client, status, throttle};
 
 /// A provisioned deployment that is full after one request and spills over, and another instance beside it.
 async fn house() -> House {
     let simulation = format!(
         "instances:\n  east:\n    keys: [{INSTANCE_KEY}]\n    deployments:\n      \
          ptu: {{ model: gpt-4o, capacity: {{ ptu: {{ tokens_per_minute: 1 }} }}, spillover: overflow }}\n      \
-         overflow: {{ model: gpt-4o }}\n  west: {{ keys: [{INSTANCE_KEY}], deployments: {{ std: {{ model: gpt-4o }} }} }}\n"
+         overflow: {{ model: gpt-4o, capacity: {{ standard: {{ tokens_per_minute: 100000, requests_per_minute: 6000 }} }} }}\n  west: {{ keys: [{INSTANCE_KEY}], deployments: {{ std: {{ model: gpt-4o }} }} }}\n"
     );
     let simulator = simulator::start(Config::parse(&simulation).unwrap());
     let simulator = simulator.await.unwrap();
@@ -31,7 +33,8 @@ fn config(simulator: &Simulator) -> String {
          east: {{ endpoint: \"http://{east}\", identity: key }}\n  west: {{ endpoint: \"http://{west}\", identity: key }}\n\
          models:\n  gpt-4o:\n    deployments:\n      \
          - {{ instance: east, deployment: ptu, type: provisioned, priority: 1 }}\n      \
-         - {{ instance: west, deployment: std, priority: 2 }}\n\
+         - {{ instance: east, deployment: overflow, priority: 2 }}\n      \
+         - {{ instance: west, deployment: std, priority: 3 }}\n\
          clients: {{ tests: {{ keys: [\"{hash}\"], models: [\"*\"] }} }}\nreveal: true\n"
     )
 }
@@ -78,7 +81,7 @@ async fn what_azure_serves_from_another_deployment_is_logged_and_counted_as_that
 }
 
 #[tokio::test]
-async fn where_both_are_full_the_next_one_serves_and_the_first_is_left_alone_for_its_own_wait() {
+async fn where_both_are_full_the_next_one_serves_and_the_others_wait_is_not_laid_on_the_first() {
     let house = house().await;
     assert_eq!(served_by(&house, false).await, "east/ptu");
     let full = Fault::from(throttle(600.0));
@@ -86,22 +89,60 @@ async fn where_both_are_full_the_next_one_serves_and_the_first_is_left_alone_for
         .simulator
         .set_fault("east", Some("overflow"), Some(full))
         .unwrap();
-    for _ in 0..3 {
-        assert_eq!(served_by(&house, false).await, "west/std");
-    }
+    assert_eq!(served_by(&house, false).await, "west/std");
     let books = house.simulator.books();
     let asked = [("east", "ptu"), ("east", "overflow"), ("west", "std")]
         .map(|(instance, deployment)| books.deployment(instance, deployment).requests);
     assert_eq!(
         asked,
-        [2, 0, 3],
-        "a deployment that said to wait was asked again"
+        [2, 1, 1],
+        "what Azure has asked already was asked again"
     );
-    let status = house.status().await;
-    let first = &status["models"][0]["deployments"][0];
+    let overflow = deployment(&house, 1).await;
+    assert_eq!(overflow["state"], "open", "{overflow}");
+    assert!(overflow["retry_in_seconds"].as_f64() > Some(60.0));
+    // The first one is back long before.
+    while deployment(&house, 0).await["state"] != "closed" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_headers_say_of_the_first_ones_fault_counts_as_its_own_though_the_answer_is_good()
+{
+    let house = house().await;
+    let broken = Fault::from(status(503, &[]));
+    house
+        .simulator
+        .set_fault("east", Some("ptu"), Some(broken))
+        .unwrap();
+    for _ in 0..5 {
+        assert_eq!(served_by(&house, false).await, "east/ptu");
+    }
+    let ptu = deployment(&house, 0).await;
     assert_eq!(
-        (&first["state"], &first["cause"]),
-        (&json!("open"), &json!("throttle")),
-        "{first}"
+        (&ptu["state"], &ptu["cause"]),
+        (&json!("open"), &json!("fault")),
+        "{ptu}"
     );
+    assert_eq!(deployment(&house, 1).await["state"], "closed");
+}
+
+/// The limits that a spilled answer tells are those of the deployment that gave it.
+#[tokio::test]
+async fn what_is_left_is_told_of_the_one_that_served() {
+    let house = house().await;
+    for _ in 0..2 {
+        assert_eq!(served_by(&house, false).await, "east/ptu");
+    }
+    let metrics = house.metrics().await;
+    let left = |deployment: &str| {
+        let series = format!("forebay_deployment_remaining_tokens{{deployment=\"{deployment}\"");
+        metrics.lines().any(|line| line.starts_with(&series))
+    };
+    assert!(left("overflow") && !left("ptu"), "{metrics}");
+}
+
+async fn deployment(house: &House, index: usize) -> Value {
+    house.status().await["models"][0]["deployments"][index].clone()
 }

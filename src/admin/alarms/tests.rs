@@ -93,14 +93,28 @@ fn scene(pools: &[Arc<Pool>], now: Instant) -> Scene<'_> {
 fn where_all_is_well_or_only_throttled_nothing_is_said() {
     let (pools, t) = ([pool(&["east", "west"])], Instant::now());
     assert_eq!(told(&scene(&pools, t)), []);
-    ends(&pools[0], 0, Outcome::Throttled { wait: secs(30) }, t);
+    ends(
+        &pools[0],
+        0,
+        Outcome::Throttled {
+            wait: Some(secs(30)),
+        },
+        t,
+    );
     assert_eq!(told(&scene(&pools, t)), []);
 }
 
 #[test]
 fn a_model_that_nobody_serves_comes_first_with_when_it_is_back() {
     let (pools, t) = ([pool(&["east", "west"])], Instant::now());
-    ends(&pools[0], 0, Outcome::Throttled { wait: secs(30) }, t);
+    ends(
+        &pools[0],
+        0,
+        Outcome::Throttled {
+            wait: Some(secs(30)),
+        },
+        t,
+    );
     ends(&pools[0], 1, Outcome::NotDeployed, t);
     let told = told(&scene(&pools, t));
     let words: Vec<_> = told.iter().map(|it| (it.0, it.1)).collect();

@@ -170,10 +170,15 @@ pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Set
     count(raw.faults, 1000, &mut settings.faults, reader);
     span(raw.window, &mut settings.window, reader);
     let pause = raw.pause.as_ref().map(|pause| pause.place);
+    let unsaid = raw.unsaid_pause.as_ref().map(|pause| pause.place);
     span(raw.pause, &mut settings.pause, reader);
     span(raw.longest_pause, &mut settings.longest_pause, reader);
+    span(raw.unsaid_pause, &mut settings.unsaid_pause, reader);
     settings.ramp = raw.ramp.map_or(settings.ramp, |ramp| ramp.0);
-    if let Some(place) = pause.filter(|_| settings.pause > settings.longest_pause) {
+    let longest = settings.longest_pause;
+    let too_long = [(pause, settings.pause), (unsaid, settings.unsaid_pause)];
+    let too_long = too_long.into_iter().filter(|(_, pause)| *pause > longest);
+    for place in too_long.filter_map(|(place, _)| place) {
         reader.problem(
             place,
             "this is longer than `longest_pause`; write less here or more there",

@@ -95,6 +95,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("failover:", "breaker: { faults: 0 }\nfailover:", "16:20", "from 1 to 1000"),
     ("failover:", "breaker: { window: 0s }\nfailover:", "16:20", "more than 0s"),
     ("failover:", "breaker: { pause: 5m }\nfailover:", "16:19", "longer than `longest_pause`"),
+    ("failover:", "breaker: { unsaid_pause: 5m }\nfailover:", "16:26", "longer than `longest_pause`"),
     ("gpt-4o:\n    deployments:\n", "gpt-4o:\n    first_byte_timeout: 0s\n    deployments:\n", "11:25", "more than 0s"),
     // What stands before it.
     ("failover:", "front_door: {}\nfailover:", "16:1", "`ids` is missing here"),

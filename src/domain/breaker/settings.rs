@@ -12,6 +12,8 @@ pub struct Settings {
     pub pause: Duration,
     /// The longest a deployment is left alone, whatever it said: then one trial asks again (DESIGN.md 5).
     pub longest_pause: Duration,
+    /// How long after a 429 that names no time.
+    pub unsaid_pause: Duration,
     /// How long the share of a deployment that returned takes to grow to its whole.
     pub ramp: Duration,
 }
@@ -26,6 +28,7 @@ impl Default for Settings {
             window: Duration::from_secs(30),
             pause: Duration::from_secs(10),
             longest_pause: Duration::from_secs(120),
+            unsaid_pause: Duration::from_secs(10),
             ramp: Duration::from_secs(10),
         }
     }

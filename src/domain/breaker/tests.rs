@@ -5,6 +5,7 @@ const SETTINGS: Settings = Settings {
     window: secs(30),
     pause: secs(10),
     longest_pause: secs(120),
+    unsaid_pause: secs(10),
     ramp: secs(10),
 };
 const RESET: Outcome = Outcome::fault(Fault::Reset);
@@ -17,7 +18,7 @@ const fn secs(seconds: u64) -> Duration {
 
 fn throttled(seconds: u64) -> Outcome {
     Outcome::Throttled {
-        wait: secs(seconds),
+        wait: Some(secs(seconds)),
     }
 }
 
@@ -83,7 +84,7 @@ fn the_others_follow_soon_even_while_the_first_is_still_being_answered() {
     ends(&mut breaker, &throttled(7), t);
     let until = t + secs(7);
     assert!(breaker.pass(until).is_some());
-    let soon = until + told::LEAD;
+    let soon = until + told::LONGEST_LEAD;
     assert_eq!(breaker.pass(soon - Duration::from_nanos(1)), None);
     for _ in 0..3 {
         assert!(breaker.pass(soon).is_some());
@@ -164,7 +165,7 @@ fn a_wait_beyond_the_longest_is_cut_and_then_one_asks_first() {
         })
     );
     assert!(breaker.pass(until + secs(3)).is_some());
-    assert!(breaker.pass(until + secs(3) + told::LEAD).is_some());
+    assert!(breaker.pass(until + secs(3) + told::LONGEST_LEAD).is_some());
 }
 
 #[test]
@@ -441,4 +442,35 @@ fn streams_that_break_off_count_like_attempts_that_failed() {
     breaker.amend(trial, &throttled(6), t + secs(12), EVEN);
     let told = open(t + secs(18), Cause::Throttle);
     assert_eq!(breaker.state(t + secs(12)), told);
+}
+
+#[test]
+fn the_lead_after_a_wait_is_as_long_as_that_within_bounds() {
+    let ms = Duration::from_millis;
+    for (wait, lead) in [(3, 20), (43, 43), (499, 499), (7000, 500), (120_000, 500)] {
+        let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+        let wait = ms(wait);
+        ends(&mut breaker, &Outcome::Throttled { wait: Some(wait) }, t);
+        let ahead = breaker.pass(t + wait);
+        assert!(ahead.is_some());
+        let follows = t + wait + ms(lead);
+        assert_eq!(breaker.pass(follows - Duration::from_nanos(1)), None);
+        assert!(breaker.pass(follows).is_some(), "{wait:?}");
+    }
+}
+
+#[test]
+fn a_429_that_names_no_time_is_waited_out_as_the_config_says() {
+    for (unsaid_pause, longest_pause, pause) in [(10, 120, 10), (3, 120, 3), (10, 5, 5)] {
+        let settings = Settings {
+            unsaid_pause: secs(unsaid_pause),
+            longest_pause: secs(longest_pause),
+            ..SETTINGS
+        };
+        let (mut breaker, t) = (Breaker::new(settings), Instant::now());
+        ends(&mut breaker, &Outcome::Throttled { wait: None }, t);
+        let until = t + secs(pause);
+        assert_eq!(breaker.state(t), open(until, Cause::Throttle));
+        assert!(breaker.is_ready(until));
+    }
 }

@@ -20,14 +20,25 @@ struct Word {
     cause: Cause,
     /// It asked for longer than any deployment is left alone, so one asks again first.
     cut: bool,
-    /// It asked for time at all, so one goes ahead of the others after it.
-    leads: bool,
+    /// How long the first request after it is ahead of the others: not at all where it asked for no time.
+    lead: Duration,
     /// When that one went.
     led: Option<Instant>,
 }
 
-/// The lead of the first request after a wait. A 429 comes within a fraction of it.
-pub(super) const LEAD: Duration = Duration::from_millis(500);
+/// The longest lead of the first request after a wait. A 429 comes within a fraction of it.
+pub(super) const LONGEST_LEAD: Duration = Duration::from_millis(500);
+/// The shortest: no refusal comes sooner than one's way there and back.
+const SHORTEST_LEAD: Duration = Duration::from_millis(20);
+
+/// The lead after a wait: as long as that, so that a wait of a few milliseconds, as a provisioned deployment tells it, is
+/// not made ten times as long (AZURE.md 8).
+pub(super) fn lead(wait: Duration) -> Duration {
+    match wait.is_zero() {
+        true => Duration::ZERO,
+        false => wait.clamp(SHORTEST_LEAD, LONGEST_LEAD),
+    }
+}
 
 impl Told {
     pub(super) fn hear(&mut self, wait: Duration, cause: Cause, longest: Duration, now: Instant) {
@@ -35,7 +46,7 @@ impl Told {
             until: now + wait.min(longest),
             cause,
             cut: wait > longest,
-            leads: !wait.is_zero(),
+            lead: lead(wait),
             led: None,
         };
         self.word = Some(match self.word.take() {
@@ -60,20 +71,24 @@ impl Told {
     /// From when on everybody may go, as far as is known.
     pub(super) fn free_from(&self) -> Option<(Instant, Cause)> {
         let word = self.word.as_ref()?;
-        Some((word.led.map_or(word.until, |led| led + LEAD), word.cause))
+        Some((
+            word.led.map_or(word.until, |led| led + word.lead),
+            word.cause,
+        ))
     }
 
     /// Since when, if one request is ahead of the others now.
     pub(super) fn lead(&self, now: Instant) -> Option<(Instant, Cause)> {
         let word = self.word.as_ref()?;
         word.led
-            .filter(|led| now < *led + LEAD)
+            .filter(|led| now < *led + word.lead)
             .map(|_| (word.until, word.cause))
     }
 
     /// The first to go after the wait leads. Whether this one does.
     pub(super) fn go_ahead(&mut self, now: Instant) -> bool {
-        let first = |word: &&mut Word| word.leads && word.until <= now && word.led.is_none();
+        let first =
+            |word: &&mut Word| !word.lead.is_zero() && word.until <= now && word.led.is_none();
         match self.word.as_mut().filter(first) {
             Some(word) => {
                 word.led = Some(now);
@@ -88,6 +103,11 @@ impl Told {
         if let Some(word) = &mut self.word {
             word.led = None;
         }
+    }
+
+    /// Whether it asked for no time at all.
+    pub(super) fn is_momentary(&self) -> bool {
+        self.word.as_ref().is_some_and(|word| word.lead.is_zero())
     }
 
     pub(super) fn cause(&self) -> Option<Cause> {

@@ -3,7 +3,7 @@
 //! Chat and completions are known by their `choices`, Responses by their events' types; anything else that can be read
 //! is taken for output.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
@@ -115,11 +115,12 @@ impl Told {
 
     fn throttled(&self, head: &Head, now: SystemTime) -> Outcome {
         let message = self.0.get("message").and_then(Value::as_str);
-        let wait = head.wait;
-        let wait = wait.or_else(|| wait::after_throttle(&self.headers(), now));
+        let named = |wait: &Duration| !wait.is_zero();
+        let wait = head.wait.filter(named);
+        let wait = wait.or_else(|| wait::after_throttle(&self.headers(), now).filter(named));
         let wait = wait.or_else(|| message.and_then(wait::in_message));
         Outcome::Throttled {
-            wait: wait.unwrap_or(wait::UNSAID),
+            wait: wait.or(head.wait),
         }
     }
 
@@ -164,7 +165,7 @@ fn of_word(word: &str, now: SystemTime) -> Option<Outcome> {
         | "rate_limit_exceeded"
         | "ratelimitreached"
         | "rate_limit_error"
-        | "insufficient_quota" => Outcome::Throttled { wait: wait::UNSAID },
+        | "insufficient_quota" => Outcome::Throttled { wait: None },
         "forbidden"
         | "unauthorized"
         | "permissiondenied"

@@ -55,9 +55,11 @@ fn data(events: &[&str]) -> String {
 }
 
 fn throttled(seconds: u64) -> Outcome {
-    let wait = Duration::from_secs(seconds);
+    let wait = Some(Duration::from_secs(seconds));
     Outcome::Throttled { wait }
 }
+
+const UNSAID: Outcome = Outcome::Throttled { wait: None };
 
 #[test]
 fn output_of_any_kind_settles_a_stream_as_served() {
@@ -135,17 +137,17 @@ fn an_error_means_what_its_words_say_in_every_form() {
         ),
         (
             r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"…"}}}"#,
-            throttled(10),
+            UNSAID,
         ),
-        (r#"{"error":{"code":"RateLimitReached"}}"#, throttled(10)),
-        (r#"{"error":{"code":429}}"#, throttled(10)),
+        (r#"{"error":{"code":"RateLimitReached"}}"#, UNSAID),
+        (r#"{"error":{"code":429}}"#, UNSAID),
         (
             r#"{"error":{"code":"insufficient_quota","type":"insufficient_quota"}}"#,
-            throttled(10),
+            UNSAID,
         ),
         (
             r#"{"error":{"type":"server_error","code":"rate_limit_exceeded"}}"#,
-            throttled(10),
+            UNSAID,
         ),
         (
             r#"{"type":"error","error":{"type":"user_error"}}"#,
@@ -186,7 +188,7 @@ fn an_error_means_what_its_words_say_in_every_form() {
         assert_eq!(whole(data(&[FILTER, CREATED, event])), outcome, "{event}");
     }
     let named = format!("event: error\ndata: {}\n\n", r#"{"code":"no_capacity"}"#);
-    assert_eq!(whole(named), throttled(10));
+    assert_eq!(whole(named), UNSAID);
     let typed = format!("event: error\ndata: {}\n\n", r#"{"type":"user_error"}"#);
     assert_eq!(whole(typed), Outcome::CallerError);
 }
@@ -309,7 +311,7 @@ fn what_breaks_off_is_a_fault_but_a_429_stays_one() {
     );
     assert_eq!(
         of(StatusCode::TOO_MANY_REQUESTS).broken_off(fault, now),
-        throttled(10)
+        UNSAID
     );
 }
 

@@ -2,12 +2,12 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{Member, NOWHERE, Pool};
 use crate::domain::{
-    breaker::{Cause, Pass, Transition},
+    breaker::{Pass, Transition},
     deployment::Deployment,
     outcome::Outcome,
 };
@@ -74,18 +74,30 @@ impl Attempt {
                 && member.deployment.name.as_str() == deployment
         };
         let target = self.pool.members.iter().position(named);
+        let target = target.filter(|target| *target != self.index);
         let target = target.unwrap_or(NOWHERE);
         self.member().spills_to.store(target, Ordering::Relaxed);
     }
 
-    /// A 429 of a deployment that spills by itself: the one it spills to, if we know it, is full for as long.
-    pub fn note_both_full(&self, wait: Duration, now: Instant) -> Option<(&Member, Transition)> {
+    /// The member of the pool that this one spills to, by Azure's last word.
+    pub fn spills_to(&self) -> Option<usize> {
         let target = self.member().spills_to.load(Ordering::Relaxed);
-        let member = self.pool.members.get(target)?;
+        (target < self.pool.members.len()).then_some(target)
+    }
+
+    /// Tells the pool what the answer says of the deployment that Azure let serve this; if we know it.
+    pub fn judge_spilled(
+        &self,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<(&Member, Transition)> {
+        let target = self.spills_to()?;
         let told = self.pool.change(target, |health| {
-            health.breaker.tell(wait, Cause::Throttle, now)
+            health.last = Some((*outcome, now));
+            health.breaker.note_unsent(outcome, now, draw)
         })?;
-        Some((member, told))
+        Some((&self.pool.members[target], told))
     }
 }
 

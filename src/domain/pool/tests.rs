@@ -16,6 +16,7 @@ const SETTINGS: Settings = Settings {
     window: Duration::from_secs(30),
     pause: Duration::from_secs(10),
     longest_pause: Duration::from_secs(120),
+    unsaid_pause: Duration::from_secs(10),
     ramp: Duration::from_secs(10),
 };
 
@@ -61,7 +62,7 @@ fn secs(seconds: u64) -> Duration {
 
 fn throttled(seconds: u64) -> Outcome {
     Outcome::Throttled {
-        wait: secs(seconds),
+        wait: Some(secs(seconds)),
     }
 }
 
@@ -306,23 +307,26 @@ fn the_order_is_that_of_a_request_and_then_of_return() {
 }
 
 #[test]
-fn where_azure_spills_by_itself_its_429_stands_for_both() {
+fn where_azure_spills_by_itself_its_429_may_stand_for_both() {
     let members = [("swc/ptu", 1, 1), ("swc/std", 2, 1), ("frc/std", 2, 1)];
     let (pool, t) = (pool_of(&members), Instant::now());
     let mut attempt = pool.choose(&[], t, 0).unwrap();
+    let full = throttled(5);
     assert!(
-        attempt.note_both_full(secs(5), t).is_none(),
+        attempt.judge_spilled(&full, t, 0).is_none(),
         "nothing is known yet"
     );
     attempt.note_spill("std");
     attempt.note_spill("elsewhere");
     assert!(
-        attempt.note_both_full(secs(5), t).is_none(),
+        attempt.judge_spilled(&full, t, 0).is_none(),
         "it spills to another by now"
     );
+    attempt.note_spill("ptu");
+    assert_eq!(attempt.spills_to(), None, "nobody spills to itself");
     attempt.note_spill("std");
-    attempt.judge(&throttled(5), t, 0);
-    let (target, opened) = attempt.note_both_full(secs(5), t).unwrap();
+    attempt.judge(&full, t, 0);
+    let (target, opened) = attempt.judge_spilled(&full, t, 0).unwrap();
     let until = t + secs(5);
     assert_eq!(
         opened,
@@ -343,7 +347,7 @@ fn where_azure_spills_by_itself_its_429_stands_for_both() {
 #[test]
 fn right_after_a_wait_one_goes_ahead_and_only_who_has_nowhere_else_to_go_follows_at_once() {
     let wait = Duration::from_secs(1);
-    let throttled = Outcome::Throttled { wait };
+    let throttled = Outcome::Throttled { wait: Some(wait) };
     for (members, second) in [
         (&[("ptu", 1, 1), ("std", 2, 1)][..], 1),
         (&[("ptu", 1, 1)], 0),
@@ -447,4 +451,18 @@ fn what_a_pool_can_do_is_told_apart_by_what_stands_in_the_way() {
     pool.note_term(&"b".into(), Term::over(t, t + secs(60)), t);
     assert_eq!(pool.ability(t + secs(10)), Ability::Down);
     assert_eq!(pool.ability(t + secs(30)), Ability::Serves);
+}
+
+#[test]
+fn who_was_told_of_no_time_at_all_is_not_sent_back_at_once() {
+    for (wait, back) in [
+        (Some(Duration::ZERO), UNSAID_WAIT),
+        (None, secs(10)),
+        (Some(Duration::from_millis(43)), Duration::from_millis(43)),
+    ] {
+        let (pool, t) = (pool_of(&[("a", 1, 1)]), Instant::now());
+        ends(&pool, 0, &Outcome::Throttled { wait }, t);
+        let exhausted = pool.exhausted(&[0], t);
+        assert_eq!((exhausted.throttled, exhausted.back_at), (true, t + back));
+    }
 }

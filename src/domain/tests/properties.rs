@@ -20,6 +20,7 @@ const SETTINGS: Settings = Settings {
     window: Duration::from_secs(30),
     pause: Duration::from_secs(5),
     longest_pause: LONGEST,
+    unsaid_pause: Duration::from_secs(10),
     ramp: Duration::from_secs(10),
 };
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -73,7 +74,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
     ];
     prop_oneof![
         4 => Just(Outcome::Served),
-        4 => waits().prop_map(|wait| Outcome::Throttled { wait }),
+        4 => proptest::option::of(waits()).prop_map(|wait| Outcome::Throttled { wait }),
         6 => faulted.prop_map(|(fault, wait)| Outcome::Faulted { fault, wait }),
         1 => Just(Outcome::fault(Fault::Credential)),
         1 => Just(Outcome::CallerError),
@@ -232,7 +233,7 @@ impl Watched {
 
     fn hear(&mut self, index: usize, outcome: &Outcome) {
         let wait = match outcome {
-            Outcome::Throttled { wait } => *wait,
+            Outcome::Throttled { wait } => wait.unwrap_or(SETTINGS.unsaid_pause),
             Outcome::Faulted {
                 fault,
                 wait: Some(wait),
@@ -308,7 +309,7 @@ proptest! {
         for index in (1..weights.len()).filter(|index| out >> index & 1 == 1) {
             let others: Vec<_> = (0..weights.len()).filter(|other| *other != index).collect();
             let wait = Duration::from_secs(9);
-            pool.choose(&others, t, 0).unwrap().judge(&Outcome::Throttled { wait }, t, 0);
+            pool.choose(&others, t, 0).unwrap().judge(&Outcome::Throttled { wait: Some(wait) }, t, 0);
             left.retain(|other| *other != index);
         }
         let (mut random, mut counts) = (fastrand::Rng::with_seed(seed), vec![0.0; weights.len()]);

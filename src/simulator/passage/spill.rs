@@ -21,32 +21,24 @@ const FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment
 const ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
 
 impl Passage {
-    /// What comes of a deployment's own no: another one's answer, or that no with a word on the other's.
+    /// What comes of a deployment's own no: another one's answer, good or bad, with a word on that no (the form of 2026-06).
     pub(super) async fn spill(
         &mut self,
         address: Option<&Address>,
         from: &Deployment,
         body: &[u8],
-        mut own: Refusal,
+        own: Refusal,
     ) -> Result<(Work, Twist), Refusal> {
         let Some(to) = self.spillover(from).filter(|_| spills(own.status)) else {
             return Err(own);
         };
-        let before = self.headers.clone();
-        match self.ask_instead(address, &to, body).await {
-            Ok(served) => {
-                self.visit.spill(&to);
-                self.name(&to);
-                self.headers.insert(FROM, headers::text(&from.name));
-                Ok(served)
-            }
-            Err(no) => {
-                self.headers = before;
-                let reason = format!("{}: {} answered {}", own.status, to.name, no.status);
-                own.headers.push((ERROR, headers::text(&reason)));
-                Err(own)
-            }
-        }
+        let answer = self.ask_instead(address, &to, body).await;
+        self.visit.spill(&to);
+        self.name(&to);
+        self.headers.insert(FROM, headers::text(&from.name));
+        let status = headers::text(own.status.as_str());
+        self.headers.insert(ERROR, status);
+        answer
     }
 
     /// The deployment's own setting goes before the caller's wish.

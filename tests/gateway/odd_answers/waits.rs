@@ -69,11 +69,29 @@ async fn a_client_never_hears_of_a_wait_that_ends_its_own_retries() {
             value.parse().unwrap()
         };
         let (seconds, milliseconds) = (number("retry-after"), number("retry-after-ms"));
+        assert!(milliseconds > 900, "{wait}: {milliseconds}");
         assert!((1..=120).contains(&seconds), "{wait}: {seconds}");
         assert!(
             (1..=120_000).contains(&milliseconds),
             "{wait}: {milliseconds}"
         );
+        error_of(response, 429, "429").await;
+    }
+}
+
+/// Its own retries would be over within a tenth of a second.
+#[tokio::test]
+async fn a_client_is_not_sent_back_at_once_where_no_time_was_named() {
+    let none_left = [
+        ("x-ratelimit-limit-tokens", "-1"),
+        ("x-ratelimit-remaining-tokens", "-1"),
+        ("x-ratelimit-reset-tokens", "0"),
+    ];
+    for (more, seconds) in [("", 10), ("breaker: { unsaid_pause: 3s }", 3)] {
+        let house = House::open_with(&[("only", 1, 1)], more).await;
+        house.fault("only", status(429, &none_left));
+        let response = house.chat().await;
+        assert_eq!(response.headers()["retry-after"], seconds.to_string());
         error_of(response, 429, "429").await;
     }
 }

@@ -291,7 +291,7 @@ impl Traffic {
     /// What the gateway knows now of a deployment's own word.
     fn hears(&mut self, index: usize, outcome: &Outcome) {
         let wait = match outcome {
-            Outcome::Throttled { wait } => Some(*wait),
+            Outcome::Throttled { wait } => *wait,
             Outcome::Faulted { wait, .. } => *wait,
             _ => None,
         };
@@ -301,7 +301,9 @@ impl Traffic {
             self.told[index] = self.told[index].max(self.at + wait.min(longest));
         }
         match outcome {
-            Outcome::Throttled { wait } => self.only_limits[index] &= *wait <= longest,
+            Outcome::Throttled { wait } => {
+                self.only_limits[index] &= wait.is_none_or(|wait| wait <= longest)
+            }
             Outcome::Served | Outcome::CallerError => {
                 let state = self.pool.members()[index].state(self.now());
                 self.only_limits[index] |= state == State::Closed;

@@ -97,7 +97,7 @@ impl Life {
             Phase::Well if random.u32(..200) == 0 => Outcome::CallerError,
             Phase::Well => Outcome::Served,
             Phase::Full(word) => Outcome::Throttled {
-                wait: self.wait(word, at),
+                wait: Some(self.wait(word, at)),
             },
             Phase::Failing(fault) => Outcome::fault(fault),
             Phase::Busy(word) => Outcome::Faulted {

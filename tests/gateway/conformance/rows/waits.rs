@@ -47,9 +47,10 @@ pub(super) fn waits() -> Vec<Row> {
         told(&[(MS, "45000"), (AFTER, "90")], 45.0),
         told(&[(TOKENS, "48")], 48.0),
         told(&[("x-ratelimit-reset-requests", "49")], 49.0),
+        told(&[("x-rate-limit-reset-tokens", "53")], 53.0),
         told(&[(AFTER, "46"), (TOKENS, "90")], 46.0),
         named(
-            "429, `retry-after: 46`, of a deployment whose own spillover is full too",
+            "429, `retry-after: 46`, of a deployment whose own spillover is full too (as Azure told it before June 2026)",
             full,
         ),
         told(&[], 10.0),
@@ -57,6 +58,10 @@ pub(super) fn waits() -> Vec<Row> {
         told(&[(AFTER, "Sun, 06 Nov 1994 08:49:37 GMT")], 0.0),
         told(&[(AFTER, "-5")], 10.0),
         told(&[(AFTER, "soon")], 10.0),
+        told(
+            &[("x-ratelimit-remaining-tokens", "-1"), (TOKENS, "0")],
+            10.0,
+        ),
         told(&[(MS, "soon"), (AFTER, "46")], 46.0),
         told(&[(AFTER, "86400")], LONGEST_PAUSE),
     ]
