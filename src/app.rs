@@ -46,7 +46,7 @@ use crate::{
         health::HealthCheck,
         memory::Memory,
         reach::{Authorities, AuthoritiesError, Reach},
-        served::{Served, Target},
+        served::{Connections, Served, Target},
     },
     store::{CounterFile, Keeper, Meters, StoreError},
     telemetry::{
@@ -198,8 +198,8 @@ fn server_conf(plan: &Plan) -> ServerConf {
     ServerConf {
         work_stealing: false,
         // How many attempts a request may make is ours to count; this bound only must not be in the way. Beside
-        // an attempt a deployment, each may meet closed connections.
-        max_retries: 4 * attempts + 4,
+        // an attempt a deployment, each may meet closed connections, and refusals of what the gateway added.
+        max_retries: 8 * attempts + 8,
         // Of all deployments together: with less than some for each, one's idle connection is closed for another's.
         upstream_keepalive_pool_size: (16 * deployments().sum::<usize>()).max(1024),
         grace_period_seconds: Some(plan.drain.deadline.as_secs()),
@@ -448,6 +448,7 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 reach: Arc::clone(reach.expect("a deployment's instance is one of the plan's")),
                 metrics: metrics.deployment(&model.name, name, &deployment.name),
                 group: groups.next().unwrap_or_default(),
+                connections: Connections::default(),
                 keeps_usage: AtomicBool::default(),
             }
         };

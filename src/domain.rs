@@ -26,6 +26,7 @@ pub mod quota;
 pub mod realtime;
 pub mod redaction;
 pub mod refusal;
+pub mod resend;
 pub mod rotation;
 pub mod route;
 pub mod secret;

@@ -20,6 +20,7 @@ mod prompt;
 pub(crate) mod reach;
 mod realtime;
 mod reply;
+mod resend;
 pub(crate) mod served;
 mod session;
 

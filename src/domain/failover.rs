@@ -15,6 +15,8 @@ pub struct Progress {
     arrived: Instant,
     repeat: Repeat,
     faults: u32,
+    /// An attempt may have done what must not be done twice.
+    acted: bool,
     /// Places in the pool of the deployments asked; none is asked twice.
     tried: Vec<usize>,
     /// How many of these, the first ones, were never to be asked.
@@ -44,6 +46,7 @@ impl Progress {
             arrived,
             repeat,
             faults: 0,
+            acted: false,
             tried: Vec::new(),
             barred: 0,
         }
@@ -95,7 +98,10 @@ impl Progress {
         match outcome {
             Outcome::Served | Outcome::CallerError => return Step::Deliver,
             Outcome::ClientLeft => return Step::GiveUp,
-            Outcome::Throttled { .. } | Outcome::UsageRejected => {}
+            Outcome::Throttled { .. }
+            | Outcome::UsageRejected
+            | Outcome::StaleConnection
+            | Outcome::NotProcessed => {}
             // Nothing was sent: it says nothing of what a further attempt may cost.
             Outcome::Faulted {
                 fault: Fault::Credential,
@@ -107,6 +113,7 @@ impl Progress {
             | Outcome::Unwanted => self.faults += 1,
         }
         let acted = !self.may_repeat() && !outcome.is_untouched();
+        self.acted |= acted;
         let unpaid = !budget_left && matches!(outcome, Outcome::Faulted { .. });
         if acted || unpaid || !self.has_attempts_left(bounds, now) {
             return Step::GiveUp;
@@ -125,6 +132,9 @@ impl Progress {
 
     /// What the client is told when nothing is left to try.
     pub fn refusal(&self, exhausted: &Exhausted, bounds: &Bounds, now: Instant) -> Refusal {
+        if self.acted {
+            return Refusal::MayHaveActed;
+        }
         if now >= self.deadline(bounds) {
             return Refusal::DeadlineExceeded;
         }
@@ -253,6 +263,29 @@ mod tests {
             Step::TryAnother
         );
         assert_eq!(progress.after(&FAULT, &bounds, false, now), Step::GiveUp);
+    }
+
+    #[test]
+    fn a_client_whose_request_may_have_acted_is_told_so_whatever_else_stands_in_the_way() {
+        let (bounds, now) = (Bounds::default(), Instant::now());
+        let exhausted = Exhausted {
+            throttled: true,
+            back_at: now,
+        };
+        let mut progress = Progress::new(now, Repeat::Acts);
+        progress.after(&Outcome::fault(Fault::Unavailable), &bounds, true, now);
+        let refusal = progress.refusal(&exhausted, &bounds, now);
+        assert_ne!(refusal, Refusal::MayHaveActed);
+        progress.after(&FAULT, &bounds, true, now);
+        let late = now + bounds.deadline;
+        for now in [now, late] {
+            let refusal = progress.refusal(&exhausted, &bounds, now);
+            assert_eq!(refusal, Refusal::MayHaveActed);
+            assert_eq!(
+                (refusal.should_retry(), refusal.wait()),
+                (Some(false), None)
+            );
+        }
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub enum Outcome {
     /// A refusal of what the gateway itself added to the request, to learn what its stream uses: the same deployment is
     /// asked again without it.
     UsageRejected,
+    /// A pooled connection had been closed from the other end before the request reached it; the same deployment is asked
+    /// again over a new one.
+    StaleConnection,
+    /// HTTP/2's word that the request was not processed (RFC 9113, 8.7): the same deployment is asked again over a new
+    /// connection.
+    NotProcessed,
     /// The client went away first; this says nothing of the deployment.
     ClientLeft,
 }
@@ -128,6 +134,8 @@ impl Outcome {
             Self::NotDeployed => "not_deployed",
             Self::Unwanted => "unwanted",
             Self::UsageRejected => "usage_rejected",
+            Self::StaleConnection => "stale_connection",
+            Self::NotProcessed => "not_processed",
             Self::ClientLeft => "client_left",
         }
     }
@@ -138,7 +146,9 @@ impl Outcome {
             Self::Throttled { .. }
             | Self::IdentityRejected
             | Self::NotDeployed
-            | Self::UsageRejected => true,
+            | Self::UsageRejected
+            | Self::StaleConnection
+            | Self::NotProcessed => true,
             Self::Faulted { fault, .. } => matches!(
                 fault,
                 Fault::Unavailable | Fault::Connect | Fault::Credential

@@ -102,6 +102,8 @@ pub enum Refusal {
         wait: Duration,
     },
     DeadlineExceeded,
+    /// A deployment failed that may have done already what must not be done twice.
+    MayHaveActed,
     /// The client is at one of its own limits.
     Limited(Box<Limited>),
     /// A fault of the gateway's own.
@@ -186,6 +188,8 @@ impl Refusal {
             Self::Throttled { wait } | Self::Unavailable { wait } => Some(*wait <= LONGEST_WAIT),
             // It has waited this long already, and Azure may bill for each try.
             Self::DeadlineExceeded => Some(false),
+            // Whoever repeats it by itself could do it twice.
+            Self::MayHaveActed => Some(false),
             Self::Limited(limited) => Some(limited.wait().is_some()),
             _ => None,
         }
@@ -483,6 +487,13 @@ impl Refusal {
                 "deadline_exceeded",
                 "No deployment answered within this gateway's deadline. Send the request again.",
             ),
+            Self::MayHaveActed => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "may_have_acted",
+                "The deployment failed after it had begun on this request, and may have done what it asks for (a tool's work, a turn of a \
+                 conversation): this gateway does not repeat that. Look whether it was done before you send it again.",
+            ),
             Self::Limited(limited) => answer(limited.status(), limited.code(), limited.code(), ""),
             Self::Internal => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -528,6 +539,8 @@ mod tests {
         assert_eq!(throttled(120).should_retry(), Some(true));
         assert_eq!(throttled(121).should_retry(), Some(false));
         assert_eq!(Refusal::DeadlineExceeded.should_retry(), Some(false));
+        assert_eq!(Refusal::MayHaveActed.should_retry(), Some(false));
+        assert_eq!(Refusal::MayHaveActed.wait(), None);
         assert_eq!(Refusal::UnknownKey.should_retry(), None);
     }
 

@@ -129,16 +129,22 @@ pub(super) struct Current {
     pub(super) span: SpanId,
     /// The status it answered with.
     pub(super) status: Option<u16>,
-    /// How often its pooled connection turned out to be closed already.
-    pub(super) stale: u8,
+    /// How many times its request was lost with its connection, and was sent again.
+    pub(super) resent: u8,
+    /// It goes over a connection that nobody has used before.
+    pub(super) alone: bool,
+    /// Of which generation its connection is.
+    pub(super) generation: u64,
     /// Our credential as it was sent.
     pub(super) sent: Option<HeaderValue>,
     /// The deployment refused one credential already and got a fresh one.
     pub(super) renewed: bool,
     /// It is to be asked once more before it is judged.
     pub(super) again: Option<Again>,
-    /// It was sent the request's head.
-    pub(super) was_sent: bool,
+    /// Since when it is sent the request; `None`: it has not been.
+    pub(super) sent_at: Option<Instant>,
+    /// Something of an answer has come.
+    pub(super) was_heard: bool,
     /// Whether its stream is asked for usage.
     pub(super) usage: Wish,
     /// What is read of its answer.
@@ -154,8 +160,7 @@ pub(super) struct Current {
 
 /// Why the same deployment is asked once more.
 pub(super) enum Again {
-    /// The pooled connection had been closed from the other end before the request reached it, which says nothing of
-    /// the deployment.
+    /// The request was lost with its connection, which says nothing of the deployment.
     NewConnection,
     /// It refused this credential.
     FreshToken(HeaderValue),
@@ -190,11 +195,14 @@ impl Current {
             started,
             span: SpanId::of(fastrand::u64(..)),
             status: None,
-            stale: 0,
+            resent: 0,
+            alone: false,
+            generation: 0,
             sent: None,
             renewed: false,
             again: None,
-            was_sent: false,
+            sent_at: None,
+            was_heard: false,
             usage: Wish::None,
             reading: Reading::Nothing,
             spilled_to: None,

@@ -9,7 +9,9 @@ use std::{
 };
 
 use http::{HeaderValue, Version, header};
-use pingora::{Error, ErrorType, Result, http::RequestHeader, upstreams::peer::HttpPeer};
+use pingora::{
+    Error, ErrorType, Result, http::RequestHeader, protocols::ALPN, upstreams::peer::HttpPeer,
+};
 
 use super::{
     admission, body,
@@ -103,11 +105,27 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         .reach
         .address()
         .ok_or(NotAsked::Failed(Fault::Connect))?;
-    Ok(peer(served, relay, target, address))
+    let (served, relay) = (&**served, &**relay);
+    Ok(match current {
+        Some(current) => peer(served, relay, current, address),
+        None => return Err(NotAsked::Refused(Refusal::Internal)),
+    })
 }
 
-fn peer(served: &Served, relay: &Relay, target: &Target, address: SocketAddr) -> Box<HttpPeer> {
-    let mut peer = target.reach.peer(address, target.group, &served.bounds);
+/// Where the current attempt goes, and over which connections it may.
+fn peer(
+    served: &Served,
+    relay: &Relay,
+    current: &mut Current,
+    address: SocketAddr,
+) -> Box<HttpPeer> {
+    let target = &served.targets[current.attempt.index()];
+    current.generation = target.connections.generation();
+    let group = target.group(current.alone);
+    let mut peer = target.reach.peer(address, group, &served.bounds);
+    if target.connections.wants_http1() {
+        peer.options.alpn = ALPN::H1;
+    }
     if relay.is_tunnel() {
         realtime::prepare(&mut peer, &served.bounds);
     }
@@ -131,14 +149,18 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
         }
         current.renewed = true;
     }
-    if !matches!(again, Again::NewConnection) {
-        current.status = None;
-        current.spillover = None;
-        current.started = Instant::now();
-        current.span = SpanId::of(fastrand::u64(..));
-    }
+    current.status = None;
+    current.spillover = None;
+    current.started = Instant::now();
+    current.span = SpanId::of(fastrand::u64(..));
+    (current.sent_at, current.was_heard) = (None, false);
     match target.reach.address() {
-        Some(address) => Some(Ok(peer(&admitted.served, &admitted.relay, target, address))),
+        Some(address) => Some(Ok(peer(
+            &admitted.served,
+            &admitted.relay,
+            current,
+            address,
+        ))),
         None => Some(Err(ended(exchange, &Outcome::fault(Fault::Connect)))),
     }
 }
@@ -278,14 +300,15 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     out.insert_header(name, value.clone())?;
     *request = out;
 
+    let now = Instant::now();
     let due = admitted
         .progress
-        .first_byte_by(&admitted.served.bounds, Instant::now());
+        .first_byte_by(&admitted.served.bounds, now);
     let idle_timeout = admitted.served.bounds.idle_timeout;
     if let Some(current) = &mut admitted.current {
         current.sent = Some(value);
         current.usage = usage;
-        current.was_sent = true;
+        current.sent_at = Some(now);
     }
     let relay = &admitted.relay;
     relay.order(pieces, due, idle_timeout);

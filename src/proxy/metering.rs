@@ -97,7 +97,7 @@ fn used(
         Reading::Meter(meter) => meter,
         Reading::Encoded => return Some((unsaid(prompt()), Some(Guess::Encoded))),
         // It may be at work on what it was sent.
-        Reading::Nothing if current.was_sent && current.status.is_none() => {
+        Reading::Nothing if current.sent_at.is_some() && current.status.is_none() => {
             return (end == End::ClientLeft).then(|| (unsaid(prompt()), Some(Guess::ClientLeft)));
         }
         Reading::Nothing => return None,

@@ -3,13 +3,13 @@
 use std::time::{Instant, SystemTime};
 
 use http::{HeaderName, StatusCode, Version, header};
-use pingora::{Error, ErrorSource, ErrorType, Result, RetryType, http::ResponseHeader};
+use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader};
 
 use super::{
     Gateway, admission, commit,
     exchange::{Again, Current, Exchange, Stage, Wish},
     forward::{ended, last_word},
-    metering,
+    metering, resend,
     session::is_final,
 };
 use crate::{
@@ -19,13 +19,11 @@ use crate::{
         outcome::{Fault, Outcome},
         realtime::is_accepted,
         refusal::Refusal,
+        resend::Told,
         spillover::Spillover,
     },
     telemetry::{metrics::DeploymentMetrics, record::End},
 };
-
-/// How many closed connections one attempt may meet in a row before that counts as the deployment's fault.
-const STALE_CONNECTIONS: u8 = 3;
 
 const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment-utilization");
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
@@ -46,6 +44,7 @@ pub(super) fn response(
         for name in &names {
             head.remove_header(name);
         }
+        resend::note_heard(exchange);
         return Ok(());
     }
     read_head(exchange, head);
@@ -304,6 +303,10 @@ fn apply(exchange: &mut Exchange, step: Step, mut error: Box<Error>) -> Box<Erro
 
 /// Judges an attempt that could not get a connection.
 pub(super) fn no_connection(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+    // A stream of its own, on a connection that is there, is what was wanted.
+    if let Some(again) = resend::again(exchange, &error, true) {
+        return again;
+    }
     if let Some(target) = exchange.target() {
         target.reach.note_failure(&error);
     }
@@ -343,16 +346,15 @@ pub(super) fn failure(
         commit::broke(exchange, client_left);
         return error;
     }
-    let is_unanswered = current.status.is_none() && current.stale < STALE_CONNECTIONS;
-    let may_repeat = is_unanswered && admitted.relay.replayable();
-    if reused && is_stale(&error, admitted.progress.may_repeat()) && may_repeat {
-        current.stale += 1;
-        current.again = Some(Again::NewConnection);
-        error.set_retry(true);
-        return error;
+    if !silent && let Some(again) = resend::again(exchange, &error, reused) {
+        return again;
     }
+    let Some(admitted) = exchange.admitted() else {
+        return error;
+    };
     let fault = match error.esource() {
         _ if silent => Fault::Silence,
+        _ if resend::told(&error) == Told::NotProcessed => Fault::Connect,
         ErrorSource::Downstream => {
             exchange.end = End::ClientLeft;
             exchange.judge(&Outcome::ClientLeft, Instant::now());
@@ -367,14 +369,6 @@ pub(super) fn failure(
     let outcome = outcome.unwrap_or(Outcome::fault(fault));
     let step = ended(exchange, &outcome);
     apply(exchange, step, error)
-}
-
-/// Whether a pooled connection that failed so was closed before it was used: what can't be written there was, and most
-/// likely where it ended without a byte of an answer, which is not enough for what must not be done twice.
-fn is_stale(error: &Error, may_repeat: bool) -> bool {
-    let is_unwritten =
-        error.esource() == &ErrorSource::Upstream && error.etype() == &ErrorType::WriteError;
-    is_unwritten || may_repeat && error.retry == RetryType::ReusedOnly
 }
 
 /// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.

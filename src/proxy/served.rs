@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Instant, SystemTime},
 };
@@ -36,11 +36,63 @@ pub(crate) struct Target {
     pub(crate) metrics: Arc<DeploymentMetrics>,
     /// Which connections it shares: its own.
     pub(crate) group: u64,
+    /// What its connections have shown.
+    pub(crate) connections: Connections,
     /// It has refused to be asked for a stream's usage, and served the same request without that.
     pub(crate) keeps_usage: AtomicBool,
 }
 
+/// What one deployment's connections have shown of which it may be asked over.
+#[derive(Default)]
+pub(crate) struct Connections {
+    /// Those that were made before it last changed take no further request.
+    generation: AtomicU64,
+    /// It was asked over HTTP/2, and wants HTTP/1.1.
+    wants_http1: AtomicBool,
+}
+
+/// Below it stand deployments, above it threads.
+const GENERATION_AT: u32 = 20;
+/// Above threads, below what tells sessions from other requests.
+const ALONE_AT: u32 = 48;
+
+impl Connections {
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// No further request goes over connections of this `generation`: those that are open end their requests, and then
+    /// themselves.
+    pub(super) fn retire(&self, generation: u64) {
+        let (order, next) = (Ordering::Relaxed, generation + 1);
+        // Of those that find the same connection gone, one retires it.
+        let _ = self
+            .generation
+            .compare_exchange(generation, next, order, order);
+    }
+
+    pub(super) fn wants_http1(&self) -> bool {
+        self.wants_http1.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is asked over HTTP/1.1.
+    pub(super) fn note_http1(&self) {
+        self.wants_http1.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Target {
+    /// Which connections a request may go over; `alone`: none that is there already.
+    pub(super) fn group(&self, alone: bool) -> u64 {
+        static ALONE: AtomicU64 = AtomicU64::new(0);
+        let generation = self.connections.generation() & 0xfff;
+        let group = self.group | generation << GENERATION_AT;
+        match alone {
+            false => group,
+            true => group | (1 + (ALONE.fetch_add(1, Ordering::Relaxed) & 0x3fff)) << ALONE_AT,
+        }
+    }
+
     /// Whether its streams may be asked for their usage.
     pub(super) fn tells_usage(&self) -> bool {
         !self.keeps_usage.load(Ordering::Relaxed)

@@ -80,7 +80,7 @@ async fn reads_request(stream: &mut TcpStream) -> Option<usize> {
     Some(pieces)
 }
 
-fn is_whole(request: &[u8]) -> bool {
+pub(crate) fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
@@ -105,6 +105,12 @@ impl Call {
         }
         let head = format!("{:x}\r\n", bytes.len());
         self.send([head.as_bytes(), bytes, b"\r\n"].concat()).await;
+    }
+
+    /// The next request over the same connection; whether one came.
+    pub(crate) async fn again(&mut self) -> bool {
+        let read = timeout(PATIENCE, reads_request(&mut self.0)).await;
+        read.expect("a request or an end comes in time").is_some()
     }
 
     /// Ends a body that was sent in chunks.
