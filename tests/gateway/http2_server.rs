@@ -145,6 +145,10 @@ async fn speak(
         match head[3] {
             SETTINGS if head[4] == 0 => stream.write_all(&frame(SETTINGS, 1, 0, "")).await?,
             PING if head[4] == 0 => stream.write_all(&frame(PING, 1, 0, &payload)).await?,
+            // What was sent before it has been read by now: the request counts as seen.
+            PING => {
+                seen.requests.fetch_add(1, Ordering::Relaxed);
+            }
             HEADERS if is_leaving => {
                 seen.late.fetch_add(1, Ordering::Relaxed);
             }
@@ -165,9 +169,11 @@ async fn speak(
         if !matches!(head[3], DATA | HEADERS) || head[4] & END_STREAM == 0 {
             continue;
         }
-        seen.requests.fetch_add(1, Ordering::Relaxed);
         let act = script(nth);
         nth += 1;
+        if !matches!(act, Act::GoAwayBehind(_)) {
+            seen.requests.fetch_add(1, Ordering::Relaxed);
+        }
         match act {
             Act::Answer => answer(stream, id).await?,
             Act::Reset(code) | Act::ResetEarly(code) => {
@@ -180,6 +186,7 @@ async fn speak(
             }
             Act::GoAwayBehind(code) => {
                 go_away(stream, id, code).await?;
+                stream.write_all(&frame(PING, 0, 0, [0; 8])).await?;
                 (is_leaving, held) = (true, Some(id));
             }
         }

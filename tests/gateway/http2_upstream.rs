@@ -170,7 +170,7 @@ async fn behind_a_goaway_no_new_stream_goes_onto_that_connection() {
             assert_eq!(whole(house.chat()).await, 200);
         }
         let first = async { first.await.unwrap().unwrap() };
-        assert_eq!(whole(first).await, 200);
+        assert_eq!(whole(first).await, 200, "{:?}", house.log(4).await);
         assert_eq!(server.late(), 0);
         let outcomes = outcomes(&house.log(4).await);
         assert_eq!(count(&outcomes, "served"), 4, "{outcomes:?}");
