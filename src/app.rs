@@ -1,12 +1,15 @@
 //! Builds everything from a plan, starts the server, drains it on a signal.
 
 mod admin;
+mod engine;
 mod line;
 mod listening;
 mod logs;
+mod open_files;
 mod peer;
 mod places;
 mod signals;
+mod start_line;
 mod tls;
 mod upkeep;
 mod workers;
@@ -22,7 +25,6 @@ use std::{
 
 use pingora::{
     apps::HttpServerOptions,
-    protocols::http::v2::server::{H2Options, default_h2_options},
     server::{RunArgs, Server, configuration::ServerConf},
     services::background::background_service,
 };
@@ -57,15 +59,12 @@ use crate::{
     },
 };
 use listening::{Listening, Patience, Port};
+use signals::{Ears, HangUp, Last};
 use tls::{Bound, Tls};
 use upkeep::Upkeep;
 
 /// How long the start waits for names to be looked up; what comes later is taken in while serving.
 const LOOK_UP_TIME: Duration = Duration::from_secs(1);
-/// How much of a body an HTTP/2 client may send ahead, per stream and per connection, in bytes: the protocol's own
-/// 64 KiB would make a large prompt wait a round trip for each of them.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Enough for every probe, scraper and operator.
 const ADMIN_CONNECTIONS: usize = 256;
 
@@ -127,12 +126,21 @@ pub fn serve_watched(
     plan: Plan,
     watch: Option<Watch>,
 ) -> Result<std::convert::Infallible, StartError> {
+    let hang_up = match watch {
+        None => HangUp::Reload,
+        Some(_) => HangUp::End,
+    };
+    let ears = Ears::open(hang_up)?;
+    let open_files = open_files::raise();
+    if let Some(warning) = open_files::warning(&plan, open_files) {
+        tracing::warn!("{warning}");
+    }
     let parts = Parts::new(plan)?;
     let ports = parts.ports()?;
     let admin_port = parts.admin_port()?;
     discover(&parts.reaches)?;
 
-    let conf = server_conf(&parts.plan);
+    let conf = engine::conf(&parts.plan);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let tls: Vec<_> = ports
@@ -152,32 +160,30 @@ pub fn serve_watched(
             server.add_service(admin::service(page, &parts, port));
         }
     }
-    let drain = Arc::clone(&parts.drain);
     let door = parts.door(&server.configuration);
+    let (drain, started) = (
+        Arc::clone(&parts.drain),
+        start_line::ready(&parts.plan, open_files),
+    );
     let gateway = Listening::new("gateway", door, ports)
         .with_threads(parts.plan.server.threads)
-        .on_open(move || drain.open());
+        .on_open(move || {
+            drain.open();
+            started();
+        });
     server.add_service(gateway);
     let mut upkeep = background_service("upkeep", parts.upkeep(tls, pulse));
     upkeep.threads = Some(1);
     server.add_service(upkeep);
     signals::exit_when_drained(
         server.watch_execution_phase(),
-        &parts.drain,
-        signals::Last {
-            telemetry: Arc::clone(&parts.telemetry),
-            keeper: parts.keeper.clone(),
-        },
+        parts.last(),
         parts.plan.drain,
     )?;
     if let Some(watch) = watch {
         watch(parts.pools(), Arc::clone(&parts.telemetry.metrics));
     }
-    let last = signals::Last {
-        telemetry: parts.telemetry,
-        keeper: parts.keeper,
-    };
-    let signals = signals::Signals::new(parts.drain, last, parts.plan.drain);
+    let signals = ears.signals(parts.last(), parts.plan.drain);
     server.run(RunArgs {
         shutdown_signal: Box::new(signals),
     });
@@ -189,36 +195,6 @@ pub fn is_free(address: SocketAddr) -> Result<(), StartError> {
     TcpListener::bind(address)
         .map(drop)
         .map_err(|source| StartError::Listen { address, source })
-}
-
-fn server_conf(plan: &Plan) -> ServerConf {
-    let deployments = || plan.models.iter().map(|model| model.deployments.len());
-    let attempts: usize = deployments().max().unwrap_or(0);
-    let run = std::env::temp_dir().join(format!("forebay-{}", std::process::id()));
-    ServerConf {
-        work_stealing: false,
-        // How many attempts a request may make is ours to count; this bound only must not be in the way. Beside
-        // an attempt a deployment, each may meet closed connections, and refusals of what the gateway added.
-        max_retries: 8 * attempts + 8,
-        // Of all deployments together: with less than some for each, one's idle connection is closed for another's.
-        upstream_keepalive_pool_size: (16 * deployments().sum::<usize>()).max(1024),
-        grace_period_seconds: Some(plan.drain.deadline.as_secs()),
-        graceful_shutdown_timeout_seconds: Some(0),
-        pid_file: run.with_extension("pid").display().to_string(),
-        upgrade_sock: run.with_extension("sock").display().to_string(),
-        ..ServerConf::default()
-    }
-}
-
-fn http2(plan: &Plan) -> H2Options {
-    let mut options = default_h2_options();
-    // Twice what is taken, so that a little too much is answered in words; what is more, by the protocol itself.
-    let list = u32::try_from(2 * plan.server.max_headers).unwrap_or(u32::MAX);
-    options
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(list.max(64 << 10));
-    options
 }
 
 /// Names are looked up before the first request can come.
@@ -325,7 +301,7 @@ impl Parts {
         options.h2c = true;
         options.h2_idle_timeout = Some(KEEP_ALIVE);
         proxy.server_options = Some(options);
-        proxy.h2_options = Some(http2(&self.plan));
+        proxy.h2_options = Some(engine::http2(&self.plan));
         let books = Books {
             telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
@@ -337,6 +313,7 @@ impl Parts {
         Rules {
             max_headers: self.plan.server.max_headers,
             header_timeout: self.plan.server.header_timeout,
+            write_timeout: self.plan.server.write_timeout,
             books,
         }
     }
@@ -376,6 +353,14 @@ impl Parts {
             write: self.plan.server.write_timeout,
         };
         Port::open(address, tls, max_connections, metrics, patience)
+    }
+
+    fn last(&self) -> Last {
+        Last {
+            telemetry: Arc::clone(&self.telemetry),
+            keeper: self.keeper.clone(),
+            drain: Arc::clone(&self.drain),
+        }
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {

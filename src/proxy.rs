@@ -8,6 +8,7 @@ pub(crate) mod drain;
 mod ending;
 mod exchange;
 mod forward;
+mod half_closed;
 pub(crate) mod health;
 mod identify;
 mod intake;
@@ -118,6 +119,9 @@ impl ProxyHttp for Gateway {
         if downstream.is_http2() {
             // Its stream's window may be closed while the connection moves; over HTTP/1.1 the system watches.
             downstream.set_write_timeout(Some(self.write_timeout));
+        } else if downstream.req_header().version == Version::HTTP_10 {
+            // It knows of no answers before the answer.
+            downstream.set_ignore_info_resp(true);
         }
         // A refusal may come before the body has; what is left of it is read past.
         downstream.set_close_on_response_before_downstream_finish(false);

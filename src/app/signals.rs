@@ -1,8 +1,9 @@
-//! What signals do: SIGTERM drains, SIGINT ends at once. No running request is lost to a drain.
+//! What signals do. SIGTERM, SIGINT and SIGQUIT drain, so that no running request is lost; SIGINT ends a gateway at once
+//! that drains already. The others that would end a process are heard, and do nothing.
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -10,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 use pingora::server::{ExecutionPhase, ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
+    runtime::Builder,
     signal::unix::{SignalKind, signal},
-    sync::broadcast::Receiver,
+    sync::{broadcast::Receiver, watch},
 };
 
 use crate::{config, proxy, store::Keeper, telemetry::Telemetry};
@@ -23,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) struct Last {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) keeper: Option<Arc<Keeper>>,
+    pub(super) drain: Arc<proxy::drain::Drain>,
 }
 
 impl Last {
@@ -34,43 +37,189 @@ impl Last {
     }
 }
 
-/// Waits for the signal that ends the gateway. On SIGTERM health says 503 at once, and requests are still taken
-/// for `drain.notice`, so that load balancers can turn away first.
-pub(super) struct Signals {
-    drain: Arc<proxy::drain::Drain>,
-    last: Last,
-    times: config::Drain,
+/// What a terminal that closes, or `kill -HUP`, means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HangUp {
+    /// A service has no terminal; it is asked to read its config again.
+    Reload,
+    /// Whoever watched has gone.
+    End,
 }
 
-impl Signals {
-    pub(super) fn new(drain: Arc<proxy::drain::Drain>, last: Last, times: config::Drain) -> Self {
-        Self { drain, last, times }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Terminate,
+    Interrupt,
+    Quit,
+    HangUp,
+    User1,
+    User2,
+}
+
+impl Heard {
+    const ALL: [Self; 6] = [
+        Self::Terminate,
+        Self::Interrupt,
+        Self::Quit,
+        Self::HangUp,
+        Self::User1,
+        Self::User2,
+    ];
+
+    fn kind(self) -> SignalKind {
+        match self {
+            Self::Terminate => SignalKind::terminate(),
+            Self::Interrupt => SignalKind::interrupt(),
+            Self::Quit => SignalKind::quit(),
+            Self::HangUp => SignalKind::hangup(),
+            Self::User1 => SignalKind::user_defined1(),
+            Self::User2 => SignalKind::user_defined2(),
+        }
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Quit => "SIGQUIT",
+            Self::HangUp => "SIGHUP",
+            Self::User1 => "SIGUSR1",
+            Self::User2 => "SIGUSR2",
+        }
+    }
+}
+
+/// What follows from a signal.
+#[derive(Debug, PartialEq, Eq)]
+enum Act {
+    Drain,
+    /// It drains already.
+    Wait,
+    EndAtOnce,
+    /// It does nothing, and says why.
+    Nothing(&'static str),
+}
+
+fn act(heard: Heard, hang_up: HangUp, is_draining: bool) -> Act {
+    match heard {
+        Heard::HangUp if hang_up == HangUp::Reload => Act::Nothing(
+            "the config is not read again while the gateway runs: a restart takes in what has changed",
+        ),
+        Heard::User1 => Act::Nothing("log files that were moved away are opened anew without it"),
+        Heard::User2 => Act::Nothing("it means nothing to the gateway"),
+        Heard::Interrupt if is_draining => Act::EndAtOnce,
+        _ if is_draining => Act::Wait,
+        _ => Act::Drain,
+    }
+}
+
+/// Hears signals from here on, for as long as the process runs.
+pub(super) struct Ears {
+    ends: watch::Receiver<Option<&'static str>>,
+    last: Arc<OnceLock<Last>>,
+}
+
+impl Ears {
+    pub(super) fn open(hang_up: HangUp) -> io::Result<Self> {
+        let (wanted, ends) = watch::channel(None);
+        let last = Arc::new(OnceLock::new());
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let heard = {
+            let _runtime = runtime.enter();
+            let listen = |heard: Heard| Ok((heard, signal(heard.kind())?));
+            Heard::ALL
+                .map(listen)
+                .into_iter()
+                .collect::<io::Result<Vec<_>>>()?
+        };
+        let hearing = hear(heard, hang_up, wanted, Arc::clone(&last));
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || runtime.block_on(hearing))?;
+        Ok(Self { ends, last })
+    }
+
+    /// What the server waits with for its end.
+    pub(super) fn signals(self, last: Last, times: config::Drain) -> Signals {
+        let drain = Arc::clone(&last.drain);
+        // Empty until here: there is one server.
+        let _ = self.last.set(last);
+        Signals {
+            ends: self.ends,
+            drain,
+            times,
+        }
+    }
+}
+
+async fn hear(
+    mut signals: Vec<(Heard, tokio::signal::unix::Signal)>,
+    hang_up: HangUp,
+    wanted: watch::Sender<Option<&'static str>>,
+    last: Arc<OnceLock<Last>>,
+) {
+    loop {
+        let next = signals
+            .iter_mut()
+            .map(|(heard, signal)| Box::pin(async { signal.recv().await.map(|()| *heard) }));
+        let (Some(heard), ..) = futures_util::future::select_all(next).await else {
+            return;
+        };
+        let is_draining = wanted.borrow().is_some();
+        let signal = heard.name();
+        match act(heard, hang_up, is_draining) {
+            Act::Drain => drop(wanted.send(Some(signal))),
+            Act::Wait => {
+                tracing::info!(signal, "draining already; SIGINT ends the gateway at once")
+            }
+            Act::Nothing(why) => tracing::warn!(signal, "the signal does nothing: {why}"),
+            Act::EndAtOnce => end_at_once(signal, last.get()),
+        }
+    }
+}
+
+fn end_at_once(signal: &str, last: Option<&Last>) {
+    let cut = last.map_or(0, |last| last.drain.inflight());
+    tracing::warn!(
+        signal,
+        requests = cut,
+        "a second signal: ended at once, and the requests under way are cut off"
+    );
+    if let Some(last) = last {
+        last.close();
+    }
+    // Pingora's own fast end can find an accept loop without its runtime, which then spins for ever.
+    std::process::exit(0)
+}
+
+/// Waits for the signal that ends the gateway. Health says 503 at once, and requests are still taken for
+/// `drain.notice`, so that load balancers can turn away first.
+pub(super) struct Signals {
+    ends: watch::Receiver<Option<&'static str>>,
+    drain: Arc<proxy::drain::Drain>,
+    times: config::Drain,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let listen =
-            |kind| signal(kind).expect("signals can be listened for inside the server's runtime");
-        let (mut terminate, mut interrupt) = (
-            listen(SignalKind::terminate()),
-            listen(SignalKind::interrupt()),
+        let mut ends = self.ends.clone();
+        let heard = ends.wait_for(Option::is_some).await.map(|heard| *heard);
+        let Ok(signal) = heard else {
+            // Nobody hears any more: what there is to end has ended.
+            return std::future::pending().await;
+        };
+        self.drain.begin();
+        let (notice, deadline) = (self.times.notice, self.times.deadline);
+        let signal = signal.unwrap_or_default();
+        tracing::info!(
+            signal,
+            ?notice,
+            ?deadline,
+            "draining: health says 503, requests are still taken; SIGINT ends the gateway at once"
         );
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {
-                self.drain.begin();
-                tracing::info!(notice = ?self.times.notice, "draining: health says 503, requests are still taken");
-                tokio::select! {
-                    () = tokio::time::sleep(self.times.notice) => return ShutdownSignal::GracefulTerminate,
-                    _ = interrupt.recv() => {}
-                }
-            }
-        }
-        self.last.close();
-        // Pingora's own fast end can find an accept loop without its runtime, which then spins for ever.
-        std::process::exit(0)
+        tokio::time::sleep(notice).await;
+        ShutdownSignal::GracefulTerminate
     }
 }
 
@@ -78,15 +227,13 @@ impl ShutdownSignalWatch for Signals {
 /// drain's deadline.
 pub(super) fn exit_when_drained(
     mut phases: Receiver<ExecutionPhase>,
-    drain: &Arc<proxy::drain::Drain>,
     last: Last,
     times: config::Drain,
 ) -> io::Result<()> {
-    let drain = Arc::clone(drain);
     let wait = move || {
         while let Ok(phase) = phases.blocking_recv() {
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
-                wait_for_the_last(&drain, Instant::now() + times.deadline);
+                wait_for_the_last(&last.drain, Instant::now() + times.deadline);
                 last.close();
                 std::process::exit(0);
             }
@@ -106,4 +253,27 @@ fn wait_for_the_last(drain: &proxy::drain::Drain, deadline: Instant) {
         thread::sleep(LOOK_EVERY);
     }
     tracing::info!(left = drain.inflight(), "drained");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_gateway_drains_it_and_an_interrupt_of_that_ends_it_at_once() {
+        use HangUp::{End, Reload};
+        for heard in [Heard::Terminate, Heard::Interrupt, Heard::Quit] {
+            assert_eq!(act(heard, Reload, false), Act::Drain);
+        }
+        assert_eq!(act(Heard::Interrupt, Reload, true), Act::EndAtOnce);
+        for heard in [Heard::Terminate, Heard::Quit] {
+            assert_eq!(act(heard, Reload, true), Act::Wait);
+        }
+        for heard in [Heard::HangUp, Heard::User1, Heard::User2] {
+            for is_draining in [false, true] {
+                assert!(matches!(act(heard, Reload, is_draining), Act::Nothing(_)));
+            }
+        }
+        assert_eq!(act(Heard::HangUp, End, false), Act::Drain);
+    }
 }

@@ -30,6 +30,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::{StartError, peer};
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
         client::certificate::Entry,
         validity::{Standing, Validity},
     },
+    proxy::reach::own_limit,
     telemetry::metrics::ListenerMetrics,
 };
 
@@ -95,6 +97,8 @@ pub(super) struct Report {
 struct Read {
     contents: [u8; 32],
     acceptor: Result<(Acceptor, Option<Validity>), String>,
+    /// They could not be read for want of something here, which says nothing of them.
+    is_own_limit: bool,
 }
 
 impl Tls {
@@ -142,7 +146,10 @@ impl Tls {
 
     /// Takes the files in if they have changed and are sound. Reads files, so it may block.
     pub(super) fn look(&self, now: SystemTime) {
-        self.take_in(read(&self.files, &self.bound), now);
+        let read = read(&self.files, &self.bound);
+        if !read.is_own_limit {
+            self.take_in(read, now);
+        }
         self.tell_standing(now);
     }
 
@@ -209,8 +216,12 @@ fn ends(validity: Option<Validity>) -> String {
 /// Reads the files once: what is hashed is what is used.
 fn read(files: &TlsFiles, bound: &Bound) -> Read {
     let mut hash = Sha256::new();
+    let mut is_own_limit = false;
     let mut text = |path: &std::path::Path| {
-        let text = pem::read(path);
+        let text = std::fs::read(path).map(Zeroizing::new);
+        let failed = text.as_ref().err();
+        is_own_limit |= failed.is_some_and(|error| own_limit::of(error).is_some());
+        let text = text.map_err(|error| pem::unreadable(path, &error));
         let bytes = text.as_ref().map_or(&[][..], |text| text.as_slice());
         hash.update(bytes.len().to_be_bytes());
         hash.update(bytes);
@@ -248,7 +259,11 @@ fn read(files: &TlsFiles, bound: &Bound) -> Read {
         }
         Ok((acceptor(pair, asked, Introduction { signers })?, validity))
     })();
-    Read { contents, acceptor }
+    Read {
+        contents,
+        acceptor,
+        is_own_limit,
+    }
 }
 
 /// TLS 1.2 and 1.3 by rustls' own choice of ciphers, HTTP/1.1 and HTTP/2. Clients keep their sessions themselves, as

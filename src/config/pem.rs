@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,7 +23,11 @@ use crate::domain::validity::{Standing, Validity};
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     fs::read(path)
         .map(Zeroizing::new)
-        .map_err(|error| format!("{} can't be read: {error}", path.display()))
+        .map_err(|error| unreadable(path, &error))
+}
+
+pub fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("{} can't be read: {error}", path.display())
 }
 
 /// The certificates in a file, at least one. `path` is for messages.

@@ -315,12 +315,12 @@ impl Breaker {
 
 /// Outcomes that don't come from the deployment.
 fn says_nothing(outcome: &Outcome) -> bool {
-    let no_token = matches!(
+    let not_asked = matches!(
         outcome,
         Outcome::Faulted {
-            fault: Fault::Credential,
+            fault: Fault::Credential | Fault::OwnLimit,
             ..
         }
     );
-    no_token || *outcome == Outcome::ClientLeft
+    not_asked || *outcome == Outcome::ClientLeft
 }

@@ -104,7 +104,7 @@ impl Progress {
             | Outcome::NotProcessed => {}
             // Nothing was sent: it says nothing of what a further attempt may cost.
             Outcome::Faulted {
-                fault: Fault::Credential,
+                fault: Fault::Credential | Fault::OwnLimit,
                 ..
             } => {}
             Outcome::Faulted { .. }

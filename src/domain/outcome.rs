@@ -56,6 +56,8 @@ pub enum Fault {
     Connect,
     /// No token to send with the request.
     Credential,
+    /// This machine let us make no further connection: the deployment was not asked.
+    OwnLimit,
     /// The connection ended or was reset before the first byte of an answer.
     Reset,
     /// Silence until `first_byte_timeout`.
@@ -151,7 +153,7 @@ impl Outcome {
             | Self::NotProcessed => true,
             Self::Faulted { fault, .. } => matches!(
                 fault,
-                Fault::Unavailable | Fault::Connect | Fault::Credential
+                Fault::Unavailable | Fault::Connect | Fault::Credential | Fault::OwnLimit
             ),
             Self::Served | Self::CallerError | Self::Unwanted | Self::ClientLeft => false,
         }
@@ -189,6 +191,7 @@ impl Fault {
             Self::Timeout => "fault_timeout",
             Self::Connect => "fault_connect",
             Self::Credential => "fault_credential",
+            Self::OwnLimit => "own_limit",
             Self::Reset => "fault_reset",
             Self::Silence => "fault_silence",
             Self::Broken => "fault_broken",

@@ -61,6 +61,8 @@ pub(crate) struct Rules {
     pub(crate) max_headers: usize,
     /// For a head to arrive, from its first byte on; a new connection's first byte has as long.
     pub(crate) header_timeout: Duration,
+    /// How long a client may leave unread what is written to it.
+    pub(crate) write_timeout: Duration,
     /// `None`: it is nothing of a client's, and only answered.
     pub(crate) books: Option<Books>,
 }
@@ -261,6 +263,7 @@ impl Rules {
             since: (Instant::now(), SystemTime::now()),
         };
         let id = request_id();
+        session.set_write_timeout(Some(self.write_timeout));
         let sent = Reply::refusal(&refused.refusal)
             .send_over(&mut session, &id)
             .await;

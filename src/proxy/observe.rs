@@ -307,10 +307,10 @@ pub(super) fn no_connection(exchange: &mut Exchange, error: Box<Error>) -> Box<E
     if let Some(again) = resend::again(exchange, &error, true) {
         return again;
     }
-    if let Some(target) = exchange.target() {
-        target.reach.note_failure(&error);
-    }
-    let step = ended(exchange, &Outcome::fault(Fault::Connect));
+    let fault = exchange
+        .target()
+        .map_or(Fault::Connect, |target| target.reach.note_failure(&error));
+    let step = ended(exchange, &Outcome::fault(fault));
     apply(exchange, step, error)
 }
 

@@ -6,6 +6,7 @@ mod authorities;
 pub(super) mod cork;
 mod knock;
 mod names;
+pub(crate) mod own_limit;
 mod trouble;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 use parking_lot::Mutex;
 use pingora::{
     Error, Result,
-    protocols::{ALPN, l4::socket},
+    protocols::{ALPN, TcpKeepalive, l4::socket},
     server::ShutdownWatch,
     upstreams::peer::HttpPeer,
 };
@@ -30,7 +31,10 @@ use pingora_load_balancing::{
 use tokio::sync::Notify;
 
 use crate::{
-    domain::deployment::{Bounds, Instance},
+    domain::{
+        deployment::{Bounds, Instance},
+        outcome::Fault,
+    },
     identity::Credential,
 };
 pub(crate) use authorities::{Authorities, AuthoritiesError};
@@ -44,6 +48,12 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long an unused connection is kept; Azure's side keeps them longer, so ours is the end that closes.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
+/// After so long without a word a connection's other end is asked whether it is still there: a deployment may think for
+/// minutes, and what lies between forgets a connection on which nothing passes (at Azure after 4 minutes).
+const ALIVE_AFTER: Duration = Duration::from_secs(60);
+const ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How often before it is taken for gone.
+const ALIVE_TRIES: usize = 4;
 /// For one slice of a request body to be taken. An answer given meanwhile is still read afterwards.
 const SLICE_WRITE: Duration = Duration::from_secs(5);
 
@@ -142,8 +152,12 @@ impl Reach {
         }
     }
 
-    /// Takes note that no connection came about, and says why, once for each reason.
-    pub(crate) fn note_failure(&self, error: &Error) {
+    /// Takes note that no connection came about, and says why, once for each reason. Whose fault that is.
+    pub(crate) fn note_failure(&self, error: &Error) -> Fault {
+        if let Some(wanting) = own_limit::of_connecting(error) {
+            own_limit::tell(wanting);
+            return Fault::OwnLimit;
+        }
         self.doubt.notify_one();
         let why = trouble::why(error, &self.instance);
         let mut trouble = self.trouble.lock();
@@ -153,6 +167,7 @@ impl Reach {
             *trouble = why;
         }
         self.is_troubled.store(true, Ordering::Release);
+        Fault::Connect
     }
 
     /// Takes note of a connection.
@@ -191,8 +206,21 @@ impl Reach {
         options.idle_timeout = Some(KEEP_IDLE);
         options.ca = self.authorities.as_ref().map(|file| file.believed());
         options.max_h2_streams = 100;
+        options.tcp_keepalive = Some(alive());
+        options.h2_ping_interval = Some(ALIVE_AFTER);
         options.alpn = if endpoint.tls() { ALPN::H2H1 } else { ALPN::H1 };
         Box::new(peer)
+    }
+}
+
+/// How the system sees to it that a silent connection stays known to what lies between, and learns that it has ended.
+fn alive() -> TcpKeepalive {
+    TcpKeepalive {
+        idle: ALIVE_AFTER,
+        interval: ALIVE_EVERY,
+        count: ALIVE_TRIES,
+        // What was sent and not acknowledged keeps the system's own patience.
+        user_timeout: Duration::ZERO,
     }
 }
 

@@ -7,8 +7,8 @@ use http::Request;
 use crate::{
     authority::Authority,
     counted,
-    house::{CHAT, Gateway, House, KEY, chat, comes_true, folder},
-    puppet::Puppet,
+    house::{CHAT, Gateway, House, KEY, chat, comes_true, folder, streamed},
+    puppet::{Puppet, STREAM},
     raw::{Wire, good_chat},
 };
 
@@ -172,6 +172,93 @@ async fn a_client_that_opens_no_window_for_its_stream_loses_the_stream_alone() {
     puppet.call().await.answer("200 OK", b"{}").await;
     assert_eq!(answer.await.unwrap().status(), 200);
     connection.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_opens_no_window_for_a_stream_of_events_loses_it() {
+    let (puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
+    let stream = tokio::net::TcpStream::connect(house.gateway.address)
+        .await
+        .unwrap();
+    let mut client = h2::client::Builder::new();
+    client.initial_window_size(100);
+    let (mut send, connection) = client.handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post(format!("http://gateway{CHAT}"))
+        .header("api-key", KEY)
+        .header("content-type", "application/json");
+    let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(streamed().to_string().into(), true).unwrap();
+    let mut call = puppet.call().await;
+    call.send(STREAM).await;
+    let delta = format!("{{\"content\":\"{}\"}}", "x".repeat(500));
+    let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
+    call.chunk(event).await;
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap().len(), 100);
+    assert!(call.leaves().await);
+    let ended = body.data().await.unwrap();
+    assert!(ended.unwrap_err().is_reset());
+    let log = house.log(1).await;
+    assert_eq!(
+        (&log[0]["status"], &log[0]["end"]),
+        (&200.into(), &"client_left".into())
+    );
+    comes_true("nothing of it is left", async || {
+        counted::value(&house.metrics().await, "forebay_requests_inflight") == 0.0
+    })
+    .await;
+    connection.abort();
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_refused_over_http2_is_not_waited_for() {
+    let (_puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
+    let stream = tokio::net::TcpStream::connect(house.gateway.address)
+        .await
+        .unwrap();
+    let mut client = h2::client::Builder::new();
+    client.initial_window_size(0);
+    let (mut send, connection) = client.handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::connect("gateway:443").body(()).unwrap();
+    let (answer, _body) = send.send_request(request, false).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 405);
+    comes_true("nothing of it is left", async || {
+        counted::value(&house.metrics().await, "forebay_requests_inflight") == 0.0
+    })
+    .await;
+    assert_eq!(house.log(1).await[0]["refusal"], "method_not_allowed");
+    connection.abort();
+}
+
+/// When the system asks next whether the other end of this connection to a deployment is there, in seconds.
+fn next_probe(gateway: u32, port: u16) -> Option<f64> {
+    let table = std::fs::read_to_string(format!("/proc/{gateway}/net/tcp")).unwrap();
+    let to = format!(":{port:04X}");
+    let mut lines = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|line| line[2].ends_with(&to) && line[3] == "01")?;
+    // `02`: the keep-alive timer runs, for so many hundredths of a second.
+    let left = line[5].strip_prefix("02:")?;
+    Some(f64::from(u32::from_str_radix(left, 16).unwrap()) / 100.0)
+}
+
+#[tokio::test]
+async fn a_connection_to_a_silent_deployment_is_kept_alive_well_within_four_minutes() {
+    let (puppet, house) = Puppet::house("").await;
+    let mut wire = Wire::open(house.gateway.address).await;
+    wire.send(good_chat()).await;
+    let mut call = puppet.call().await;
+    let port = call.port();
+    let pid = house.gateway.pid();
+    comes_true("the system keeps it alive", async || {
+        next_probe(pid, port).is_some_and(|seconds| seconds <= 60.0)
+    })
+    .await;
+    call.answer("200 OK", b"{}").await;
+    assert_eq!(wire.answer().await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -379,9 +379,10 @@ impl Gateway {
 
     /// Ends it at once, and waits until all it says is said.
     pub(crate) fn end(&mut self) {
-        self.signal("INT");
         let give_up = Instant::now() + PATIENCE;
         while self.ended().is_none() {
+            // The first begins a drain, and one behind that ends it.
+            self.signal("INT");
             assert!(Instant::now() < give_up, "an interrupt did not end it");
             std::thread::sleep(Duration::from_millis(5));
         }

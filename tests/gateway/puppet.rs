@@ -97,6 +97,11 @@ impl Call {
         let _ = self.0.write_all(bytes.as_ref()).await;
     }
 
+    /// The puppet's own port.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
     /// Sends this as one chunk of a body; nothing if it is empty, since that would end the body.
     pub(crate) async fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();

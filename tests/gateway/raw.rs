@@ -74,6 +74,21 @@ impl Wire {
         read.expect("an answer or an end comes in time")
     }
 
+    /// Whether this comes, among whatever else.
+    pub(crate) async fn arrives(&mut self, text: &str) -> bool {
+        let mut all = Vec::new();
+        let read = timeout(PATIENCE, async {
+            while memchr::memmem::find(&all, text.as_bytes()).is_none() {
+                if !matches!(self.stream.read_buf(&mut all).await, Ok(1..)) {
+                    return false;
+                }
+            }
+            true
+        });
+        read.await
+            .expect("it comes in time, or the connection ends")
+    }
+
     /// Reads whatever comes until the other end closes.
     pub(crate) async fn drained(&mut self) -> Vec<u8> {
         let mut all = Vec::new();

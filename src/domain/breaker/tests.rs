@@ -413,7 +413,11 @@ fn a_rejected_credential_and_a_missing_deployment_are_set_aside_at_once_and_retu
 
 #[test]
 fn what_does_not_come_from_the_deployment_says_nothing_of_it() {
-    for outcome in [Outcome::ClientLeft, Outcome::fault(Fault::Credential)] {
+    for outcome in [
+        Outcome::ClientLeft,
+        Outcome::fault(Fault::Credential),
+        Outcome::fault(Fault::OwnLimit),
+    ] {
         let t = Instant::now();
         let mut breaker = Breaker::new(SETTINGS);
         for _ in 0..100 {

@@ -77,6 +77,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         4 => proptest::option::of(waits()).prop_map(|wait| Outcome::Throttled { wait }),
         6 => faulted.prop_map(|(fault, wait)| Outcome::Faulted { fault, wait }),
         1 => Just(Outcome::fault(Fault::Credential)),
+        1 => Just(Outcome::fault(Fault::OwnLimit)),
         1 => Just(Outcome::CallerError),
         1 => Just(Outcome::IdentityRejected),
         1 => Just(Outcome::NotDeployed),
@@ -237,7 +238,7 @@ impl Watched {
             Outcome::Faulted {
                 fault,
                 wait: Some(wait),
-            } if *fault != Fault::Credential => *wait,
+            } if !matches!(fault, Fault::Credential | Fault::OwnLimit) => *wait,
             _ => return,
         };
         let until = Some(self.now + wait.min(LONGEST));

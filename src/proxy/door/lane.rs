@@ -4,7 +4,7 @@
 
 use std::{
     fmt, io,
-    mem::MaybeUninit,
+    mem::{self, MaybeUninit},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -13,16 +13,26 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use pingora::protocols::{Peek, Shutdown, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 use super::frames::Frames;
 use crate::{
     domain::head::{Chunks, Framing, Head},
-    proxy::likeness::speaks_of_inner,
+    proxy::{
+        half_closed::{Standing, half_closed},
+        likeness::speaks_of_inner,
+    },
 };
 
 /// How much is read ahead of what may be passed on.
 const AHEAD: usize = 4096;
+/// How much that can't be passed on yet is read to see what is behind it; what is more stays with the system.
+const MOST_HELD: usize = 64 << 10;
+/// How often the system is asked about a client from which nothing more is read.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How an answer starts that turns the connection into another.
 const SWITCHED: &[u8] = b"HTTP/1.1 101";
 
@@ -35,6 +45,10 @@ pub(super) struct Lane {
     ended: bool,
     /// Waits for what may be passed on only later.
     waiting: Option<Waker>,
+    /// When the system is asked next whether the client is still there.
+    look: Option<Pin<Box<Sleep>>>,
+    /// Whoever serves the present request knows that its client has ended its side.
+    is_told: bool,
 }
 
 /// What is passed on.
@@ -89,6 +103,8 @@ impl Lane {
             passes: Passes::Bytes(0),
             ended: false,
             waiting: None,
+            look: None,
+            is_told: false,
         }
     }
 
@@ -117,6 +133,7 @@ impl Lane {
             Framing::Length(length) => Passes::Bytes(length),
             Framing::Chunked => Passes::Chunks(Chunks::default()),
         };
+        self.is_told = false;
     }
 
     /// What comes next is HTTP/2, which says of each frame how long it is. A head may take so long.
@@ -129,13 +146,40 @@ impl Lane {
         !self.passes.any()
     }
 
-    /// Nothing may be passed on. The client's end is, once nothing of it is held: it gives up its request with it.
+    /// Nothing may be passed on. What comes is read all the same, so that the client's departure is seen behind it.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.held.is_empty() && ready!(self.poll_more(cx))? == 0 {
+        while !self.ended && self.held.len() < MOST_HELD {
+            match self.poll_more(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.waiting = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+        if self.ended && matches!(self.passes, Passes::OnceSwitched) {
+            // Of a connection that was to become another nothing is left to wait for.
             return Poll::Ready(Ok(()));
         }
         self.waiting = Some(cx.waker().clone());
-        Poll::Pending
+        self.poll_departure(cx)
+    }
+
+    /// Nothing more is read: the system alone knows what has become of the client.
+    fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(look) = &mut self.look {
+                ready!(look.as_mut().poll(cx));
+            }
+            self.look = Some(Box::pin(sleep(LOOK_EVERY)));
+            match Standing::of(&*self.inner) {
+                Standing::Gone => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Standing::Here if !self.ended => {}
+                _ if mem::replace(&mut self.is_told, true) => {}
+                _ => return Poll::Ready(Err(half_closed())),
+            }
+        }
     }
 
     fn pass_held(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {

@@ -19,6 +19,8 @@ use rustls::{
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::own_limit;
+
 /// Why a file of authorities can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{path}: {reason}")]
@@ -57,7 +59,12 @@ impl Authorities {
     /// Takes the file in if it has changed and is sound. Reads it, so it may block.
     pub(super) fn look(&self) {
         let mut state = self.state.lock();
-        let taken = read(&self.path).and_then(|text| match text == state.text {
+        let text = match std::fs::read(&self.path) {
+            // It says nothing of the file.
+            Err(error) if own_limit::of(&error).is_some() => return,
+            text => text.map_err(|error| unfit(&self.path, &error)),
+        };
+        let taken = text.and_then(|text| match text == state.text {
             true => Ok(None),
             false => Ok(Some((own(&self.path, &text)?, text))),
         });

@@ -10,6 +10,8 @@ use pingora::{Error, ErrorType, Result};
 use pingora_load_balancing::{Backend, health_check::HealthCheck};
 use tokio::{net::TcpStream, time};
 
+use super::own_limit;
+
 /// For a connection to come about, where nothing waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -20,7 +22,10 @@ pub(super) struct Knock;
 impl HealthCheck for Knock {
     async fn check(&self, target: &Backend) -> Result<()> {
         match super::by_number(&target.addr) {
-            Some(address) => at(address, PATIENCE).await,
+            // What fails for want of something here says nothing of who is there.
+            Some(address) => at(address, PATIENCE)
+                .await
+                .or_else(|error| own_limit::of_connecting(&error).map_or(Err(error), |_| Ok(()))),
             None => Error::e_explain(ErrorType::ConnectError, "not an address of a network"),
         }
     }

@@ -7,7 +7,7 @@
 use std::{task::Poll, time::Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Version, header};
 use pingora::{
     Error, ErrorType, Result,
     http::ResponseHeader,
@@ -20,9 +20,9 @@ use super::{
     gate::State,
     gather::{are_pieces, joined},
     is_final,
-    keepalive::Tail,
+    keepalive::{Keepalive, Tail},
 };
-use crate::domain::opening::is_readable_stream;
+use crate::{domain::opening::is_readable_stream, proxy::half_closed::is_half_closed};
 
 /// What the stand-in knows of the answer to the current attempt.
 #[derive(Default)]
@@ -171,8 +171,9 @@ impl StandIn {
             return Ok(());
         };
         session.write_response_header(head, false)?;
+        let patience = session.get_write_timeout();
         if let Some(stream) = session.take_response_body_writer() {
-            self.answer.frames = Some(Frames::new(stream));
+            self.answer.frames = Some(Frames::new(stream, patience));
         }
         Ok(())
     }
@@ -189,6 +190,43 @@ impl StandIn {
 
     /// Waits for the client to leave, and meanwhile for the answer's times. Comes back for nothing else.
     pub(super) async fn idle(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.wait().await {
+                Err(error) if is_half_closed(&error) => self.sound_out()?,
+                idle => return idle,
+            }
+        }
+    }
+
+    /// Leaves a few bytes to be written that mean nothing to a client which waits, and make one known that has left. In
+    /// the middle of an answer there are none: what is written next tells.
+    fn sound_out(&mut self) -> Result<()> {
+        let written = self.inner().response_written();
+        let is_begun = self.answer.head.is_some() || written.is_some_and(is_final);
+        let is_between = self
+            .answer
+            .tail
+            .is_some_and(|tail| tail.is_between_events());
+        let (own, request) = (self.relay.keepalive(), self.inner().req_header());
+        match is_begun {
+            false if request.version == Version::HTTP_11 => {
+                let interim = ResponseHeader::build(StatusCode::CONTINUE, Some(0))?;
+                self.queue(HttpTask::Header(Box::new(interim), false))
+            }
+            true if is_between => {
+                let agent = request.headers.get(header::USER_AGENT);
+                let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
+                let form = own.map(|keepalive| keepalive.form.clone());
+                match form.or_else(|| Keepalive::blank(agent)) {
+                    Some(form) => self.queue(HttpTask::Body(Some(form), false)),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn wait(&mut self) -> Result<Option<Bytes>> {
         if self.cork.is_some() {
             tokio::select! {
                 biased;

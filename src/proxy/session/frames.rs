@@ -1,29 +1,50 @@
 //! Writes an HTTP/2 answer's body itself, so that what a timer writes is written whole or not at all: the engine's own
 //! way waits for room in the middle, where it may be dropped.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
 use h2::SendStream;
 use http::HeaderMap;
 use pingora::{Error, ErrorType, Result};
+use tokio::time::timeout;
 
 /// The body of one answer.
 pub(super) struct Frames {
     stream: SendStream<Bytes>,
+    /// How long its client may take for one piece; `None`: for ever.
+    patience: Option<Duration>,
     is_ended: bool,
 }
 
 impl Frames {
-    pub(super) fn new(stream: SendStream<Bytes>) -> Self {
+    pub(super) fn new(stream: SendStream<Bytes>, patience: Option<Duration>) -> Self {
         Self {
             stream,
+            patience,
             is_ended: false,
         }
     }
 
-    /// Sends a piece as fast as the client takes it.
+    /// Sends a piece as fast as the client takes it. Its stream's window is its own to open: one that stays closed ends
+    /// the answer, or it would hold the deployment's connection for as long as it likes.
     pub(super) async fn send(&mut self, mut piece: Bytes) -> Result<()> {
+        self.stream.reserve_capacity(piece.len());
+        let room = self.stream.capacity().min(piece.len());
+        if room > 0 {
+            self.send_now(piece.split_to(room))?;
+        }
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let Some(patience) = self.patience else {
+            return self.send_as_taken(piece).await;
+        };
+        let sent = timeout(patience, self.send_as_taken(piece)).await;
+        sent.unwrap_or_else(|_| Err(unread()))
+    }
+
+    async fn send_as_taken(&mut self, mut piece: Bytes) -> Result<()> {
         while !piece.is_empty() {
             self.stream.reserve_capacity(piece.len());
             let room = match self.stream.capacity() {
@@ -71,6 +92,11 @@ impl Frames {
             Err(error) => broken(error),
         }
     }
+}
+
+fn unread() -> Box<Error> {
+    let what = "the client leaves its stream unread";
+    Error::explain(ErrorType::WriteTimedout, what).into_down()
 }
 
 fn gone() -> Box<Error> {

@@ -23,6 +23,12 @@ pub(crate) struct Keepalive {
 }
 
 impl Keepalive {
+    /// What means nothing to a client with this user agent, whatever its stream is of; `None` where there is nothing.
+    pub(super) fn blank(user_agent: &[u8]) -> Option<Bytes> {
+        let reads_comments = memchr::memmem::find(user_agent, READS_NO_COMMENTS).is_none();
+        reads_comments.then_some(Bytes::from_static(COMMENT))
+    }
+
     /// In a form that the client can read; `None` where there is none.
     pub(crate) fn of(every: Duration, operation: Operation, user_agent: &[u8]) -> Option<Self> {
         let form = match memchr::memmem::find(user_agent, READS_NO_COMMENTS) {

@@ -88,15 +88,8 @@ async fn what_was_spent_is_there_after_a_restart() {
         spend(&house).await;
         let spent = spend(&house).await;
         house.gateway.signal(signal);
-        if signal == "TERM" {
-            house.gateway.signal("INT");
-        }
-        let mut gone = false;
-        eventually("it has ended", || {
-            gone = gone || house.gateway.ended().is_some();
-            gone
-        })
-        .await;
+        eventually("it drains", || house.gateway.stderr().contains("draining")).await;
+        house.gateway.end();
         again(&mut house).await;
         assert_eq!(used(&house).await, spent, "{signal}");
     }

@@ -1,0 +1,36 @@
+//! How many files and connections the system lets the process have open at once. Its soft limit is there for programs that
+//! can't count further than 1024; the gateway takes all that it may.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{ADMIN_CONNECTIONS, Plan};
+
+/// Files, sockets of its own, idle connections: beside those to clients, and one to a deployment for each of them.
+const BESIDE: u64 = 256;
+/// Where the hard limit is none: what Linux allows a process unless `fs.nr_open` says more.
+const MOST: u64 = 1 << 20;
+
+/// Raises the soft limit to the hard one, and says where that leaves it.
+pub(super) fn raise() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (limit.current.unwrap_or(MOST), limit.maximum.unwrap_or(MOST));
+    let raised = Rlimit {
+        current: Some(hard),
+        ..limit
+    };
+    match soft < hard {
+        true if setrlimit(Resource::Nofile, raised).is_ok() => hard,
+        _ => soft,
+    }
+}
+
+/// What to warn of where the limit is less than what the listeners may need.
+pub(super) fn warning(plan: &Plan, allowed: u64) -> Option<String> {
+    let connections = plan.listeners.iter().map(|it| it.max_connections as u64);
+    let connections: u64 = connections.sum();
+    let needed = 2 * connections + ADMIN_CONNECTIONS as u64 + BESIDE;
+    (needed > allowed).then(|| format!(
+        "the system lets the gateway have {allowed} files open, and its listeners may have {connections} connections, each with one to a deployment: \
+         raise the limit to {needed} (ulimit -Hn; systemd: LimitNOFILE=), or lower listeners[].max_connections"
+    ))
+}

@@ -1,0 +1,28 @@
+//! The one line that says what runs.
+
+use std::net::SocketAddr;
+
+use crate::config::Plan;
+
+/// Says it once called, when the listeners are open.
+pub(super) fn ready(plan: &Plan, open_files: u64) -> impl FnOnce() + Send + Sync + 'static {
+    let address = |address: SocketAddr, is_tls: bool| match is_tls {
+        true => format!("{address} (TLS)"),
+        false => address.to_string(),
+    };
+    let listeners = plan.listeners.iter();
+    let listeners: Vec<_> = listeners
+        .map(|it| address(it.address, it.tls.is_some()))
+        .collect();
+    let admin = plan.admin.as_ref();
+    let admin = admin.map_or("none".to_owned(), |it| {
+        address(it.address, it.tls.is_some())
+    });
+    let models = plan.models.len();
+    let deployments: usize = plan.models.iter().map(|it| it.deployments.len()).sum();
+    let (clients, config) = (plan.clients.all().len(), plan.hash.clone());
+    move || {
+        let (version, listeners) = (env!("CARGO_PKG_VERSION"), listeners.join(", "));
+        tracing::info!(version, listeners, admin, %config, models, deployments, clients, open_files, "forebay serves");
+    }
+}

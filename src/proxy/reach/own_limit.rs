@@ -1,0 +1,82 @@
+//! What this machine runs out of: where a connection fails for want of it, no deployment is to blame, and all of them
+//! fail alike.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pingora::Error;
+
+/// Between two lines of the log that say the same.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// Linux' numbers (errno(3)), and what is wanting.
+const LIMITS: [(i32, &str); 5] = [
+    (
+        24,
+        "open files: the process is at its limit (ulimit -n; systemd: LimitNOFILE=)",
+    ),
+    (
+        23,
+        "open files: the system is at its limit (sysctl fs.file-max)",
+    ),
+    (12, "memory"),
+    (105, "memory for network buffers (sysctl net.ipv4.tcp_mem)"),
+    (
+        99,
+        "ports for connections to one address (sysctl net.ipv4.ip_local_port_range)",
+    ),
+];
+
+/// What this failed for want of, if that is this machine's.
+pub(crate) fn of(error: &io::Error) -> Option<&'static str> {
+    let number = error.raw_os_error()?;
+    let found = LIMITS.iter().find(|(other, _)| *other == number);
+    found.map(|(_, wanting)| *wanting)
+}
+
+/// The same of a connection that did not come about.
+pub(super) fn of_connecting(error: &Error) -> Option<&'static str> {
+    of(error.root_cause().downcast_ref()?)
+}
+
+/// Says so, now and then: it happens to many requests at once.
+pub(super) fn tell(wanting: &'static str) {
+    static TOLD: Mutex<Option<(Instant, &str)>> = Mutex::new(None);
+    let now = Instant::now();
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_told = told.is_some_and(|(at, what)| what == wanting && now - at < SELDOM);
+    if !is_told {
+        *told = Some((now, wanting));
+        tracing::error!(
+            "this machine is out of {wanting}; connections to deployments can't be made, and none of them is charged for it"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pingora::{ErrorType, OrErr};
+
+    use super::*;
+
+    #[test]
+    fn what_the_machine_runs_out_of_is_told_from_what_a_deployment_does() {
+        for (number, is_ours) in [
+            (24, true),
+            (23, true),
+            (99, true),
+            (111, false),
+            (113, false),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(of(&error).is_some(), is_ours, "{error}");
+            let failed: pingora::Result<()> =
+                Err(error).or_err(ErrorType::ConnectError, "connecting");
+            let outer = Error::because(ErrorType::InternalError, "around it", failed.unwrap_err());
+            assert_eq!(of_connecting(&outer).is_some(), is_ours, "{outer}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The limit of open files: raised at the start, and nobody else's fault when it is reached.
+
+use std::{fs, process::Command};
+
+use crate::{
+    counted,
+    house::{Gateway, comes_true, eventually},
+    puppet::Puppet,
+    raw::{Wire, good_chat},
+};
+
+/// Sets the limit of a process that runs, or the soft one alone.
+fn limit(gateway: &Gateway, limit: &str) {
+    let mut prlimit = Command::new("prlimit");
+    let pid = format!("--pid={}", gateway.pid());
+    assert!(
+        prlimit
+            .arg(pid)
+            .arg(format!("--nofile={limit}"))
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn open(gateway: &Gateway) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", gateway.pid()))
+        .unwrap()
+        .count()
+}
+
+#[tokio::test]
+async fn a_gateway_takes_as_many_open_files_as_it_may() {
+    let (_puppet, house) = Puppet::house("").await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", house.gateway.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let numbers: Vec<&str> = line
+        .split_whitespace()
+        .filter(|word| word.parse::<u64>().is_ok())
+        .collect();
+    assert_eq!(numbers[0], numbers[1], "{line}");
+    let most = counted::value(&house.metrics().await, "process_max_fds");
+    assert_eq!(most.to_string(), numbers[1]);
+}
+
+#[tokio::test]
+async fn a_gateway_out_of_open_files_blames_no_deployment_and_names_what_is_wanting() {
+    let (_puppet, house) = Puppet::house("").await;
+    let mut wire = Wire::open(house.gateway.address).await;
+    // A head that waits, so that its connection is there already.
+    let request = good_chat();
+    let (start, rest) = request.split_at(10);
+    wire.send(start).await;
+    comes_true("its connection is taken", async || {
+        let series = format!(
+            "forebay_connections{{listener=\"{}\"}}",
+            house.gateway.address
+        );
+        counted::value(&house.metrics().await, &series) >= 1.0
+    })
+    .await;
+    limit(
+        &house.gateway,
+        &format!("{}:", open(&house.gateway).saturating_sub(8)),
+    );
+    wire.send(rest).await;
+    let answer = wire.answer().await.unwrap();
+    assert_eq!(answer.status, 503, "{:?}", String::from_utf8(answer.body));
+    limit(&house.gateway, "4096:");
+    let line = &house.log(1).await[0];
+    for attempt in line["attempts"].as_array().unwrap() {
+        assert_eq!(attempt["outcome"], "own_limit", "{line}");
+    }
+    eventually("it is named", || {
+        house.gateway.stderr().contains("out of open files")
+    })
+    .await;
+    let log = house.gateway.stderr();
+    assert!(!log.contains("no connection to the instance"), "{log}");
+    let status = house.status().await;
+    for deployment in status["models"][0]["deployments"].as_array().unwrap() {
+        assert_eq!(deployment["state"], "closed", "{status}");
+    }
+    let mut again = Wire::open(house.gateway.address).await;
+    again.send(good_chat()).await;
+    _puppet.call().await.answer("200 OK", b"{}").await;
+    assert_eq!(again.answer().await.unwrap().status, 200);
+}
