@@ -31,7 +31,8 @@ use crate::{
 const AHEAD: usize = 4096;
 /// How much that can't be passed on yet is read to see what is behind it; what is more stays with the system.
 const MOST_HELD: usize = 64 << 10;
-/// How often the system is asked about a client from which nothing more is read.
+/// How soon the system is asked about a client from which nothing more is read, and how often at last.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How an answer starts that turns the connection into another.
 const SWITCHED: &[u8] = b"HTTP/1.1 101";
@@ -46,7 +47,7 @@ pub(super) struct Lane {
     /// Waits for what may be passed on only later.
     waiting: Option<Waker>,
     /// When the system is asked next whether the client is still there.
-    look: Option<Pin<Box<Sleep>>>,
+    look: Option<(Pin<Box<Sleep>>, Duration)>,
     /// Whoever serves the present request knows that its client has ended its side.
     is_told: bool,
 }
@@ -133,7 +134,7 @@ impl Lane {
             Framing::Length(length) => Passes::Bytes(length),
             Framing::Chunked => Passes::Chunks(Chunks::default()),
         };
-        self.is_told = false;
+        (self.is_told, self.look) = (false, None);
     }
 
     /// What comes next is HTTP/2, which says of each frame how long it is. A head may take so long.
@@ -169,10 +170,14 @@ impl Lane {
     /// Nothing more is read: the system alone knows what has become of the client.
     fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if let Some(look) = &mut self.look {
-                ready!(look.as_mut().poll(cx));
-            }
-            self.look = Some(Box::pin(sleep(LOOK_EVERY)));
+            let next = match &mut self.look {
+                Some((look, waited)) => {
+                    ready!(look.as_mut().poll(cx));
+                    LOOK_EVERY.min(*waited * 2)
+                }
+                None => FIRST_LOOK,
+            };
+            self.look = Some((Box::pin(sleep(next)), next));
             match Standing::of(&*self.inner) {
                 Standing::Gone => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                 Standing::Here if !self.ended => {}

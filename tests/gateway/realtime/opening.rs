@@ -155,8 +155,10 @@ async fn on_any_other_path_an_upgrade_is_ignored_and_a_101_is_no_answer() {
             (200, Some("well/well-gpt-4o")),
             "{lines}"
         );
-        wire.send(good_chat()).await;
         drop(call);
+        wire.send(good_chat()).await;
+        puppet.call().await.answer("200 OK", b"{}").await;
+        assert_eq!(wire.answer().await.unwrap().status, 200);
     }
     let seen = house.seen("well");
     assert!(
