@@ -186,7 +186,8 @@ impl Admin {
                 let state = member.state(now);
                 let pause = status::pause(state, now).unwrap_or_default();
                 metrics.say_state(member.is_ready(now), pause);
-                metrics.say_set_aside(status::cause(state).map(Cause::as_str));
+                let cause = status::cause(state).or_else(|| member.bars().first().map(|bar| bar.1));
+                metrics.say_set_aside(cause.map(Cause::as_str));
             }
         }
         // An api-key has no token that could end.

@@ -64,6 +64,10 @@ pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
     for pool in scene.pools {
         let members = pool.members().iter();
         alarms.extend(members.filter_map(|member| scene.of_member(pool, member)));
+        for member in pool.members() {
+            alarms.extend(scene.of_bars(pool, member));
+            alarms.extend(scene.of_refusing(pool, member));
+        }
     }
     alarms.extend(scene.issuers.iter().filter_map(of_issuer));
     for listener in scene.listeners {
@@ -138,6 +142,12 @@ impl Scene<'_> {
                 let text = format!("{name} is not there: its instance knows no such deployment.");
                 Some(alarm("not_deployed", text))
             }
+            Cause::Redirect => {
+                let text = format!(
+                    "{name} redirects requests elsewhere: its instance's endpoint is wrong (scheme, host or path)."
+                );
+                Some(alarm("redirected", text))
+            }
             Cause::Fault => {
                 let last = member.last().map(|(outcome, _)| outcome.label());
                 let last = last.map_or(String::new(), |it| format!(" ({})", it.replace('_', " ")));
@@ -150,6 +160,53 @@ impl Scene<'_> {
                 Some(warning("failing", text))
             }
         }
+    }
+
+    /// What it is not asked for while it does other work.
+    fn of_bars(&self, pool: &Pool, member: &Member) -> Vec<Alarm> {
+        let deployment = member.deployment();
+        let (instance, model) = (&deployment.instance, pool.model());
+        let name = format!("{}/{} (of {model})", instance.name, deployment.name);
+        let bars = member.bars().into_iter();
+        let alarms = bars.map(|(operation, cause, _)| {
+            let operation = operation.path();
+            match cause {
+                Cause::Credential => {
+                    let identity = &instance.identity;
+                    let text = format!("{name} does not let {identity} do {operation}: it is not asked for that.");
+                    alarm("operation_refused", text)
+                }
+                _ => {
+                    let text = format!(
+                        "{name} refuses requests for {operation} that others serve: it is not asked for that."
+                    );
+                    alarm("operation_not_there", text)
+                }
+            }
+        });
+        alarms.collect()
+    }
+
+    /// It answers nothing but 4xx: alone it may have met nothing but wrong requests, beside others that serve not.
+    fn of_refusing(&self, pool: &Pool, member: &Member) -> Option<Alarm> {
+        let refusing = member.refusing().filter(|it| it.is_suspect())?;
+        let (deployment, model) = (member.deployment(), pool.model());
+        let name = format!(
+            "{}/{} (of {model})",
+            deployment.instance.name, deployment.name
+        );
+        let text = format!(
+            "{name} answers {} to everything since {} ago ({} times).",
+            refusing.status,
+            span(self.now.saturating_duration_since(refusing.since)),
+            refusing.times
+        );
+        let mut fellows = pool.members().iter();
+        let others_serve = fellows.any(|it| it.served_at().is_some_and(|at| at > refusing.since));
+        Some(match others_serve {
+            true => alarm("refuses_everything", text),
+            false => warning("refuses_everything", text),
+        })
     }
 
     fn of_identity(&self, state: &IdentityState) -> Option<Alarm> {

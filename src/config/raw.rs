@@ -269,6 +269,9 @@ section! {
         connect_timeout: Option<Placed<Span>>,
         /// From the request sent to the first byte of its answer; `failover.first_byte_timeout` unless given.
         first_byte_timeout: Option<Placed<Span>>,
+        /// The same for answers that are not streamed; the model's `first_byte_timeout` where that is given, else
+        /// `failover.unstreamed_timeout`.
+        unstreamed_timeout: Option<Placed<Span>>,
         /// Whether `/health` says 503 once none of its deployments has been able to serve for `health.fall`.
         #[schemars(extend("default" = false))]
         required: Option<bool>,
@@ -509,9 +512,13 @@ section! {
         /// To a working connection, TLS included.
         #[schemars(extend("default" = "2s"))]
         connect_timeout: Option<Placed<Span>>,
-        /// From the request sent to the first byte of its answer.
+        /// From the request sent to the first byte of its answer, if that is a stream.
         #[schemars(extend("default" = "2m"))]
         first_byte_timeout: Option<Placed<Span>>,
+        /// The same for an answer that is generated whole before its first byte comes (not streamed; not embeddings).
+        /// `first_byte_timeout` where only that is given.
+        #[schemars(extend("default" = "10m"))]
+        unstreamed_timeout: Option<Placed<Span>>,
         /// Between two bytes of an answer.
         #[schemars(extend("default" = "5m"))]
         idle_timeout: Option<Placed<Span>>,

@@ -3,6 +3,9 @@
 //! *Told* is what the deployment itself said: ready again when its wait is over, one request a moment ahead. *Faults* is what
 //! we saw: too many of them set it aside for a pause, then one request at a time tries it, and after its return its share
 //! grows slowly. Neither clock moves the other: one throttled request benches a deployment for its own word, no longer.
+//!
+//! A trial's first good sign, or its good end, lets the others follow. While it is out without a sign for longer than a
+//! refusal takes, only those follow that have nowhere else to go.
 
 mod faults;
 mod settings;
@@ -14,12 +17,16 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use self::{faults::Faults, told::Told};
+pub(super) use self::faults::Faults;
+use self::told::Told;
 pub use self::{
     settings::Settings,
     state::{Cause, State, Transition},
 };
-use super::outcome::{Fault, Outcome};
+use super::{
+    name::ClientName,
+    outcome::{Fault, Outcome},
+};
 
 /// What a request was let through as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +36,22 @@ pub struct Pass {
     leads: bool,
     /// How often the deployment had been set aside by then.
     era: u32,
+}
+
+impl Pass {
+    /// Whether it is the one that finds out.
+    pub(super) fn is_trial(self) -> bool {
+        self.trial
+    }
+}
+
+/// Whose request failed, where nobody served it.
+#[derive(Clone, Copy, Debug)]
+pub struct Doubter<'a> {
+    /// `None`: a client without a name.
+    pub client: Option<&'a ClientName>,
+    /// Another deployment of the pool served this client a little while ago.
+    pub is_served_elsewhere: bool,
 }
 
 /// From when on a deployment may be tried, if nothing else happens.
@@ -49,8 +72,10 @@ pub struct Breaker {
     aside: Option<Aside>,
     /// How many trials in a row failed; the pause is doubled so often.
     failed_trials: u32,
-    trial: bool,
+    trial: Option<Trial>,
     era: u32,
+    /// It did work for somebody, since it was last found not to be there.
+    has_served: bool,
     /// Where the share started to grow; it may long be whole again.
     ramp_since: Option<Instant>,
 }
@@ -62,6 +87,17 @@ struct Aside {
     cause: Cause,
 }
 
+/// A request that finds out.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    since: Instant,
+    /// It looks well so far.
+    has_good_sign: bool,
+}
+
+/// A failure mostly shows itself within this time; what takes longer may well be at work.
+const TRIAL_LEAD: Duration = Duration::from_secs(1);
+
 impl Breaker {
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -70,20 +106,21 @@ impl Breaker {
             faults: Faults::default(),
             aside: None,
             failed_trials: 0,
-            trial: false,
+            trial: None,
             era: 0,
+            has_served: false,
             ramp_since: None,
         }
     }
 
     pub fn state(&self, now: Instant) -> State {
         match self.obstacle() {
-            _ if self.follows(now) => {
+            _ if self.follows_leader(now) => {
                 let (since, cause) = self.told.until().unwrap_or((now, Cause::Throttle));
                 State::Trial { since, cause }
             }
             Some((until, cause)) if until > now => State::Open { until, cause },
-            Some((since, cause)) if self.trial => State::Trial { since, cause },
+            Some((since, cause)) if self.trial.is_some() => State::Trial { since, cause },
             Some((until, cause)) if self.needs_trial() => State::Open { until, cause },
             _ => match self.ramp_since {
                 Some(since) if self.share(since, now) < 1.0 => State::Ramping {
@@ -104,7 +141,7 @@ impl Breaker {
 
     pub(super) fn readiness(&self) -> Readiness {
         match self.obstacle() {
-            _ if self.trial => Readiness::Unknown,
+            _ if self.trial.is_some_and(|trial| !trial.has_good_sign) => Readiness::Unknown,
             Some((until, _)) => {
                 let free = self.told.free_from().map_or(until, |(free, _)| free);
                 Readiness::From(if self.needs_trial() { until } else { free })
@@ -133,17 +170,44 @@ impl Breaker {
         if !self.is_ready(now) {
             return None;
         }
-        self.trial = self.needs_trial();
+        let trial = self.needs_trial() && self.trial.is_none();
+        if trial {
+            self.trial = Some(Trial {
+                since: now,
+                has_good_sign: false,
+            });
+        }
         Some(Pass {
-            trial: self.trial,
-            leads: !self.trial && self.told.go_ahead(now),
+            trial,
+            leads: !trial && self.told.go_ahead(now),
             era: self.era,
         })
     }
 
-    /// Whether all that keeps requests back now is that one is a moment ahead of them.
+    /// Whether all that keeps requests back now is one ahead of them that may well be at work.
     pub(super) fn follows(&self, now: Instant) -> bool {
+        self.follows_leader(now) || self.follows_trial(now)
+    }
+
+    fn follows_leader(&self, now: Instant) -> bool {
         !self.needs_trial() && self.told.lead(now).is_some()
+    }
+
+    fn follows_trial(&self, now: Instant) -> bool {
+        let is_over = |until: Instant| until <= now;
+        self.trial.is_some_and(|it| now >= it.since + TRIAL_LEAD)
+            && self.obstacle().is_none_or(|(until, _)| is_over(until))
+    }
+
+    /// The trial looks well: its answer has begun, and not with a failure.
+    pub(super) fn good_sign(&mut self, pass: Pass) {
+        if let Some(trial) = self
+            .trial
+            .as_mut()
+            .filter(|_| pass.trial && pass.era == self.era)
+        {
+            trial.has_good_sign = true;
+        }
     }
 
     /// Lets a request through that has nowhere else to go, if it could follow in a moment anyway.
@@ -167,38 +231,98 @@ impl Breaker {
             self.give_back(pass);
             return None;
         }
-        if pass.trial {
-            self.trial = false;
-            self.told.tried();
-        }
         // An answer to a request from before it was set aside says nothing new, but for the deployment's own word.
         let current = pass.era == self.era;
+        let tries = pass.trial && self.needs_trial();
+        if pass.trial {
+            self.end_trial(pass);
+            self.told.tried();
+        }
         match outcome {
             Outcome::Throttled { wait } => {
                 let unsaid = self.settings.unsaid_pause.min(self.settings.longest_pause);
                 let wait = wait.unwrap_or(unsaid);
                 let returns = now + wait.min(self.settings.longest_pause);
-                let closed = current && pass.trial && self.close(returns);
+                let closed = current && self.close(returns);
                 self.tell(wait, Cause::Throttle, now)
                     .or(closed.then_some(Transition::Closed))
             }
             Outcome::Faulted { wait, .. } => {
                 let told = wait.and_then(|wait| self.tell(wait, Cause::Fault, now));
-                let trips = current && (pass.trial || self.faults.add(&self.settings, now));
+                let trips = current && (tries || self.faults.add(&self.settings, now));
                 if trips {
                     return Some(self.set_aside(pass, Cause::Fault, now, draw));
                 }
                 told
             }
-            Outcome::IdentityRejected if current => {
+            Outcome::IdentityRejected | Outcome::IdentityUnfit if current => {
                 Some(self.set_aside(pass, Cause::Credential, now, draw))
             }
-            Outcome::NotDeployed if current => {
-                Some(self.set_aside(pass, Cause::Configuration, now, draw))
+            Outcome::Redirected if current => {
+                Some(self.set_aside(pass, Cause::Redirect, now, draw))
             }
-            Outcome::IdentityRejected | Outcome::NotDeployed => None,
-            _ => self.worked(pass, current, now),
+            Outcome::NotDeployed if current => {
+                // Of one that did serve it may be the request's own wish that isn't there: an image tool's model.
+                let is_gone = tries || !self.has_served || self.faults.add(&self.settings, now);
+                is_gone.then(|| self.set_aside(pass, Cause::Configuration, now, draw))
+            }
+            Outcome::IdentityRejected
+            | Outcome::IdentityUnfit
+            | Outcome::Redirected
+            | Outcome::NotDeployed => None,
+            _ => {
+                self.has_served |= current && *outcome == Outcome::Served;
+                self.worked(current, now)
+            }
         }
+    }
+
+    /// Takes in a failure that may be its request's own: nothing is charged yet, and a trial leaves its place to the next
+    /// request. `wait`: what the deployment said of when to come back, which holds all the same.
+    pub(super) fn hold(
+        &mut self,
+        pass: Pass,
+        wait: Option<Duration>,
+        now: Instant,
+    ) -> Option<Transition> {
+        self.give_back(pass);
+        wait.and_then(|wait| self.tell(wait, Cause::Fault, now))
+    }
+
+    /// Takes in that a failure which was held back is the deployment's after all: its request was served elsewhere.
+    pub(super) fn charge(
+        &mut self,
+        pass: Pass,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        let outcome = match outcome {
+            // Its word was heard when it came.
+            Outcome::Faulted { fault, .. } => Outcome::fault(*fault),
+            outcome => *outcome,
+        };
+        self.note(
+            Pass {
+                leads: false,
+                ..pass
+            },
+            &outcome,
+            now,
+            draw,
+        )
+    }
+
+    /// Takes in that a failure which was held back is still unclear: nobody served its request.
+    pub(super) fn doubt(
+        &mut self,
+        pass: Pass,
+        by: Doubter<'_>,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        let trips = pass.era == self.era && self.faults.doubt(by, &self.settings, now);
+        trips.then(|| self.set_aside(pass, Cause::Fault, now, draw))
     }
 
     /// Takes in that an answer which began well ended otherwise.
@@ -224,19 +348,30 @@ impl Breaker {
         now: Instant,
         draw: u64,
     ) -> Option<Transition> {
-        let pass = Pass {
+        self.note(self.unsent(), outcome, now, draw)
+    }
+
+    /// As what a request counts that was sent to another one and answered by this.
+    pub(super) fn unsent(&self) -> Pass {
+        Pass {
             trial: false,
             leads: false,
             era: self.era,
-        };
-        self.note(pass, outcome, now, draw)
+        }
     }
 
     /// A trial that found nothing out leaves its place to the next request.
     pub fn give_back(&mut self, pass: Pass) {
-        self.trial &= !pass.trial;
+        self.end_trial(pass);
         if pass.leads {
             self.told.turn_back();
+        }
+    }
+
+    /// One from before it was set aside again is not the trial any more.
+    fn end_trial(&mut self, pass: Pass) {
+        if pass.trial && pass.era == self.era {
+            self.trial = None;
         }
     }
 
@@ -257,12 +392,13 @@ impl Breaker {
             .then_some(Transition::Opened { until, cause })
     }
 
-    fn worked(&mut self, pass: Pass, current: bool, now: Instant) -> Option<Transition> {
+    fn worked(&mut self, current: bool, now: Instant) -> Option<Transition> {
         let mut closed = self.told.end(now);
-        if current && pass.trial {
-            closed |= self.close(now);
-        } else if current {
+        // Where it is set aside, whoever is current is its trial, or followed that.
+        if current && !self.close(now) {
             self.faults.pass_by();
+        } else if current {
+            closed = true;
         }
         (closed && self.aside.is_none()).then_some(Transition::Closed)
     }
@@ -276,6 +412,8 @@ impl Breaker {
         let until = now + self.settings.pause(self.failed_trials, draw);
         self.aside = Some(Aside { until, cause });
         self.era = self.era.wrapping_add(1);
+        self.trial = None;
+        self.has_served &= cause != Cause::Configuration;
         self.faults = Faults::default();
         self.ramp_since = None;
         let (until, cause) = self.obstacle().unwrap_or((until, cause));
@@ -288,6 +426,7 @@ impl Breaker {
             return false;
         };
         self.failed_trials = 0;
+        self.trial = None;
         if aside.cause == Cause::Fault && !self.settings.ramp.is_zero() {
             self.ramp_since = Some(returns);
         }
@@ -313,14 +452,17 @@ impl Breaker {
     }
 }
 
-/// Outcomes that don't come from the deployment.
+/// Outcomes that don't come from the deployment, or say nothing of its other work.
 fn says_nothing(outcome: &Outcome) -> bool {
-    let not_asked = matches!(
+    matches!(
         outcome,
-        Outcome::Faulted {
-            fault: Fault::Credential | Fault::OwnLimit,
-            ..
-        }
-    );
-    not_asked || *outcome == Outcome::ClientLeft
+        Outcome::ClientLeft
+            | Outcome::OperationRejected
+            | Outcome::NotFound
+            | Outcome::Refused
+            | Outcome::Faulted {
+                fault: Fault::Credential | Fault::OwnLimit,
+                ..
+            }
+    )
 }

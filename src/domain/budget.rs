@@ -3,6 +3,9 @@
 //! Only moves that did not help are counted: a second or later attempt that itself ended in a fault. So a move that helps
 //! costs nothing, and while one deployment serves, the breakers keep the others' faults few. Moves after a 429 cost a
 //! deployment nothing, and are neither counted nor asked for here.
+//!
+//! All clients together have twice what one may spend, and a client no more than what leaves as much again to others:
+//! one whose requests fail everywhere can't take the retries of those whose don't.
 
 use std::{
     sync::OnceLock,
@@ -10,6 +13,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+
+use super::name::ClientName;
 
 /// The window slides by so long at a time.
 const STEP: Duration = Duration::from_secs(1);
@@ -31,6 +36,8 @@ struct Window {
     /// The latest step that something was counted in.
     step: u64,
     counts: [Counts; STEPS],
+    /// What clients wasted: those that did so in this window.
+    clients: Vec<(Option<ClientName>, [u32; STEPS])>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,19 +68,30 @@ impl Budget {
         self.count(now, |counts| &mut counts.requests);
     }
 
-    /// Counts an attempt that was not its request's first, and ended in a fault.
-    pub fn note_wasted(&self, now: Instant) {
+    /// Counts an attempt of this client's that was not its request's first, and ended in a fault.
+    pub fn note_wasted(&self, client: Option<&ClientName>, now: Instant) {
         self.count(now, |counts| &mut counts.wasted);
+        let mut window = self.window.lock();
+        let place = window.step as usize % STEPS;
+        let wasted = &mut window.wasted_by(client)[place];
+        *wasted = wasted.saturating_add(1);
     }
 
-    /// Whether a request may make a further move after a fault.
-    pub fn allows(&self, now: Instant) -> bool {
+    /// Whether a request of this client's may make a further move after a fault.
+    pub fn allows(&self, client: Option<&ClientName>, now: Instant) -> bool {
         let step = self.step(now);
         let mut window = self.window.lock();
         window.slide(step);
         let sum =
             |count: fn(&Counts) -> u32| window.counts.iter().map(count).map(f64::from).sum::<f64>();
-        sum(|counts| counts.wasted) < self.share * sum(|counts| counts.requests) + self.floor
+        let each = self.share * sum(|counts| counts.requests) + self.floor;
+        let all = sum(|counts| counts.wasted);
+        let mut clients = window.clients.iter();
+        let own = clients.find(|(name, _)| name.as_ref() == client);
+        let own = own.map_or(0.0, |(_, wasted)| {
+            wasted.iter().copied().map(f64::from).sum()
+        });
+        own + all < 2.0 * each
     }
 
     fn count(&self, now: Instant, number: impl FnOnce(&mut Counts) -> &mut u32) {
@@ -96,9 +114,29 @@ impl Window {
     fn slide(&mut self, step: u64) {
         let passed = step.saturating_sub(self.step).min(STEPS as u64);
         for back in 0..passed {
-            self.counts[(step - back) as usize % STEPS] = Counts::default();
+            let place = (step - back) as usize % STEPS;
+            self.counts[place] = Counts::default();
+            for (_, wasted) in &mut self.clients {
+                wasted[place] = 0;
+            }
+        }
+        if passed > 0 && !self.clients.is_empty() {
+            self.clients
+                .retain(|(_, wasted)| wasted.iter().any(|count| *count > 0));
         }
         self.step = self.step.max(step);
+    }
+
+    fn wasted_by(&mut self, client: Option<&ClientName>) -> &mut [u32; STEPS] {
+        let place = self
+            .clients
+            .iter()
+            .position(|(name, _)| name.as_ref() == client);
+        let place = place.unwrap_or_else(|| {
+            self.clients.push((client.cloned(), [0; STEPS]));
+            self.clients.len() - 1
+        });
+        &mut self.clients[place].1
     }
 }
 
@@ -112,8 +150,8 @@ mod tests {
 
     fn wasted_until_refused(budget: &Budget, now: Instant) -> u32 {
         let mut wasted = 0;
-        while budget.allows(now) {
-            budget.note_wasted(now);
+        while budget.allows(None, now) {
+            budget.note_wasted(None, now);
             wasted += 1;
         }
         wasted
@@ -129,13 +167,32 @@ mod tests {
     }
 
     #[test]
+    fn one_client_leaves_as_much_to_the_others_as_it_took() {
+        let (budget, t) = (Budget::new(0.2, 10), Instant::now());
+        let mut clients = ["one", "two", "three"].map(ClientName::from).into_iter();
+        for expected in [100, 50, 25] {
+            let client = clients.next();
+            let mut wasted = 0;
+            while budget.allows(client.as_ref(), t) {
+                budget.note_wasted(client.as_ref(), t);
+                wasted += 1;
+            }
+            assert_eq!(wasted, expected);
+        }
+        let later = t + secs(10);
+        assert!(budget.allows(Some(&"one".into()), later));
+        budget.note_request(later);
+        assert!(budget.window.lock().clients.is_empty());
+    }
+
+    #[test]
     fn what_is_older_than_ten_seconds_counts_no_longer() {
         let (budget, t) = (Budget::new(0.2, 1), Instant::now());
         assert_eq!(wasted_until_refused(&budget, t), 10);
-        assert!(!budget.allows(t + secs(9)));
+        assert!(!budget.allows(None, t + secs(9)));
         assert_eq!(wasted_until_refused(&budget, t + secs(10)), 10);
-        assert!(!budget.allows(t + secs(19)));
-        assert!(budget.allows(t + secs(3600)));
+        assert!(!budget.allows(None, t + secs(19)));
+        assert!(budget.allows(None, t + secs(3600)));
     }
 
     #[test]
@@ -143,11 +200,11 @@ mod tests {
         let (budget, t) = (Budget::new(1.0, 0), Instant::now());
         budget.note_request(t);
         budget.note_request(t + secs(5));
-        budget.note_wasted(t + secs(3));
-        assert!(budget.allows(t + secs(5)));
-        budget.note_wasted(t);
-        assert!(!budget.allows(t + secs(5)));
-        assert!(!budget.allows(t + secs(14)));
+        budget.note_wasted(None, t + secs(3));
+        assert!(budget.allows(None, t + secs(5)));
+        budget.note_wasted(None, t);
+        assert!(!budget.allows(None, t + secs(5)));
+        assert!(!budget.allows(None, t + secs(14)));
     }
 
     #[test]
@@ -159,11 +216,11 @@ mod tests {
             budget.note_request(now);
             (requests, attempts) = (requests + 1, attempts + 1);
             for _ in 1..4 {
-                if !budget.allows(now) {
+                if !budget.allows(None, now) {
                     break;
                 }
                 attempts += 1;
-                budget.note_wasted(now);
+                budget.note_wasted(None, now);
             }
         }
         // A share of 20 %, the floor of 10 a second, and what a window that slides by a tenth may be ahead.

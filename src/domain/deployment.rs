@@ -199,6 +199,7 @@ pub struct Model {
 pub struct Timeouts {
     pub connect: Option<Duration>,
     pub first_byte: Option<Duration>,
+    pub unstreamed: Option<Duration>,
 }
 
 /// The bounds of one request's tries: `failover:` in the config.
@@ -210,8 +211,10 @@ pub struct Bounds {
     pub deadline: Duration,
     /// To a working connection, TLS included.
     pub connect_timeout: Duration,
-    /// From the request sent to the first byte of its answer.
+    /// From the request sent to the first byte of its answer, if that is a stream.
     pub first_byte_timeout: Duration,
+    /// The same of an answer that is generated whole before its first byte comes.
+    pub unstreamed_timeout: Duration,
     /// Between two bytes of an answer.
     pub idle_timeout: Duration,
     /// How long a stream is held for its first output at most.
@@ -231,6 +234,8 @@ impl Bounds {
         let mut bounds = self.clone();
         bounds.connect_timeout = timeouts.connect.unwrap_or(bounds.connect_timeout);
         bounds.first_byte_timeout = timeouts.first_byte.unwrap_or(bounds.first_byte_timeout);
+        let unstreamed = timeouts.unstreamed.or(timeouts.first_byte);
+        bounds.unstreamed_timeout = unstreamed.unwrap_or(bounds.unstreamed_timeout);
         bounds
     }
 }
@@ -251,6 +256,8 @@ impl Default for Bounds {
             deadline: Duration::from_secs(600),
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: Duration::from_secs(120),
+            // As long as the official clients wait.
+            unstreamed_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(300),
             hold: Duration::from_secs(10),
             max_body: 32 << 20,

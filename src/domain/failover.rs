@@ -21,6 +21,10 @@ pub struct Progress {
     tried: Vec<usize>,
     /// How many of these, the first ones, were never to be asked.
     barred: usize,
+    /// How those failed that may have done so by the request's own doing: the outcome's label, and the status.
+    failures: Vec<(&'static str, u16)>,
+    /// One was asked, and said nothing.
+    was_silent: bool,
 }
 
 /// What it would mean if two deployments did what a request asks.
@@ -49,6 +53,8 @@ impl Progress {
             acted: false,
             tried: Vec::new(),
             barred: 0,
+            failures: Vec::new(),
+            was_silent: false,
         }
     }
 
@@ -81,9 +87,22 @@ impl Progress {
         self.arrived + bounds.deadline
     }
 
-    /// Until when an attempt that starts now may stay silent.
-    pub fn first_byte_by(&self, bounds: &Bounds, now: Instant) -> Instant {
-        (now + bounds.first_byte_timeout).min(self.deadline(bounds))
+    /// Until when an attempt that starts now may stay silent. Of an answer that is no stream the first byte is the last.
+    pub fn first_byte_by(&self, bounds: &Bounds, streams: bool, now: Instant) -> Instant {
+        let timeout = match streams {
+            true => bounds.first_byte_timeout,
+            false => bounds.unstreamed_timeout,
+        };
+        (now + timeout).min(self.deadline(bounds))
+    }
+
+    /// Takes in a failure that may be the request's own doing. Whether another deployment failed in the same way: then it
+    /// most likely is, and where nobody is left to ask, its client is told what they said.
+    pub fn failed_alike(&mut self, outcome: &Outcome, status: u16) -> bool {
+        let failure = (outcome.label(), status);
+        let is_known = self.failures.contains(&failure);
+        self.failures.push(failure);
+        is_known
     }
 
     /// What follows from how an attempt ended. A 429 costs none of `attempts`. `budget_left`: whether the pool's
@@ -95,8 +114,9 @@ impl Progress {
         budget_left: bool,
         now: Instant,
     ) -> Step {
+        self.was_silent |= outcome.is_silent();
         match outcome {
-            Outcome::Served | Outcome::CallerError => return Step::Deliver,
+            Outcome::Served | Outcome::CallerError | Outcome::Screened => return Step::Deliver,
             Outcome::ClientLeft => return Step::GiveUp,
             Outcome::Throttled { .. }
             | Outcome::UsageRejected
@@ -109,7 +129,12 @@ impl Progress {
             } => {}
             Outcome::Faulted { .. }
             | Outcome::IdentityRejected
+            | Outcome::IdentityUnfit
+            | Outcome::OperationRejected
             | Outcome::NotDeployed
+            | Outcome::NotFound
+            | Outcome::Refused
+            | Outcome::Redirected
             | Outcome::Unwanted => self.faults += 1,
         }
         let acted = !self.may_repeat() && !outcome.is_untouched();
@@ -137,6 +162,9 @@ impl Progress {
         }
         if now >= self.deadline(bounds) {
             return Refusal::DeadlineExceeded;
+        }
+        if self.was_silent {
+            return Refusal::Silence;
         }
         let wait = exhausted.back_at.saturating_duration_since(now);
         if exhausted.throttled && self.faults == 0 {
@@ -189,7 +217,7 @@ mod tests {
         );
         let mut progress = Progress::new(now, Repeat::Harmless);
         assert_eq!(
-            progress.first_byte_by(&bounds, now),
+            progress.first_byte_by(&bounds, true, now),
             now + Duration::from_secs(5)
         );
         let late = now + Duration::from_secs(5);

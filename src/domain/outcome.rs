@@ -1,11 +1,22 @@
 //! What the end of one attempt says about the deployment that was asked. It is judged once; breaker,
 //! failover, metrics and log all read this value, and nobody looks at a status again.
+//!
+//! # Whose fault
+//! One attempt alone often can't tell ([`Blame`]). What can only be the deployment's (no connection, a reset, silence, a
+//! refused credential, a redirect, a 429) is charged to it at once. An answer that fails could as well be the request's
+//! own doing: it is held back, and charged only where another deployment served the same request, or where requests of
+//! different clients failed so (`pool/suspicions.rs`, `breaker/doubts.rs`). So no client's own mistake closes a deployment
+//! for others, and a deployment that fails for everybody is still closed.
+
+mod error;
+mod words;
 
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 
+use self::error::ErrorBody;
+pub(super) use self::words::{lightest, says_set_up};
 use super::wait;
 
 /// How an attempt ended.
@@ -14,6 +25,8 @@ pub enum Outcome {
     Served,
     /// A 4xx that is the caller's own matter: the deployment did its work.
     CallerError,
+    /// One that shows that the deployment had read the prompt, so that all is well with it: a filter's, or its length.
+    Screened,
     /// 429: not before `wait` is over; `None`: it names no time, and the breaker's settings say how long.
     Throttled {
         wait: Option<Duration>,
@@ -25,8 +38,19 @@ pub enum Outcome {
     },
     /// 401 or 403: our credential's fault, never the client's, whose own ended at intake.
     IdentityRejected,
-    /// 404 `DeploymentNotFound`: the config names what isn't there.
+    /// A 400 that says that our credential can't be good there: another tenant's, or a token where only keys are taken. A
+    /// fresh token would not change that.
+    IdentityUnfit,
+    /// 401 or 403 `PermissionDenied`: our identity may not do this one kind of work there.
+    OperationRejected,
+    /// 404 `DeploymentNotFound`: the config names what isn't there, or the request itself does.
     NotDeployed,
+    /// 404 "Resource not found": the path isn't there, for the endpoint's sake or for the API version's.
+    NotFound,
+    /// A 4xx of a deployment that has answered nothing else for a while.
+    Refused,
+    /// 3xx: the endpoint is not where its API is.
+    Redirected,
     /// A status that the operator wants tried elsewhere, or no session where one was asked for; it says nothing of the
     /// deployment's other work.
     Unwanted,
@@ -62,8 +86,21 @@ pub enum Fault {
     Reset,
     /// Silence until `first_byte_timeout`.
     Silence,
+    /// Silence until `unstreamed_timeout`, of an answer whose first byte is its last: it may have been at work.
+    Slow,
     /// The answer broke off after its head had been passed on.
     Broken,
+}
+
+/// Whose fault an attempt's end is, as far as it alone can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Not the deployment's.
+    Nobody,
+    /// The deployment's, or of what stands between it and us.
+    Deployment,
+    /// The deployment's or the request's own: how others end tells.
+    Unclear,
 }
 
 impl Outcome {
@@ -80,18 +117,17 @@ impl Outcome {
                 wait: wait::retry_after(headers, now),
             },
             400..=499 => Self::CallerError,
+            300..=399 => Self::Redirected,
             _ => Self::Served,
         }
     }
 
-    /// Whether the body may say more than the head: a 404 that it is the deployment which isn't there, a 429 how long
-    /// to wait.
+    /// Whether the body may say more than the head: whose mistake a 400 is, what was refused, what isn't there, whose tool
+    /// failed, how long to wait.
     pub fn is_open_until_body(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> bool {
-        match status {
-            StatusCode::NOT_FOUND => true,
-            StatusCode::TOO_MANY_REQUESTS => {
-                wait::after_throttle(headers, now).is_none_or(|wait| wait.is_zero())
-            }
+        match status.as_u16() {
+            400 | 401 | 403 | 404 | 424 => true,
+            429 => wait::after_throttle(headers, now).is_none_or(|wait| wait.is_zero()),
             _ => false,
         }
     }
@@ -104,12 +140,20 @@ impl Outcome {
         now: SystemTime,
     ) -> Self {
         let error = ErrorBody::read(body);
-        match Self::of_response(status, headers, now) {
-            Self::CallerError if error.is_missing_deployment() => Self::NotDeployed,
-            Self::Throttled { wait } if wait.is_none_or(|wait| wait.is_zero()) => Self::Throttled {
-                wait: error.wait().or(wait),
-            },
-            outcome => outcome,
+        let by_head = Self::of_response(status, headers, now);
+        match (status.as_u16(), by_head) {
+            (400, _) if error.says_set_up() => Self::IdentityUnfit,
+            (400, _) if error.is_screened() => Self::Screened,
+            (401 | 403, _) if error.names_permission() => Self::OperationRejected,
+            (404, _) if error.is_missing_deployment() => Self::NotDeployed,
+            (404, _) if error.is_missing_path() => Self::NotFound,
+            (424, _) if error.is_callers_tool() => Self::CallerError,
+            (_, Self::Throttled { wait }) if wait.is_none_or(|wait| wait.is_zero()) => {
+                Self::Throttled {
+                    wait: error.wait().or(wait),
+                }
+            }
+            _ => by_head,
         }
     }
 
@@ -129,11 +173,15 @@ impl Outcome {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Served => "served",
-            Self::CallerError => "caller_error",
+            Self::CallerError | Self::Screened => "caller_error",
             Self::Throttled { .. } => "throttled",
             Self::Faulted { fault, .. } => fault.label(),
-            Self::IdentityRejected => "identity_rejected",
+            Self::IdentityRejected | Self::IdentityUnfit => "identity_rejected",
+            Self::OperationRejected => "operation_rejected",
             Self::NotDeployed => "not_deployed",
+            Self::NotFound => "not_found",
+            Self::Refused => "refused",
+            Self::Redirected => "redirected",
             Self::Unwanted => "unwanted",
             Self::UsageRejected => "usage_rejected",
             Self::StaleConnection => "stale_connection",
@@ -142,12 +190,37 @@ impl Outcome {
         }
     }
 
+    /// Whose fault it is, as far as this alone can say.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Served
+            | Self::CallerError
+            | Self::Screened
+            | Self::Unwanted
+            | Self::UsageRejected
+            | Self::StaleConnection
+            | Self::NotProcessed
+            | Self::ClientLeft => Blame::Nobody,
+            Self::NotDeployed | Self::NotFound | Self::Refused => Blame::Unclear,
+            Self::Faulted { fault, .. } => fault.blame(),
+            Self::Throttled { .. }
+            | Self::IdentityRejected
+            | Self::IdentityUnfit
+            | Self::OperationRejected
+            | Self::Redirected => Blame::Deployment,
+        }
+    }
+
     /// Whether the deployment can't have begun the work: what must not be done twice may still be asked elsewhere.
     pub fn is_untouched(&self) -> bool {
         match self {
             Self::Throttled { .. }
             | Self::IdentityRejected
+            | Self::IdentityUnfit
+            | Self::OperationRejected
             | Self::NotDeployed
+            | Self::NotFound
+            | Self::Redirected
             | Self::UsageRejected
             | Self::StaleConnection
             | Self::NotProcessed => true,
@@ -155,8 +228,18 @@ impl Outcome {
                 fault,
                 Fault::Unavailable | Fault::Connect | Fault::Credential | Fault::OwnLimit
             ),
-            Self::Served | Self::CallerError | Self::Unwanted | Self::ClientLeft => false,
+            Self::Served
+            | Self::CallerError
+            | Self::Screened
+            | Self::Refused
+            | Self::Unwanted
+            | Self::ClientLeft => false,
         }
+    }
+
+    /// A 4xx that its client can make something of, where nobody else serves the request.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotDeployed | Self::NotFound | Self::Refused)
     }
 
     /// Whether Azure may bill for it although it gave no answer to use: asking again may be paid for twice (AZURE.md 5).
@@ -166,13 +249,29 @@ impl Outcome {
         };
         matches!(
             fault,
-            Fault::Timeout | Fault::Reset | Fault::Silence | Fault::Broken
+            Fault::Timeout | Fault::Reset | Fault::Silence | Fault::Slow | Fault::Broken
         )
     }
 
     /// Whether the client gets this answer as it is; else another deployment may do better.
     pub fn is_delivered(&self) -> bool {
-        matches!(self, Self::Served | Self::CallerError)
+        matches!(self, Self::Served | Self::CallerError | Self::Screened)
+    }
+
+    /// Whether it is a 4xx by which the deployment says nothing against itself.
+    pub fn is_callers(&self) -> bool {
+        matches!(self, Self::CallerError | Self::Screened)
+    }
+
+    /// Whether it ended without a word in its time.
+    pub fn is_silent(&self) -> bool {
+        matches!(
+            self,
+            Self::Faulted {
+                fault: Fault::Silence | Fault::Slow,
+                ..
+            }
+        )
     }
 }
 
@@ -185,6 +284,19 @@ impl Fault {
         }
     }
 
+    /// An answer that fails could be the request's own doing; what fails without one is between the deployment and us.
+    fn blame(self) -> Blame {
+        match self {
+            Self::Status | Self::Unavailable | Self::Timeout | Self::Slow => Blame::Unclear,
+            Self::Connect
+            | Self::Credential
+            | Self::OwnLimit
+            | Self::Reset
+            | Self::Silence
+            | Self::Broken => Blame::Deployment,
+        }
+    }
+
     pub fn label(self) -> &'static str {
         match self {
             Self::Status | Self::Unavailable => "fault_status",
@@ -193,67 +305,9 @@ impl Fault {
             Self::Credential => "fault_credential",
             Self::OwnLimit => "own_limit",
             Self::Reset => "fault_reset",
-            Self::Silence => "fault_silence",
+            Self::Silence | Self::Slow => "fault_silence",
             Self::Broken => "fault_broken",
         }
-    }
-}
-
-/// What an error body says, in Azure's shape or not.
-#[derive(Default)]
-struct ErrorBody {
-    code: String,
-    message: String,
-    /// What of the request it is about.
-    param: String,
-}
-
-impl ErrorBody {
-    fn read(body: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Body {
-            error: Error,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Error {
-            code: serde_json::Value,
-            message: serde_json::Value,
-            param: serde_json::Value,
-        }
-        let text = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        match serde_json::from_slice::<Body>(body) {
-            Ok(Body { error }) => Self {
-                code: text(error.code),
-                message: text(error.message),
-                param: text(error.param),
-            },
-            // Plain text, as an edge in front of Azure writes it.
-            Err(_) => Self {
-                code: String::new(),
-                param: String::new(),
-                message: String::from_utf8_lossy(body).into_owned(),
-            },
-        }
-    }
-
-    /// In Azure's word or OpenAI's.
-    fn is_missing_deployment(&self) -> bool {
-        ["DeploymentNotFound", "model_not_found"].contains(&self.code.as_str())
-    }
-
-    /// Whether it blames the options of the stream; a message may quote anything, so it counts only where nothing else is
-    /// named.
-    fn is_about_usage(&self) -> bool {
-        let text = match self.param.is_empty() {
-            true => &self.message,
-            false => &self.param,
-        };
-        text.contains("stream_options") || text.contains("include_usage")
-    }
-
-    fn wait(&self) -> Option<Duration> {
-        wait::in_message(&self.message)
     }
 }
 
@@ -273,6 +327,10 @@ mod tests {
         let status_fault = Outcome::fault(Fault::Status);
         for (status, outcome) in [
             (200, Outcome::Served),
+            (204, Outcome::Served),
+            (301, Outcome::Redirected),
+            (304, Outcome::Redirected),
+            (307, Outcome::Redirected),
             (400, Outcome::CallerError),
             (401, Outcome::IdentityRejected),
             (403, Outcome::IdentityRejected),
@@ -319,7 +377,10 @@ mod tests {
         let missing = r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#;
         assert_eq!(with(404, &none, missing), Outcome::NotDeployed);
         let id = r#"{"error":{"code":"404","message":"Resource not found"}}"#;
-        assert_eq!(with(404, &none, id), Outcome::CallerError);
+        assert_eq!(with(404, &none, id), Outcome::NotFound);
+        let response =
+            r#"{"error":{"code":null,"message":"Response with id 'resp_1' not found."}}"#;
+        assert_eq!(with(404, &none, response), Outcome::CallerError);
         assert_eq!(with(404, &none, "<html>"), Outcome::CallerError);
         let seconds = |seconds| Outcome::Throttled {
             wait: Some(Duration::from_secs(seconds)),
@@ -333,5 +394,53 @@ mod tests {
         assert_eq!(with(429, &none_named, ""), seconds(0));
         let head = HeaderMap::from_iter([(http::header::RETRY_AFTER, "1".parse().unwrap())]);
         assert_eq!(with(429, &head, told), seconds(1));
+    }
+
+    fn with(status: u16, body: &str) -> Outcome {
+        let status = StatusCode::from_u16(status).unwrap();
+        let none = HeaderMap::new();
+        Outcome::of_error_body(status, &none, body.as_bytes(), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_clients_own_tool_that_failed_is_the_clients_matter() {
+        let tool = r#"{"error":{"message":"Error retrieving tool list from MCP server: 'x'.","type":"external_connector_error","param":"tools","code":"http_error"}}"#;
+        assert_eq!(with(424, tool), Outcome::CallerError);
+        let number = r#"{"error":{"message":"…","type":"external_connector_error","code":424}}"#;
+        assert_eq!(with(424, number), Outcome::CallerError);
+        let other = r#"{"error":{"code":"ModelDependencyFailed","message":"…"}}"#;
+        for body in [other, "", "<html>"] {
+            assert_eq!(with(424, body), Outcome::fault(Fault::Status), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_400_about_the_gateways_credential_is_not_the_callers() {
+        for body in [
+            r#"{"error":{"code":"Tenant provided in token does not match resource token","message":"Token tenant 1-2 does not match resource tenant."}}"#,
+            r#"{"error":{"code":"BadRequest","message":"Please provide a custom subdomain for token authentication, otherwise API key is required."}}"#,
+            r#"{"error":{"code":"400","message":"Token tenant 1-2 does not match resource tenant."}}"#,
+        ] {
+            assert_eq!(with(400, body), Outcome::IdentityUnfit, "{body}");
+        }
+        // What a client wrote may be quoted.
+        for body in [
+            r#"{"error":{"code":null,"message":"'Please provide a custom subdomain for token authentication' is no role."}}"#,
+            r#"{"error":{"code":"BadRequest","message":"Token tenant is missing in 'metadata'."}}"#,
+        ] {
+            assert_eq!(with(400, body), Outcome::CallerError, "{body}");
+        }
+        let filtered = r#"{"error":{"code":"content_filter","message":"…","status":400}}"#;
+        assert_eq!(with(400, filtered), Outcome::Screened);
+    }
+
+    #[test]
+    fn a_permission_denied_names_one_kind_of_work() {
+        let denied = r#"{"error":{"code":"PermissionDenied","message":"The principal `x` lacks the required data action `Microsoft.CognitiveServices/accounts/OpenAI/images/generations/action`"}}"#;
+        for status in [401, 403] {
+            assert_eq!(with(status, denied), Outcome::OperationRejected);
+            let key = r#"{"error":{"code":"401","message":"Access denied due to invalid subscription key"}}"#;
+            assert_eq!(with(status, key), Outcome::IdentityRejected);
+        }
     }
 }

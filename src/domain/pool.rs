@@ -6,8 +6,11 @@
 //! Choosing reads atomics only (`ready`); the one that was picked is then taken under its own lock.
 
 mod attempt;
+mod bars;
 mod chance;
 mod ready;
+mod refusing;
+mod suspicions;
 mod term;
 mod tier;
 mod tried;
@@ -16,6 +19,7 @@ mod tried;
 pub(super) mod tests;
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     sync::{
         Arc,
@@ -26,20 +30,28 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub use self::{attempt::Attempt, term::Term};
+pub use self::{
+    attempt::Attempt,
+    refusing::Refusing,
+    suspicions::{Charged, Suspicions},
+    term::Term,
+};
 use self::{
+    bars::Bars,
     chance::Chance,
     ready::Ready,
+    suspicions::ServedLately,
     tier::{Pick, Tier},
     tried::Tried,
 };
 use super::{
-    breaker::{Breaker, Cause, Pass, Settings, State},
+    breaker::{Breaker, Cause, Pass, Settings, State, Transition},
     budget::Budget,
     deployment::{Deployment, Model},
     health::Ability,
     name::{InstanceName, ModelName},
     outcome::Outcome,
+    route::Operation,
 };
 
 /// A model's deployments.
@@ -51,6 +63,9 @@ pub struct Pool {
     tiers: Vec<Tier>,
     ready: Ready,
     budget: Budget,
+    served: ServedLately,
+    /// For how long what was seen of a deployment counts.
+    window: Duration,
 }
 
 /// A deployment and how it fares.
@@ -65,7 +80,13 @@ pub struct Member {
 
 #[derive(Debug)]
 struct Health {
+    settings: Settings,
     breaker: Breaker,
+    bars: Bars,
+    /// What it has answered since it last served, where that was nothing but 4xx.
+    refusing: Option<Refusing>,
+    /// When it last served.
+    served_at: Option<Instant>,
     /// Of the credential that its instance is asked with.
     term: Term,
     last: Option<(Outcome, Instant)>,
@@ -97,6 +118,8 @@ impl Pool {
             ready: Ready::new(deployments.len(), settings),
             members: deployments.into_iter().map(member).collect(),
             budget: Budget::default(),
+            served: ServedLately::default(),
+            window: settings.window,
         }
     }
 
@@ -148,6 +171,24 @@ impl Pool {
             |index: usize| !tried.has(index) && self.members[index].health.lock().follows(now);
         // Mostly the first look finds one, and it takes no locks.
         (0..self.members.len()).any(ready) || (0..self.members.len()).any(follows)
+    }
+
+    /// Those `tried`, and those that are not to be asked for this kind of work now.
+    pub fn out_for<'a>(
+        &self,
+        operation: Operation,
+        tried: &'a [usize],
+        now: Instant,
+    ) -> Cow<'a, [usize]> {
+        if !self.ready.any_bars(self.ready.moment(now)) {
+            return Cow::Borrowed(tried);
+        }
+        let members = self.members.iter().enumerate();
+        let barred = members.filter(|(_, member)| member.health.lock().bars.has(operation, now));
+        let barred = barred
+            .map(|(index, _)| index)
+            .filter(|index| !tried.contains(index));
+        Cow::Owned(tried.iter().copied().chain(barred).collect())
     }
 
     /// Takes the deployment to ask now, none of those `tried`. `draw` decides among equals.
@@ -265,6 +306,9 @@ impl Pool {
         let mut health = self.members[index].health.lock();
         let changed = change(&mut health);
         self.ready.refresh(index, &health.breaker, &health.term);
+        if let Some(until) = health.bars.until() {
+            self.ready.note_bar(until);
+        }
         changed
     }
 }
@@ -274,7 +318,11 @@ impl Member {
         Self {
             deployment,
             health: Mutex::new(Health {
+                settings,
                 breaker: Breaker::new(settings),
+                bars: Bars::default(),
+                refusing: None,
+                served_at: None,
                 term: Term::default(),
                 last: None,
             }),
@@ -308,6 +356,21 @@ impl Member {
         self.inflight.load(Ordering::Relaxed)
     }
 
+    /// The kinds of work that it was last found not to do, why, and until when it is not asked for them.
+    pub fn bars(&self) -> Vec<(Operation, Cause, Instant)> {
+        self.health.lock().bars.all().collect()
+    }
+
+    /// What it has answered since it last served, where that was nothing but 4xx.
+    pub fn refusing(&self) -> Option<Refusing> {
+        self.health.lock().refusing
+    }
+
+    /// When it last served.
+    pub fn served_at(&self) -> Option<Instant> {
+        self.health.lock().served_at
+    }
+
     /// How the last attempt here ended, and when.
     pub fn last(&self) -> Option<(Outcome, Instant)> {
         self.health.lock().last
@@ -315,6 +378,67 @@ impl Member {
 }
 
 impl Health {
+    /// Keeps what it answers, whatever that is judged to be.
+    fn take_in(&mut self, operation: Operation, outcome: &Outcome, status: u16, now: Instant) {
+        match outcome {
+            Outcome::Served => {
+                self.served_at = Some(now);
+                self.refusing = None;
+            }
+            // A tool's error says nothing either way, nor does a session that was not granted.
+            Outcome::Screened => self.refusing = None,
+            Outcome::CallerError
+            | Outcome::Unwanted
+            | Outcome::NotDeployed
+            | Outcome::NotFound
+            | Outcome::Refused
+                if (400..500).contains(&status)
+                    && status != 424
+                    && operation != Operation::Realtime =>
+            {
+                self.refusing = Some(Refusing::add(self.refusing, status, now));
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(
+        &mut self,
+        pass: Pass,
+        operation: Operation,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        let change = self.breaker.note(pass, outcome, now, draw);
+        match outcome {
+            Outcome::Served => change.or(self.bars.served(operation)),
+            Outcome::OperationRejected | Outcome::NotFound | Outcome::Refused => {
+                let settings = self.settings;
+                change.or(self.bars.refused(operation, outcome, &settings, now, draw))
+            }
+            _ => change,
+        }
+    }
+
+    /// Takes in that a failure which was held back is the deployment's.
+    fn charge(
+        &mut self,
+        pass: Pass,
+        operation: Operation,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        match outcome {
+            Outcome::NotFound | Outcome::Refused => {
+                let settings = self.settings;
+                self.bars.refused(operation, outcome, &settings, now, draw)
+            }
+            _ => self.breaker.charge(pass, outcome, now, draw),
+        }
+    }
+
     /// Without a credential a deployment is as good as closed off, however it fares itself; that is an operator's to
     /// mend, so it is named before anything else that stands in the way.
     fn state(&self, now: Instant) -> State {

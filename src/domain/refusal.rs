@@ -104,6 +104,8 @@ pub enum Refusal {
     DeadlineExceeded,
     /// A deployment failed that may have done already what must not be done twice.
     MayHaveActed,
+    /// A deployment was asked and said nothing in its time, and nobody else could serve.
+    Silence,
     /// The client is at one of its own limits.
     Limited(Box<Limited>),
     /// A fault of the gateway's own.
@@ -187,7 +189,7 @@ impl Refusal {
         match self {
             Self::Throttled { wait } | Self::Unavailable { wait } => Some(*wait <= LONGEST_WAIT),
             // It has waited this long already, and Azure may bill for each try.
-            Self::DeadlineExceeded => Some(false),
+            Self::DeadlineExceeded | Self::Silence => Some(false),
             // Whoever repeats it by itself could do it twice.
             Self::MayHaveActed => Some(false),
             Self::Limited(limited) => Some(limited.wait().is_some()),
@@ -493,6 +495,13 @@ impl Refusal {
                 "may_have_acted",
                 "The deployment failed after it had begun on this request, and may have done what it asks for (a tool's work, a turn of a \
                  conversation): this gateway does not repeat that. Look whether it was done before you send it again.",
+            ),
+            Self::Silence => answer(
+                StatusCode::GATEWAY_TIMEOUT,
+                "Timeout",
+                "silence",
+                "The deployment did not answer in its time, and none other can answer at the moment. What takes long is best \
+                 asked for as a stream.",
             ),
             Self::Limited(limited) => answer(limited.status(), limited.code(), limited.code(), ""),
             Self::Internal => answer(

@@ -45,7 +45,12 @@ impl Spillover {
         };
         match answered {
             // One credential is for the whole instance; and who left says nothing.
-            Outcome::IdentityRejected | Outcome::ClientLeft | Outcome::UsageRejected => *answered,
+            Outcome::IdentityRejected
+            | Outcome::IdentityUnfit
+            | Outcome::OperationRejected
+            | Outcome::Redirected
+            | Outcome::ClientLeft
+            | Outcome::UsageRejected => *answered,
             _ => match own {
                 Some(code @ (408 | 424 | 500..=599)) => Outcome::fault(Fault::of_status(code)),
                 // A prompt that is too long for it, mostly.
@@ -64,7 +69,12 @@ impl Spillover {
         match (self, answered) {
             (
                 Self::Answered { .. },
-                Outcome::IdentityRejected | Outcome::ClientLeft | Outcome::UsageRejected,
+                Outcome::IdentityRejected
+                | Outcome::IdentityUnfit
+                | Outcome::OperationRejected
+                | Outcome::Redirected
+                | Outcome::ClientLeft
+                | Outcome::UsageRejected,
             ) => None,
             (Self::Answered { .. }, _) => Some(*answered),
             // How long it is full nobody says: no longer than the first one.

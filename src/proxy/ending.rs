@@ -145,6 +145,7 @@ pub(super) fn record(
     } else {
         exchange.end
     };
+    exchange.close_suspicions(end == End::Complete && status.is_some_and(|status| status < 400));
     metering::conclude(exchange, end);
     admission::settle(exchange, status);
     let (mut stream, mut unreplayable, mut passed_on) = (false, false, 0);

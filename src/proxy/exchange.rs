@@ -24,8 +24,8 @@ use crate::{
         deployment::Instance,
         failover::Progress,
         name::ModelName,
-        outcome::Outcome,
-        pool::Attempt,
+        outcome::{Blame, Fault, Outcome},
+        pool::{Attempt, Charged, Suspicions},
         quota::{Allowance, Reservation, Wanted},
         refusal::Refusal,
         route::{Dialect, Operation},
@@ -107,6 +107,8 @@ pub(super) struct Admitted {
     /// How many tokens its prompt is, by estimate.
     pub(super) prompt: Prompt,
     pub(super) progress: Progress,
+    /// Its failures so far that may be its own doing.
+    pub(super) suspicions: Suspicions,
     /// Holds the body.
     pub(super) relay: Arc<Relay>,
     /// The attempt under way, or the one whose answer is being delivered.
@@ -129,6 +131,8 @@ pub(super) struct Current {
     pub(super) span: SpanId,
     /// The status it answered with.
     pub(super) status: Option<u16>,
+    /// It is one 4xx more of a deployment that answers nothing else.
+    pub(super) is_suspect: bool,
     /// How many times its request was lost with its connection, and was sent again.
     pub(super) resent: u8,
     /// It goes over a connection that nobody has used before.
@@ -182,6 +186,12 @@ pub(super) enum Wish {
 }
 
 impl Admitted {
+    /// Whether the first byte of its answer comes when all of it is generated. Embeddings take no time worth mention.
+    pub(super) fn comes_whole(&self) -> bool {
+        let is_quick = matches!(self.call.1, Operation::Embeddings | Operation::Realtime);
+        !is_quick && !self.ask.stream
+    }
+
     /// Whether another attempt could send the same body.
     pub(super) fn replayable(&self) -> bool {
         self.relay.replayable()
@@ -195,6 +205,7 @@ impl Current {
             started,
             span: SpanId::of(fastrand::u64(..)),
             status: None,
+            is_suspect: false,
             resent: 0,
             alone: false,
             generation: 0,
@@ -310,15 +321,59 @@ impl Exchange {
         });
     }
 
+    /// Tells the pool how the current attempt ended. What may be the request's own doing is held back until the request's
+    /// end shows it.
     pub(super) fn tell_pool(&mut self, outcome: &Outcome, now: Instant) {
-        if let Some(admitted) = self.admitted()
-            && let Some(current) = &mut admitted.current
-        {
-            current.is_judged = true;
-            let own = current.spillover.map_or(*outcome, |it| it.own(outcome));
+        let Stage::Admitted(admitted) = &mut self.stage else {
+            return;
+        };
+        let Some(current) = &mut admitted.current else {
+            return;
+        };
+        current.is_judged = true;
+        let own = current.spillover.map_or(*outcome, |it| it.own(outcome));
+        if own.blame() == Blame::Unclear {
+            if let Some((held, transition)) = current.attempt.hold(&own, now) {
+                announce(&admitted.served, current, transition, now);
+                admitted.suspicions.add(held);
+            }
+        } else {
             let transition = current.attempt.judge(&own, now, fastrand::u64(..));
             announce(&admitted.served, current, transition, now);
-            tell_of_spilled(&admitted.served, current, outcome, now);
+        }
+        tell_of_spilled(admitted, outcome, now);
+        if admitted.suspicions.is_empty() {
+            return;
+        }
+        match outcome {
+            Outcome::Served => {
+                let charged = admitted.suspicions.charge(now, fastrand::u64(..));
+                announce_all(&admitted.served, &charged, now);
+            }
+            outcome if outcome.is_callers() || *outcome == Outcome::ClientLeft => {
+                admitted.suspicions.forget();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in that the request has ended; `whole`: with all of an answer.
+    pub(super) fn close_suspicions(&mut self, whole: bool) {
+        let Stage::Admitted(admitted) = &mut self.stage else {
+            return;
+        };
+        let client = self.client.as_ref().map(|client| &client.name);
+        if !admitted.suspicions.is_empty() {
+            let now = Instant::now();
+            let charged = admitted.suspicions.doubt(client, now, fastrand::u64(..));
+            announce_all(&admitted.served, &charged, now);
+        }
+        if let (true, Some(current)) = (whole, &admitted.current) {
+            let index = current.attempt.index();
+            admitted
+                .served
+                .pool
+                .note_whole(client, index, Instant::now());
         }
     }
 
@@ -335,28 +390,59 @@ impl Exchange {
         if let Some(last) = self.attempts.last_mut() {
             last.outcome = outcome.label();
         }
-        if let Some(admitted) = self.admitted()
-            && let Some(current) = &admitted.current
-        {
-            if !matches!(current.spillover, Some(Spillover::Answered { .. })) {
-                let transition = current.attempt.amend(outcome, now, fastrand::u64(..));
-                announce(&admitted.served, current, transition, now);
-            }
-            tell_of_spilled(&admitted.served, current, outcome, now);
+        let Stage::Admitted(admitted) = &mut self.stage else {
+            return;
+        };
+        if let Some(current) = &admitted.current {
+            let (attempt, draw) = (&current.attempt, fastrand::u64(..));
+            let is_anothers = matches!(current.spillover, Some(Spillover::Answered { .. }));
+            let transition = match may_be_its_own(outcome, admitted.relay.is_tunnel()) {
+                _ if is_anothers => None,
+                true => {
+                    let client = self.client.as_ref().map(|client| &client.name);
+                    attempt.doubt(outcome, client, now, draw)
+                }
+                false => attempt.amend(outcome, now, draw),
+            };
+            announce(&admitted.served, current, transition, now);
+            tell_of_spilled(admitted, outcome, now);
         }
     }
 }
 
 /// What an answer by Azure's own spillover says of the deployment that it spilled to.
-fn tell_of_spilled(served: &Served, current: &Current, outcome: &Outcome, now: Instant) {
-    let other = current.spillover.and_then(|it| it.other(outcome));
-    if let Some(other) = other
-        && let Some((member, transition)) =
-            current
-                .attempt
-                .judge_spilled(&other, now, fastrand::u64(..))
+fn tell_of_spilled(admitted: &mut Admitted, outcome: &Outcome, now: Instant) {
+    let Some(current) = &admitted.current else {
+        return;
+    };
+    let Some(other) = current.spillover.and_then(|it| it.other(outcome)) else {
+        return;
+    };
+    if other.blame() == Blame::Unclear {
+        if let Some(held) = current.attempt.hold_spilled(&other, now) {
+            admitted.suspicions.add(held);
+        }
+    } else if let Some((member, transition)) =
+        current
+            .attempt
+            .judge_spilled(&other, now, fastrand::u64(..))
     {
-        served.announce(member.deployment(), transition, now);
+        let deployment = member.deployment();
+        admitted.served.announce(deployment, transition, now);
+    }
+}
+
+/// Whether an answer that began well may have ended so by what its client sent: no other deployment can be asked now.
+fn may_be_its_own(outcome: &Outcome, is_session: bool) -> bool {
+    let is_broken = *outcome == Outcome::fault(Fault::Broken);
+    outcome.blame() == Blame::Unclear || is_session && is_broken
+}
+
+fn announce_all(served: &Served, charged: &[Charged], now: Instant) {
+    for one in charged {
+        if let Some(transition) = one.transition() {
+            served.announce(one.member().deployment(), transition, now);
+        }
     }
 }
 

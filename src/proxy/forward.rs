@@ -23,8 +23,8 @@ use super::{
 use crate::domain::{
     ask::Splice,
     deployment::Deployment,
-    failover::Step,
-    outcome::{Fault, Outcome},
+    failover::{Progress, Step},
+    outcome::{Blame, Fault, Outcome},
     refusal::Refusal,
     route::{Operation, body_names_deployment, may_ask_for_usage, outgoing},
     trace::{SpanId, TRACEPARENT},
@@ -52,7 +52,7 @@ pub(super) async fn next_peer(exchange: &mut Exchange) -> Result<Box<HttpPeer>> 
             Err(NotAsked::Refused(refusal)) => return give_up(exchange, refusal),
             Err(NotAsked::Failed(fault)) => fault,
         };
-        if let Step::GiveUp = ended(exchange, &Outcome::fault(fault)) {
+        if let Step::GiveUp = ended(exchange, &Outcome::fault(fault), false) {
             let refusal = last_word(exchange);
             return give_up(exchange, refusal);
         }
@@ -71,6 +71,7 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         return Err(NotAsked::Refused(Refusal::Internal));
     };
     let now = Instant::now();
+    let operation = admitted.call.1;
     let Admitted {
         served,
         progress,
@@ -78,12 +79,13 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
         relay,
         ..
     } = &mut **admitted;
-    let attempt = served
-        .pool
-        .choose(progress.tried(), now, fastrand::u64(..))
-        .map_err(|exhausted| {
-            NotAsked::Refused(progress.refusal(&exhausted, &served.bounds, now))
-        })?;
+    let out = served.pool.out_for(operation, progress.tried(), now);
+    let chosen = served.pool.choose(&out, now, fastrand::u64(..));
+    let mut attempt = chosen.map_err(|exhausted| {
+        NotAsked::Refused(progress.refusal(&exhausted, &served.bounds, now))
+    })?;
+    drop(out);
+    attempt.asks(operation);
     progress.start(attempt.index());
     let token_by = progress
         .deadline(&served.bounds)
@@ -145,7 +147,12 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
             // What was refused is written down already.
             let now = Instant::now();
             exchange.tell_pool(&Outcome::IdentityRejected, now);
-            return Some(Err(let_go(exchange, &Outcome::IdentityRejected, now)));
+            return Some(Err(let_go(
+                exchange,
+                &Outcome::IdentityRejected,
+                false,
+                now,
+            )));
         }
         current.renewed = true;
     }
@@ -161,45 +168,72 @@ async fn once_more(exchange: &mut Exchange) -> Option<std::result::Result<Box<Ht
             current,
             address,
         ))),
-        None => Some(Err(ended(exchange, &Outcome::fault(Fault::Connect)))),
+        None => Some(Err(ended(exchange, &Outcome::fault(Fault::Connect), false))),
     }
 }
 
-/// Writes down how the current attempt ended, lets go of it, and says what follows.
-pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome) -> Step {
+/// Writes down how the current attempt ended, lets go of it, and says what follows. `at_hand`: whether its answer could
+/// still be delivered.
+pub(super) fn ended(exchange: &mut Exchange, outcome: &Outcome, at_hand: bool) -> Step {
     let now = Instant::now();
     exchange.judge(outcome, now);
-    let_go(exchange, outcome, now)
+    let_go(exchange, outcome, at_hand, now)
 }
 
 /// Lets go of the current attempt, which is judged already, unless its answer is to be delivered.
-fn let_go(exchange: &mut Exchange, outcome: &Outcome, now: Instant) -> Step {
-    let Some(admitted) = exchange.admitted() else {
+fn let_go(exchange: &mut Exchange, outcome: &Outcome, at_hand: bool, now: Instant) -> Step {
+    let Stage::Admitted(admitted) = &mut exchange.stage else {
         return Step::GiveUp;
     };
     let replayable = admitted.replayable();
+    let operation = admitted.call.1;
+    let client = exchange.client.as_ref().map(|client| &client.name);
     let Admitted {
-        served, progress, ..
-    } = admitted;
-    let budget = served.pool.budget();
-    let is_fault = matches!(outcome, Outcome::Faulted { .. });
+        served,
+        progress,
+        current,
+        ..
+    } = &mut **admitted;
+    let (budget, is_fault) = (
+        served.pool.budget(),
+        matches!(outcome, Outcome::Faulted { .. }),
+    );
     if is_fault && progress.has_moved_on() {
-        budget.note_wasted(now);
+        budget.note_wasted(client, now);
     }
-    let budget_left = !is_fault || budget.allows(now);
+    let budget_left = !is_fault || budget.allows(client, now);
     let mut step = progress.after(outcome, &served.bounds, budget_left, now);
-    let out_of_budget = !budget_left && served.pool.has_ready(progress.tried(), now);
-    if step == Step::TryAnother && !replayable {
-        step = Step::GiveUp;
+    let mut out_of_budget = false;
+    if step != Step::Deliver {
+        let tried = served.pool.out_for(operation, progress.tried(), now);
+        let has_ready = served.pool.has_ready(&tried, now);
+        out_of_budget = !budget_left && has_ready;
+        if step == Step::TryAnother && !replayable {
+            step = Step::GiveUp;
+        }
+        let goes_on = step == Step::TryAnother && has_ready;
+        let status = current.as_ref().and_then(|it| it.status).unwrap_or(0);
+        if is_told(progress, outcome, status) && at_hand && !goes_on {
+            step = Step::Deliver;
+        }
     }
     if step != Step::Deliver {
-        admitted.current = None;
+        *current = None;
         // What had come of an answer that was held.
         exchange.response_bytes = 0;
         exchange.start_clock();
     }
     exchange.out_of_budget |= out_of_budget;
     step
+}
+
+/// Whether a failure is told to the client as it is, where nobody is left to ask: it is most likely the request's own.
+fn is_told(progress: &mut Progress, outcome: &Outcome, status: u16) -> bool {
+    if outcome.blame() != Blame::Unclear {
+        return false;
+    }
+    let is_alike = progress.failed_alike(outcome, status);
+    (is_alike || outcome.is_refusal()) && !outcome.is_silent()
 }
 
 /// What the client is told when no further attempt is made.
@@ -209,11 +243,13 @@ pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
         return Refusal::Internal;
     };
     let replayable = admitted.replayable();
+    let operation = admitted.call.1;
     let Admitted {
         served, progress, ..
     } = admitted;
-    let mut exhausted = served.pool.exhausted(progress.tried(), now);
-    if !replayable && served.pool.has_ready(progress.tried(), now) {
+    let tried = served.pool.out_for(operation, progress.tried(), now);
+    let mut exhausted = served.pool.exhausted(&tried, now);
+    if !replayable && served.pool.has_ready(&tried, now) {
         // It is this request alone that can't go on: sent once more, it will find them.
         (exhausted.throttled, exhausted.back_at) = (false, now);
     }
@@ -301,9 +337,9 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     *request = out;
 
     let now = Instant::now();
-    let due = admitted
-        .progress
-        .first_byte_by(&admitted.served.bounds, now);
+    let bounds = &admitted.served.bounds;
+    let streams = !admitted.comes_whole();
+    let due = admitted.progress.first_byte_by(bounds, streams, now);
     let idle_timeout = admitted.served.bounds.idle_timeout;
     if let Some(current) = &mut admitted.current {
         current.sent = Some(value);

@@ -33,6 +33,7 @@ use crate::{
         forwarding::Forwarded,
         head,
         name::ModelName,
+        pool::Suspicions,
         refusal::Refusal,
         route::{Call, Operation, Route, body_names_deployment, route},
         trace::{Sampling, Trace},
@@ -213,6 +214,7 @@ async fn understand(
         wanted,
         relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),
         progress,
+        suspicions: Suspicions::default(),
         current: None,
     })))
 }
@@ -273,9 +275,11 @@ pub(super) fn start(
     exchange.model_version = served.version.clone();
     let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
     served.pool.budget().note_request(now);
-    if !served.pool.is_ready(now) {
+    let operation = exchange.operation.unwrap_or(Operation::ChatCompletions);
+    let out = served.pool.out_for(operation, &[], now);
+    if !served.pool.has_ready(&out, now) {
         // Said here, and not once an attempt was begun, the client's connection stays usable.
-        let exhausted = served.pool.exhausted(&[], now);
+        let exhausted = served.pool.exhausted(&out, now);
         return Err(progress.refusal(&exhausted, &served.bounds, now));
     }
     Ok(progress)

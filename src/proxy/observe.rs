@@ -60,7 +60,14 @@ pub(super) fn response(
         false => Opening::of(head.status, &head.headers, now),
     };
     match opening {
-        Some(opening) => commit::hold(exchange, head, opening),
+        Some(opening) => {
+            if head.status.is_success()
+                && let Some(current) = exchange.admitted().and_then(|it| it.current.as_ref())
+            {
+                current.attempt.looks_well();
+            }
+            commit::hold(exchange, head, opening);
+        }
         None => settle(
             exchange,
             Outcome::of_response(head.status, &head.headers, now),
@@ -87,6 +94,7 @@ fn switched(
         true if is_switched && head.version == Version::HTTP_11 && is_accepted(&head.headers) => {
             Outcome::Served
         }
+        true if head.status.is_redirection() => Outcome::Redirected,
         // Of its other work it says nothing.
         true => Outcome::Unwanted,
     };
@@ -102,11 +110,10 @@ fn switched(
 pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
     let current = exchange.admitted().and_then(|it| it.current.as_ref());
     let status = current.and_then(|current| current.status).unwrap_or(0);
-    let outcome =
-        match is_unwanted(exchange, &outcome, status) || may_mean_named(exchange, &outcome) {
-            true => Outcome::Unwanted,
-            false => outcome,
-        };
+    let outcome = match may_mean_named(exchange, &outcome) {
+        true => Outcome::Unwanted,
+        false => wanted(exchange, outcome, status),
+    };
     if outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
         exchange.write_down(&outcome, Instant::now());
         exchange.response_bytes = 0;
@@ -117,7 +124,7 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
     }
     note_usage_kept(exchange, &outcome);
     let spilled_to = spilled_to(exchange);
-    match ended(exchange, &outcome) {
+    match ended(exchange, &outcome, true) {
         Step::Deliver => commit(exchange),
         step => {
             if let (Some(index), Some(admitted)) = (spilled_to, exchange.admitted()) {
@@ -160,6 +167,7 @@ fn read_head(exchange: &mut Exchange, head: &ResponseHeader) {
         return;
     };
     current.status = Some(head.status.as_u16());
+    current.is_suspect = current.attempt.answered(head.status.as_u16());
     let targets = &admitted.served.targets;
     let metrics = &targets[current.attempt.index()].metrics;
     current.spillover = Spillover::read(&head.headers);
@@ -184,19 +192,29 @@ fn note_spilled_to(current: &mut Current, head: &ResponseHeader) {
     }
 }
 
-/// A status that the operator wants tried elsewhere, where that is possible now; else the client gets it as it is.
-fn is_unwanted(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> bool {
+/// A 4xx that is to be tried elsewhere, where that is possible now: one of the operator's list, or one of a deployment that
+/// answers nothing else. Else the client gets it as it is.
+fn wanted(exchange: &mut Exchange, outcome: Outcome, status: u16) -> Outcome {
     let Some(admitted) = exchange.admitted() else {
-        return false;
+        return outcome;
     };
     let (served, progress) = (&admitted.served, &admitted.progress);
-    if *outcome != Outcome::CallerError || !served.bounds.more_statuses.contains(&status) {
-        return false;
-    }
+    let is_listed = served.bounds.more_statuses.contains(&status);
+    let is_suspect = admitted.current.as_ref().is_some_and(|it| it.is_suspect);
+    let elsewhere = match outcome {
+        Outcome::CallerError | Outcome::Screened if is_listed => Outcome::Unwanted,
+        Outcome::CallerError if is_suspect && status != 424 => Outcome::Refused,
+        _ => return outcome,
+    };
     let now = Instant::now();
-    admitted.replayable()
+    let tried = served.pool.out_for(admitted.call.1, progress.tried(), now);
+    let goes_on = admitted.replayable()
         && progress.could_go_on(&served.bounds, now)
-        && served.pool.has_ready(progress.tried(), now)
+        && served.pool.has_ready(&tried, now);
+    match goes_on {
+        true => elsewhere,
+        false => outcome,
+    }
 }
 
 /// Whether a deployment that isn't there may be the one that the client named beside ours: it says nothing of ours then.
@@ -310,7 +328,7 @@ pub(super) fn no_connection(exchange: &mut Exchange, error: Box<Error>) -> Box<E
     let fault = exchange
         .target()
         .map_or(Fault::Connect, |target| target.reach.note_failure(&error));
-    let step = ended(exchange, &Outcome::fault(fault));
+    let step = ended(exchange, &Outcome::fault(fault), false);
     apply(exchange, step, error)
 }
 
@@ -352,7 +370,13 @@ pub(super) fn failure(
     let Some(admitted) = exchange.admitted() else {
         return error;
     };
+    let has_answered = admitted
+        .current
+        .as_ref()
+        .is_some_and(|it| it.status.is_some());
+    let comes_whole = !has_answered && admitted.comes_whole();
     let fault = match error.esource() {
+        _ if silent && comes_whole => Fault::Slow,
         _ if silent => Fault::Silence,
         _ if resend::told(&error) == Told::NotProcessed => Fault::Connect,
         ErrorSource::Downstream => {
@@ -367,7 +391,7 @@ pub(super) fn failure(
     error.as_up();
     let outcome = admitted.relay.gate().broken_off(fault);
     let outcome = outcome.unwrap_or(Outcome::fault(fault));
-    let step = ended(exchange, &outcome);
+    let step = ended(exchange, &outcome, false);
     apply(exchange, step, error)
 }
 

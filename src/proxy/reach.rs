@@ -201,7 +201,8 @@ impl Reach {
         options.total_connection_timeout = Some(bounds.connect_timeout);
         // Silence is timed in the session's stand-in, which knows what of an answer is there already; this is
         // only what would end a wait that it can't see.
-        options.read_timeout = Some(bounds.first_byte_timeout + bounds.idle_timeout);
+        let first_byte = bounds.first_byte_timeout.max(bounds.unstreamed_timeout);
+        options.read_timeout = Some(first_byte + bounds.idle_timeout);
         options.write_timeout = Some(SLICE_WRITE);
         options.idle_timeout = Some(KEEP_IDLE);
         options.ca = self.authorities.as_ref().map(|file| file.believed());

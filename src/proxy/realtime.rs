@@ -21,6 +21,7 @@ use crate::domain::{
     client::Client,
     deployment::Bounds,
     failover::Repeat,
+    pool::Suspicions,
     realtime,
     refusal::Refusal,
     route::{Dialect, Operation},
@@ -69,6 +70,7 @@ pub(super) fn admit(
         prompt: Prompt::none(),
         relay: Arc::new(Relay::tunnel()),
         progress,
+        suspicions: Suspicions::default(),
         current: None,
     })))
 }

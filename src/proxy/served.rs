@@ -156,6 +156,28 @@ impl Served {
         let (instance, deployment) = (&deployment.instance.name, &deployment.name);
         let (until, cause) = match transition {
             Transition::Opened { until, cause } => (until, cause),
+            Transition::Barred {
+                operation,
+                until,
+                cause,
+            } => {
+                let pause = until.saturating_duration_since(now);
+                let (operation, why) = (operation.path(), cause.as_str());
+                match cause {
+                    Cause::Credential => {
+                        tracing::error!(%model, %instance, %deployment, operation, ?pause, cause = why, "deployment set aside for one operation: the gateway's identity may not do it there; check the identity's role");
+                    }
+                    _ => {
+                        tracing::error!(%model, %instance, %deployment, operation, ?pause, cause = why, "deployment set aside for one operation: it refuses requests that others serve; check its endpoint's path, what is deployed there, and the API version");
+                    }
+                }
+                return;
+            }
+            Transition::Allowed { operation } => {
+                let operation = operation.path();
+                tracing::info!(%model, %instance, %deployment, operation, "deployment serves this operation again");
+                return;
+            }
             Transition::Closed => {
                 tracing::info!(%model, %instance, %deployment, "deployment serves again");
                 return;
@@ -170,7 +192,10 @@ impl Served {
                 tracing::warn!(%model, %instance, %deployment, ?pause, cause = why, "deployment left alone: it fails");
             }
             Cause::Credential => {
-                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: it refuses the gateway's credential; check the identity's role, its scope, and the instance's network rules");
+                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: it refuses the gateway's credential; check the identity's role, its scope and tenant, and the instance's network rules and custom subdomain");
+            }
+            Cause::Redirect => {
+                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: it redirects requests elsewhere; check the endpoint's scheme, host and path");
             }
             Cause::Configuration => {
                 tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: the instance has no deployment of this name; check the config");

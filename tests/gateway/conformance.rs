@@ -119,12 +119,19 @@ fn has_error_event(text: &str) -> bool {
 /// What `/status` says of the first deployment.
 fn check_deployment(case: &Case<'_>, state: &Value, played: &Played) -> Result<(), String> {
     let told = |from, to, cause| (Some(from..=to), cause);
+    if let ForDeployment::SetAsideFor(cause) = case.row.after {
+        let told = &state["set_aside_for"][0];
+        let left = is_left(&told["retry_in_seconds"], PAUSE..=PAUSE * 1.1, played.asked);
+        let right = state["state"] == "closed" && told["cause"] == cause && left;
+        return right.then_some(()).ok_or_else(|| state.to_string());
+    }
     let (wait, cause) = match case.row.after {
         ForDeployment::Success | ForDeployment::Nothing | ForDeployment::Fault => (None, ""),
         ForDeployment::Closed { seconds: 0.0, .. } => (None, ""),
         ForDeployment::Closed { seconds, off_by } => told(seconds - off_by, seconds, "throttle"),
         ForDeployment::FaultAndClosed { seconds } => told(seconds, seconds, "fault"),
         ForDeployment::SetAside(cause) => told(PAUSE, PAUSE * 1.1, cause),
+        ForDeployment::SetAsideFor(_) => unreachable!("told above"),
     };
     let right = match wait {
         None => {

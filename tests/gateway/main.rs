@@ -5,6 +5,7 @@
 mod admin_access;
 mod authorisation;
 mod authority;
+mod blame;
 mod bodies;
 mod certificates;
 mod chaos;

@@ -110,7 +110,9 @@ async fn a_failure_of_all_does_not_multiply_the_load_and_one_that_serves_is_alwa
     }
     let started = Instant::now();
     for _ in 0..60 {
-        error_of(house.chat().await, 503, "ServiceUnavailable").await;
+        // What both said, or, where only one was asked, that it can't be had.
+        let code = house.chat().await.status().as_u16();
+        assert!([500, 503].contains(&code), "{code}");
     }
     // One a second, over ten seconds at once.
     let budget = 10 * (1 + started.elapsed().as_secs() / 10) + 10;

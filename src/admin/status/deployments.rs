@@ -43,6 +43,8 @@ struct DeploymentStatus<'a> {
     /// Why it is left alone.
     cause: Option<&'static str>,
     retry_in_seconds: Option<f64>,
+    /// Kinds of work that it refuses while it does others.
+    set_aside_for: Vec<SetAsideFor>,
     /// The part of its weight that it gets so soon after its return.
     ramp: Option<f64>,
     /// Of the answers of its pool, over the last ten seconds; `None` where there were none.
@@ -59,6 +61,14 @@ struct DeploymentStatus<'a> {
     time_to_first_token: Option<Times>,
     attempts_last_minute: BTreeMap<&'static str, u64>,
     last: Option<Last>,
+}
+
+/// One kind of work that it is not asked for.
+#[derive(Serialize)]
+struct SetAsideFor {
+    operation: &'static str,
+    cause: &'static str,
+    retry_in_seconds: f64,
 }
 
 /// How the last attempt ended.
@@ -159,6 +169,7 @@ impl<'a> DeploymentStatus<'a> {
             available: member.is_ready(now),
             cause: cause(state).map(Cause::as_str),
             retry_in_seconds: pause(state, now).map(|pause| round(pause.as_secs_f64())),
+            set_aside_for: set_aside_for(member, now),
             ramp: match state {
                 State::Ramping { share } => Some(round(share)),
                 _ => None,
@@ -179,6 +190,16 @@ impl<'a> DeploymentStatus<'a> {
             }),
         }
     }
+}
+
+fn set_aside_for(member: &Member, now: Instant) -> Vec<SetAsideFor> {
+    let bars = member.bars().into_iter();
+    bars.map(|(operation, cause, until)| SetAsideFor {
+        operation: operation.path(),
+        cause: cause.as_str(),
+        retry_in_seconds: round(until.saturating_duration_since(now).as_secs_f64()),
+    })
+    .collect()
 }
 
 /// Why it is left alone; `None` where it is not.

@@ -64,7 +64,12 @@ pub(super) fn models(
                 name: name.value.as_str().into(),
                 version: raw.version.map(|version| version.0),
                 deployments: deployments.collect(),
-                timeouts: settings::timeouts(raw.connect_timeout, raw.first_byte_timeout, reader),
+                timeouts: settings::timeouts(
+                    raw.connect_timeout,
+                    raw.first_byte_timeout,
+                    raw.unstreamed_timeout,
+                    reader,
+                ),
                 required: raw.required.unwrap_or(false),
             })
         },

@@ -144,9 +144,18 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
         count(raw.attempts, u32::MAX, &mut bounds.attempts, reader);
         span(raw.deadline, &mut bounds.deadline, reader);
         span(raw.connect_timeout, &mut bounds.connect_timeout, reader);
+        if raw.first_byte_timeout.is_some() {
+            span(
+                raw.first_byte_timeout,
+                &mut bounds.first_byte_timeout,
+                reader,
+            );
+            // Who says one time for all means all.
+            bounds.unstreamed_timeout = bounds.first_byte_timeout;
+        }
         span(
-            raw.first_byte_timeout,
-            &mut bounds.first_byte_timeout,
+            raw.unstreamed_timeout,
+            &mut bounds.unstreamed_timeout,
             reader,
         );
         span(raw.idle_timeout, &mut bounds.idle_timeout, reader);
@@ -201,6 +210,7 @@ pub(super) fn retry_budget(raw: Option<raw::RetryBudget>, reader: &mut Reader<'_
 pub(super) fn timeouts(
     connect: Option<Placed<Span>>,
     first_byte: Option<Placed<Span>>,
+    unstreamed: Option<Placed<Span>>,
     reader: &mut Reader<'_>,
 ) -> Timeouts {
     let mut own = |raw: Option<Placed<Span>>| {
@@ -211,6 +221,7 @@ pub(super) fn timeouts(
     Timeouts {
         connect: own(connect),
         first_byte: own(first_byte),
+        unstreamed: own(unstreamed),
     }
 }
 

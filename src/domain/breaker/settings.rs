@@ -44,7 +44,7 @@ impl Settings {
     }
 
     /// The pause after so many failed trials, up to a tenth longer, so that many gateways don't return at once.
-    pub(super) fn pause(&self, failed_trials: u32, draw: u64) -> Duration {
+    pub(in crate::domain) fn pause(&self, failed_trials: u32, draw: u64) -> Duration {
         let doubled = 2_u32.saturating_pow(failed_trials);
         let pause = self.pause.saturating_mul(doubled).min(self.longest_pause);
         let part = draw as f64 / u64::MAX as f64;

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::domain::route::Operation;
+
 /// Whether requests may go to a deployment, at some moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum State {
@@ -33,6 +35,8 @@ pub enum Cause {
     Credential,
     /// The config names what isn't there.
     Configuration,
+    /// Its endpoint sends requests elsewhere: the config names the wrong one.
+    Redirect,
 }
 
 impl Cause {
@@ -42,7 +46,7 @@ impl Cause {
             Self::Throttle => "throttle",
             Self::Fault => "fault",
             Self::Credential => "credential",
-            Self::Configuration => "configuration",
+            Self::Configuration | Self::Redirect => "configuration",
         }
     }
 }
@@ -50,6 +54,19 @@ impl Cause {
 /// A change that an operator wants to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
-    Opened { until: Instant, cause: Cause },
+    Opened {
+        until: Instant,
+        cause: Cause,
+    },
     Closed,
+    /// It is not asked for one kind of work.
+    Barred {
+        operation: Operation,
+        until: Instant,
+        cause: Cause,
+    },
+    /// It does that again.
+    Allowed {
+        operation: Operation,
+    },
 }

@@ -478,3 +478,102 @@ fn a_429_that_names_no_time_is_waited_out_as_the_config_says() {
         assert!(breaker.is_ready(until));
     }
 }
+
+#[test]
+fn a_redirect_is_set_aside_at_once_as_a_configuration_to_mend() {
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    ends(&mut breaker, &Outcome::Served, t);
+    ends(&mut breaker, &Outcome::Redirected, t);
+    assert_eq!(breaker.state(t), open(t + secs(10), Cause::Redirect));
+    assert_eq!(Cause::Redirect.as_str(), "configuration");
+}
+
+#[test]
+fn a_deployment_that_served_is_not_gone_for_one_requests_wish() {
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    ends(&mut breaker, &Outcome::Served, t);
+    for _ in 1..SETTINGS.faults {
+        ends(&mut breaker, &Outcome::NotDeployed, t);
+        assert_eq!(breaker.state(t), State::Closed);
+    }
+    ends(&mut breaker, &Outcome::NotDeployed, t);
+    assert_eq!(breaker.state(t), open(t + secs(10), Cause::Configuration));
+}
+
+#[test]
+fn a_trials_good_sign_lets_the_others_follow_and_any_good_end_closes_it() {
+    let t = Instant::now();
+    let (mut breaker, back) = (failed(t), t + secs(10));
+    let trial = breaker.pass(back).unwrap();
+    assert_eq!(breaker.pass(back), None);
+    breaker.good_sign(trial);
+    let follower = breaker.pass(back).unwrap();
+    assert!(!follower.trial);
+    assert_eq!(
+        breaker.note(follower, &Outcome::Served, back, EVEN),
+        Some(Transition::Closed)
+    );
+    // The trial's own end is one among others now.
+    assert_eq!(breaker.note(trial, &RESET, back, EVEN), None);
+    assert!(breaker.is_ready(back));
+}
+
+#[test]
+fn behind_a_trial_that_takes_its_time_go_those_with_nowhere_else_to_go() {
+    let t = Instant::now();
+    let (mut breaker, back) = (failed(t), t + secs(10));
+    let trial = breaker.pass(back).unwrap();
+    let soon = back + TRIAL_LEAD;
+    assert_eq!(breaker.pass_behind(soon - Duration::from_nanos(1)), None);
+    assert!(breaker.pass_behind(soon).is_some());
+    assert_eq!(breaker.pass(soon), None, "others go elsewhere");
+    breaker.note(trial, &RESET, soon, EVEN);
+    assert_eq!(breaker.pass_behind(soon), None);
+    assert_eq!(breaker.state(soon), open(soon + secs(20), Cause::Fault));
+}
+
+#[test]
+fn a_trial_whose_failure_is_held_back_leaves_its_place_and_is_charged_later() {
+    let t = Instant::now();
+    let (mut breaker, back) = (failed(t), t + secs(10));
+    let trial = breaker.pass(back).unwrap();
+    assert_eq!(breaker.hold(trial, None, back), None);
+    let next = breaker.pass(back).unwrap();
+    assert!(next.trial);
+    let failure = Outcome::fault(Fault::Status);
+    assert!(breaker.charge(trial, &failure, back, EVEN).is_some());
+    assert_eq!(breaker.state(back), open(back + secs(20), Cause::Fault));
+    assert_eq!(breaker.note(next, &Outcome::Served, back, EVEN), None);
+}
+
+#[test]
+fn no_client_opens_a_breaker_alone_and_two_do() {
+    let (one, other) = ("one".into(), "other".into());
+    let by = |client| Doubter {
+        client: Some(client),
+        is_served_elsewhere: false,
+    };
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    let pass = breaker.pass(t).unwrap();
+    for _ in 0..1000 {
+        assert_eq!(breaker.doubt(pass, by(&one), t, EVEN), None);
+    }
+    assert_eq!(breaker.doubt(pass, by(&other), t, EVEN), None);
+    assert!(breaker.doubt(pass, by(&other), t, EVEN).is_some());
+    assert_eq!(breaker.state(t), open(t + secs(10), Cause::Fault));
+
+    // A client that others serve is right to complain, and what is long ago counts for nothing.
+    let mut breaker = Breaker::new(SETTINGS);
+    let served = Doubter {
+        client: Some(&one),
+        is_served_elsewhere: true,
+    };
+    for n in 0..4 {
+        assert_eq!(breaker.doubt(pass, served, t, EVEN), None, "{n}");
+    }
+    assert_eq!(breaker.doubt(pass, served, t + secs(31), EVEN), None);
+    for _ in 0..3 {
+        assert_eq!(breaker.doubt(pass, served, t + secs(31), EVEN), None);
+    }
+    assert!(breaker.doubt(pass, served, t + secs(31), EVEN).is_some());
+}

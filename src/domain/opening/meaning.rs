@@ -5,12 +5,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::{Head, events::Event};
 use crate::domain::{
-    outcome::{Fault, Outcome},
+    outcome::{Fault, Outcome, lightest, says_set_up},
     wait,
 };
 
@@ -103,8 +103,11 @@ impl Told {
     /// By whichever of its words says most of where the fault lies.
     pub(super) fn outcome(&self, head: &Head, now: SystemTime) -> Outcome {
         let words = ["code", "type", "status"].map(|name| word(self.0.get(name)));
-        let known = words.iter().filter_map(|word| of_word(word, now));
-        match known.min_by_key(weight) {
+        let message = self.0.get("message").and_then(Value::as_str);
+        if says_set_up(&words[0], message.unwrap_or_default()) {
+            return Outcome::IdentityUnfit;
+        }
+        match lightest(&words, now) {
             Some(Outcome::Throttled { .. }) => self.throttled(head, now),
             Some(Outcome::Faulted { fault, .. }) => self.faulted(fault, head, now),
             Some(outcome) => outcome,
@@ -147,56 +150,5 @@ fn word(value: Option<&Value>) -> String {
         Some(Value::String(text)) => text.to_ascii_lowercase(),
         Some(Value::Number(number)) => number.to_string(),
         _ => String::new(),
-    }
-}
-
-/// What a code, a type or a status says by itself, if it is one that Azure or OpenAI use.
-fn of_word(word: &str, now: SystemTime) -> Option<Outcome> {
-    if let Some(status) = word
-        .parse::<StatusCode>()
-        .ok()
-        .filter(|it| it.as_u16() >= 400)
-    {
-        return Some(Outcome::of_response(status, &HeaderMap::new(), now));
-    }
-    let outcome = match word {
-        "too_many_requests"
-        | "no_capacity"
-        | "rate_limit_exceeded"
-        | "ratelimitreached"
-        | "rate_limit_error"
-        | "insufficient_quota" => Outcome::Throttled { wait: None },
-        "forbidden"
-        | "unauthorized"
-        | "permissiondenied"
-        | "accessdenied"
-        | "authentication_error"
-        | "permission_error" => Outcome::IdentityRejected,
-        "deploymentnotfound" | "model_not_found" => Outcome::NotDeployed,
-        "user_error"
-        | "invalid_request_error"
-        | "invalid_prompt"
-        | "bad_request"
-        | "badrequest"
-        | "content_filter"
-        | "content_policy_violation"
-        | "context_length_exceeded"
-        | "operationnotsupported" => Outcome::CallerError,
-        "server_error" | "internalservererror" => Outcome::fault(Fault::Status),
-        "timeout" => Outcome::fault(Fault::Timeout),
-        "serviceunavailable" | "service_unavailable" => Outcome::fault(Fault::Unavailable),
-        _ => return None,
-    };
-    Some(outcome)
-}
-
-/// Which of several words counts: the lightest.
-fn weight(outcome: &Outcome) -> u8 {
-    match outcome {
-        Outcome::Throttled { .. } => 0,
-        Outcome::IdentityRejected => 1,
-        Outcome::NotDeployed => 2,
-        Outcome::CallerError => 3,
-        _ => 4,
     }
 }

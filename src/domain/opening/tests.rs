@@ -155,7 +155,7 @@ fn an_error_means_what_its_words_say_in_every_form() {
         ),
         (
             r#"{"error":{"type":null,"code":"content_filter","status":400}}"#,
-            Outcome::CallerError,
+            Outcome::Screened,
         ),
         (
             r#"{"error":{"type":"invalid_request_error","code":"422"}}"#,
@@ -168,6 +168,30 @@ fn an_error_means_what_its_words_say_in_every_form() {
         (
             r#"{"error":{"code":"DeploymentNotFound"}}"#,
             Outcome::NotDeployed,
+        ),
+        (
+            r#"{"error":{"code":"PermissionDenied"}}"#,
+            Outcome::OperationRejected,
+        ),
+        (
+            r#"{"type":"response.failed","response":{"error":{"code":"image_too_large","message":"…"}}}"#,
+            Outcome::CallerError,
+        ),
+        (
+            r#"{"type":"error","error":{"type":"server_error","code":"vector_store_timeout"}}"#,
+            Outcome::CallerError,
+        ),
+        (
+            r#"{"type":"error","code":"http_error","error":{"type":"external_connector_error","code":"http_error"}}"#,
+            Outcome::CallerError,
+        ),
+        (
+            r#"{"error":{"code":"400","message":"Token tenant 1 does not match resource tenant."}}"#,
+            Outcome::IdentityUnfit,
+        ),
+        (
+            r#"{"type":"error","error":{"type":"brand_new","code":"never_seen"}}"#,
+            faulted(Fault::Status),
         ),
         (r#"{"error":{"code":"408"}}"#, faulted(Fault::Timeout)),
         (r#"{"error":{"code":"Timeout"}}"#, faulted(Fault::Timeout)),
@@ -290,6 +314,13 @@ fn a_bodys_code_or_wait_is_read_from_every_cut() {
     assert_eq!(of(404, &missing), Outcome::NotDeployed);
     assert_eq!(of(404, "Resource not found"), Outcome::CallerError);
     assert_eq!(of(429, "Please retry after 3 seconds."), throttled(3));
+    let gone = r#"{"error":{"code":"404","message":"Resource not found"}}"#;
+    assert_eq!(of(404, gone), Outcome::NotFound);
+    let tool = r#"{"error":{"type":"external_connector_error","code":"http_error"}}"#;
+    assert_eq!(of(424, tool), Outcome::CallerError);
+    let tenant =
+        r#"{"error":{"code":"400","message":"Token tenant 1 does not match resource tenant."}}"#;
+    assert_eq!(of(400, tenant), Outcome::IdentityUnfit);
     let large = "x".repeat(MOST_HELD + 1);
     let mut opening = Opening::of(
         StatusCode::NOT_FOUND,
@@ -327,7 +358,7 @@ fn only_what_a_body_could_change_is_open() {
         (200, &[("content-encoding", "gzip")][..]),
         (404, &[("content-encoding", "gzip")]),
         (429, &[("retry-after", "1")]),
-        (400, &[]),
+        (409, &[]),
         (503, &[]),
         (201, &[]),
     ] {

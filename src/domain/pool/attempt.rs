@@ -5,11 +5,13 @@ use std::{
     time::Instant,
 };
 
-use super::{Member, NOWHERE, Pool};
+use super::{Member, NOWHERE, Pool, suspicions::Held};
 use crate::domain::{
     breaker::{Pass, Transition},
     deployment::Deployment,
+    name::ClientName,
     outcome::Outcome,
+    route::Operation,
 };
 
 /// One try at one deployment. It counts as in flight until it is dropped.
@@ -19,6 +21,9 @@ pub struct Attempt {
     pool: Arc<Pool>,
     index: usize,
     pass: Pass,
+    operation: Operation,
+    /// What it was answered.
+    status: u16,
     judged: bool,
 }
 
@@ -29,7 +34,28 @@ impl Attempt {
             pool,
             index,
             pass,
+            operation: Operation::ChatCompletions,
+            status: 0,
             judged: false,
+        }
+    }
+
+    /// Says for which kind of work it is.
+    pub fn asks(&mut self, operation: Operation) {
+        self.operation = operation;
+    }
+
+    /// Takes in the status of its answer. Whether it is the next 4xx of a deployment that answers nothing else.
+    pub fn answered(&mut self, status: u16) -> bool {
+        self.status = status;
+        (400..500).contains(&status) && self.member().refusing().is_some_and(|it| it.is_suspect())
+    }
+
+    /// The answer looks well so far: where it is the deployment's trial, others may follow.
+    pub fn looks_well(&self) {
+        if self.pass.is_trial() {
+            self.pool
+                .change(self.index, |health| health.breaker.good_sign(self.pass));
         }
     }
 
@@ -54,8 +80,47 @@ impl Attempt {
         self.judged = true;
         self.pool.change(self.index, |health| {
             health.last = Some((*outcome, now));
-            health.breaker.note(self.pass, outcome, now, draw)
+            health.take_in(self.operation, outcome, self.status, now);
+            health.judge(self.pass, self.operation, outcome, now, draw)
         })
+    }
+
+    /// Takes in a failure that may be the request's own: nothing is charged yet. `None`: it was judged before.
+    pub fn hold(&mut self, outcome: &Outcome, now: Instant) -> Option<(Held, Option<Transition>)> {
+        if self.judged {
+            return None;
+        }
+        self.judged = true;
+        let told = match outcome {
+            Outcome::Faulted { wait, .. } => *wait,
+            _ => None,
+        };
+        let transition = self.pool.change(self.index, |health| {
+            health.last = Some((*outcome, now));
+            health.take_in(self.operation, outcome, self.status, now);
+            health.breaker.hold(self.pass, told, now)
+        });
+        let held = Held {
+            pool: Arc::clone(&self.pool),
+            index: self.index,
+            pass: self.pass,
+            operation: self.operation,
+            outcome: *outcome,
+        };
+        Some((held, transition))
+    }
+
+    /// Tells the pool that an answer which had been judged well ended otherwise, perhaps by its request's own doing.
+    pub fn doubt(
+        &self,
+        outcome: &Outcome,
+        client: Option<&ClientName>,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        self.pool
+            .change(self.index, |health| health.last = Some((*outcome, now)));
+        self.pool.doubt(self.index, self.pass, client, now, draw)
     }
 
     /// Tells the pool that an answer which had been judged well ended otherwise.
@@ -98,6 +163,22 @@ impl Attempt {
             health.breaker.note_unsent(outcome, now, draw)
         })?;
         Some((&self.pool.members[target], told))
+    }
+
+    /// The same of a failure that may be the request's own.
+    pub fn hold_spilled(&self, outcome: &Outcome, now: Instant) -> Option<Held> {
+        let index = self.spills_to()?;
+        let pass = self.pool.change(index, |health| {
+            health.last = Some((*outcome, now));
+            health.breaker.unsent()
+        });
+        Some(Held {
+            pool: Arc::clone(&self.pool),
+            index,
+            pass,
+            operation: self.operation,
+            outcome: *outcome,
+        })
     }
 }
 

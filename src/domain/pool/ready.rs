@@ -35,6 +35,8 @@ pub(super) struct Ready {
     ramp_since: Vec<AtomicU64>,
     /// From then on no share is growing any more.
     ramps_until: AtomicU64,
+    /// From then on every kind of work may be asked of everybody.
+    bars_until: AtomicU64,
 }
 
 impl Ready {
@@ -47,6 +49,7 @@ impl Ready {
             ends: all(UNKNOWN),
             ramp_since: all(0),
             ramps_until: AtomicU64::new(0),
+            bars_until: AtomicU64::new(0),
         }
     }
 
@@ -62,6 +65,15 @@ impl Ready {
     /// Whether some share is not whole now.
     pub(super) fn any_ramps(&self, now: Moment) -> bool {
         now.0 < self.ramps_until.load(Relaxed)
+    }
+
+    /// Whether some kind of work is not to be asked of somebody now.
+    pub(super) fn any_bars(&self, now: Moment) -> bool {
+        now.0 < self.bars_until.load(Relaxed)
+    }
+
+    pub(super) fn note_bar(&self, until: Instant) {
+        self.bars_until.fetch_max(self.moment(until).0, Relaxed);
     }
 
     /// The part of its share that a member gets now, in thousandths; never none.

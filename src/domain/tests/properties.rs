@@ -127,6 +127,7 @@ struct Running {
     attempt: Attempt,
     /// It asked what had to be asked by one first.
     is_trial: bool,
+    since: Instant,
 }
 
 impl Watched {
@@ -216,20 +217,31 @@ impl Watched {
             .under_way
             .iter()
             .filter(|other| other.attempt.index() == index);
-        let is_tried = others.any(|other| other.is_trial);
+        // One that takes its time is followed by those with nowhere else to go.
+        let is_new = |since: Instant| self.now < since + Duration::from_secs(1);
+        let is_tried = others.any(|other| other.is_trial && (left || is_new(other.since)));
         let is_trial = match states[index] {
             State::Closed | State::Ramping { .. } => false,
             State::Open { until, .. } => {
                 assert!(until <= self.now && !is_tried, "a second one tries {index}");
                 true
             }
-            // It goes right behind one that leads after a wait, since there is nothing else.
+            // It goes right behind one that leads after a wait, or behind a trial that takes its time, since there is nothing
+            // else. From then on this one may find out as well as that.
             State::Trial { .. } => {
                 assert!(!left && !is_tried, "a second one tries {index}");
+                let others = self.under_way.iter_mut();
+                for other in others.filter(|other| other.attempt.index() == index) {
+                    other.is_trial = false;
+                }
                 false
             }
         };
-        self.under_way.push(Running { attempt, is_trial });
+        self.under_way.push(Running {
+            attempt,
+            is_trial,
+            since: self.now,
+        });
     }
 
     fn hear(&mut self, index: usize, outcome: &Outcome) {
@@ -341,8 +353,8 @@ proptest! {
         for number in 0..requests {
             let now = t + Duration::from_millis(number * every_ms);
             budget.note_request(now);
-            for _ in (1..tries).take_while(|_| budget.allows(now)) {
-                budget.note_wasted(now);
+            for _ in (1..tries).take_while(|_| budget.allows(None, now)) {
+                budget.note_wasted(None, now);
                 wasted += 1;
             }
         }
@@ -379,9 +391,9 @@ proptest! {
                     }
                     attempt.judge(&Outcome::fault(Fault::Reset), now, 0);
                     if !tried.is_empty() {
-                        pool.budget().note_wasted(now);
+                        pool.budget().note_wasted(None, now);
                     }
-                    prop_assert!(pool.budget().allows(now));
+                    prop_assert!(pool.budget().allows(None, now));
                     tried.push(attempt.index());
                     requests.push(tried);
                 }

@@ -83,6 +83,8 @@ pub(crate) enum ForDeployment {
     },
     /// For `breaker.pause` and up to a tenth more.
     SetAside(&'static str),
+    /// The same for this kind of work alone.
+    SetAsideFor(&'static str),
 }
 
 impl From<FaultKind> for Does {
@@ -146,6 +148,9 @@ impl ForDeployment {
             Self::Closed { seconds, .. } => format!("not asked for {seconds} s"),
             Self::FaultAndClosed { seconds } => format!("a fault, and not asked for {seconds} s"),
             Self::SetAside(cause) => format!("set aside ({cause}) for `pause`"),
+            Self::SetAsideFor(cause) => {
+                format!("set aside ({cause}) for `pause`, for this operation only")
+            }
         }
     }
 }

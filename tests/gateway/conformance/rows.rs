@@ -5,10 +5,11 @@ mod waits;
 use std::collections::BTreeMap;
 
 use forebay::simulator::{ErrorType, FaultKind, StreamError};
+use serde_json::json;
 
 use super::row::{
     ALL, Does,
-    ForDeployment::{self, Closed, Fault, FaultAndClosed, Nothing, SetAside, Success},
+    ForDeployment::{self, Closed, Fault, FaultAndClosed, Nothing, SetAside, SetAsideFor, Success},
     ForRequest::{self, Aborted, Delivered, Next, OnceMoreThenNext, Stopped},
     Row, STREAMS,
 };
@@ -49,6 +50,15 @@ pub(crate) fn row(
     }
 }
 
+/// An answer of this status that says this.
+fn says(status: u16, error: serde_json::Value) -> FaultKind {
+    FaultKind::Status {
+        status,
+        headers: BTreeMap::new(),
+        body: Some(json!({ "error": error }).to_string()),
+    }
+}
+
 fn closed(seconds: f64) -> ForDeployment {
     Closed {
         seconds,
@@ -75,14 +85,40 @@ fn answers() -> Vec<Row> {
         "unwanted",
         Nothing,
     );
+    let id = says(
+        404,
+        json!({"code": null, "message": "Response with id 'resp_1' not found."}),
+    );
+    let tool = says(
+        424,
+        json!({"message": "Error retrieving tool list from MCP server: 'x'.", "type": "external_connector_error", "code": "http_error"}),
+    );
+    let filter = says(
+        400,
+        json!({"code": "content_filter", "message": "…", "status": 400}),
+    );
     vec![
         row("2xx", Does::Well, Delivered(200), "served", Success),
         caller("400", 400),
-        caller("404, other than `DeploymentNotFound`", 404),
+        row(
+            "400 `content_filter`",
+            filter,
+            Delivered(400),
+            "caller_error",
+            Nothing,
+        ),
+        row("404 of an id", id, Delivered(404), "caller_error", Nothing),
         caller("409", 409),
         caller("413", 413),
         caller("422", 422),
         caller("any other 4xx", 418),
+        row(
+            "424 `external_connector_error`: the client's own tool",
+            tool,
+            Delivered(424),
+            "caller_error",
+            Nothing,
+        ),
         moved,
     ]
 }
@@ -100,7 +136,33 @@ fn refused() -> Vec<Row> {
         )
     };
     let absent = FaultKind::NotDeployed {};
+    let denied = json!({"code": "PermissionDenied", "message": "The principal `x` lacks the required data action `…`"});
+    let tenant = json!({"code": "Tenant provided in token does not match resource token", "message": "Token tenant 1 does not match resource tenant."});
+    let subdomain = json!({"code": "BadRequest", "message": "Please provide a custom subdomain for token authentication, otherwise API key is required."});
+    let unfit = |deployment, error| {
+        let aside = SetAside("credential");
+        row(
+            deployment,
+            says(400, error),
+            Next,
+            "identity_rejected",
+            aside,
+        )
+    };
+    let redirects = |code: u16| {
+        let to = [("location", "http://elsewhere.example/openai")];
+        let aside = SetAside("configuration");
+        row(
+            code.to_string(),
+            status(code, &to),
+            Next,
+            "redirected",
+            aside,
+        )
+    };
     vec![
+        unfit("400 that the token is of another tenant", tenant),
+        unfit("400 that a token needs a custom subdomain", subdomain),
         refused("401", 401, true, OnceMoreThenNext),
         refused("403", 403, true, OnceMoreThenNext),
         refused(
@@ -110,7 +172,25 @@ fn refused() -> Vec<Row> {
             Next,
         ),
         row(
-            "404 `DeploymentNotFound`",
+            "401 or 403 `PermissionDenied`",
+            says(401, denied),
+            Next,
+            "operation_rejected",
+            SetAsideFor("credential"),
+        ),
+        row(
+            "404 `Resource not found`, where the next serves",
+            status(404, &[]),
+            Next,
+            "not_found",
+            SetAsideFor("configuration"),
+        ),
+        redirects(301),
+        redirects(302),
+        redirects(307),
+        redirects(308),
+        row(
+            "404 `DeploymentNotFound`, where the next serves",
             absent,
             Next,
             "not_deployed",
@@ -121,11 +201,15 @@ fn refused() -> Vec<Row> {
 
 fn faults() -> Vec<Row> {
     let fault = |deployment: &str, does: Does, outcome| row(deployment, does, Next, outcome, Fault);
-    let mut rows = vec![fault("408", status(408, &[]).into(), "fault_timeout")];
-    rows.extend(
-        [424, 500, 502, 503, 504]
-            .map(|code| fault(&code.to_string(), status(code, &[]).into(), "fault_status")),
-    );
+    let mut rows = vec![fault(
+        "408, where the next serves",
+        status(408, &[]).into(),
+        "fault_timeout",
+    )];
+    rows.extend([424, 500, 502, 503, 504].map(|code| {
+        let deployment = format!("{code}, where the next serves");
+        fault(&deployment, status(code, &[]).into(), "fault_status")
+    }));
     let told = FaultAndClosed { seconds: 44.0 };
     let says = status(503, &[("retry-after", "44")]);
     rows.push(row(
@@ -154,7 +238,7 @@ fn faults() -> Vec<Row> {
             "fault_reset",
         ),
         fault(
-            "silence until `first_byte_timeout`",
+            "silence until `first_byte_timeout` or `unstreamed_timeout`",
             FaultKind::Hang {}.into(),
             "fault_silence",
         ),
@@ -206,7 +290,21 @@ fn streams() -> Vec<Row> {
             5.0,
         ),
         row(
-            "`server_error` before output",
+            "a code of the request's own before output, as `invalid_image_url`",
+            plain(ErrorType::ServerError).with_code("invalid_image_url"),
+            Delivered(200),
+            "caller_error",
+            Nothing,
+        ),
+        row(
+            "`PermissionDenied` before output",
+            plain(ErrorType::Forbidden).with_code("PermissionDenied"),
+            Next,
+            "operation_rejected",
+            SetAsideFor("credential"),
+        ),
+        row(
+            "`server_error` before output, where the next serves",
             plain(ErrorType::ServerError),
             Next,
             "fault_status",

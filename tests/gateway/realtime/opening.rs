@@ -22,7 +22,7 @@ async fn until_a_deployment_has_said_101_another_may_take_its_place() {
         (status(204, &[]), "unwanted"),
         (
             status(302, &[("location", "http://elsewhere.example")]),
-            "unwanted",
+            "redirected",
         ),
         (FaultKind::NotDeployed {}, "not_deployed"),
         (FaultKind::Reset {}, "fault_reset"),

@@ -190,9 +190,9 @@ impl Traffic {
         attempt.judge(&outcome, now, self.random.u64(..));
         self.hears(attempt.index(), &outcome);
         if matches!(outcome, Outcome::Faulted { .. }) && progress.tried().len() > 1 {
-            self.pool.budget().note_wasted(now);
+            self.pool.budget().note_wasted(None, now);
         }
-        let budget_left = self.pool.budget().allows(now);
+        let budget_left = self.pool.budget().allows(None, now);
         match progress.after(&outcome, &self.bounds, budget_left, now) {
             Step::Deliver => {
                 self.tally.served += 1;

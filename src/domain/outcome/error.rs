@@ -1,0 +1,93 @@
+//! What an error's body says, in Azure's shape or not.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::words::{is_callers_tool, is_screened, says_set_up};
+use crate::domain::wait;
+
+#[derive(Default)]
+pub(super) struct ErrorBody {
+    /// A number as text.
+    code: String,
+    kind: String,
+    message: String,
+    /// What of the request it is about.
+    param: String,
+}
+
+impl ErrorBody {
+    pub(super) fn read(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Body {
+            error: Error,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Error {
+            code: serde_json::Value,
+            r#type: serde_json::Value,
+            message: serde_json::Value,
+            param: serde_json::Value,
+        }
+        let text = |value: serde_json::Value| match value {
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Number(number) => number.to_string(),
+            _ => String::new(),
+        };
+        match serde_json::from_slice::<Body>(body) {
+            Ok(Body { error }) => Self {
+                code: text(error.code),
+                kind: text(error.r#type),
+                message: text(error.message),
+                param: text(error.param),
+            },
+            // Plain text, as an edge in front of Azure writes it.
+            Err(_) => Self {
+                message: String::from_utf8_lossy(body).into_owned(),
+                ..Self::default()
+            },
+        }
+    }
+
+    /// In Azure's word or OpenAI's.
+    pub(super) fn is_missing_deployment(&self) -> bool {
+        ["DeploymentNotFound", "model_not_found"].contains(&self.code.as_str())
+    }
+
+    /// As Azure answers a path or an API version that it doesn't know. An id that isn't there has other words.
+    pub(super) fn is_missing_path(&self) -> bool {
+        self.code == "404" && self.message == "Resource not found"
+    }
+
+    pub(super) fn names_permission(&self) -> bool {
+        self.code == "PermissionDenied"
+    }
+
+    pub(super) fn says_set_up(&self) -> bool {
+        says_set_up(&self.code, &self.message)
+    }
+
+    pub(super) fn is_screened(&self) -> bool {
+        is_screened(&self.code)
+    }
+
+    pub(super) fn is_callers_tool(&self) -> bool {
+        is_callers_tool(&self.kind) || is_callers_tool(&self.code)
+    }
+
+    /// Whether it blames the options of the stream; a message may quote anything, so it counts only where nothing else is
+    /// named.
+    pub(super) fn is_about_usage(&self) -> bool {
+        let text = match self.param.is_empty() {
+            true => &self.message,
+            false => &self.param,
+        };
+        text.contains("stream_options") || text.contains("include_usage")
+    }
+
+    pub(super) fn wait(&self) -> Option<Duration> {
+        wait::in_message(&self.message)
+    }
+}

@@ -1,0 +1,307 @@
+//! Whose fault an attempt's end is: what one client does wrong changes nothing for another, and what the operator did wrong
+//! is not told to clients as theirs.
+
+use std::time::{Duration, Instant};
+
+use forebay::simulator::FaultKind;
+use reqwest::Response;
+use serde_json::{Value, json};
+
+use crate::house::{CHAT, House, KEY, chat, comes_true, error_of, served_by, status, streamed};
+
+const OTHER: &str = "the-key-of-another-client";
+const THREE: [(&str, u32, u32); 3] = [("a", 1, 1), ("b", 2, 1), ("c", 3, 1)];
+const IMAGES: &str = "/openai/v1/images/generations";
+
+/// A house with a second client.
+async fn house_with(instances: &[(&str, u32, u32)], more: &str) -> House {
+    let hash = forebay::config::hash_key(OTHER).unwrap().hash;
+    let other = format!("  second: {{ keys: [\"{hash}\"], models: [\"*\"] }}\n{more}");
+    House::open_with(instances, &other).await
+}
+
+async fn ask(house: &House, key: &str, path: &str, body: &Value) -> Response {
+    let request = house.http.post(house.url(path)).header("api-key", key);
+    request.json(body).send().await.unwrap()
+}
+
+fn all(house: &House, instances: &[(&str, u32, u32)], fault: impl Into<Option<FaultKind>>) {
+    let fault = fault.into();
+    for (name, ..) in instances {
+        house.fault(name, fault.clone());
+    }
+}
+
+fn says(code: u16, error: Value) -> FaultKind {
+    let mut fault = status(code, &[]);
+    if let FaultKind::Status { body, .. } = &mut fault {
+        *body = Some(json!({ "error": error }).to_string());
+    }
+    fault
+}
+
+async fn states(house: &House) -> Vec<String> {
+    let status = house.status().await;
+    let models = status["models"].as_array().unwrap();
+    let model = models.iter().find(|it| it["model"] == "gpt-4o").unwrap();
+    let deployments = model["deployments"].as_array().unwrap().iter();
+    let state = |it: &Value| it["state"].as_str().unwrap().to_owned();
+    deployments.map(state).collect()
+}
+
+async fn alarms(house: &House) -> String {
+    house.status().await["alarms"].to_string()
+}
+
+#[tokio::test]
+async fn a_clients_own_broken_tool_is_told_to_it_and_charged_to_nobody() {
+    let house = house_with(&THREE, "").await;
+    let error = json!({"message": "Error retrieving tool list from MCP server: 'x'.", "type": "external_connector_error", "param": "tools", "code": "http_error"});
+    all(&house, &THREE, says(424, error));
+    for _ in 0..8 {
+        let answer = house.chat().await;
+        assert_eq!(answer.status(), 424);
+        assert!(answer.text().await.unwrap().contains("MCP server"));
+    }
+    assert_eq!((house.asked("a"), house.asked("b")), (8, 0));
+    all(&house, &THREE, None);
+    let answer = ask(&house, OTHER, CHAT, &chat()).await;
+    assert_eq!(served_by(&answer), "a");
+    assert_eq!(states(&house).await, ["closed"; 3]);
+}
+
+#[tokio::test]
+async fn what_fails_everywhere_is_the_requests_own_and_closes_nothing_for_another_client() {
+    let more = "failover: { retry_budget: { floor: 1000 } }";
+    let house = house_with(&THREE, more).await;
+    for code in [500, 502, 503, 504, 408] {
+        all(&house, &THREE, status(code, &[]));
+        for body in [chat(), streamed()] {
+            for _ in 0..6 {
+                let answer = ask(&house, KEY, CHAT, &body).await;
+                assert_eq!(answer.status(), code, "what they said");
+            }
+        }
+        all(&house, &THREE, None);
+        assert_eq!(states(&house).await, ["closed"; 3], "{code}");
+        let answer = ask(&house, OTHER, CHAT, &chat()).await;
+        assert_eq!(served_by(&answer), "a", "{code}");
+    }
+    let event = json!({"type": "response.failed", "response": {"error": {"code": "never_seen", "message": "…"}}});
+    let error = forebay::simulator::StreamError {
+        event: Some(format!("event: response.failed\ndata: {event}")),
+        after_events: 1,
+        ..Default::default()
+    };
+    all(&house, &THREE, FaultKind::StreamError(error));
+    let body = json!({"model": "gpt-4o", "input": "Why do dams spill?", "stream": true});
+    for _ in 0..6 {
+        let answer = ask(&house, KEY, "/openai/v1/responses", &body).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().await.unwrap().contains("never_seen"));
+    }
+    assert_eq!(states(&house).await, ["closed"; 3]);
+}
+
+#[tokio::test]
+async fn a_pool_that_fails_for_different_clients_is_closed_soon() {
+    let house = house_with(&THREE, "").await;
+    all(&house, &THREE, status(500, &[]));
+    for _ in 0..10 {
+        for key in [KEY, OTHER] {
+            ask(&house, key, CHAT, &chat()).await;
+        }
+    }
+    assert_eq!(states(&house).await, ["open"; 3]);
+    let answer = ask(&house, KEY, CHAT, &chat()).await;
+    error_of(answer, 503, "ServiceUnavailable").await;
+}
+
+#[tokio::test]
+async fn one_that_fails_while_its_fellows_serve_is_closed_by_a_single_client() {
+    let house = house_with(&THREE, "").await;
+    house.fault("a", status(500, &[]));
+    for _ in 0..8 {
+        assert_eq!(served_by(&house.chat().await), "b");
+    }
+    assert_eq!(house.asked("a"), 5);
+    assert_eq!(states(&house).await, ["open", "closed", "closed"]);
+}
+
+#[tokio::test]
+async fn a_kind_of_work_that_the_identity_may_not_do_is_set_aside_alone() {
+    let house = house_with(&THREE, "").await;
+    let error = json!({"code": "PermissionDenied", "message": "The principal `x` lacks the required data action `…/images/generations/action`"});
+    all(&house, &THREE, says(401, error));
+    let image = json!({"model": "gpt-4o", "prompt": "a dam"});
+    for _ in 0..3 {
+        let answer = ask(&house, KEY, IMAGES, &image).await;
+        error_of(answer, 503, "ServiceUnavailable").await;
+    }
+    // Once each; a fresh token would not help.
+    assert_eq!(THREE.map(|(name, ..)| house.asked(name)), [1; 3]);
+    all(&house, &THREE, None);
+    let answer = ask(&house, OTHER, CHAT, &chat()).await;
+    assert_eq!(served_by(&answer), "a");
+    let metrics = house.metrics().await;
+    let gauge = "forebay_deployment_set_aside{cause=\"credential\",deployment=\"a-gpt-4o\",instance=\"a\",model=\"gpt-4o\"} 1";
+    assert!(metrics.contains(gauge), "{metrics}");
+    let alarms = alarms(&house).await;
+    assert!(alarms.contains("images/generations"), "{alarms}");
+}
+
+#[tokio::test]
+async fn a_token_that_can_never_be_good_there_is_the_operators_matter() {
+    let house = house_with(&THREE, "").await;
+    let error = json!({"code": "Tenant provided in token does not match resource token", "message": "Token tenant 1 does not match resource tenant."});
+    all(&house, &THREE, says(400, error));
+    error_of(house.chat().await, 503, "ServiceUnavailable").await;
+    let status = house.status().await;
+    let first = &status["models"][0]["deployments"][0];
+    assert_eq!(first["cause"], "credential", "{status}");
+}
+
+#[tokio::test]
+async fn nothing_of_a_redirect_reaches_a_client() {
+    let house = house_with(&THREE, "").await;
+    for code in [301, 302, 303, 307, 308] {
+        let house = house_with(&THREE, "").await;
+        let to = [("location", "http://elsewhere.example/openai")];
+        house.fault("a", status(code, &to));
+        assert_eq!(served_by(&house.chat().await), "b", "{code}");
+        assert!(alarms(&house).await.contains("redirects"));
+    }
+    all(
+        &house,
+        &THREE,
+        status(307, &[("location", "http://elsewhere.example")]),
+    );
+    let answer = house.chat().await;
+    assert!(!answer.headers().contains_key("location"));
+    error_of(answer, 503, "ServiceUnavailable").await;
+}
+
+#[tokio::test]
+async fn what_is_found_nowhere_is_told_and_sets_nothing_aside() {
+    let house = house_with(&THREE, "").await;
+    for (fault, code) in [
+        (status(404, &[]), "404"),
+        (FaultKind::NotDeployed {}, "DeploymentNotFound"),
+    ] {
+        all(&house, &THREE, fault);
+        for _ in 0..8 {
+            error_of(house.chat().await, 404, code).await;
+        }
+        let told = alarms(&house).await;
+        assert!(told.contains("answers 404 to everything since"), "{told}");
+        all(&house, &THREE, None);
+        let answer = ask(&house, OTHER, CHAT, &chat()).await;
+        assert_eq!(served_by(&answer), "a", "{code}");
+        assert_eq!(states(&house).await, ["closed"; 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_there_where_others_have_it_is_set_aside_for_that_work() {
+    let house = house_with(&THREE, "").await;
+    house.fault("a", status(404, &[]));
+    for _ in 0..4 {
+        assert_eq!(served_by(&house.chat().await), "b");
+    }
+    assert_eq!(house.asked("a"), 1);
+    let told = alarms(&house).await;
+    assert!(told.contains("chat/completions"), "{told}");
+}
+
+#[tokio::test]
+async fn one_that_answers_nothing_but_400_is_found_by_what_its_fellows_serve() {
+    let house = house_with(&THREE, "").await;
+    house.fault("a", status(400, &[]));
+    for _ in 0..5 {
+        assert_eq!(house.chat().await.status(), 400);
+    }
+    assert_eq!(house.asked("b"), 0);
+    for _ in 0..5 {
+        assert_eq!(served_by(&house.chat().await), "b");
+    }
+    assert_eq!(house.asked("a"), 6);
+    let told = alarms(&house).await;
+    assert!(told.contains("answers 400 to everything since"), "{told}");
+    // Where the fellows say the same it is the request's own.
+    let house = house_with(&THREE, "").await;
+    all(&house, &THREE, status(400, &[]));
+    for _ in 0..12 {
+        assert_eq!(house.chat().await.status(), 400);
+    }
+    assert_eq!(states(&house).await, ["closed"; 3]);
+}
+
+/// Its answer comes whole and late: the others don't wait for its end.
+#[tokio::test]
+async fn a_trial_that_takes_its_time_keeps_nobody_waiting_who_has_nowhere_else_to_go() {
+    let only = [("only", 1, 1)];
+    let more = "breaker: { pause: 500ms, longest_pause: 500ms, ramp: 0s }";
+    let house = house_with(&only, more).await;
+    house.fault("only", FaultKind::Reset {});
+    for _ in 0..5 {
+        error_of(house.chat().await, 503, "ServiceUnavailable").await;
+    }
+    house.fault(
+        "only",
+        FaultKind::Silent {
+            ms: 20_000,
+            after_events: 0,
+        },
+    );
+    // Until its pause is over it is not asked.
+    let request = house.http.post(house.url(CHAT)).header("api-key", KEY);
+    let request = request.json(&chat());
+    let trial = tokio::spawn(async move {
+        while request.try_clone().unwrap().send().await.unwrap().status() == 503 {}
+    });
+    comes_true("one tries it", async || house.asked("only") == 6).await;
+    house.fault("only", None);
+    let began = Instant::now();
+    comes_true("another is served behind it", async || {
+        ask(&house, OTHER, CHAT, &chat()).await.status() == 200
+    })
+    .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(!trial.is_finished());
+    trial.abort();
+}
+
+#[tokio::test]
+async fn after_a_silence_nobody_is_told_to_retry() {
+    let house = house_with(
+        &THREE,
+        "failover: { first_byte_timeout: 300ms, attempts: 2 }",
+    )
+    .await;
+    all(&house, &THREE, FaultKind::Hang {});
+    let answer = house.chat().await;
+    assert_eq!(answer.headers()["x-should-retry"], "false");
+    assert!(!answer.headers().contains_key("retry-after"));
+    error_of(answer, 504, "Timeout").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_whole_has_a_time_of_its_own() {
+    let more = "failover: { first_byte_timeout: 300ms, unstreamed_timeout: 1m }";
+    let house = house_with(&THREE, more).await;
+    house.fault(
+        "a",
+        FaultKind::Silent {
+            ms: 1500,
+            after_events: 0,
+        },
+    );
+    assert_eq!(served_by(&house.chat().await), "a");
+    house.fault("a", FaultKind::Hang {});
+    let answer = ask(&house, KEY, CHAT, &streamed()).await;
+    assert_eq!(served_by(&answer), "b");
+}
