@@ -368,7 +368,11 @@ impl Exchange {
             let charged = admitted.suspicions.doubt(client, now, fastrand::u64(..));
             announce_all(&admitted.served, &charged, now);
         }
-        if let (true, Some(current)) = (whole, &admitted.current) {
+        let is_served = self
+            .attempts
+            .last()
+            .is_some_and(|it| it.outcome == Outcome::Served.label());
+        if let (true, Some(current)) = (whole && is_served, &admitted.current) {
             let index = current.attempt.index();
             admitted
                 .served
