@@ -127,7 +127,13 @@ pub(crate) fn admit_and_settle() -> Piece {
             .expect(samples::ROOM);
         let left = allowance.left(now);
         let (total, output) = (300, 200);
-        reservation.settle(Spent::Tokens { total, output }, now);
+        reservation.settle(
+            Spent::Tokens {
+                total,
+                answer: Some(output),
+            },
+            now,
+        );
         left
     })
 }

@@ -45,7 +45,13 @@ pub(crate) fn limiting(c: &mut Criterion) {
                         .expect(samples::ROOM);
                     let left = allowance.left(samples::moment());
                     let (total, output) = (300, 200);
-                    reservation.settle(Spent::Tokens { total, output }, samples::moment());
+                    reservation.settle(
+                        Spent::Tokens {
+                            total,
+                            answer: Some(output),
+                        },
+                        samples::moment(),
+                    );
                     left
                 });
             });

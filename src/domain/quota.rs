@@ -5,12 +5,15 @@
 //! cost in the end, or gives everything back when it is dropped.
 //!
 //! A minute slides; hours, days and months are the calendar's. No limit is gone over by more than the one request that
-//! reaches it asked for.
+//! reaches it asked for. Of a request that names no maximum nobody knows what it asks for: at least [`LEAST_ASSUMED`] tokens are
+//! assumed of each answer, so that at most so many as that fits into a limit, and one more, are under way against it at once. They
+//! go over it by what their answers have beyond that, and by nothing where these are shorter.
 
 mod account;
 mod calendar;
 mod limits;
 mod output;
+mod prompts;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -21,7 +24,9 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use account::{Account, Held, Now};
+#[cfg(doc)]
+use account::LEAST_ASSUMED;
+use account::{Account, Assumed, Held, Now};
 pub use account::{Count, Left, Spent, Standing};
 pub use calendar::{Calendar, Period};
 pub use limits::{Bound, ClientLimits, Limit, Limits, OverMaxOutput};
@@ -31,6 +36,7 @@ use super::{
     client::Client,
     name::{ClientName, ModelName},
     refusal::Refusal,
+    route::Operation,
 };
 
 /// A moment, on both clocks.
@@ -266,22 +272,31 @@ impl Reservation {
     /// Reserves what the request may cost: what it brings along, and what it may be answered with.
     pub fn reserve(&mut self, input: u64, output: Output, now: Moment) -> Result<(), Refusal> {
         let now = self.clock.read(now);
+        let assumed = match output {
+            Output::AtMost(_) => None,
+            Output::Usual { operation, answers } => Some(Assumed {
+                operation,
+                answers,
+                tokens: self.usual_output(input, operation, answers),
+            }),
+        };
         let output = match output {
             Output::AtMost(most) => most,
-            Output::Usual { answers } => self.usual_output(input, answers),
+            Output::Usual { .. } => assumed.map_or(0, |it| it.tokens),
         };
         let tokens = input.saturating_add(output);
         for Part { account, held } in self.parts.iter_mut().flatten() {
-            account.reserve(held, tokens, now, &self.clock.calendar)?;
+            account.reserve(held, tokens, assumed, now, &self.clock.calendar)?;
         }
         Ok(())
     }
 
-    /// Nobody said how long the answer may get: as long as the client's answers are, that of this model where it is counted
-    /// apart. What is only assumed makes no request too large for a limit.
-    fn usual_output(&self, input: u64, answers: u64) -> u64 {
+    /// Nobody said how long the answer may get: as long as the client's answers to such requests are, those of this model
+    /// where it is counted apart. What is only assumed makes no request too large for a limit.
+    fn usual_output(&self, input: u64, operation: Operation, answers: u64) -> u64 {
         let parts = || self.parts.iter().flatten();
-        let usual = parts().last().map_or(0, |part| part.account.usual_output());
+        let usual = parts().last();
+        let usual = usual.map_or(0, |part| part.account.usual_output(operation));
         let least = parts().filter_map(|part| part.account.least()).min();
         let room = least.map_or(u64::MAX, |least| least.saturating_sub(input));
         usual.saturating_mul(answers).min(room)

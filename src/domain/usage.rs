@@ -62,10 +62,12 @@ pub enum Guess {
     Broken,
     /// The client left first.
     ClientLeft,
+    /// The answer says that the work goes on: what it will use nobody knows yet.
+    Unfinished,
 }
 
 impl Guess {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Encoded,
         Self::Missing,
         Self::Untold,
@@ -73,7 +75,13 @@ impl Guess {
         Self::NotAsked,
         Self::Broken,
         Self::ClientLeft,
+        Self::Unfinished,
     ];
+
+    /// Whether it is of an answer that has come whole.
+    pub fn is_of_all(self) -> bool {
+        matches!(self, Self::Missing | Self::Invalid | Self::NotAsked)
+    }
 
     /// The label in metrics: a closed set.
     pub fn label(self) -> &'static str {
@@ -85,6 +93,7 @@ impl Guess {
             Self::NotAsked => "not_asked",
             Self::Broken => "broken",
             Self::ClientLeft => "client_left",
+            Self::Unfinished => "unfinished",
         }
     }
 }

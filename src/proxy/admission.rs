@@ -16,6 +16,7 @@ use crate::domain::{
     quota::{Field, Moment, Spent, Wanted},
     refusal::Refusal,
     route::Operation,
+    usage::Guess,
 };
 
 const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -120,10 +121,14 @@ pub(super) fn settle(exchange: &mut Exchange, status: Option<u16>) {
 }
 
 fn spent(exchange: &Exchange, status: Option<u16>) -> Spent {
+    if exchange.guess == Some(Guess::Unfinished) {
+        return Spent::AsReserved;
+    }
     if let Some(usage) = exchange.usage {
+        let is_whole = exchange.guess.is_none_or(Guess::is_of_all);
         return Spent::Tokens {
             total: usage.total(),
-            output: usage.output,
+            answer: is_whole.then_some(usage.output),
         };
     }
     let attempts = &exchange.attempts;
@@ -132,11 +137,13 @@ fn spent(exchange: &Exchange, status: Option<u16>) -> Spent {
         attempts.any(|attempt| attempt.may_be_billed || attempt.outcome == "client_left")
     };
     match status {
-        // Answered without a word of its tokens.
-        Some(200..=399) if exchange.refusal.is_none() && !attempts.is_empty() => Spent::AsReserved,
+        // Answered without a word of its tokens; a session, as one request.
+        Some(101 | 200..=399) if exchange.refusal.is_none() && !attempts.is_empty() => {
+            Spent::AsReserved
+        }
         Some(400..) if exchange.refusal.is_none() && !attempts.is_empty() => Spent::Tokens {
             total: 0,
-            output: 0,
+            answer: None,
         },
         _ if may_be_billed() => Spent::AsReserved,
         _ => Spent::Nothing,

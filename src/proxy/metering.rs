@@ -110,6 +110,7 @@ fn used(
         End::Broken | End::Idle => Guess::Broken,
         // An error that a stream told before any output is an error's answer.
         End::Complete if outcome == Some(Outcome::CallerError.label()) => return None,
+        End::Complete if meter.is_unfinished() => Guess::Unfinished,
         End::Complete if meter.was_disbelieved() => Guess::Invalid,
         End::Complete if matches!(current.usage, Wish::NotAsked | Wish::Refused) => Guess::NotAsked,
         End::Complete if !operation.is_of_words() => Guess::Untold,

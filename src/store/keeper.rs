@@ -263,7 +263,13 @@ mod tests {
         reservation
             .reserve(total, Output::AtMost(0), moment())
             .unwrap();
-        reservation.settle(Spent::Tokens { total, output: 0 }, moment());
+        reservation.settle(
+            Spent::Tokens {
+                total,
+                answer: None,
+            },
+            moment(),
+        );
     }
 
     fn work(shelf: &Shared, quotas: &Arc<Quotas>, failures: &Arc<AtomicUsize>) -> Work {

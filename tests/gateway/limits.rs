@@ -2,6 +2,7 @@
 
 mod hammering;
 mod lying;
+mod reserved;
 mod restarts;
 
 use reqwest::{RequestBuilder, Response};

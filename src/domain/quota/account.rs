@@ -14,12 +14,14 @@ use super::{
 use crate::domain::{
     name::{ClientName, ModelName},
     refusal::{Limited, Refusal},
+    route::Operation,
 };
 
 /// When to come back where only requests under way stand in the way: how long those take nobody knows.
 const WHILE_OTHERS_RUN: Duration = Duration::from_secs(1);
-/// Output that is assumed of a client's first requests that name no maximum, in tokens.
-const FIRST_ASSUMED: f64 = 512.0;
+/// The least output that is assumed of a request that names no maximum, in tokens, whatever was learnt: so many times less
+/// than a limit allows is the most of them that can be under way against it at once.
+pub(super) const LEAST_ASSUMED: u64 = 2048;
 /// Each answer moves the average by so much of the distance.
 const PACE_OF_AVERAGE: f64 = 1.0 / 16.0;
 /// A clock that is set back by less than this has not left its period.
@@ -41,9 +43,30 @@ struct State {
     running: u64,
     /// Reserved by requests under way.
     held: u64,
+    /// The part of that which nobody has named.
+    assumed: u64,
     counters: [Counter; 3],
-    /// Tokens of output in a usual answer.
-    output: f64,
+    /// Tokens of output in a usual answer, by kind.
+    output: [f64; KINDS],
+}
+
+/// Answers of several kinds have lengths of their own: of chat, of completions, of all else.
+const KINDS: usize = 3;
+
+fn kind(operation: Operation) -> usize {
+    match operation {
+        Operation::ChatCompletions => 0,
+        Operation::Completions => 1,
+        _ => 2,
+    }
+}
+
+/// Output that is assumed of a request that names no maximum.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Assumed {
+    pub(super) operation: Operation,
+    pub(super) answers: u64,
+    pub(super) tokens: u64,
 }
 
 /// What was spent in one period. Its three numbers together count.
@@ -72,6 +95,7 @@ pub(super) struct Held {
     request_at: Nanos,
     tokens: u64,
     tokens_at: Nanos,
+    assumed: Option<Assumed>,
 }
 
 /// What one request has spent in the end.
@@ -79,8 +103,9 @@ pub(super) struct Held {
 pub enum Spent {
     /// No deployment answered it.
     Nothing,
-    /// By its usage.
-    Tokens { total: u64, output: u64 },
+    /// By its usage. `answer`: the output of a whole answer, from which is learnt how long answers are; an error is none,
+    /// nor is what broke off.
+    Tokens { total: u64, answer: Option<u64> },
     /// It was answered, or may be billed, and nobody said what it cost.
     AsReserved,
 }
@@ -159,6 +184,17 @@ impl State {
         counter.turn(period, now, calendar);
         counter
     }
+
+    /// How long answers are is learnt from those to requests that named no maximum: the others are as long as they were
+    /// allowed to be.
+    fn learn(&mut self, assumed: Option<Assumed>, answer: Option<u64>) {
+        let Some((assumed, output)) = assumed.zip(answer) else {
+            return;
+        };
+        let each = output as f64 / assumed.answers.max(1) as f64;
+        let usual = &mut self.output[kind(assumed.operation)];
+        *usual += (each - *usual) * PACE_OF_AVERAGE;
+    }
 }
 
 impl Account {
@@ -168,8 +204,9 @@ impl Account {
             tokens: Window::default(),
             running: 0,
             held: 0,
+            assumed: 0,
             counters: [Counter::NEVER; 3],
-            output: FIRST_ASSUMED,
+            output: [0.0; KINDS],
         };
         Self {
             client,
@@ -215,9 +252,10 @@ impl Account {
         Ok(held)
     }
 
-    /// What an answer of usual length has, in tokens.
-    pub(super) fn usual_output(&self) -> u64 {
-        self.state.lock().output.ceil() as u64
+    /// What an answer of usual length has, in tokens; never less than [`LEAST_ASSUMED`].
+    pub(super) fn usual_output(&self, operation: Operation) -> u64 {
+        let usual = self.state.lock().output[kind(operation)].ceil() as u64;
+        usual.max(LEAST_ASSUMED)
     }
 
     /// The least that any limit on tokens allows.
@@ -227,11 +265,12 @@ impl Account {
         all.flatten().min()
     }
 
-    /// Reserves tokens where every limit has room for them.
+    /// Reserves tokens where every limit has room for them; `assumed` are part of them.
     pub(super) fn reserve(
         &self,
         held: &mut Held,
         tokens: u64,
+        assumed: Option<Assumed>,
         now: Now,
         calendar: &Calendar,
     ) -> Result<(), Refusal> {
@@ -246,14 +285,23 @@ impl Account {
         }
         if let Some(most) = self.limits.tokens_per_minute {
             let below = below(most, tokens);
-            if state.tokens.sum(now.at) >= below {
+            let sum = state.tokens.sum(now.at);
+            if sum >= below {
                 let wait = state.tokens.wait(below, now.at);
+                // What is only assumed may be given back as soon as an answer is there.
+                let wait = match sum.saturating_sub(state.assumed) < below {
+                    true => wait.min(WHILE_OTHERS_RUN),
+                    false => wait,
+                };
                 return Err(self.for_now(Limit::TokensPerMinute, most, wait));
             }
             held.tokens_at = state.tokens.add(tokens, now.at);
         }
         state.held = state.held.saturating_add(tokens);
         held.tokens = tokens;
+        let unnamed = assumed.map_or(0, |it| it.tokens);
+        state.assumed = state.assumed.saturating_add(unnamed);
+        held.assumed = assumed;
         Ok(())
     }
 
@@ -305,14 +353,16 @@ impl Account {
         let mut state = self.state.lock();
         state.running = state.running.saturating_sub(1);
         state.held = state.held.saturating_sub(held.tokens);
+        let unnamed = held.assumed.map_or(0, |it| it.tokens);
+        state.assumed = state.assumed.saturating_sub(unnamed);
         let (Some(now), true) = (now, spent != Spent::Nothing) else {
             state.tokens.take_back(held.tokens, held.tokens_at);
             state.requests.take_back(1, held.request_at);
             return;
         };
         let total = match spent {
-            Spent::Tokens { total, output } => {
-                state.output += (output as f64 - state.output) * PACE_OF_AVERAGE;
+            Spent::Tokens { total, answer } => {
+                state.learn(held.assumed, answer);
                 total
             }
             Spent::Nothing | Spent::AsReserved => held.tokens,

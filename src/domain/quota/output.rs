@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     account::Account,
     limits::{Bound, Limit, OverMaxOutput},
+    prompts,
 };
 use crate::domain::{
     ask::{Ask, Said, Splice, Wants},
@@ -52,6 +53,7 @@ pub enum Output {
     AtMost(u64),
     /// It names no maximum: so many answers of usual length.
     Usual {
+        operation: Operation,
         answers: u64,
     },
 }
@@ -183,6 +185,12 @@ impl<'a> Rules<'a> {
         let n = self.within("n", &wants.n, body, Limit::N, self.n)?;
         let best_of = self.within("best_of", &wants.best_of, body, Limit::BestOf, self.best_of)?;
         let answers = n.unwrap_or(1).max(best_of.unwrap_or(1)).max(1);
+        let answers = match operation {
+            Operation::Completions if self.counts_tokens => {
+                answers.saturating_mul(prompts::count(body)?)
+            }
+            _ => answers,
+        };
         let mut changes = Vec::new();
         let mut most = None;
         for field in Field::ALL {
@@ -205,7 +213,7 @@ impl<'a> Rules<'a> {
             });
         let output = match most.or(cap.as_ref().map(|cap| cap.tokens)) {
             Some(most) => Output::AtMost(most.saturating_mul(answers)),
-            None if bounds_output => Output::Usual { answers },
+            None if bounds_output => Output::Usual { operation, answers },
             None => Output::AtMost(0),
         };
         Ok(Wanted {

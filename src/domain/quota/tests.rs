@@ -9,6 +9,8 @@ use std::{
 
 use proptest::prelude::*;
 
+mod guesses;
+
 use super::*;
 use crate::domain::{ask::Ask, refusal::Limited, route::Operation};
 
@@ -85,8 +87,12 @@ impl Desk {
 fn used(total: u64) -> Spent {
     Spent::Tokens {
         total,
-        output: total / 2,
+        answer: Some(total / 2),
     }
+}
+
+fn usual(operation: Operation, answers: u64) -> Output {
+    Output::Usual { operation, answers }
 }
 
 fn secs(seconds: u64) -> Duration {
@@ -210,35 +216,9 @@ fn a_request_that_could_never_fit_is_told_so() {
     let allowance = desk.quotas.of(&"app".into()).unwrap();
     let mut reservation = allowance.enter(now).unwrap();
     reservation
-        .reserve(100, Output::Usual { answers: 50 }, now)
+        .reserve(100, usual(Operation::ChatCompletions, 50), now)
         .unwrap();
     assert_eq!(desk.used(Limit::TokensPerHour, secs(0)), 500);
-}
-
-#[test]
-fn answers_of_unknown_length_are_taken_to_be_as_long_as_the_clients_are() {
-    let desk = Desk::own(tokens_per_minute(1_000_000));
-    let assumed = |after| {
-        let now = desk.now(after);
-        let before = desk.used(Limit::TokensPerMinute, after);
-        let mut reservation = desk.quotas.of(&"app".into()).unwrap().enter(now).unwrap();
-        reservation
-            .reserve(0, Output::Usual { answers: 1 }, now)
-            .unwrap();
-        desk.used(Limit::TokensPerMinute, after) - before
-    };
-    assert_eq!(assumed(secs(0)), 512);
-    for _ in 0..100 {
-        let reservation = desk.ask("m", (10, 10), secs(1)).unwrap();
-        reservation.settle(
-            Spent::Tokens {
-                total: 60,
-                output: 50,
-            },
-            desk.now(secs(1)),
-        );
-    }
-    assert_eq!(assumed(secs(2)), 51);
 }
 
 #[test]
@@ -665,7 +645,7 @@ fn only_what_has_output_is_bounded_in_it() {
     );
     assert_eq!(
         unbounded,
-        Ok((r#"{"n":3}"#.into(), Output::Usual { answers: 3 }))
+        Ok((r#"{"n":3}"#.into(), usual(Operation::ChatCompletions, 3)))
     );
 }
 

@@ -87,6 +87,11 @@ impl Meter {
         self.report.was_disbelieved()
     }
 
+    /// Whether the answer says that the work goes on, and what it will use is not known yet.
+    pub fn is_unfinished(&self) -> bool {
+        self.report.is_unfinished()
+    }
+
     /// What has passed so far: whatever the deployment has reported, and of the rest an estimate. `input` is the prompt's,
     /// for the case that it has not reported any.
     pub fn estimate(&self, input: u64) -> Usage {

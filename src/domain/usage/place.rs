@@ -46,6 +46,8 @@ pub(super) enum Member {
     Tier,
     /// What kind of event, or of usage, it is.
     Kind,
+    /// How far a response has come.
+    Status,
     /// What content filters say of a prompt or an answer: as long as all the rest, and the same in most answers.
     Filters,
 }
@@ -75,7 +77,7 @@ impl Place {
 
     /// What the member of this name is.
     pub(super) fn member(self, key: &[u8]) -> Member {
-        use Member::{Count, Filters, Inside, Kind, Text, Tier};
+        use Member::{Count, Filters, Inside, Kind, Status, Text, Tier};
         match (self, key) {
             (
                 Self::Chat | Self::Response | Self::Answer | Self::Event | Self::Repeated,
@@ -100,6 +102,7 @@ impl Place {
                 b"name" | b"arguments" | b"input" | b"transcript" | b"text" | b"refusal",
             ) => Text,
             (Self::Response, b"output") => Inside(Self::Items),
+            (Self::Response, b"status") => Status,
             (Self::Item, b"content" | b"summary") => Inside(Self::Parts),
             (Self::Item, b"name" | b"arguments" | b"input" | b"code") => Text,
             (Self::Answer, b"text") => Text,

@@ -35,6 +35,8 @@ pub(super) struct Report {
     is_sound: bool,
     /// The last report was none that can be believed.
     was_disbelieved: bool,
+    /// The answer says that the work goes on.
+    is_unfinished: bool,
     /// What was said since it was last asked for.
     said: Said,
     /// Output is not tallied; whether any has passed.
@@ -69,6 +71,7 @@ impl Report {
             has_reported: false,
             is_sound: false,
             was_disbelieved: false,
+            is_unfinished: false,
             said: Said::default(),
             withheld: None,
         }
@@ -116,6 +119,7 @@ impl Report {
         match (member, word) {
             (Member::Tier, word) => self.tier(word.unwrap_or(b"?")),
             (Member::Kind, Some(word)) => self.kind(word),
+            (Member::Status, word) => self.status(word.unwrap_or_default()),
             (member, _) => self.nonsense(member),
         }
     }
@@ -125,6 +129,12 @@ impl Report {
         let tier = Tier::of(name);
         self.served_with(tier);
         self.said.tier = tier.or(self.said.tier);
+    }
+
+    fn status(&mut self, status: &[u8]) {
+        self.is_unfinished = matches!(status, b"queued" | b"in_progress");
+        // It is to be read in each answer.
+        self.said.is_more |= self.is_unfinished;
     }
 
     /// The last tier that is named counts.
@@ -153,6 +163,10 @@ impl Report {
 
     pub(super) fn was_disbelieved(&self) -> bool {
         self.was_disbelieved
+    }
+
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_unfinished
     }
 
     pub(super) fn text(&mut self, bytes: &[u8]) {
