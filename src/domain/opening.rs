@@ -4,6 +4,7 @@
 //! Nothing here waits or writes: whoever holds the answer back gives each piece as it comes, and is told the outcome as
 //! soon as there is one. Pieces may be cut anywhere. What is kept of them is bounded.
 
+mod end;
 mod events;
 mod meaning;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode, header};
 
 use self::{
+    end::End,
     events::Events,
     meaning::{Meaning, meaning},
 };
@@ -40,12 +42,10 @@ struct Stream {
     head: Head,
     /// How much of it has come.
     seen: usize,
-    /// Something came that is neither an event nor a comment.
-    is_odd: bool,
     has_output: bool,
     /// It said that it failed, and not yet why.
     has_failed: bool,
-    is_whole: bool,
+    end: End,
 }
 
 /// What the head of a stream says for the case that the stream is an error.
@@ -71,7 +71,7 @@ pub struct Watch {
     events: Events,
     head: Head,
     has_failed: bool,
-    is_whole: bool,
+    end: End,
 }
 
 impl Opening {
@@ -143,7 +143,7 @@ impl Opening {
                 events: stream.events,
                 head: stream.head,
                 has_failed: stream.has_failed,
-                is_whole: stream.is_whole,
+                end: stream.end,
             }),
             Kind::Body(_) => None,
         }
@@ -188,10 +188,9 @@ impl Stream {
             events: Events::default(),
             head,
             seen: 0,
-            is_odd: false,
             has_output: false,
             has_failed: false,
-            is_whole: false,
+            end: End::default(),
         }
     }
 
@@ -199,12 +198,14 @@ impl Stream {
     fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
         self.seen = self.seen.saturating_add(piece.len());
         let (mut has_output, mut error) = (false, None);
-        let Self { events, is_odd, .. } = self;
-        events.read(piece, end, |event| {
-            self.is_whole |= event.is_last();
-            match meaning(&event) {
+        self.events.read(piece, end, |event| {
+            let (meaning, form) = meaning(&event);
+            self.end.take_form(form);
+            self.end.see(&event);
+            match meaning {
                 Meaning::Nothing => {}
-                Meaning::Odd => *is_odd = true,
+                // Nobody knows what half an event would have been.
+                Meaning::Odd => self.end.is_odd |= event.is_odd || !event.is_unended,
                 Meaning::Output => has_output = true,
                 Meaning::Failed => self.has_failed = true,
                 Meaning::Error(told) => error = error.take().or(Some(told)),
@@ -214,18 +215,19 @@ impl Stream {
             return Some(error.outcome(&self.head, now));
         }
         self.has_output = has_output;
-        if has_output || self.seen > MOST_HELD {
-            return Some(Outcome::Served);
+        if end {
+            return Some(self.outcome_at_end());
         }
-        end.then(|| self.outcome_without_output())
+        (has_output || self.seen > MOST_HELD).then_some(Outcome::Served)
     }
 
-    fn outcome_without_output(&self) -> Outcome {
-        match (self.has_failed, self.is_odd) {
-            (true, _) => Outcome::fault(Fault::Status),
-            // Whoever asked may make sense of it.
-            (false, true) => Outcome::Served,
-            (false, false) => Outcome::fault(Fault::Broken),
+    /// What it comes to if all of it is here already.
+    fn outcome_at_end(&self) -> Outcome {
+        match (self.has_failed, self.has_output, self.end.is_odd) {
+            (true, ..) => Outcome::fault(Fault::Status),
+            // Of what is odd whoever asked may make sense.
+            (false, true, _) | (false, _, true) if self.end.may_end() => Outcome::Served,
+            _ => Outcome::fault(Fault::Broken),
         }
     }
 }
@@ -249,25 +251,30 @@ impl ErrorBody {
 impl Watch {
     /// Whether the answer's last event has come: nothing is missing if only the transfer's end is.
     pub fn is_whole(&self) -> bool {
-        self.is_whole
+        self.end.is_whole()
     }
 
-    /// Takes in the next piece; `Some` where the deployment says in it that it failed.
+    /// Takes in the next piece; `Some` where the deployment says in it that it failed, or has ended without its end.
     pub fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
         let (mut error, head) = (None, self.head);
-        let (has_failed, is_whole) = (&mut self.has_failed, &mut self.is_whole);
+        let (has_failed, its_end) = (&mut self.has_failed, &mut self.end);
         self.events.read(piece, end, |event| {
-            *is_whole |= event.is_last();
-            if !event.may_be_error() {
+            its_end.see(&event);
+            if !event.may_be_error(its_end.is_chat()) {
                 return;
             }
-            match meaning(&event) {
+            match meaning(&event).0 {
                 Meaning::Failed => *has_failed = true,
                 Meaning::Error(told) => error = error.or(Some(told.outcome(&head, now))),
                 Meaning::Nothing | Meaning::Odd | Meaning::Output => {}
             }
         });
-        error.or((end && self.has_failed).then_some(Outcome::fault(Fault::Status)))
+        let at_end = || match (self.has_failed, self.end.may_end()) {
+            (true, _) => Some(Outcome::fault(Fault::Status)),
+            (false, true) => None,
+            (false, false) => Some(Outcome::fault(Fault::Broken)),
+        };
+        error.or_else(|| end.then(at_end).flatten())
     }
 }
 

@@ -69,7 +69,7 @@ fn take(exchange: &mut Exchange, word: Word) -> Result<()> {
         Word::Late(outcome) => judge_late(exchange, &outcome),
         Word::Failed(outcome) => {
             exchange.close(&outcome);
-            doom(exchange, true);
+            doom(exchange, is_told(&outcome));
         }
     }
     Ok(())
@@ -82,9 +82,13 @@ fn judge_late(exchange: &mut Exchange, outcome: &Outcome) {
         admitted.relay.release();
     }
     if !outcome.is_delivered() {
-        // An end without any output is the one failure that no event has told.
-        doom(exchange, *outcome != Outcome::fault(Fault::Broken));
+        doom(exchange, is_told(outcome));
     }
+}
+
+/// Whether an event has told how the stream failed: all but of an end before its end.
+fn is_told(outcome: &Outcome) -> bool {
+    *outcome != Outcome::fault(Fault::Broken)
 }
 
 /// A deployment that said in its stream that it failed may end the stream well all the same, and some clients look at

@@ -103,7 +103,10 @@ async fn end_broken_stream(session: &mut Session, exchange: &mut Exchange) {
         return;
     }
     if !exchange.is_failure_told {
-        let event = reply::broken_stream(exchange.operation == Some(Operation::Responses));
+        let is_responses = exchange.operation == Some(Operation::Responses);
+        let admitted = exchange.admitted();
+        let may_repeat = admitted.is_none_or(|admitted| admitted.progress.may_repeat());
+        let event = reply::broken_stream(is_responses, may_repeat);
         // The failure behind it makes Pingora send what it has, and not end the transfer.
         let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
         let tasks = vec![HttpTask::Body(Some(event), false), broken];

@@ -150,8 +150,15 @@ impl Reply {
 
 /// The event that ends a stream whose deployment broke off, in the API's own shape. What stood before it may
 /// have ended inside an event, so it starts on a line of its own.
-pub(super) fn broken_stream(is_responses: bool) -> Bytes {
-    let message = "The deployment broke off its answer. Send the request again.";
+/// `may_repeat`: the request does no harm if it is done twice.
+pub(super) fn broken_stream(is_responses: bool, may_repeat: bool) -> Bytes {
+    let message = match may_repeat {
+        true => "The deployment broke off its answer. Send the request again.",
+        false => {
+            "The deployment broke off its answer, and may have done what it was asked for. Look whether it was done before \
+             you send the request again."
+        }
+    };
     let error =
         json!({"code": "server_error", "message": message, "type": "server_error", "param": null});
     let event = if is_responses {

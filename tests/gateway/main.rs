@@ -57,6 +57,7 @@ mod shapes;
 mod signals;
 mod smuggling;
 mod spillover;
+mod stream_ends;
 mod streams;
 mod tls;
 mod tls_clients;

@@ -23,6 +23,8 @@ pub(super) struct Event<'a> {
     pub(super) data: &'a [u8],
     /// A line of it is of no kind that events have.
     pub(super) is_odd: bool,
+    /// The stream ended before its empty line.
+    pub(super) is_unended: bool,
 }
 
 /// What has come of the event that is not whole yet. The buffers are used again for each.
@@ -37,24 +39,19 @@ pub(super) struct Events {
     has_data: bool,
     is_odd: bool,
     is_too_large: bool,
+    /// Nothing more comes.
+    is_at_end: bool,
     /// A line has come: a byte order mark has its place before the first only.
     has_begun: bool,
 }
 
 impl Event<'_> {
-    /// Whether the answer is whole with it.
-    pub(super) fn is_last(&self) -> bool {
-        self.data == b"[DONE]"
-            || self.name == b"response.completed"
-            || self.name == b"response.incomplete"
-    }
-
-    /// Whether reading it closely is worth while for one who looks for errors.
-    pub(super) fn may_be_error(&self) -> bool {
+    /// Whether reading it closely is worth while for one who looks for errors, in a chat or elsewhere.
+    pub(super) fn may_be_error(&self, is_chat: bool) -> bool {
         self.name == b"error"
             || self.name == b"response.failed"
             || ERROR.find(self.data).is_some()
-            || FAILED.find(self.data).is_some()
+            || !is_chat && FAILED.find(self.data).is_some()
     }
 }
 
@@ -85,6 +82,8 @@ impl Events {
         }
         self.keep(rest);
         if end {
+            // What still comes of an event came without its end.
+            self.is_at_end = true;
             self.end_line(b"", &mut take);
             self.end_event(&mut take);
         }
@@ -162,6 +161,7 @@ impl Events {
                 name: &self.name,
                 data: &self.data,
                 is_odd: self.is_odd,
+                is_unended: self.is_at_end,
             });
         }
         empty(&mut self.name);
@@ -194,6 +194,7 @@ fn usual(piece: &[u8]) -> Option<(Event<'_>, &[u8])> {
         name,
         data,
         is_odd: false,
+        is_unended: false,
     };
     (data.len() <= LARGEST).then_some((event, rest))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::{Head, events::Event};
+use super::{Head, end::Form, events::Event};
 use crate::domain::{
     outcome::{Fault, Outcome, lightest, says_set_up},
     wait,
@@ -36,21 +36,24 @@ pub(super) enum Meaning {
 /// An error as it was told: the object that holds its code, its type and its message.
 pub(super) struct Told(Value);
 
-pub(super) fn meaning(event: &Event<'_>) -> Meaning {
+/// What an event says, and which form of answer it shows.
+pub(super) fn meaning(event: &Event<'_>) -> (Meaning, Form) {
     match event.data {
-        b"[DONE]" => return Meaning::Output,
-        b"" if !event.is_odd => return Meaning::Nothing,
+        b"[DONE]" => return (Meaning::Output, Form::Unknown),
+        b"" if !event.is_odd => return (Meaning::Nothing, Form::Unknown),
         _ => {}
     }
     let data = match serde_json::from_slice(event.data) {
         Ok(Value::Object(data)) if !event.is_odd => data,
-        _ => return Meaning::Odd,
+        _ => return (Meaning::Odd, Form::Unknown),
     };
+    let name = std::str::from_utf8(event.name).unwrap_or_default();
     match data.get("type").and_then(Value::as_str) {
-        _ if event.name == b"error" => of_response("error", &data),
-        Some(kind) => of_response(kind, &data),
-        None if data.contains_key("choices") || data.contains_key("error") => of_chat(data),
-        None => of_response(std::str::from_utf8(event.name).unwrap_or_default(), &data),
+        _ if name == "error" => (of_response("error", &data), Form::Unknown),
+        Some(kind) => (of_response(kind, &data), Form::of_type(kind)),
+        None if data.contains_key("choices") => (of_chat(data), Form::Chat),
+        None if data.contains_key("error") => (of_chat(data), Form::Unknown),
+        None => (of_response(name, &data), Form::of_type(name)),
     }
 }
 

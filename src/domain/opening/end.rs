@@ -1,0 +1,137 @@
+//! Whether a stream has come to its own end: a transfer that ends well may have been cut off all the same, by something
+//! between us and the model, and most clients take any clean end for a whole answer (CLIENTS.md 4).
+
+use std::{borrow::Cow, sync::LazyLock};
+
+use memchr::memmem::Finder;
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{
+    events::Event,
+    meaning::{Meaning, meaning},
+};
+
+const FINISH: &[u8] = br#""finish_reason""#;
+
+static FINISHES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(FINISH));
+
+/// What ends the answers whose events have types.
+const LAST: [&[u8]; 6] = [
+    b"response.completed",
+    b"response.incomplete",
+    b"transcript.text.done",
+    b"speech.audio.done",
+    b"image_generation.completed",
+    b"image_edit.completed",
+];
+/// How the types begin of answers that such an event ends.
+const FAMILIES: [&str; 5] = [
+    "response.",
+    "transcript.text.",
+    "speech.audio.",
+    "image_generation.",
+    "image_edit.",
+];
+
+/// How a stream says that it is whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// That is not known: any clean end will do.
+    #[default]
+    Unknown,
+    /// Chat and completions: by `[DONE]`, or by a reason why it is finished.
+    Chat,
+    /// By an event of a certain type.
+    Typed,
+}
+
+impl Form {
+    pub(super) fn of_type(kind: &str) -> Self {
+        let is_known = FAMILIES.iter().any(|family| kind.starts_with(family));
+        if is_known { Self::Typed } else { Self::Unknown }
+    }
+}
+
+/// How far a stream's end has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    form: Form,
+    /// Something came that is no event as we know them.
+    pub(super) is_odd: bool,
+    is_whole: bool,
+    /// The model has finished, and has said nothing since.
+    is_finished: bool,
+    /// It ended inside an event.
+    is_cut: bool,
+}
+
+impl End {
+    /// What form an event has shown the stream to be of.
+    pub(super) fn take_form(&mut self, form: Form) {
+        if self.form == Form::Unknown {
+            self.form = form;
+        }
+    }
+
+    pub(super) fn is_chat(&self) -> bool {
+        self.form == Form::Chat
+    }
+
+    /// Takes note of an event.
+    pub(super) fn see(&mut self, event: &Event<'_>) {
+        if event.data == b"[DONE]" || LAST.contains(&event.name) {
+            self.is_whole = true;
+            return;
+        }
+        match self.form {
+            Form::Chat => self.see_chat(event),
+            Form::Typed if event.name.is_empty() => self.is_whole |= is_last(event.data),
+            Form::Typed | Form::Unknown => {}
+        }
+        if event.is_unended {
+            let value: Result<IgnoredAny, _> = serde_json::from_slice(event.data);
+            self.is_cut = value.is_err();
+        }
+    }
+
+    fn see_chat(&mut self, event: &Event<'_>) {
+        let mut reasons = FINISHES.find_iter(event.data).map(|at| {
+            let value = &event.data[at + FINISH.len()..];
+            let mut value = value.iter().filter(|byte| !byte.is_ascii_whitespace());
+            value.next() == Some(&b':') && value.next() == Some(&b'"')
+        });
+        let Some(first) = reasons.next() else { return };
+        if first || reasons.any(|is_given| is_given) {
+            self.is_finished = true;
+        } else if self.is_finished {
+            // Of several answers one may be finished and another go on; what is only said about one is no more of it.
+            self.is_finished = !matches!(meaning(event).0, Meaning::Output);
+        }
+    }
+
+    /// Whether nothing is missing if only the transfer's end is.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Whether the stream may end here.
+    pub(super) fn may_end(&self) -> bool {
+        self.is_whole
+            || match self.form {
+                Form::Unknown => self.is_odd || !self.is_cut,
+                Form::Chat => self.is_finished && !self.is_cut,
+                Form::Typed => false,
+            }
+    }
+}
+
+/// Whether an event without a name says by its type that it is the last one.
+fn is_last(data: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Typed<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+    }
+    let typed: Result<Typed<'_>, _> = serde_json::from_slice(data);
+    typed.is_ok_and(|typed| LAST.contains(&typed.kind.as_bytes()))
+}
