@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::outcome::Outcome;
 
 /// How long after a request was begun to be sent its pooled connection may turn out to have been closed already: a way to
-/// the deployment and back. One that ends later had the request, and may have worked on it.
-pub const STALE_WITHIN: Duration = Duration::from_millis(250);
+/// the deployment and back, and some room where everything is slow. One that ends later had the request, and may have worked
+/// on it.
+pub const STALE_WITHIN: Duration = Duration::from_millis(500);
 /// How many times in a row one attempt's request may be lost to its connections.
 const MOST: u8 = 3;
 

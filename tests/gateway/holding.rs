@@ -236,7 +236,7 @@ async fn the_head_goes_out_at_the_bound_and_what_follows_is_judged_then() {
             assert_eq!(deployment(&response), "puppet/puppet-gpt-4o");
             assert_eq!(response.headers()["x-forebay-attempts"], "1");
             match end {
-                "well" => call.chunk(WORD).await,
+                "well" => call.chunk([WORD, DONE].concat()).await,
                 "an error" => call.chunk(ERROR).await,
                 _ => {}
             }
@@ -303,7 +303,7 @@ async fn what_can_not_be_read_passes_unchanged() {
     );
     let bodies = [
         b"data: no JSON\r\n\r\n<html>\xff\xfe</html>\n".to_vec(),
-        b"data: {\"choices\":[".to_vec(),
+        b"data: {\"choices\":[\n\n".to_vec(),
         large.into_bytes(),
     ];
     for http in over_each_protocol() {
@@ -493,6 +493,7 @@ async fn a_large_stream_to_a_slow_client_stays_whole_between_keepalives() {
     let narrow = crate::house::client_builder()
         .http2_prior_knowledge()
         .http2_initial_stream_window_size(20_000);
+    sent.push_str(DONE);
     for http in [crate::house::client(), narrow.build().unwrap()] {
         let more = "failover: { hold: 1ms }\nserver: { stream_keepalive: 1ms }";
         let (puppet, house) = Puppet::house(more).await;

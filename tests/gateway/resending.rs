@@ -43,7 +43,7 @@ async fn a_pooled_connection_that_ends_after_a_while_is_not_tried_again() {
     let mut call = pooled(&puppet, &house).await;
     let asking = tokio::spawn(house.post(CHAT).json(&chat()).send());
     assert!(call.again().await);
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
     drop(call);
     assert_eq!(asking.await.unwrap().unwrap().status(), 200);
     let log = house.log(2).await;
