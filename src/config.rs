@@ -5,6 +5,7 @@
 
 mod build;
 mod fill_in;
+mod foreign;
 mod hash_key;
 mod node;
 pub mod pem;
@@ -70,22 +71,36 @@ pub fn parse(
         warnings: Findings::default(),
         environment,
         folder: origin.parent().unwrap_or(Path::new("")).to_owned(),
+        filled: fill_in::Filled::default(),
+        is_filled_in: false,
     };
     let plan = plan(text, &mut reader);
     let file = origin.display().to_string();
-    let problems = reader.problems.sorted(&file);
+    let hide = |findings: Findings| findings.map(|message| reader.filled.hide(message));
+    let problems = hide(reader.problems).sorted(&file);
     match plan {
         Some(plan) if problems.is_empty() => Ok(Loaded {
             plan,
-            warnings: reader.warnings.sorted(&file),
+            warnings: hide(reader.warnings).sorted(&file),
         }),
         _ => Err(Problems(problems)),
     }
 }
 
 fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
-    let root = node::tree(text, &mut reader.problems)?;
-    let raw = Placed::<raw::Config>::read(&root, reader)?;
+    let (root, stop) = node::tree(text, &mut reader.problems)?;
+    if let Some(place) = foreign::simulation(&root) {
+        reader.problem(place, foreign::MEND);
+        return None;
+    }
+    let known = reader.problems.count();
+    let raw = Placed::<raw::Config>::read(&root, reader);
+    if let Some(stop) = stop {
+        // What names stand for may be behind what can't be read, and so may the rest of a value in front of it.
+        reader.problems.keep_before(stop.line, known);
+        return None;
+    }
+    let raw = raw?;
     build::plan(raw, fingerprint(text), reader)
 }
 

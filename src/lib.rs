@@ -16,7 +16,8 @@
 //! - Of what a client sent nothing is changed but the model's name, and headers that are not its deployment's business.
 //! - What two readers could read as two different requests is answered here, and read by nobody else.
 //! - Each request ends in one log line, and is counted from the same record.
-//! - What an answer used is what its deployment reported, or marked as estimated; no limit is gone over by more than one request.
+//! - What an answer used is what its deployment reported, or marked as estimated; no limit is gone over by more than one request,
+//!   as far as requests say what they may cost ([`domain::quota`] says what holds for the others).
 //!
 //! # The rooms, in reading order
 //! - [`domain`]: decisions only, as plain functions over plain values; time and chance come in as arguments. A request

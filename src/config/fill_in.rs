@@ -4,7 +4,43 @@
 
 use std::{fs::File, io::Read as _, path::Path};
 
+use zeroize::Zeroizing;
+
 use super::{problem::Place, read::Reader};
+
+/// What references stood for, and where; wiped when let go of.
+#[derive(Default)]
+pub(super) struct Filled(Vec<(Place, String, Zeroizing<String>)>);
+
+/// What is shorter is part of many words, and no secret.
+const SHORTEST: usize = 4;
+
+impl Filled {
+    fn add(&mut self, place: Place, reference: &str, value: String) {
+        self.0
+            .push((place, format!("${{{reference}}}"), Zeroizing::new(value)));
+    }
+
+    /// Whether something stands there that came from elsewhere.
+    pub(super) fn is_at(&self, place: Place) -> bool {
+        self.0.iter().any(|(at, ..)| *at == place)
+    }
+
+    /// The message with references in place of what they stand for.
+    pub(super) fn hide(&self, message: String) -> String {
+        let mut message = message;
+        for (_, reference, value) in &self.0 {
+            let escaped = Zeroizing::new(value.escape_debug().to_string());
+            let forms = [value.as_str(), &escaped, value.trim()].into_iter();
+            for form in forms.chain(value.lines().map(str::trim)) {
+                if form.len() >= SHORTEST && message.contains(form) {
+                    message = message.replace(form, reference);
+                }
+            }
+        }
+        message
+    }
+}
 
 /// The largest file that `${file:…}` takes: a secret, not a disk.
 const FILE_LIMIT: u64 = 64 << 10;
@@ -13,6 +49,7 @@ impl Reader<'_> {
     /// `text` with its references replaced; `None` where one can't be, which is noted. `$${` stands for `${`.
     pub(super) fn fill_in(&mut self, place: Place, text: &str) -> Option<String> {
         let (mut filled, mut rest) = (String::new(), text);
+        self.is_filled_in = false;
         while let Some(at) = rest.find("${") {
             let (before, reference) = (&rest[..at], &rest[at + 2..]);
             if let Some(escaped) = before.strip_suffix('$') {
@@ -23,7 +60,10 @@ impl Reader<'_> {
             let unclosed = "this ${ has no } after it; write ${env:NAME} or ${file:PATH}, or $${ for the characters themselves";
             let (reference, after) = self.take(place, reference.split_once('}').ok_or(unclosed))?;
             let value = self.resolve(reference);
-            filled.extend([before, &self.take(place, value)?]);
+            let value = self.take(place, value)?;
+            filled.extend([before, &value]);
+            self.is_filled_in = true;
+            self.filled.add(place, reference, value);
             rest = after;
         }
         Some(filled + rest)

@@ -13,6 +13,8 @@ use super::problem::{Findings, Place, Placed};
 const NODE_BUDGET: usize = 100_000;
 /// How deep lists and mappings may nest; the config itself needs eight.
 const DEPTH_BUDGET: usize = 32;
+/// The key that takes over another mapping's entries.
+const MERGE: &str = "<<";
 
 /// A value of the file.
 pub(super) struct Node {
@@ -21,6 +23,8 @@ pub(super) struct Node {
     pub(super) content: Content,
     /// Nodes in it, itself included, aliases unfolded; a long text counts as several.
     size: usize,
+    /// Reading had to stop in it: what is not here may stand behind that.
+    pub(super) is_cut: bool,
 }
 
 pub(super) enum Content {
@@ -66,8 +70,9 @@ impl Content {
     }
 }
 
-/// Reads the one document of `text`. `None`: it is empty, or no YAML; `findings` says which.
-pub(super) fn tree(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
+/// Reads the one document of `text`, as far as that is YAML. `None`: it is empty, or nothing of it can be read; `findings` says
+/// which. With the place where reading had to stop inside it.
+pub(super) fn tree(text: &str, findings: &mut Findings) -> Option<(Rc<Node>, Option<Place>)> {
     let options = granit_parser::options! {
         emit_comments: false,
         flow_nesting_limit: DEPTH_BUDGET,
@@ -78,21 +83,23 @@ pub(super) fn tree(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
         findings,
         anchors: HashMap::new(),
         nodes: 0,
+        stop: None,
     };
-    match composer.document() {
-        Ok(Some(root)) if !matches!(root.content, Content::Null) => Some(root),
-        Ok(_) => {
-            findings.add(
-                Place::START,
-                "the file is empty; conf/minimal.yaml shows what a config needs",
-            );
-            None
-        }
-        Err(Stop(place, message)) => {
-            findings.add(place, message);
-            None
-        }
+    let root = composer.document();
+    if let Some(Stop(place, message)) = composer.stop {
+        findings.add(place, message);
+        let root = root?;
+        let stop = root.is_cut.then_some(place);
+        return Some((root, stop));
     }
+    let root = root.filter(|root| !matches!(root.content, Content::Null));
+    if root.is_none() {
+        findings.add(
+            Place::START,
+            "the file is empty; conf/minimal.yaml shows what a config needs",
+        );
+    }
+    Some((root?, None))
 }
 
 /// Why reading can't go on.
@@ -110,11 +117,41 @@ impl From<ScanError> for Stop {
                 "no value before this carries the anchor that the alias names; a string that begins with * is quoted".into()
             }
             kind if kind.contains("expected ',' or") => {
-                format!("this is not YAML: {kind}; between brackets a string with {{ or }} is quoted")
+                format!("this is not YAML: {kind}; between brackets a string with {{ }} [ ] , or a colon is quoted")
             }
-            kind => format!("this is not YAML: {kind}"),
+            kind => format!("this is not YAML: {kind}; {}", mend(kind)),
         };
         Self(place_of(error.marker()), message)
+    }
+}
+
+/// What to do about it.
+fn mend(kind: &str) -> &'static str {
+    let is_of = |words: &[&str]| words.iter().any(|word| kind.contains(word));
+    match () {
+        () if is_of(&["bracket", "EOF", "eof"]) => {
+            "close what is open with } or ], and quote a string that has such a bracket in it"
+        }
+        () if is_of(&["unclosed quote", "document indicator"]) => {
+            "end the string with the quote that it begins with"
+        }
+        () if is_of(&["escape", "hexadecimal", "surrogate"]) => {
+            "write a string with backslashes between single quotes"
+        }
+        () if is_of(&["trailing content"]) => {
+            "a quote inside a quoted string is written twice ('') or with a backslash (\\\")"
+        }
+        () if is_of(&[
+            "indent",
+            "expected key",
+            "'-' indicator",
+            "inside a block",
+            "not allowed in this context",
+        ]) =>
+        {
+            "lines of one list or mapping begin in one column; quote a string that has a colon and a space in it"
+        }
+        () => "quote a string that begins with or holds one of : # @ % & * ! | > { } [ ] ` ,",
     }
 }
 
@@ -123,34 +160,40 @@ struct Composer<'text, 'f> {
     findings: &'f mut Findings,
     anchors: HashMap<usize, Rc<Node>>,
     nodes: usize,
+    /// Why reading stopped. What was read before stays.
+    stop: Option<Stop>,
 }
 
 impl<'text> Composer<'text, '_> {
-    fn document(&mut self) -> Result<Option<Rc<Node>>, Stop> {
+    fn document(&mut self) -> Option<Rc<Node>> {
         let mut root = None;
-        loop {
-            let (event, span) = self.next()?;
+        while let Some((event, span)) = self.next() {
             match event {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                Event::StreamEnd => return Ok(root),
-                _ if root.is_some() => return Err(second_document(span)),
-                event => root = Some(self.node(event, span, None)?),
+                Event::StreamEnd => break,
+                _ if root.is_some() => {
+                    self.stop = Some(second_document(span));
+                    break;
+                }
+                event => root = self.node(event, span, None),
             }
         }
+        root
     }
 
-    fn next(&mut self) -> Result<(Event<'text>, Span), Stop> {
+    /// `None`: reading has to stop here, or has stopped before.
+    fn next(&mut self) -> Option<(Event<'text>, Span)> {
+        if self.stop.is_some() {
+            return None;
+        }
         let end = || Stop(Place::START, "this is not YAML: it ends too early".into());
-        Ok(self.events.next_event().ok_or_else(end)??)
+        let event = self.events.next_event().ok_or_else(end);
+        let event = event.and_then(|event| event.map_err(Stop::from));
+        event.map_err(|stop| self.stop = Some(stop)).ok()
     }
 
     /// The node that `event` begins; `key` is where its key stands.
-    fn node(
-        &mut self,
-        event: Event<'text>,
-        span: Span,
-        key: Option<Place>,
-    ) -> Result<Rc<Node>, Stop> {
+    fn node(&mut self, event: Event<'text>, span: Span, key: Option<Place>) -> Option<Rc<Node>> {
         let place = place_of(&span.start);
         let (place, anchor, content) = match event {
             Event::Alias(anchor) => return self.alias(anchor, place),
@@ -167,49 +210,61 @@ impl<'text> Composer<'text, '_> {
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.is_text(tag.as_deref(), place);
-                (key.unwrap_or(place), anchor, Content::List(self.list()?))
+                (key.unwrap_or(place), anchor, Content::List(self.list()))
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.is_text(tag.as_deref(), place);
-                (key.unwrap_or(place), anchor, Content::Map(self.map()?))
+                (key.unwrap_or(place), anchor, Content::Map(self.map()))
             }
-            _ => return Err(Stop(place, "this is not YAML: a value is missing".into())),
+            _ => return self.stop_at(place, "this is not YAML: a value is missing"),
         };
         self.spend(1, place)?;
-        let node = Rc::new(Node::new(place, content));
+        let is_cut = self.stop.is_some();
+        let node = Rc::new(Node::new(place, content, is_cut));
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
-        Ok(node)
+        Some(node)
     }
 
-    fn list(&mut self) -> Result<Vec<Rc<Node>>, Stop> {
+    fn stop_at<T>(&mut self, place: Place, message: impl Into<String>) -> Option<T> {
+        self.stop.get_or_insert(Stop(place, message.into()));
+        None
+    }
+
+    fn list(&mut self) -> Vec<Rc<Node>> {
         let mut items = Vec::new();
-        loop {
-            match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(items),
-                (event, span) => items.push(self.node(event, span, None)?),
+        while let Some((event, span)) = self.next() {
+            match event {
+                Event::SequenceEnd => break,
+                event => items.extend(self.node(event, span, None)),
             }
         }
+        items
     }
 
-    fn map(&mut self) -> Result<Vec<Entry>, Stop> {
-        let (mut entries, mut lines) = (Vec::new(), HashMap::new());
-        loop {
-            let (event, span) = self.next()?;
+    fn map(&mut self) -> Vec<Entry> {
+        let (mut entries, mut merged, mut lines) = (Vec::new(), Vec::new(), HashMap::new());
+        while let Some((event, span)) = self.next() {
             let place = place_of(&span.start);
-            let key = match event {
-                Event::MappingEnd => return Ok(entries),
-                Event::Scalar(text, ..) => text.into_owned(),
+            let (key, is_merge) = match event {
+                Event::MappingEnd => break,
+                Event::Scalar(text, style, ..) => {
+                    let is_merge = style == ScalarStyle::Plain && text == MERGE;
+                    (text.into_owned(), is_merge)
+                }
                 _ => {
-                    return Err(Stop(
-                        place,
-                        "a key is a plain string; quote what begins with { [ or *".into(),
-                    ));
+                    let message = "a key is a plain string; quote what begins with { [ or *";
+                    self.stop_at::<()>(place, message);
+                    break;
                 }
             };
-            let (event, span) = self.next()?;
-            let value = self.node(event, span, Some(place))?;
+            let Some((event, span)) = self.next() else {
+                break;
+            };
+            let Some(value) = self.node(event, span, Some(place)) else {
+                break;
+            };
             match lines.get(&key) {
                 Some(line) => self.findings.add(
                     place,
@@ -217,28 +272,58 @@ impl<'text> Composer<'text, '_> {
                 ),
                 None => {
                     lines.insert(key.clone(), place.line);
-                    entries.push((Placed { place, value: key }, value));
+                    match is_merge {
+                        true => self.merge(&value, place, &mut merged),
+                        false => entries.push((Placed { place, value: key }, value)),
+                    }
                 }
+            }
+        }
+        // What is written here goes before what is merged in, wherever either stands.
+        for (key, value) in merged {
+            if !lines.contains_key(&key.value) {
+                lines.insert(key.value.clone(), key.place.line);
+                entries.push((key, value));
+            }
+        }
+        entries
+    }
+
+    /// Takes the entries of what a merge key names: a mapping, or several, of which an earlier one goes before a later.
+    fn merge(&mut self, value: &Node, place: Place, merged: &mut Vec<Entry>) {
+        let maps = match &value.content {
+            Content::List(items) => items.iter().map(|item| &**item).collect(),
+            _ => vec![value],
+        };
+        for map in maps {
+            match &map.content {
+                Content::Map(entries) => merged.extend(entries.iter().cloned()),
+                _ => self.findings.add(
+                    place,
+                    "<< merges a mapping, or a list of mappings; write it like `<<: *defaults`",
+                ),
             }
         }
     }
 
-    fn alias(&mut self, anchor: usize, place: Place) -> Result<Rc<Node>, Stop> {
-        let inside = || Stop(place, "this alias stands inside what it names".into());
-        let node = self.anchors.get(&anchor).ok_or_else(inside)?.clone();
+    fn alias(&mut self, anchor: usize, place: Place) -> Option<Rc<Node>> {
+        let Some(node) = self.anchors.get(&anchor).cloned() else {
+            return self.stop_at(place, "this alias stands inside what it names");
+        };
         self.spend(node.size, place)?;
-        Ok(node)
+        Some(node)
     }
 
-    fn spend(&mut self, nodes: usize, place: Place) -> Result<(), Stop> {
+    /// `None`: it is too much, and reading stops.
+    fn spend(&mut self, nodes: usize, place: Place) -> Option<()> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes <= NODE_BUDGET {
-            return Ok(());
+            return Some(());
         }
         let message = format!(
             "with its aliases unfolded the file has more than {NODE_BUDGET} values; write fewer aliases"
         );
-        Err(Stop(place, message))
+        self.stop_at(place, message)
     }
 
     /// Whether a tag makes this a string whatever it looks like. Other tags mean nothing here, so they are mistakes.
@@ -253,7 +338,7 @@ impl<'text> Composer<'text, '_> {
 }
 
 impl Node {
-    fn new(place: Place, content: Content) -> Self {
+    fn new(place: Place, content: Content, is_cut: bool) -> Self {
         let inside: usize = match &content {
             Content::List(items) => items.iter().map(|item| item.size).sum(),
             Content::Map(entries) => entries.iter().map(|(_, value)| value.size).sum(),
@@ -264,6 +349,7 @@ impl Node {
             place,
             content,
             size: inside + 1,
+            is_cut,
         }
     }
 }

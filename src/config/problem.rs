@@ -70,6 +70,29 @@ impl Findings {
         self.found.push((place, message.into()));
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Forgets what was found since there were so `many`, but for what is in front of that line.
+    pub(super) fn keep_before(&mut self, line: usize, many: usize) {
+        let mut place = 0;
+        self.found.retain(|(at, _)| {
+            place += 1;
+            place <= many || at.line < line
+        });
+    }
+
+    /// Makes each message over.
+    pub(super) fn map(self, make: impl Fn(String) -> String) -> Self {
+        let found = self.found.into_iter();
+        Self {
+            found: found
+                .map(|(place, message)| (place, make(message)))
+                .collect(),
+        }
+    }
+
     /// By place; what an alias made appear twice, once.
     pub(super) fn sorted(mut self, file: &str) -> Vec<Problem> {
         self.found.sort();

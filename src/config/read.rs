@@ -7,6 +7,7 @@ use std::{borrow::Cow, path::PathBuf, rc::Rc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
+    fill_in::Filled,
     node::{Content, Node},
     problem::{Findings, Place, Placed},
 };
@@ -18,6 +19,10 @@ pub(super) struct Reader<'a> {
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     /// The config file's, from which relative paths start.
     pub(super) folder: PathBuf,
+    /// What came from elsewhere, which no message may repeat.
+    pub(super) filled: Filled,
+    /// The text being read has some of it.
+    pub(super) is_filled_in: bool,
 }
 
 impl Reader<'_> {

@@ -63,7 +63,7 @@ fn check_only_one<T: Section>(node: &Node, beside: &str, reader: &mut Reader<'_>
             .count(),
         _ => 1,
     };
-    if written != 1 {
+    if written != 1 && !node.is_cut {
         let mut fields = T::fields();
         fields.retain(|field| *field != beside);
         let fields = fields.join("`, `");
@@ -115,7 +115,7 @@ impl<T: Read> Field for Required<T> {
         name: &str,
         reader: &mut Reader<'_>,
     ) -> Self {
-        if value.is_none() && !section.misspelt.contains(&name) {
+        if value.is_none() && !section.is_cut && !section.misspelt.contains(&name) {
             reader.problem(section.place, format!("`{name}` is missing here"));
         }
         Self(value.and_then(|value| T::read(value, reader)))
@@ -125,6 +125,7 @@ impl<T: Read> Field for Required<T> {
 /// The entries of a section while it is read.
 pub(super) struct Fields<'a> {
     pub(super) place: Place,
+    is_cut: bool,
     entries: &'a [(Placed<String>, Rc<Node>)],
     /// Known fields that an unknown one was most likely meant to be.
     misspelt: Vec<&'a str>,
@@ -151,6 +152,7 @@ impl<'a> Fields<'a> {
         }
         Some(Self {
             place: node.place,
+            is_cut: node.is_cut,
             entries,
             misspelt,
         })

@@ -2,9 +2,11 @@
 
 mod certificates;
 mod examples;
+mod hidden;
 mod identities;
 mod mistakes;
 mod records;
+mod syntax;
 
 use std::path::Path;
 

@@ -33,6 +33,10 @@ macro_rules! written {
 
         impl super::read::Read for $name {
             fn read(node: &super::node::Node, reader: &mut Reader<'_>) -> Option<Self> {
+                if let Some(mend) = with_unit(stringify!($name), &node.content) {
+                    reader.problem(node.place, mend);
+                    return None;
+                }
                 let text = String::read(node, reader)?;
                 let parse: fn(&str, &Reader<'_>) -> Result<$type, String> = $parse;
                 let value = parse(&text, reader);
@@ -60,7 +64,7 @@ written! {
         match humantime::parse_duration(text) {
             Ok(duration) if duration <= LONGEST => Ok(duration),
             Ok(_) => Err("nothing here waits longer than a week; write 7days or less".into()),
-            Err(_) => Err("a duration is written like 250ms, 30s or 10m".into()),
+            Err(_) => Err("a duration is a number with its unit, like 250ms, 30s or 10m".into()),
         }
     };
     /// A size, like `512B`, `32KiB`, `32MiB` or `1GiB`.
@@ -86,10 +90,18 @@ written! {
     /// A file. A relative path starts at the config file's folder.
     FilePath(PathBuf): ".+", |text, reader| match text {
         "" => Err("this path is empty".into()),
+        content if content.contains('\n') || content.contains("-----BEGIN") => {
+            Err("a file's path belongs here, and this is what is in one; name the file alone, without ${file:…} around it".into())
+        }
         path => Ok(reader.folder.join(path)),
     };
     /// A URL: scheme, host, port where it is not the scheme's, path.
-    Url(Endpoint): "https?://.+", |text, _| Endpoint::parse(text).map_err(|error| error.to_string());
+    Url(Endpoint): "https?://.+", |text, reader| Endpoint::parse(text).map_err(|error| {
+        match Endpoint::of_target(text).filter(|_| !reader.is_filled_in) {
+            Some(right) => format!("{error}; write {right}"),
+            None => error.to_string(),
+        }
+    });
     /// A URL that is compared letter by letter, so that a slash at its end counts.
     IssuerUrl((String, Endpoint)): "https?://.+", |text, _| {
         Endpoint::parse(text).map(|endpoint| (text.to_owned(), endpoint)).map_err(|error| error.to_string())
@@ -126,6 +138,24 @@ written! {
         "" => Err("this is empty; give it a value or leave it out".into()),
         text => Ok(text.into()),
     };
+}
+
+/// What to write instead of a number that lacks its unit.
+fn with_unit(name: &str, content: &Content) -> Option<String> {
+    let number = match content {
+        Content::Integer(number) if *number >= 0 => *number,
+        _ => return None,
+    };
+    match name {
+        "Span" => Some(format!(
+            "a duration has its unit; write {number}s (or {number}ms, {number}m)"
+        )),
+        "Size" => Some(format!(
+            "a size has its unit; write {number}MiB (or {number}B, {number}KiB)"
+        )),
+        "Percent" => Some(format!("a share has its sign; write {number}%")),
+        _ => None,
+    }
 }
 
 /// A price per million tokens, like `2.50`.

@@ -59,6 +59,48 @@ impl Endpoint {
         })
     }
 
+    /// What would be one of a text that is none, since it goes on to a part of an API, as a portal's target URI does.
+    /// Nothing of who asks or of a query is in it.
+    pub fn of_target(text: &str) -> Option<String> {
+        let target = Self::parse(text.split(['?', '#']).next()?).ok()?;
+        [Kind::AzureOpenai, Kind::Openai]
+            .into_iter()
+            .find_map(|kind| target.before_api(kind))
+    }
+
+    /// What of it comes before the paths of an API, where it goes on to them; `None`: it does not.
+    pub fn before_api(&self, kind: Kind) -> Option<String> {
+        let parts: &[&str] = match kind {
+            Kind::AzureOpenai => &[
+                "/openai",
+                "/api/projects",
+                "/models/chat",
+                "/models/embeddings",
+                "/anthropic",
+            ],
+            Kind::Openai => &[
+                "/chat/completions",
+                "/completions",
+                "/embeddings",
+                "/responses",
+            ],
+        };
+        let path = self.base_path.to_ascii_lowercase();
+        let begins = |part: &&str| {
+            let mut places = path.match_indices(*part);
+            let is_whole =
+                |at: usize| matches!(path.as_bytes().get(at + part.len()), None | Some(b'/'));
+            places.find_map(|(at, _)| is_whole(at).then_some(at))
+        };
+        let at = parts.iter().filter_map(begins).min()?;
+        let scheme = if self.tls { "https" } else { "http" };
+        Some(format!(
+            "{scheme}://{}{}",
+            self.authority,
+            &self.base_path[..at]
+        ))
+    }
+
     pub fn tls(&self) -> bool {
         self.tls
     }

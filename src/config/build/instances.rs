@@ -33,8 +33,8 @@ pub(super) fn instances(
         let insecure = raw.insecure_http.unwrap_or(false);
         let kind = kind(raw.kind);
         let endpoint = raw.endpoint.0.and_then(|url| {
-            look_twice(&url, kind, &mut lines, reader);
-            endpoint(url, insecure, reader)
+            look_twice(&url, &mut lines, reader);
+            endpoint_of(url, kind, insecure, reader)
         });
         let identity = raw
             .identity
@@ -67,6 +67,30 @@ fn kind(raw: Option<raw::Kind>) -> Kind {
     }
 }
 
+/// Where an instance is: what comes before the paths of its API.
+fn endpoint_of(
+    url: Placed<Url>,
+    kind: Kind,
+    insecure: bool,
+    reader: &mut Reader<'_>,
+) -> Option<Endpoint> {
+    let place = url.place;
+    let found = endpoint(url, insecure, reader)?;
+    let Some(right) = found.before_api(kind) else {
+        return Some(found);
+    };
+    let right = match reader.filled.is_at(place) {
+        true => "its scheme and host alone, like https://NAME.openai.azure.com",
+        false => &right,
+    };
+    let adds = match kind {
+        Kind::AzureOpenai => "/openai/… and the deployment",
+        Kind::Openai => "the operation's path",
+    };
+    reader.problem(place, format!("Forebay adds {adds} itself; write {right}"));
+    None
+}
+
 /// Where something is that credentials are sent to.
 pub(super) fn endpoint(
     url: Placed<Url>,
@@ -89,19 +113,8 @@ pub(super) fn endpoint(
 }
 
 /// Warns of an endpoint that is allowed but seldom meant.
-fn look_twice(
-    url: &Placed<Url>,
-    kind: Kind,
-    lines: &mut HashMap<String, usize>,
-    reader: &mut Reader<'_>,
-) {
+fn look_twice(url: &Placed<Url>, lines: &mut HashMap<String, usize>, reader: &mut Reader<'_>) {
     let (endpoint, place) = (&url.value.0, url.place);
-    if kind == Kind::AzureOpenai && endpoint.base_path().contains("/openai") {
-        reader.warn(
-            place,
-            "Forebay adds /openai/… itself; this path comes before it",
-        );
-    }
     if let Some(line) = lines.insert(endpoint.to_string().to_lowercase(), place.line) {
         let message =
             format!("line {line} has this endpoint too: the same deployments, taken for others");

@@ -22,7 +22,10 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("failover:", "limits: {}\nfailover:", "16:1", "does not know `limits` yet"),
     ("attempts: 4", "attempts: four", "16:55", "this is a string; it should be a whole number"),
     ("attempts: 4", "attempts: 4.5", "16:55", "it should be a whole number"),
-    ("deadline: 10m", "deadline: 10", "16:23", "it should be a string: put it in quotes"),
+    ("deadline: 10m", "deadline: 10", "16:23", "a duration has its unit; write 10s"),
+    ("deadline: 10m", "connect_timeout: 2", "16:30", "write 2s (or 2ms, 2m)"),
+    ("deadline: 10m", "connect_timeout: \"2\"", "16:30", "a number with its unit, like 250ms"),
+    ("32MiB", "32", "16:38", "a size has its unit; write 32MiB"),
     ("deadline: 10m", "deadline: { m: 10 }", "16:13", "this is a mapping; it should be a string"),
     ("deployments:\n", "version: [1]\n    deployments:\n", "11:5", "this is a list; it should be a string"),
     ("swc: { endpoint: \"https://contoso-swc.openai.azure.com\", identity: vm }", "swc: vm", "7:8", "it should be a mapping"),
@@ -57,6 +60,13 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("identity: vm", "identity: vm, connect_to: contoso", "7:86", "like 10.0.0.4"),
     ("identity: vm", "identity: vm, ca: none.pem", "7:78", "none.pem can't be read"),
     ("identity: vm", "identity: vm, probe: {}", "7:74", "does not know `probe` yet"),
+    ("https://contoso-swc.openai.azure.com", "https://contoso-swc.openai.azure.com/openai", "7:20", "write https://contoso-swc.openai.azure.com"),
+    ("https://contoso-swc.openai.azure.com", "https://contoso-swc.openai.azure.com/openai/v1/", "7:20", "Forebay adds /openai/… and the deployment itself; write https://contoso-swc.openai.azure.com"),
+    ("https://contoso-swc.openai.azure.com", "https://apim.contoso.com/ai/openai/deployments/gpt-4o", "7:20", "write https://apim.contoso.com/ai"),
+    ("https://contoso-swc.openai.azure.com", "https://contoso-swc.openai.azure.com/openai/deployments/gpt-4o/chat/completions?api-version=2025-01-01-preview", "7:20", "an endpoint names no user, query or fragment; write https://contoso-swc.openai.azure.com"),
+    ("https://contoso-swc.openai.azure.com", "https://contoso.services.ai.azure.com/api/projects/one", "7:20", "write https://contoso.services.ai.azure.com"),
+    ("https://contoso-swc.openai.azure.com", "https://contoso.services.ai.azure.com/models/chat/completions?api-version=2024-05-01-preview", "7:20", "write https://contoso.services.ai.azure.com"),
+    ("https://contoso-swc.openai.azure.com\", identity: vm", "http://127.0.0.1:8000/v1/chat/completions\", kind: openai, identity: vm", "7:20", "write http://127.0.0.1:8000/v1"),
     // Identities.
     ("{ managed_identity: {} }", "{}", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
     ("{ managed_identity: {} }", "{ managed_identity: {}, api_key: x }", "4:3", "write exactly one of `managed_identity`, `workload_identity`"),
@@ -83,7 +93,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("attempts: 4", "attempts: 0", "16:55", "from 1 to"),
     ("attempts: 4", "more_statuses: [429]", "16:61", "write a status from 400 to 499"),
     ("attempts: 4", "more_statuses: [503]", "16:61", "another deployment is asked anyway"),
-    ("attempts: 4", "retry_budget: { share: 20 }", "16:68", "it should be a string"),
+    ("attempts: 4", "retry_budget: { share: 20 }", "16:68", "write 20%"),
     ("attempts: 4", "retry_budget: { share: 120% }", "16:68", "from 0% to 100%"),
     ("failover:", "metrics: { clients: -1 }\nfailover:", "16:21", "from 0 to 1000000"),
     ("failover:", "metrics: { client_series: 10000001 }\nfailover:", "16:27", "from 0 to 10000000"),
@@ -152,7 +162,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("127.0.0.1:8080\"", "127.0.0.1:8080\", max_connections: many", "1:59", "it should be a whole number"),
     ("attempts: 4 }", "attempts: 4 }\nserver: { handshake_timeout: 0s }", "17:30", "more than 0s"),
     ("attempts: 4 }", "attempts: 4 }\nserver: { write_timeout: soon }", "17:26", "like 250ms, 30s or 10m"),
-    ("swordfish", "${env:SET}", "5:23", "a string with { or } is quoted"),
+    ("swordfish", "${env:SET}", "5:23", "a string with { } [ ] , or a colon is quoted"),
     // Clients.
     ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [] }", "15:111", "like `- uri: spiffe://contoso/batch`"),
     ("models: [gpt-4o] }", "models: [gpt-4o], certificates: [{ dns: \"*.contoso\" }] }", "15:133", "wildcards are not expanded"),
@@ -449,9 +459,11 @@ fn aliases_that_unfold_into_billions_are_stopped_by_the_budget() {
         .chain((1..12).map(line))
         .collect();
     let answer = answer(bomb);
-    assert!(answer.starts_with("f.yaml:6:"), "{answer}");
+    let of_line_6 = |line: &str| line.starts_with("f.yaml:6:");
     assert!(
-        answer.ends_with("more than 100000 values; write fewer aliases"),
+        answer.lines().any(|line| {
+            of_line_6(line) && line.ends_with("more than 100000 values; write fewer aliases")
+        }),
         "{answer}"
     );
 }
