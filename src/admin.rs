@@ -231,7 +231,7 @@ impl Admin {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the status could not be written");
+                tracing::warn!(event = "status_failed", %error, "the status could not be written");
                 text(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "the status could not be written",

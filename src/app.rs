@@ -133,7 +133,7 @@ pub fn serve_watched(
     let ears = Ears::open(hang_up)?;
     let open_files = open_files::raise();
     if let Some(warning) = open_files::warning(&plan, open_files) {
-        tracing::warn!("{warning}");
+        tracing::warn!(event = "open_files_low", "{warning}");
     }
     let parts = Parts::new(plan)?;
     let ports = parts.ports()?;
@@ -467,7 +467,7 @@ fn keeper(
     );
     let file = CounterFile::open(path, move |name, why| {
         set_aside.inc();
-        tracing::error!(set_aside = %name.display(), why, "counters.file can't be read: it was set aside, and what clients had spent before is forgotten");
+        tracing::error!(event = "counter_store_reset", set_aside = %name.display(), why, "counters.file can't be read: it was set aside, and what clients had spent before is forgotten");
     });
     let meters = Meters {
         count_failure: Box::new(move || failures.inc()),

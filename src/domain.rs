@@ -30,6 +30,7 @@ pub mod resend;
 pub mod rotation;
 pub mod route;
 pub mod secret;
+pub mod span;
 pub mod spillover;
 pub mod trace;
 pub mod usage;

@@ -11,7 +11,7 @@ use forebay::{
     app, config, demo,
     explain::{self, Question, States},
     simulator,
-    telemetry::usage_log,
+    telemetry::{event_log, usage_log},
 };
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, prelude::*};
@@ -144,7 +144,7 @@ fn serve(file: &Path) -> ExitCode {
         Err(problems) => return fail(&problems.to_string()),
     };
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(event = "config_warning", "{warning}");
     }
     match app::serve(loaded.plan) {
         Ok(never) => match never {},
@@ -262,7 +262,7 @@ fn start_log() {
     if io::stderr().is_terminal() {
         log.with(lines.compact().with_target(false)).init();
     } else {
-        log.with(lines.json().flatten_event(true)).init();
+        log.with(lines.event_format(event_log::Json)).init();
     }
 }
 

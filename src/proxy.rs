@@ -1,6 +1,7 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
 
 mod admission;
+mod announce;
 mod body;
 mod commit;
 pub(crate) mod door;

@@ -4,6 +4,7 @@
 //! decides anything, or holds a request up. Credentials never come here, nor do prompts in a record.
 
 pub mod access_log;
+pub mod event_log;
 pub mod failovers;
 pub mod line_log;
 pub mod metrics;

@@ -1,24 +1,26 @@
-//! What an operator has to mend, or should know of, in words. It repeats what others decided; it decides nothing.
+//! What an operator has to mend, or should know of, in words: what is, what it does to clients, and the next step. It repeats
+//! what others decided; it decides nothing.
+
+mod deployments;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use serde::Serialize;
 
 use super::{IdentityState, IssuerState, ListenerState, status};
 use crate::{
-    domain::{
-        breaker::{Cause, State},
-        pool::{Member, Pool},
-        validity::Standing,
-    },
-    telemetry::pulse::LogPulse,
+    domain::{pool::Pool, span::Span, validity::Standing},
+    telemetry::pulse::{DeploymentReading, LogPulse},
 };
 
 /// More than this nobody reads at once.
 const MOST: usize = 50;
+
+const RENEW: &str = "Renew the files of the listener's `tls`: they are read again within seconds.";
+const REACH_ISSUER: &str = "Look whether its `url` (or `jwks`) can be reached from here, and whether its certificate is trusted; it is asked again by itself.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,12 +35,20 @@ pub(super) struct Alarm {
     severity: Severity,
     /// From a closed set.
     what: &'static str,
+    /// Whose it is, where it is one's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    /// What is, and what becomes of clients.
     text: String,
+    /// The next step.
+    mend: String,
 }
 
 /// What there is to look at.
 pub(super) struct Scene<'a> {
     pub(super) pools: &'a [Arc<Pool>],
+    /// Of each pool its members, in the same order.
+    pub(super) readings: &'a [Vec<DeploymentReading>],
     pub(super) identities: &'a [IdentityState],
     pub(super) issuers: &'a [IssuerState],
     pub(super) listeners: &'a [ListenerState],
@@ -61,14 +71,11 @@ pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
             .iter()
             .filter_map(|it| scene.of_identity(it)),
     );
-    for pool in scene.pools {
-        let members = pool.members().iter();
-        alarms.extend(members.filter_map(|member| scene.of_member(pool, member)));
-        for member in pool.members() {
-            alarms.extend(scene.of_bars(pool, member));
-            alarms.extend(scene.of_refusing(pool, member));
-        }
-    }
+    let readings = scene.pools.iter().zip(scene.readings);
+    alarms.extend(readings.filter_map(|(pool, it)| scene.of_provisioned(pool, it)));
+    alarms.extend(scene.of_members());
+    alarms.extend(scene.of_bars());
+    alarms.extend(scene.of_refusing());
     alarms.extend(scene.issuers.iter().filter_map(of_issuer));
     for listener in scene.listeners {
         alarms.extend(scene.of_listener(listener));
@@ -76,9 +83,10 @@ pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
     alarms.extend(scene.logs.iter().filter_map(of_log));
     alarms.extend(scene.of_store());
     if scene.is_draining {
-        let text =
-            "The gateway is ending: it serves what runs, and new requests should go elsewhere.";
-        alarms.push(warning("draining", text.into()));
+        let text = "The gateway drains: it serves what runs, and /health says 503, so that new requests go elsewhere.";
+        let mend =
+            "It was told to end (SIGTERM); if nobody meant that, look who did in the journal.";
+        alarms.push(warning("draining", text.into(), mend));
     }
     alarms.sort_by_key(|alarm| alarm.severity);
     let left_off = alarms.len().saturating_sub(MOST);
@@ -86,129 +94,24 @@ pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
     (alarms, left_off)
 }
 
-fn alarm(what: &'static str, text: String) -> Alarm {
-    let severity = Severity::Alarm;
+fn alarm(what: &'static str, text: String, mend: impl Into<String>) -> Alarm {
     Alarm {
-        severity,
+        severity: Severity::Alarm,
         what,
+        instance: None,
         text,
+        mend: mend.into(),
     }
 }
 
-fn warning(what: &'static str, text: String) -> Alarm {
-    let severity = Severity::Warning;
+fn warning(what: &'static str, text: String, mend: impl Into<String>) -> Alarm {
     Alarm {
-        severity,
-        what,
-        text,
+        severity: Severity::Warning,
+        ..alarm(what, text, mend)
     }
 }
 
 impl Scene<'_> {
-    fn of_pool(&self, pool: &Pool) -> Option<Alarm> {
-        if pool.is_ready(self.now) {
-            return None;
-        }
-        let model = pool.model();
-        let back = pool.members().iter();
-        let back = back.filter_map(|it| status::pause(it.state(self.now), self.now));
-        let text = match back.min() {
-            Some(pause) => format!(
-                "No deployment of {model} can be asked now; the soonest in {}.",
-                span(pause)
-            ),
-            None => format!("No deployment of {model} can be asked now; one is being tried."),
-        };
-        Some(alarm("model_unavailable", text))
-    }
-
-    /// Being throttled is everyday work. What an identity lacks is told once, of the identity.
-    fn of_member(&self, pool: &Pool, member: &Member) -> Option<Alarm> {
-        let (deployment, state) = (member.deployment(), member.state(self.now));
-        let (instance, model) = (&deployment.instance, pool.model());
-        let name = format!("{}/{} (of {model})", instance.name, deployment.name);
-        match status::cause(state)? {
-            Cause::Throttle => None,
-            Cause::Credential => {
-                let lacks = |it: &IdentityState| it.identity == instance.identity && !it.ready;
-                let text = format!(
-                    "{name} does not take our credential, that of {}: it is left alone.",
-                    instance.identity
-                );
-                let told = self.identities.iter().any(lacks);
-                (!told).then(|| alarm("credential_refused", text))
-            }
-            Cause::Configuration => {
-                let text = format!("{name} is not there: its instance knows no such deployment.");
-                Some(alarm("not_deployed", text))
-            }
-            Cause::Redirect => {
-                let text = format!(
-                    "{name} redirects requests elsewhere: its instance's endpoint is wrong (scheme, host or path)."
-                );
-                Some(alarm("redirected", text))
-            }
-            Cause::Fault => {
-                let last = member.last().map(|(outcome, _)| outcome.label());
-                let last = last.map_or(String::new(), |it| format!(" ({})", it.replace('_', " ")));
-                let next = match (state, status::pause(state, self.now)) {
-                    (State::Trial { .. }, _) => "a request is trying it now".to_owned(),
-                    (_, Some(pause)) => format!("it is tried again in {}", span(pause)),
-                    (_, None) => "the next request tries it".to_owned(),
-                };
-                let text = format!("{name} fails{last}: {next}.");
-                Some(warning("failing", text))
-            }
-        }
-    }
-
-    /// What it is not asked for while it does other work.
-    fn of_bars(&self, pool: &Pool, member: &Member) -> Vec<Alarm> {
-        let deployment = member.deployment();
-        let (instance, model) = (&deployment.instance, pool.model());
-        let name = format!("{}/{} (of {model})", instance.name, deployment.name);
-        let bars = member.bars().into_iter();
-        let alarms = bars.map(|(operation, cause, _)| {
-            let operation = operation.path();
-            match cause {
-                Cause::Credential => {
-                    let identity = &instance.identity;
-                    let text = format!("{name} does not let {identity} do {operation}: it is not asked for that.");
-                    alarm("operation_refused", text)
-                }
-                _ => {
-                    let text = format!(
-                        "{name} refuses requests for {operation} that others serve: it is not asked for that."
-                    );
-                    alarm("operation_not_there", text)
-                }
-            }
-        });
-        alarms.collect()
-    }
-
-    /// It answers nothing but 4xx: alone it may have met nothing but wrong requests, beside others that serve not.
-    fn of_refusing(&self, pool: &Pool, member: &Member) -> Option<Alarm> {
-        let refusing = member.refusing().filter(|it| it.is_suspect())?;
-        let (deployment, model) = (member.deployment(), pool.model());
-        let name = format!(
-            "{}/{} (of {model})",
-            deployment.instance.name, deployment.name
-        );
-        let text = format!(
-            "{name} answers {} to everything since {} ago ({} times).",
-            refusing.status,
-            span(self.now.saturating_duration_since(refusing.since)),
-            refusing.times
-        );
-        let mut fellows = pool.members().iter();
-        let others_serve = fellows.any(|it| it.served_at().is_some_and(|at| at > refusing.since));
-        Some(match others_serve {
-            true => alarm("refuses_everything", text),
-            false => warning("refuses_everything", text),
-        })
-    }
-
     fn of_identity(&self, state: &IdentityState) -> Option<Alarm> {
         let identity = &state.identity;
         let error = state
@@ -221,26 +124,30 @@ impl Scene<'_> {
                 "The identity {identity} has no token, so {} can't be asked: {error}",
                 names.join(", ")
             );
-            return Some(alarm("identity_without_token", text));
+            let mend = "Look whether the machine has that identity and can reach its token endpoint; a client secret may have ended. It is asked again by itself.";
+            return Some(alarm("identity_without_token", text, mend));
         }
         state.last_error.as_ref()?;
         let left = state
             .expires_on
             .and_then(|at| at.duration_since(self.today).ok());
         let left = left.map_or(String::new(), |left| {
-            format!("; its token ends in {}", span(left))
+            format!("; its token ends in {}", Span(left))
         });
         let text = format!("The identity {identity} could not be renewed{left}: {error}");
-        Some(warning("identity_not_renewed", text))
+        let mend = "Requests go on until the token ends; then its instances leave their pools. Look at the token endpoint before that.";
+        Some(warning("identity_not_renewed", text, mend))
     }
 
     fn of_store(&self) -> Option<Alarm> {
         if self.store_failures > 0 {
             let text = "What clients have spent can't be kept: a restart would forget what came since, and let them spend it again.";
-            return Some(alarm("counter_store_failing", text.into()));
+            let mend = "Look for a full disk, and for the owner and mode of `counters.file`; the log's `counter_store_failing` has the error.";
+            return Some(alarm("counter_store_failing", text.into(), mend));
         }
         let text = "The file with what clients had spent could not be read at the start; it was set aside, and counting began anew.";
-        (self.stores_set_aside > 0).then(|| warning("counter_store_set_aside", text.into()))
+        let mend = "The file lies beside the new one; look whether the disk is sound. This stands until the next start.";
+        (self.stores_set_aside > 0).then(|| warning("counter_store_set_aside", text.into(), mend))
     }
 
     fn of_listener(&self, state: &ListenerState) -> Vec<Alarm> {
@@ -250,20 +157,24 @@ impl Scene<'_> {
             let text = format!(
                 "The certificate files of {address} changed and can't be used; the one before is in force: {error}"
             );
-            alarms.push(alarm("certificate_unsound", text));
+            let mend = "Put a certificate and its own key there, both readable: they are taken within seconds.";
+            alarms.push(alarm("certificate_unsound", text, mend));
         }
         match state.certificate.map(|it| it.standing(self.today)) {
             Some(Standing::Ended) => {
-                let text = format!("The certificate of {address} has ended.");
-                alarms.push(alarm("certificate_ended", text));
+                let text = format!("The certificate of {address} has ended: clients refuse it.");
+                alarms.push(alarm("certificate_ended", text, RENEW));
             }
             Some(Standing::NotYet) => {
-                let text = format!("The certificate of {address} does not hold yet.");
-                alarms.push(alarm("certificate_not_yet", text));
+                let text =
+                    format!("The certificate of {address} does not hold yet: clients refuse it.");
+                let mend =
+                    "Look at this machine's clock, or put a certificate there that holds today.";
+                alarms.push(alarm("certificate_not_yet", text, mend));
             }
             Some(Standing::EndsSoon { left }) => {
-                let text = format!("The certificate of {address} ends in {}.", span(left));
-                alarms.push(warning("certificate_ends_soon", text));
+                let text = format!("The certificate of {address} ends in {}.", Span(left));
+                alarms.push(warning("certificate_ends_soon", text, RENEW));
             }
             Some(Standing::Good) | None => {}
         }
@@ -275,12 +186,14 @@ fn of_log(state: &LogPulse) -> Option<Alarm> {
     let (log, lost) = (&state.log, state.dropped_lately);
     if state.failing {
         let text = format!("The {log} log can't be written, and its lines are lost.");
-        return Some(alarm("log_failing", text));
+        let mend = "Look for a full disk, and for the file's owner and mode; the log's `log_failing` has the error. Requests go on.";
+        return Some(alarm("log_failing", text, mend));
     }
     let text = format!(
         "The {log} log lost {lost} lines in the last minute: it can't be written fast enough."
     );
-    (lost > 0).then(|| alarm("log_lines_dropped", text))
+    let mend = "Put it on a faster disk, or one with room.";
+    (lost > 0).then(|| alarm("log_lines_dropped", text, mend))
 }
 
 fn of_issuer(state: &IssuerState) -> Option<Alarm> {
@@ -289,27 +202,15 @@ fn of_issuer(state: &IssuerState) -> Option<Alarm> {
     if state.keys == 0 {
         let error = error.unwrap_or("they are not fetched yet");
         let text = format!(
-            "There are no signing keys of the issuer {issuer}, so its tokens let nobody in: {error}"
+            "There are no signing keys of the issuer {issuer}, so clients with its tokens get 503: {error}"
         );
-        return Some(alarm("issuer_without_keys", text));
+        return Some(alarm("issuer_without_keys", text, REACH_ISSUER));
     }
     let text = format!(
         "The signing keys of the issuer {issuer} could not be fetched again; the old ones hold: {}",
         error?
     );
-    Some(warning("issuer_not_fetched", text))
-}
-
-/// A length of time as one says it.
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        // What is left of a second is told as one.
-        0..120 => format!("{} s", time.as_secs_f64().ceil()),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    Some(warning("issuer_not_fetched", text, REACH_ISSUER))
 }
 
 #[cfg(test)]

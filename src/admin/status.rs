@@ -124,6 +124,7 @@ impl<'a> Status<'a> {
             .collect();
         let (alarms, alarms_left_off) = alarms::of(&alarms::Scene {
             pools: &admin.pools,
+            readings: &reading.models,
             identities: &identities,
             issuers: &issuers,
             listeners: &listeners,

@@ -134,7 +134,7 @@ impl Peek for Line {}
 impl Shutdown for Line {
     async fn shutdown(&mut self) {
         if let Err(error) = AsyncWriteExt::shutdown(self).await {
-            tracing::debug!(%error, "a client's connection did not end in order");
+            tracing::debug!(event = "connection_unclean", %error, "a client's connection did not end in order");
         }
     }
 }

@@ -162,7 +162,7 @@ impl Port {
     ) {
         let bound = self.bound.take().map(TcpListener::from_std);
         let Some(Ok(listener)) = bound else {
-            tracing::error!(listener = %self.address, "the address can't be listened on");
+            tracing::error!(event = "listen_failed", listener = %self.address, "the address can't be listened on");
             return;
         };
         let port = Arc::new(self);
@@ -192,11 +192,11 @@ impl Port {
                     None => {
                         told = Some(Instant::now());
                         let (listener, most) = (port.address, port.places.taken());
-                        tracing::warn!(%listener, connections = most, "the listener has as many connections as it may: new ones are closed at once");
+                        tracing::warn!(event = "listener_full", %listener, connections = most, "the listener has as many connections as listeners[].max_connections allows: new ones are closed at once; raise it, or find who opens so many");
                     }
                 },
                 Err(error) => {
-                    tracing::warn!(listener = %port.address, %error, "a connection could not be taken");
+                    tracing::warn!(event = "accept_failed", listener = %port.address, %error, "a connection could not be taken");
                     sleep(BREATH).await;
                 }
             }
@@ -209,7 +209,7 @@ impl Port {
             Ok(stream) => stream,
             Err(error) => {
                 // It has gone already.
-                tracing::debug!(%from, %error, "a connection ended before it began");
+                tracing::debug!(event = "connection_lost", %from, %error, "a connection ended before it began");
                 return None;
             }
         };
@@ -233,7 +233,7 @@ impl Port {
                 };
                 self.metrics.count_failed_handshake(failed.is_none());
                 let error = failed.map_or("it took too long".to_owned(), |error| error.to_string());
-                tracing::debug!(listener = %self.address, %from, error, "a TLS handshake failed");
+                tracing::debug!(event = "tls_handshake_failed", listener = %self.address, %from, error, "a TLS handshake failed");
                 return None;
             }
         };

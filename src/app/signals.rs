@@ -16,7 +16,7 @@ use tokio::{
     sync::{broadcast::Receiver, watch},
 };
 
-use crate::{config, proxy, store::Keeper, telemetry::Telemetry};
+use crate::{config, domain::span::Span, proxy, store::Keeper, telemetry::Telemetry};
 
 /// How often a draining gateway looks whether its last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -170,9 +170,17 @@ async fn hear(
         match act(heard, hang_up, is_draining) {
             Act::Drain => drop(wanted.send(Some(signal))),
             Act::Wait => {
-                tracing::info!(signal, "draining already; SIGINT ends the gateway at once")
+                tracing::info!(
+                    event = "drain_continues",
+                    signal,
+                    "draining already; SIGINT ends the gateway at once"
+                )
             }
-            Act::Nothing(why) => tracing::warn!(signal, "the signal does nothing: {why}"),
+            Act::Nothing(why) => tracing::warn!(
+                event = "signal_ignored",
+                signal,
+                "the signal does nothing: {why}"
+            ),
             Act::EndAtOnce => end_at_once(signal, last.get()),
         }
     }
@@ -181,6 +189,7 @@ async fn hear(
 fn end_at_once(signal: &str, last: Option<&Last>) {
     let cut = last.map_or(0, |last| last.drain.inflight());
     tracing::warn!(
+        event = "ended_at_once",
         signal,
         requests = cut,
         "a second signal: ended at once, and the requests under way are cut off"
@@ -213,9 +222,10 @@ impl ShutdownSignalWatch for Signals {
         let (notice, deadline) = (self.times.notice, self.times.deadline);
         let signal = signal.unwrap_or_default();
         tracing::info!(
+            event = "drain_started",
             signal,
-            ?notice,
-            ?deadline,
+            notice_seconds = Span(notice).seconds(),
+            deadline_seconds = Span(deadline).seconds(),
             "draining: health says 503, requests are still taken; SIGINT ends the gateway at once"
         );
         tokio::time::sleep(notice).await;
@@ -252,7 +262,7 @@ fn wait_for_the_last(drain: &proxy::drain::Drain, deadline: Instant) {
         quiet = if drain.inflight() == 0 { quiet + 1 } else { 0 };
         thread::sleep(LOOK_EVERY);
     }
-    tracing::info!(left = drain.inflight(), "drained");
+    tracing::info!(event = "drain_ended", left = drain.inflight(), "drained");
 }
 
 #[cfg(test)]

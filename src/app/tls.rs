@@ -158,7 +158,7 @@ impl Tls {
         let listener = self.address;
         if read.contents == state.contents {
             if state.error.take().is_some() {
-                tracing::info!(%listener, "the certificate's files are again what is in force");
+                tracing::info!(event = "certificate_restored", %listener, "the certificate's files are again what is in force");
             }
             return;
         }
@@ -174,11 +174,11 @@ impl Tls {
                 (state.contents, state.validity) = (read.contents, validity);
                 (state.error, state.told) = (None, Standing::Good);
                 self.metrics.count_reload(true);
-                tracing::info!(%listener, ends = %ends(validity), "the renewed certificate is in force");
+                tracing::info!(event = "certificate_reloaded", %listener, ends = %ends(validity), "the renewed certificate is in force");
             }
             Err(error) if state.error.as_ref() != Some(&error) => {
                 self.metrics.count_reload(false);
-                tracing::warn!(%listener, %error, "the certificate's files have changed and are not sound: the old ones stay in force");
+                tracing::warn!(event = "certificate_invalid", %listener, %error, "the certificate's files have changed and are not sound: the old ones stay in force");
                 state.error = Some(error);
             }
             Err(_) => {}
@@ -196,7 +196,7 @@ impl Tls {
         let is_news = std::mem::discriminant(&standing) != std::mem::discriminant(&state.told);
         if let (true, Some(warning)) = (is_news, pem::warning(standing)) {
             let (listener, file) = (self.address, self.files.certificate.display());
-            tracing::warn!(%listener, %file, "{warning}");
+            tracing::warn!(event = "certificate_expiry", %listener, %file, "{warning}");
         }
         state.told = standing;
     }

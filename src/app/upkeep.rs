@@ -63,7 +63,10 @@ async fn watch(tls: Arc<Tls>, mut shutdown: ShutdownWatch) {
         let tls = Arc::clone(&tls);
         let look = tokio::task::spawn_blocking(move || tls.look(SystemTime::now()));
         if look.await.is_err() {
-            tracing::error!("looking at a certificate's files failed");
+            tracing::error!(
+                event = "certificate_check_failed",
+                "looking at a certificate's files failed"
+            );
         }
     }
 }

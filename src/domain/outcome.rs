@@ -253,6 +253,11 @@ impl Outcome {
         )
     }
 
+    /// Whether the deployment is to be named where it fails: it is neither the caller's matter nor the gateway's own.
+    pub fn is_failure(&self) -> bool {
+        self.blame() != Blame::Nobody
+    }
+
     /// Whether the client gets this answer as it is; else another deployment may do better.
     pub fn is_delivered(&self) -> bool {
         matches!(self, Self::Served | Self::CallerError | Self::Screened)

@@ -8,6 +8,7 @@
 mod attempt;
 mod bars;
 mod chance;
+mod failure;
 mod ready;
 mod refusing;
 mod suspicions;
@@ -32,6 +33,7 @@ use parking_lot::Mutex;
 
 pub use self::{
     attempt::Attempt,
+    failure::{Failure, Few},
     refusing::Refusing,
     suspicions::{Charged, Suspicions},
     term::Term,
@@ -74,6 +76,7 @@ pub struct Member {
     deployment: Deployment,
     health: Mutex<Health>,
     inflight: AtomicU32,
+    failure: Mutex<Option<Failure>>,
     /// The member that Azure itself lets serve what this one can't, by its last word; [`NOWHERE`] if it is none of these.
     spills_to: AtomicUsize,
 }
@@ -327,6 +330,7 @@ impl Member {
                 last: None,
             }),
             inflight: AtomicU32::new(0),
+            failure: Mutex::default(),
             spills_to: AtomicUsize::new(NOWHERE),
         }
     }

@@ -127,7 +127,7 @@ impl Keeper {
         }
         let was_failing = self.progress.borrow().in_a_row > 0;
         if before.is_none() || was_failing {
-            info!(issuer = %self.issuer.name, keys = count, "the issuer's keys are fetched");
+            info!(event = "jwks_fetched", issuer = %self.issuer.name, keys = count, "the issuer's keys are fetched");
         }
         self.progress.send_modify(|p| {
             p.ended += 1;
@@ -150,8 +150,12 @@ impl Keeper {
         let (issuer, why) = (&self.issuer.name, failure.to_string());
         match self.keys.load().is_some() {
             _ if in_a_row > 1 => {}
-            true => warn!(%issuer, why, "no new keys of the issuer; those it had still count"),
-            false => error!(%issuer, why, "no keys of the issuer: its tokens can't be checked"),
+            true => {
+                warn!(event = "jwks_not_renewed", %issuer, why, "no new keys of the issuer; those it had still count")
+            }
+            false => {
+                error!(event = "jwks_missing", %issuer, why, "no keys of the issuer: its tokens can't be checked")
+            }
         }
         schedule::retry_after(in_a_row, fastrand::f64())
     }

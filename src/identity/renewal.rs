@@ -174,13 +174,15 @@ impl Keeper<'_> {
         let instances = names.join(", ");
         let why = state.last_error.as_deref();
         match standing {
-            Standing::Well => info!(%identity, scope, instances, "the identity has a token"),
+            Standing::Well => {
+                info!(event = "token_obtained", %identity, scope, instances, "the identity has a token")
+            }
             Standing::Failing => {
-                warn!(%identity, scope, instances, why, "no new token; the old one still holds")
+                warn!(event = "token_not_renewed", %identity, scope, instances, why, "no new token; the old one still holds")
             }
             Standing::Out => {
                 let why = why.unwrap_or("it ended before another came");
-                error!(%identity, scope, instances, why, "no token: these instances can't be asked")
+                error!(event = "token_missing", %identity, scope, instances, why, "no token: these instances can't be asked")
             }
             Standing::Starting => {}
         }

@@ -280,6 +280,7 @@ impl Rules {
             Some(books) => books.telemetry.account(record),
             // Why, and not what: there may be a credential in what came.
             None => tracing::debug!(
+                event = "admin_request_refused",
                 reason = record.refusal,
                 "a request of an operator was turned away"
             ),

@@ -68,7 +68,7 @@ pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: 
 /// A refusal after attempts were made. The connection ends with it: Pingora keeps none past a failed attempt.
 async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
     if exchange.refusal.is_none() {
-        tracing::error!(request_id = %exchange.request_id, %error, "a request failed in the gateway");
+        tracing::error!(event = "request_failed", request_id = %exchange.request_id, %error, "a request failed in the gateway");
     }
     let refusal = exchange.refusal.get_or_insert(Refusal::Internal);
     let (status, mut reply) = (refusal.status().as_u16(), Reply::refusal(refusal));

@@ -25,7 +25,7 @@ use crate::{
         failover::Progress,
         name::ModelName,
         outcome::{Blame, Fault, Outcome},
-        pool::{Attempt, Charged, Suspicions},
+        pool::{Attempt, Charged, Failure, Suspicions},
         quota::{Allowance, Reservation, Wanted},
         refusal::Refusal,
         route::{Dialect, Operation},
@@ -304,6 +304,7 @@ impl Exchange {
         let Some(current) = &mut admitted.current else {
             return;
         };
+        note_failure(current, outcome, now);
         let deployment = current.attempt.deployment();
         let is_traced = self.trace.is_some();
         self.attempts.push(AttemptRecord {
@@ -398,6 +399,7 @@ impl Exchange {
             return;
         };
         if let Some(current) = &admitted.current {
+            note_failure(current, outcome, now);
             let (attempt, draw) = (&current.attempt, fastrand::u64(..));
             let is_anothers = matches!(current.spillover, Some(Spillover::Answered { .. }));
             let transition = match may_be_its_own(outcome, admitted.relay.is_tunnel()) {
@@ -431,6 +433,19 @@ fn tell_of_spilled(admitted: &mut Admitted, outcome: &Outcome, now: Instant) {
             .attempt
             .judge_spilled(&other, now, fastrand::u64(..))
     {
+        // By its neighbour's word, which has a status for each.
+        let status = match other {
+            Outcome::Throttled { .. } => Some(429),
+            Outcome::Faulted { .. } => Some(503),
+            _ => None,
+        };
+        if other.is_failure() {
+            member.note_failure(Failure {
+                outcome: other,
+                status,
+                at: now,
+            });
+        }
         let deployment = member.deployment();
         admitted.served.announce(deployment, transition, now);
     }
@@ -447,6 +462,17 @@ fn announce_all(served: &Served, charged: &[Charged], now: Instant) {
         if let Some(transition) = one.transition() {
             served.announce(one.member().deployment(), transition, now);
         }
+    }
+}
+
+/// Keeps what failed for those who ask why a deployment is left alone.
+fn note_failure(current: &Current, outcome: &Outcome, now: Instant) {
+    if outcome.is_failure() {
+        current.attempt.member().note_failure(Failure {
+            outcome: *outcome,
+            status: current.status,
+            at: now,
+        });
     }
 }
 

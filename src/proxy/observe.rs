@@ -269,7 +269,7 @@ fn note_usage_kept(exchange: &mut Exchange, outcome: &Outcome) {
     if *outcome == Outcome::Served && target.note_usage_kept() {
         let deployment = current.attempt.deployment();
         let (model, instance) = (admitted.served.pool.model(), &deployment.instance.name);
-        tracing::info!(%model, %instance, deployment = %deployment.name, "deployment refuses to be asked for the usage of streams: they are counted by estimate");
+        tracing::info!(event = "stream_usage_refused", %model, %instance, deployment = %deployment.name, "deployment refuses to be asked for the usage of streams: they are counted by estimate");
     }
 }
 

@@ -11,7 +11,6 @@ use std::{
 use super::reach::Reach;
 use crate::{
     domain::{
-        breaker::{Cause, Transition},
         deployment::{Bounds, Deployment},
         health::Ability,
         pool::Pool,
@@ -147,59 +146,6 @@ impl Served {
         match self.pool.ability(now) {
             Ability::Serves | Ability::Untried if !self.is_ready(now) => Ability::Down,
             ability => ability,
-        }
-    }
-
-    /// Tells operators of a change in a deployment's state; loudly where it is theirs to mend.
-    pub(super) fn announce(&self, deployment: &Deployment, transition: Transition, now: Instant) {
-        let model = self.pool.model();
-        let (instance, deployment) = (&deployment.instance.name, &deployment.name);
-        let (until, cause) = match transition {
-            Transition::Opened { until, cause } => (until, cause),
-            Transition::Barred {
-                operation,
-                until,
-                cause,
-            } => {
-                let pause = until.saturating_duration_since(now);
-                let (operation, why) = (operation.path(), cause.as_str());
-                match cause {
-                    Cause::Credential => {
-                        tracing::error!(%model, %instance, %deployment, operation, ?pause, cause = why, "deployment set aside for one operation: the gateway's identity may not do it there; check the identity's role");
-                    }
-                    _ => {
-                        tracing::error!(%model, %instance, %deployment, operation, ?pause, cause = why, "deployment set aside for one operation: it refuses requests that others serve; check its endpoint's path, what is deployed there, and the API version");
-                    }
-                }
-                return;
-            }
-            Transition::Allowed { operation } => {
-                let operation = operation.path();
-                tracing::info!(%model, %instance, %deployment, operation, "deployment serves this operation again");
-                return;
-            }
-            Transition::Closed => {
-                tracing::info!(%model, %instance, %deployment, "deployment serves again");
-                return;
-            }
-        };
-        let (pause, why) = (until.saturating_duration_since(now), cause.as_str());
-        match cause {
-            Cause::Throttle => {
-                tracing::info!(%model, %instance, %deployment, ?pause, cause = why, "deployment left alone by its own word");
-            }
-            Cause::Fault => {
-                tracing::warn!(%model, %instance, %deployment, ?pause, cause = why, "deployment left alone: it fails");
-            }
-            Cause::Credential => {
-                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: it refuses the gateway's credential; check the identity's role, its scope and tenant, and the instance's network rules and custom subdomain");
-            }
-            Cause::Redirect => {
-                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: it redirects requests elsewhere; check the endpoint's scheme, host and path");
-            }
-            Cause::Configuration => {
-                tracing::error!(%model, %instance, %deployment, ?pause, cause = why, "deployment set aside: the instance has no deployment of this name; check the config");
-            }
         }
     }
 }

@@ -143,7 +143,7 @@ async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, ser
         None => Stream::Plain(stream),
         Some(acceptor) => match acceptor.accept(stream).await {
             Ok(stream) => Stream::Tls(Box::new(stream)),
-            Err(error) => return tracing::debug!(%error, "no TLS"),
+            Err(error) => return tracing::debug!(event = "tls_handshake_failed", %error, "no TLS"),
         },
     };
     let mut next = Some(stream);

@@ -68,7 +68,10 @@ impl Keeper {
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that keeps what clients have spent has failed");
+            tracing::error!(
+                event = "counter_store_stopped",
+                "the thread that keeps what clients have spent has failed"
+            );
         }
     }
 }
@@ -101,7 +104,10 @@ impl Work {
         match self.try_write() {
             Ok(()) => {
                 if self.reminded.take().is_some() {
-                    tracing::info!("what clients have spent is kept again");
+                    tracing::info!(
+                        event = "counter_store_recovered",
+                        "what clients have spent is kept again"
+                    );
                 }
             }
             Err(error) => self.complain(&error),
@@ -149,7 +155,7 @@ impl Work {
             .is_none_or(|last| last.elapsed() >= REMIND_EVERY);
         if is_due {
             self.reminded = Some(Instant::now());
-            tracing::error!(%error, "what clients have spent can't be written to counters.file: requests go on, it is tried again, and what is spent until then would be lost in a restart");
+            tracing::error!(event = "counter_store_failing", %error, "what clients have spent can't be written to counters.file: requests go on, it is tried again, and what is spent until then would be lost in a restart");
         }
     }
 }

@@ -62,5 +62,6 @@ mod streams;
 mod tls;
 mod tls_clients;
 mod tokens;
+mod told;
 mod usage;
 mod wire;

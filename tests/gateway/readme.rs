@@ -1,6 +1,6 @@
-//! The README says what is: each metric there is on the page, and each on the page is there.
+//! The README says what is: each metric there is on the page, and each on the page is there; each event of the log likewise.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use forebay::telemetry::metrics::Metrics;
 
@@ -65,4 +65,65 @@ fn names<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
             .unwrap()
     });
     words.filter(|word| word.starts_with("forebay_"))
+}
+
+/// What the sources write into the gateway's own log: the names, and each place that gives none.
+fn events(folder: &Path, names: &mut BTreeSet<String>, nameless: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            events(&path, names, nameless);
+            continue;
+        }
+        if path.extension().is_none_or(|it| it != "rs") {
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let source = source.split("#[cfg(test)]\nmod ").next().unwrap();
+        for level in ["error!(", "warn!(", "info!(", "debug!(", "trace!("] {
+            for (at, _) in source.match_indices(level) {
+                if source[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+                    continue;
+                }
+                let rest = source[at + level.len()..].trim_start();
+                let name = rest
+                    .strip_prefix("event = \"")
+                    .and_then(|it| it.split('"').next());
+                match name {
+                    Some(name) => drop(names.insert(name.to_owned())),
+                    None => nameless.push(format!(
+                        "{}: {level}{}",
+                        path.display(),
+                        rest.chars().take(60).collect::<String>()
+                    )),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_event_of_the_log_and_no_other() {
+    let (mut there, mut nameless) = (BTreeSet::new(), Vec::new());
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    events(&sources, &mut there, &mut nameless);
+    assert_eq!(
+        nameless,
+        Vec::<String>::new(),
+        "these begin with no `event = \"…\"`"
+    );
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("| event | level | what |\n").unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let names = rows.flat_map(|row| {
+        let cell = row.split('|').nth(1).unwrap().to_owned();
+        let names = cell.split('`').skip(1).step_by(2).map(str::to_owned);
+        names.collect::<Vec<_>>()
+    });
+    let told: BTreeSet<String> = names.collect();
+    assert_eq!(told, there, "the README's table and the sources");
+    assert!(there.len() > 40, "{there:?}");
 }

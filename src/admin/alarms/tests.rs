@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use super::*;
 use crate::domain::{
     breaker::Settings,
     deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
     name::{IdentityName, InstanceName},
     outcome::{Fault, Outcome},
+    pool::Failure,
     validity::Validity,
 };
 
@@ -45,6 +48,21 @@ fn ends(pool: &Arc<Pool>, index: usize, outcome: Outcome, now: Instant) {
     let others: Vec<_> = (0..pool.members().len()).filter(|i| *i != index).collect();
     let mut attempt = pool.choose(&others, now, 0).unwrap();
     assert_eq!(attempt.index(), index);
+    let status = match outcome {
+        Outcome::Faulted {
+            fault: Fault::Unavailable,
+            ..
+        } => Some(503),
+        Outcome::Throttled { .. } => Some(429),
+        Outcome::IdentityRejected => Some(401),
+        Outcome::NotDeployed => Some(404),
+        _ => None,
+    };
+    attempt.member().note_failure(Failure {
+        outcome,
+        status,
+        at: now,
+    });
     attempt.judge(&outcome, now, 0);
 }
 
@@ -74,9 +92,107 @@ fn told(scene: &Scene<'_>) -> Vec<(&'static str, &'static str, String)> {
     alarms.map(|it| (severity(&it), it.what, it.text)).collect()
 }
 
+/// A pool of these deployments, `(instance, deployment, provisioned)`.
+fn pool_of(model: &str, deployments: &[(&str, &str, bool)]) -> Arc<Pool> {
+    let names: Vec<_> = deployments.iter().map(|it| it.0).collect();
+    let members = pool(&names);
+    let members = members.members().iter().zip(deployments);
+    let deployments = members.map(|(member, (_, name, is_provisioned))| Deployment {
+        name: (*name).into(),
+        capacity: match is_provisioned {
+            true => Capacity::Provisioned,
+            false => Capacity::Standard,
+        },
+        ..member.deployment().clone()
+    });
+    let model = Model {
+        name: model.into(),
+        version: None,
+        deployments: deployments.collect(),
+        timeouts: Default::default(),
+        required: false,
+    };
+    Arc::new(Pool::new(model, Settings::default()))
+}
+
+fn fails(pool: &Arc<Pool>, index: usize, now: Instant) {
+    while pool.members()[index].is_ready(now) {
+        ends(pool, index, Outcome::fault(Fault::Connect), now);
+    }
+}
+
+#[test]
+fn what_an_instance_does_in_several_pools_is_one_alarm_that_names_who_serves() {
+    let t = Instant::now();
+    let pools = [
+        pool_of("gpt", &[("east", "gpt-e", false), ("west", "gpt-w", false)]),
+        pool_of(
+            "embed",
+            &[("east", "embed-e", false), ("north", "embed-n", false)],
+        ),
+        pool_of("image", &[("east", "image-e", false)]),
+    ];
+    pools.iter().for_each(|pool| fails(pool, 0, t));
+    let (alarms, _) = of(&scene(&pools, t));
+    let words: Vec<_> = alarms.iter().map(|it| it.what).collect();
+    assert_eq!(words, ["model_unavailable", "failing"]);
+    assert_eq!(alarms[1].instance.as_deref(), Some("east"));
+    assert_eq!(
+        alarms[1].text,
+        "no connection from east (3 deployments: gpt-e, embed-e, image-e): circuit open, next try in 10 s; \
+         clients are served by west, north; no other serves image: its clients are refused."
+    );
+    assert!(alarms[1].mend.contains("DNS"), "{alarms:?}");
+    assert!(alarms.iter().all(|it| it.mend.len() > 20), "{alarms:?}");
+}
+
+#[test]
+fn provisioned_capacity_that_is_out_is_told_with_who_is_paid_by_the_token() {
+    let t = Instant::now();
+    let served = |times| DeploymentReading {
+        rate: Default::default(),
+        attempts: vec![("served", times)],
+        first_token: Default::default(),
+    };
+    let told_of = |pool: &Arc<Pool>, by_ptu, by_std| {
+        let (pools, readings) = ([Arc::clone(pool)], [vec![served(by_ptu), served(by_std)]]);
+        let scene = Scene {
+            readings: &readings,
+            ..scene(&pools, t)
+        };
+        let told = told(&scene);
+        told.into_iter().find(|it| it.1 == "provisioned_out")
+    };
+    let pool = || pool_of("gpt", &[("ptu", "gpt-ptu", true), ("std", "gpt", false)]);
+    let full = pool();
+    assert_eq!(told_of(&full, 9, 0), None);
+    ends(
+        &full,
+        0,
+        Outcome::Throttled {
+            wait: Some(secs(2)),
+        },
+        t,
+    );
+    assert_eq!(told_of(&full, 9, 9), None, "a short 429 is everyday work");
+    let (severity, _, text) = told_of(&full, 0, 9).unwrap();
+    assert_eq!(severity, "warning");
+    assert_eq!(
+        text,
+        "All provisioned capacity of gpt is out (ptu/gpt-ptu: 429, throttled), so every request is paid by the token: \
+         clients are served by std/gpt."
+    );
+    let broken = pool();
+    fails(&broken, 0, t);
+    assert_eq!(told_of(&broken, 9, 0).unwrap().0, "alarm");
+    fails(&broken, 1, t);
+    assert_eq!(told_of(&broken, 9, 0), None, "nobody is left to be paid");
+}
+
 fn scene(pools: &[Arc<Pool>], now: Instant) -> Scene<'_> {
     Scene {
         pools,
+        readings: &[],
         identities: &[],
         issuers: &[],
         listeners: &[],
@@ -120,13 +236,15 @@ fn a_model_that_nobody_serves_comes_first_with_when_it_is_back() {
     let words: Vec<_> = told.iter().map(|it| (it.0, it.1)).collect();
     let expected = [("alarm", "model_unavailable"), ("alarm", "not_deployed")];
     assert_eq!(words, expected);
-    assert!(
-        told[0].2.contains("gpt can be asked now; the soonest in "),
-        "{told:?}"
+    assert_eq!(
+        told[0].2,
+        "No deployment of gpt can be asked now: clients get 503 with Retry-After; the soonest is tried in 10 s. \
+         east/chat: 429, throttled; west/chat: 404, set aside."
     );
-    assert!(
-        told[1].2.starts_with("west/chat (of gpt) is not there"),
-        "{told:?}"
+    assert_eq!(
+        told[1].2,
+        "404 from west/chat (of gpt): the instance knows no such deployment, so it is set aside, next try in 10 s; \
+         no other can be asked: clients get 503 with Retry-After."
     );
 }
 
@@ -135,15 +253,15 @@ fn a_failing_deployment_is_a_warning_until_it_is_back() {
     let (pools, t) = ([pool(&["east", "west"])], Instant::now());
     for _ in 0..20 {
         if pools[0].members()[0].is_ready(t) {
-            ends(&pools[0], 0, Outcome::fault(Fault::Connect), t);
+            ends(&pools[0], 0, Outcome::fault(Fault::Unavailable), t);
         }
     }
     let after = |seconds| told(&scene(&pools, t + secs(seconds)));
     let now = after(0);
     assert_eq!((now.len(), now[0].0, now[0].1), (1, "warning", "failing"));
-    assert!(
-        now[0].2.contains("(fault connect): it is tried again in "),
-        "{now:?}"
+    assert_eq!(
+        now[0].2,
+        "503 from east/chat (of gpt): circuit open, next try in 10 s; clients are served by west/chat."
     );
     assert!(after(3600)[0].2.contains("the next request tries it"));
     ends(&pools[0], 0, Outcome::Served, t + secs(3600));
@@ -156,7 +274,12 @@ fn what_an_identity_lacks_is_told_once_and_of_the_identity() {
     ends(&pools[0], 0, Outcome::IdentityRejected, t);
     let refused = told(&scene(&pools, t));
     assert_eq!((refused.len(), refused[0].1), (1, "credential_refused"));
-    assert!(refused[0].2.contains("that of east"), "{refused:?}");
+    assert!(
+        refused[0]
+            .2
+            .starts_with("401 from east/chat (of gpt): it refuses our credential, that of east,"),
+        "{refused:?}"
+    );
 
     let identities = [
         identity("east", false, Some("no route")),

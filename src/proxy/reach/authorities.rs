@@ -73,10 +73,10 @@ impl Authorities {
             Ok(Some((own, text))) => {
                 self.believed.store(Arc::new(with_the_systems(own)));
                 (state.text, state.error) = (text, None);
-                tracing::info!(file = %self.path.display(), "the changed authorities are in force");
+                tracing::info!(event = "ca_reloaded", file = %self.path.display(), "the changed authorities are in force");
             }
             Err(error) if state.error.as_ref() != Some(&error) => {
-                tracing::warn!(%error, "the authorities have changed and can't be used: the old ones stay in force");
+                tracing::warn!(event = "ca_invalid", %error, "the authorities have changed and can't be used: the old ones stay in force");
                 state.error = Some(error);
             }
             Err(_) => {}
@@ -129,7 +129,7 @@ fn the_systems() -> &'static [CertificateDer<'static>] {
     SYSTEMS.get_or_init(|| match rustls_native_certs::load_native_certs() {
         Ok(all) => all.into_iter().filter(is_fit).collect(),
         Err(error) => {
-            tracing::warn!(%error, "the system's certificate authorities can't be read; instances with ca: go by that file alone");
+            tracing::warn!(event = "system_ca_unreadable", %error, "the system's certificate authorities can't be read; instances with ca: go by that file alone");
             Vec::new()
         }
     })

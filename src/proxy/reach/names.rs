@@ -105,10 +105,10 @@ impl Names {
                 let addresses = found.addresses.into_iter();
                 let addresses = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
                 if state.error.take().is_some() {
-                    tracing::info!(%instance, "the instance's name is found again");
+                    tracing::info!(event = "dns_recovered", %instance, "the instance's name is found again");
                 }
                 if !state.known.is_empty() && state.known != addresses {
-                    tracing::info!(%instance, ?addresses, "the instance's name stands for other addresses");
+                    tracing::info!(event = "dns_changed", %instance, ?addresses, "the instance's name stands for other addresses");
                 }
                 state.known.clone_from(&addresses);
                 (state.failures, state.next) = (0, now + found.holds);
@@ -120,7 +120,7 @@ impl Names {
                 let text = error.to_string();
                 if state.error.as_ref() != Some(&text) {
                     let kept = state.known.len();
-                    tracing::warn!(%instance, error = text, kept, "the instance's name could not be looked up: the addresses known before are kept");
+                    tracing::warn!(event = "dns_failed", %instance, error = text, kept, "the instance's name could not be looked up: the addresses known before are kept");
                     state.error = Some(text);
                 }
                 Error::e_because(

@@ -51,6 +51,7 @@ pub(super) fn tell(wanting: &'static str) {
     if !is_told {
         *told = Some((now, wanting));
         tracing::error!(
+            event = "resources_exhausted",
             "this machine is out of {wanting}; connections to deployments can't be made, and none of them is charged for it"
         );
     }

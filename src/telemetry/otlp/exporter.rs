@@ -262,7 +262,9 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, SetupError> {
         Ok(systems) => {
             roots.add_parsable_certificates(systems);
         }
-        Err(error) => warn!(%error, "the system's certificate authorities can't be read"),
+        Err(error) => {
+            warn!(event = "system_ca_unreadable", %error, "the system's certificate authorities can't be read")
+        }
     }
     if let Some(path) = file {
         let own = CertificateDer::pem_file_iter(path).map_err(|error| unread(path, error))?;

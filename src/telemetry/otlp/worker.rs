@@ -311,7 +311,7 @@ impl Worker {
             signal.failures.inc();
         }
         if *said.borrow() != failure.reason {
-            warn!(reason = %failure, "the OTLP collector takes no {what}; forebay_otlp_failures_total counts on");
+            warn!(event = "otlp_failing", reason = %failure, "the OTLP collector takes no {what}; forebay_otlp_failures_total counts on");
             failure.reason.clone_into(&mut said.borrow_mut());
         }
     }
@@ -324,6 +324,7 @@ impl Worker {
         signal.dropped.inc_by(rejected);
         if !self.trouble.is_partial.replace(true) {
             warn!(
+                event = "otlp_dropping",
                 rejected,
                 "the OTLP collector took a part only; forebay_otlp_dropped_total counts on"
             );
@@ -334,7 +335,10 @@ impl Worker {
 /// Says that what was not taken is taken again.
 fn well(said: &RefCell<String>, what: &str) {
     if !said.take().is_empty() {
-        info!("the OTLP collector takes {what} again");
+        info!(
+            event = "otlp_recovered",
+            "the OTLP collector takes {what} again"
+        );
     }
 }
 

@@ -1,0 +1,416 @@
+//! Alarms of models and their deployments: the status that came, what becomes of clients, and what to do. What an instance does
+//! in several pools is told once, of the instance.
+
+use std::time::Instant;
+
+use super::{Alarm, IdentityState, Scene, alarm, status, warning};
+use crate::{
+    domain::{
+        breaker::{Cause, State},
+        deployment::Capacity,
+        pool::{Few, Member, Pool, Refusing},
+        route::Operation,
+        span::Span,
+    },
+    telemetry::pulse::DeploymentReading,
+};
+
+/// What is set aside, or fails, at one instance for one cause.
+struct Group<'a> {
+    cause: Cause,
+    members: Vec<(&'a Pool, &'a Member)>,
+}
+
+impl Scene<'_> {
+    pub(super) fn of_pool(&self, pool: &Pool) -> Option<Alarm> {
+        if pool.is_ready(self.now) {
+            return None;
+        }
+        let (model, states) = (pool.model(), self.told(pool.members()));
+        let effect = pool.effect(self.now);
+        let effect = effect
+            .strip_prefix("no other can be asked: ")
+            .unwrap_or(&effect);
+        let back = pool.members().iter();
+        let back = back.filter_map(|it| status::pause(it.state(self.now), self.now));
+        let next = match back.min() {
+            Some(pause) => format!("the soonest is tried in {}", Span(pause)),
+            None => "one is being tried".to_owned(),
+        };
+        let text =
+            format!("No deployment of {model} can be asked now: {effect}; {next}. {states}.");
+        let mend = "Throttled ones need more capacity or another deployment in the pool; for the others see their own alarms.";
+        Some(alarm("model_unavailable", text, mend.to_owned()))
+    }
+
+    /// Each with what is in its way.
+    fn told<'a>(&self, members: impl IntoIterator<Item = &'a Member>) -> String {
+        let tell = |member: &Member| {
+            let state = member.state(self.now);
+            let why = match status::cause(state) {
+                _ if member.is_ready(self.now) => "ready".to_owned(),
+                None => "one request goes ahead".to_owned(),
+                Some(Cause::Throttle) => "429, throttled".to_owned(),
+                Some(cause) => format!("{}, {}", failure(member, cause), word(cause)),
+            };
+            format!("{}: {why}", member.name())
+        };
+        let told: Vec<_> = members.into_iter().map(tell).collect();
+        told.join("; ")
+    }
+
+    /// What is paid for anyway serves nothing, and what is paid by the token everything. A short 429 of a full one is
+    /// everyday work: that counts once nothing has come from there for a minute.
+    pub(super) fn of_provisioned(
+        &self,
+        pool: &Pool,
+        readings: &[DeploymentReading],
+    ) -> Option<Alarm> {
+        let is_provisioned =
+            |member: &Member| member.deployment().capacity == Capacity::Provisioned;
+        let members = || pool.members().iter();
+        let provisioned: Vec<_> = members().filter(|it| is_provisioned(it)).collect();
+        let is_out = |it: &&Member| !it.is_ready(self.now);
+        let is_ready = |it: &Member| !is_provisioned(it) && it.is_ready(self.now);
+        if provisioned.is_empty() || !provisioned.iter().all(is_out) || !members().any(is_ready) {
+            return None;
+        }
+        let served = |wanted: bool| -> u64 {
+            let pairs = members().zip(readings);
+            let pairs = pairs.filter(|(member, _)| is_provisioned(member) == wanted);
+            let attempts = pairs.flat_map(|(_, reading)| &reading.attempts);
+            let served = attempts.filter(|(outcome, _)| *outcome == "served");
+            served.map(|(_, times)| times).sum()
+        };
+        let is_full = |it: &&Member| status::cause(it.state(self.now)) == Some(Cause::Throttle);
+        let only_full = provisioned.iter().all(is_full);
+        if only_full && (served(true) > 0 || served(false) == 0) {
+            return None;
+        }
+        let (model, effect) = (pool.model(), pool.effect(self.now));
+        let states = self.told(provisioned);
+        let text = format!(
+            "All provisioned capacity of {model} is out ({states}), so every request is paid by the token: {effect}."
+        );
+        Some(match only_full {
+            true => {
+                let mend = "It has been full for a minute: buy more PTUs, or limit the clients that use the most.";
+                warning("provisioned_out", text, mend.to_owned())
+            }
+            false => {
+                let mend = "What is in its way has an alarm of its own: until that is mended, what you pay for is unused.";
+                alarm("provisioned_out", text, mend.to_owned())
+            }
+        })
+    }
+
+    /// Being throttled is everyday work. What an identity lacks is told once, of the identity.
+    pub(super) fn of_members(&self) -> Vec<Alarm> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for pool in self.pools {
+            for member in pool.members() {
+                let cause = status::cause(member.state(self.now));
+                let cause = cause.filter(|cause| *cause != Cause::Throttle);
+                let Some(cause) = cause.filter(|cause| !self.is_told(member, *cause)) else {
+                    continue;
+                };
+                let is_its = |group: &&mut Group<'_>| {
+                    group.cause == cause && group.instance() == instance(member)
+                };
+                match groups.iter_mut().find(is_its) {
+                    Some(group) => group.members.push((pool, member)),
+                    None => groups.push(Group {
+                        cause,
+                        members: vec![(pool, member)],
+                    }),
+                }
+            }
+        }
+        groups.iter().map(|group| self.of_group(group)).collect()
+    }
+
+    fn is_told(&self, member: &Member, cause: Cause) -> bool {
+        let identity = &member.deployment().instance.identity;
+        let lacks = |it: &IdentityState| it.identity == *identity && !it.ready;
+        cause == Cause::Credential && self.identities.iter().any(lacks)
+    }
+
+    fn of_group(&self, group: &Group<'_>) -> Alarm {
+        let (who, why) = (group.who(), group.why());
+        let (next, effect) = (self.next(group), self.effect(group));
+        let member = group.members[0].1;
+        let identity = &member.deployment().instance.identity;
+        let made = match group.cause {
+            Cause::Throttle | Cause::Fault => {
+                let text = format!("{why} from {who}: circuit open, {next}; {effect}.");
+                warning("failing", text, mend_fault(&why).to_owned())
+            }
+            Cause::Credential => {
+                let text = format!(
+                    "{why} from {who}: it refuses our credential, that of {identity}, and is set aside, {next}; {effect}."
+                );
+                let mend = format!(
+                    "Give the identity {identity} the role Cognitive Services OpenAI User on the instance; check its scope and tenant, and the instance's network rules and custom subdomain."
+                );
+                alarm("credential_refused", text, mend)
+            }
+            Cause::Redirect => {
+                let text = format!(
+                    "{why} from {who}: it redirects requests elsewhere and is set aside, {next}; {effect}."
+                );
+                let mend = "The instance's `endpoint` is wrong: compare scheme, host and path with what Azure shows for the resource.";
+                alarm("redirected", text, mend.to_owned())
+            }
+            Cause::Configuration => {
+                let text = format!(
+                    "{why} from {who}: the instance knows no such deployment, so it is set aside, {next}; {effect}."
+                );
+                let mend = "Correct the deployment's name in the config, or deploy it there.";
+                alarm("not_deployed", text, mend.to_owned())
+            }
+        };
+        of_instance(made, member)
+    }
+
+    /// What deployments are not asked for while they do other work.
+    pub(super) fn of_bars(&self) -> Vec<Alarm> {
+        let members = self.members();
+        let bars = members.flat_map(|(pool, member)| {
+            let bars = member.bars().into_iter();
+            bars.map(move |(operation, cause, until)| (pool, member, operation, cause, until))
+        });
+        let tell = |(pool, member, operation, cause, until): (
+            &Pool,
+            &Member,
+            Operation,
+            _,
+            Instant,
+        )| {
+            let identity = &member.deployment().instance.identity;
+            let (name, operation, model) = (member.name(), operation.path(), pool.model());
+            let why = failure(member, cause);
+            let effect = pool.effect_beside(member, self.now);
+            let next = match until.checked_duration_since(self.now) {
+                Some(pause) if !pause.is_zero() => format!("next try in {}", Span(pause)),
+                _ => "the next request tries it".to_owned(),
+            };
+            let made = match cause {
+                Cause::Credential => alarm(
+                    "operation_refused",
+                    format!(
+                        "{why} from {name} (of {model}): the identity {identity} may not do {operation} there, so it is not asked for that, {next}; {effect}."
+                    ),
+                    format!(
+                        "Give the identity {identity} a role on the instance that allows {operation}."
+                    ),
+                ),
+                _ => alarm(
+                    "operation_not_there",
+                    format!(
+                        "{why} from {name} (of {model}): it refuses requests for {operation} that others serve, so it is not asked for that, {next}; {effect}."
+                    ),
+                    "Compare the instance's `endpoint` and what is deployed there with the others; an API version may not know the operation.",
+                ),
+            };
+            of_instance(made, member)
+        };
+        bars.map(tell).collect()
+    }
+
+    /// An instance that answers nothing but 4xx: alone it may have met nothing but wrong requests, beside others that serve
+    /// not.
+    pub(super) fn of_refusing(&self) -> Vec<Alarm> {
+        let mut by_instance: Vec<Vec<(&Pool, &Member, Refusing)>> = Vec::new();
+        for (pool, member) in self.members() {
+            let Some(refusing) = member.refusing().filter(Refusing::is_suspect) else {
+                continue;
+            };
+            let one = (pool, member, refusing);
+            let is_its =
+                |all: &&mut Vec<(&Pool, &Member, Refusing)>| instance(all[0].1) == instance(member);
+            match by_instance.iter_mut().find(is_its) {
+                Some(all) => all.push(one),
+                None => by_instance.push(vec![one]),
+            }
+        }
+        by_instance
+            .iter()
+            .map(|all| self.tell_refusing(all))
+            .collect()
+    }
+
+    fn tell_refusing(&self, all: &[(&Pool, &Member, Refusing)]) -> Alarm {
+        let (pool, member, refusing) = &all[0];
+        let who = match all {
+            [_] => format!("{} (of {})", member.name(), pool.model()),
+            _ => {
+                let names = all.iter();
+                let names: Vec<_> = names.map(|it| it.1.deployment().name.to_string()).collect();
+                format!(
+                    "{} ({} deployments: {})",
+                    instance(member),
+                    names.len(),
+                    Few(&names)
+                )
+            }
+        };
+        let since = all
+            .iter()
+            .map(|it| it.2.since)
+            .min()
+            .unwrap_or(refusing.since);
+        let times: u32 = all.iter().map(|it| it.2.times).sum();
+        let status = refusing.status;
+        let ago = self.now.saturating_duration_since(since);
+        let at = humantime::format_rfc3339_seconds(self.today - ago).to_string();
+        let at = at.replace('T', " ").replace('Z', " UTC");
+        let others_serve = all.iter().any(|(pool, _, refusing)| {
+            let mut fellows = pool.members().iter();
+            fellows.any(|it| it.served_at().is_some_and(|at| at > refusing.since))
+        });
+        let text = format!("{who} answers {status} to everything since {at} ({times} times)");
+        let made = match others_serve {
+            true => alarm(
+                "refuses_everything",
+                format!(
+                    "{text}, while others serve the same model: {}.",
+                    pool.effect_beside(member, self.now)
+                ),
+                "Compare the instance's `endpoint` (scheme, host, path), the deployment's name and its API version with those that serve.",
+            ),
+            false => warning(
+                "refuses_everything",
+                format!("{text}: clients get these answers."),
+                "Either what clients send is wrong (the access log says who sends it), or the instance's `endpoint`, the deployment or its API version is.",
+            ),
+        };
+        of_instance(made, member)
+    }
+
+    fn members(&self) -> impl Iterator<Item = (&Pool, &Member)> {
+        let pools = self.pools.iter();
+        pools.flat_map(|pool| pool.members().iter().map(move |member| (&**pool, member)))
+    }
+
+    /// When it is asked again, the soonest of them.
+    fn next(&self, group: &Group<'_>) -> String {
+        let states = || group.members.iter().map(|(_, it)| it.state(self.now));
+        let pauses = states().filter_map(|state| status::pause(state, self.now));
+        match pauses.min() {
+            _ if states().any(|it| matches!(it, State::Trial { .. })) => {
+                "a request is trying it now".to_owned()
+            }
+            Some(pause) => format!("next try in {}", Span(pause)),
+            None => "the next request tries it".to_owned(),
+        }
+    }
+
+    /// What becomes of the clients of all its models.
+    fn effect(&self, group: &Group<'_>) -> String {
+        if let [(pool, _)] = group.members[..] {
+            return pool.effect(self.now);
+        }
+        let (mut by, mut without) = (Vec::new(), Vec::new());
+        for (pool, _) in &group.members {
+            let serving: Vec<_> = serving_instances(pool, self.now);
+            if serving.is_empty() && !pool.is_ready(self.now) {
+                add(&mut without, pool.model().to_string());
+            }
+            serving.into_iter().for_each(|it| add(&mut by, it));
+        }
+        let served = format!("clients are served by {}", Few(&by));
+        let refused = format!("no other serves {}: its clients are refused", Few(&without));
+        match (by.is_empty(), without.is_empty()) {
+            (_, true) => served,
+            (true, false) => refused,
+            (false, false) => format!("{served}; {refused}"),
+        }
+    }
+}
+
+impl Group<'_> {
+    fn instance(&self) -> &str {
+        instance(self.members[0].1)
+    }
+
+    /// `INSTANCE/DEPLOYMENT (of MODEL)`, or the instance and how many of its deployments.
+    fn who(&self) -> String {
+        if let [(pool, member)] = self.members[..] {
+            return format!("{} (of {})", member.name(), pool.model());
+        }
+        let names = self.members.iter();
+        let names: Vec<_> = names
+            .map(|(_, it)| it.deployment().name.to_string())
+            .collect();
+        format!(
+            "{} ({} deployments: {})",
+            self.instance(),
+            names.len(),
+            Few(&names)
+        )
+    }
+
+    /// The latest failure of all of them.
+    fn why(&self) -> String {
+        let members = self.members.iter().map(|(_, member)| *member);
+        let latest = members.max_by_key(|it| it.failure().map(|failure| failure.at));
+        latest.map_or(String::new(), |member| failure(member, self.cause))
+    }
+}
+
+fn of_instance(alarm: Alarm, member: &Member) -> Alarm {
+    Alarm {
+        instance: Some(instance(member).to_owned()),
+        ..alarm
+    }
+}
+
+fn instance(member: &Member) -> &str {
+    member.deployment().instance.name.as_str()
+}
+
+fn serving_instances(pool: &Pool, now: Instant) -> Vec<String> {
+    let names = pool.serving(now);
+    names.map(|it| instance(it).to_owned()).collect()
+}
+
+fn add(names: &mut Vec<String>, name: String) {
+    if !names.contains(&name) {
+        names.push(name);
+    }
+}
+
+/// What it was left alone for; where nothing came, what such a cause goes with.
+fn failure(member: &Member, cause: Cause) -> String {
+    match (member.failure(), cause) {
+        (_, Cause::Credential) if member.failure().is_none() => "no token".to_owned(),
+        (Some(failure), _) => failure.to_string(),
+        (None, _) => "faults".to_owned(),
+    }
+}
+
+/// How a deployment is left alone, in the words of circuit breakers.
+fn word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Throttle => "throttled",
+        Cause::Fault => "circuit open",
+        Cause::Credential | Cause::Configuration | Cause::Redirect => "set aside",
+    }
+}
+
+fn mend_fault(why: &str) -> &'static str {
+    match why {
+        "no connection" => {
+            "Check the endpoint, its DNS name, the private endpoint and firewalls; the log's `instance_unreachable` says why no connection comes about."
+        }
+        "no answer in time" => {
+            "Compare the model's usual times with `first_byte_timeout`; look at the instance's latency and utilization in Azure."
+        }
+        "an answer that broke off" | "connection closed before an answer" => {
+            "Look for idle timeouts on the way to the instance (firewall, NAT, proxy), then at the instance itself."
+        }
+        _ => {
+            "If it lasts, look at the instance's metrics in Azure and at Azure's status page; the access log has each attempt."
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the log says of a change in a deployment's state: the status that led to it, what becomes of clients, and, where it is
+//! an operator's to mend, the next step. Loudly where it does not get better by itself.
+
+use std::time::Instant;
+
+use super::served::Served;
+use crate::domain::{
+    breaker::{Cause, Transition},
+    deployment::Deployment,
+    pool::Member,
+    route::Operation,
+    span::Span,
+};
+
+impl Served {
+    pub(super) fn announce(&self, deployment: &Deployment, transition: Transition, now: Instant) {
+        let model = self.pool.model();
+        let Deployment { instance, name, .. } = deployment;
+        let (at, identity) = (&instance.name, &instance.identity);
+        let (until, cause) = match transition {
+            Transition::Opened { until, cause } => (until, cause),
+            Transition::Barred {
+                operation,
+                until,
+                cause,
+            } => return self.announce_bar(deployment, (operation, until, cause), now),
+            Transition::Allowed { operation } => {
+                let operation = operation.path();
+                tracing::info!(event = "operation_allowed", %model, instance = %at, deployment = %name, operation, "{at}/{name} serves {operation} again");
+                return;
+            }
+            Transition::Closed => {
+                tracing::info!(event = "circuit_closed", %model, instance = %at, deployment = %name, "{at}/{name} serves requests again: circuit closed");
+                return;
+            }
+        };
+        let pause = Span(until.saturating_duration_since(now));
+        let (retry_in_seconds, effect) = (pause.seconds(), self.pool.effect(now));
+        let (why, status) = self.failure(deployment, cause);
+        let cause_word = cause.as_str();
+        match cause {
+            Cause::Throttle => {
+                tracing::info!(event = "deployment_throttled", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: throttled, cooldown of {pause}; {effect}");
+            }
+            Cause::Fault => {
+                tracing::warn!(event = "circuit_open", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: circuit open, next try in {pause}; {effect}; where it lasts, look at the instance's metrics in Azure and at Azure's status page");
+            }
+            Cause::Credential => {
+                tracing::error!(event = "credential_refused", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it refuses the credential of {identity} and is set aside, next try in {pause}; {effect}; give the identity the role Cognitive Services OpenAI User there, and check its scope and tenant, and the instance's network rules and custom subdomain");
+            }
+            Cause::Redirect => {
+                tracing::error!(event = "deployment_redirects", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it redirects requests elsewhere and is set aside, next try in {pause}; {effect}; compare the endpoint's scheme, host and path with what Azure shows for the resource");
+            }
+            Cause::Configuration => {
+                tracing::error!(event = "deployment_not_found", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the instance has no deployment of this name, so it is set aside, next try in {pause}; {effect}; correct the name in the config, or deploy it");
+            }
+        }
+    }
+
+    /// It does other work, but not this.
+    fn announce_bar(
+        &self,
+        deployment: &Deployment,
+        (operation, until, cause): (Operation, Instant, Cause),
+        now: Instant,
+    ) {
+        let model = self.pool.model();
+        let Deployment { instance, name, .. } = deployment;
+        let (at, identity, operation) = (&instance.name, &instance.identity, operation.path());
+        let pause = Span(until.saturating_duration_since(now));
+        let (retry_in_seconds, cause_word) = (pause.seconds(), cause.as_str());
+        let (why, status) = self.failure(deployment, cause);
+        let effect = self.member(deployment);
+        let effect = effect.map(|member| self.pool.effect_beside(member, now));
+        let effect = effect.unwrap_or_default();
+        match cause {
+            Cause::Credential => {
+                tracing::error!(event = "operation_refused", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the identity {identity} may not do {operation} there, so it is not asked for that, next try in {pause}; {effect}; give the identity a role that allows it");
+            }
+            _ => {
+                tracing::error!(event = "operation_not_found", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it refuses requests for {operation} that others serve, so it is not asked for that, next try in {pause}; {effect}; check its endpoint's path, what is deployed there, and the API version");
+            }
+        }
+    }
+
+    /// What it was left alone for, and the status; without one, what such a cause goes with.
+    fn failure(&self, deployment: &Deployment, cause: Cause) -> (String, Option<u16>) {
+        match self.member(deployment).and_then(Member::failure) {
+            Some(failure) => (failure.to_string(), failure.status),
+            // A spillover deployment is closed by what its neighbour said.
+            None => (usual(cause).to_owned(), None),
+        }
+    }
+
+    fn member(&self, deployment: &Deployment) -> Option<&Member> {
+        let is_it = |member: &&Member| {
+            let it = member.deployment();
+            it.instance.name == deployment.instance.name && it.name == deployment.name
+        };
+        self.pool.members().iter().find(is_it)
+    }
+}
+
+fn usual(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Throttle => "429",
+        Cause::Fault => "faults",
+        Cause::Credential => "401",
+        Cause::Configuration => "404",
+        Cause::Redirect => "a redirect",
+    }
+}
