@@ -101,11 +101,10 @@ pub enum Unknown {
 
 /// Binds every port, and answers from now on, in the runtime this is called in.
 pub async fn start(config: Config) -> io::Result<Simulator> {
-    let lifetime = config
-        .tokens
-        .as_ref()
-        .map_or(Duration::ZERO, |tokens| tokens.lifetime);
-    let mint = Arc::new(Mint::new(lifetime, config.seed));
+    let tokens = config.tokens.as_ref();
+    let lifetime = tokens.map_or(Duration::ZERO, |tokens| tokens.lifetime);
+    let kept_for = tokens.map_or(0.0, |tokens| tokens.kept_for);
+    let mint = Arc::new(Mint::new(lifetime, kept_for, config.seed));
     let ring = Arc::new(Ring::new(Instant::now()));
     let mut instances = BTreeMap::new();
     for (name, setup) in &config.instances {
@@ -224,7 +223,12 @@ impl Simulator {
 
     /// From now on the tokens issued so far are refused.
     pub fn revoke_tokens(&self) {
-        self.house.mint.revoke();
+        self.house.mint.revoke(false);
+    }
+
+    /// The same, but a machine's own endpoint goes on handing out those that it keeps.
+    pub fn revoke_tokens_but_keep_them(&self) {
+        self.house.mint.revoke(true);
     }
 }
 

@@ -52,12 +52,38 @@ pub struct Tokens {
     /// How long a token is good for.
     #[serde(default = "one_hour", deserialize_with = "duration")]
     pub lifetime: Duration,
+    /// For which part of its life a machine's own endpoint hands out the same token again, from 0 to 1. Azure's live a day
+    /// and are kept for hours.
+    #[serde(default = "half")]
+    pub kept_for: f64,
+    /// The tenant of the machine's identities.
+    #[serde(default = "own_tenant")]
+    pub tenant_id: String,
     /// Given, App Service's endpoint is there too, at `/msi/token`: it wants this in `X-IDENTITY-HEADER`.
     pub identity_header: Option<String>,
-    /// The client ids of the user-assigned identities that this machine has; absent: all there are.
-    pub user_assigned: Option<Vec<String>>,
+    /// The user-assigned identities that this machine has; absent: all there are.
+    pub user_assigned: Option<Vec<UserAssigned>>,
     /// Who is registered at Entra; absent: everybody, with any secret but `wrong`.
     pub applications: Option<Vec<Application>>,
+}
+
+/// A user-assigned identity: by its client id alone, or by the other names too that it can be asked for with.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum UserAssigned {
+    ClientId(String),
+    Named(Names),
+}
+
+/// What a user-assigned identity is called.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Names {
+    pub client_id: String,
+    /// Of its service principal.
+    pub object_id: Option<String>,
+    /// Of its Azure resource: `/subscriptions/…`.
+    pub resource_id: Option<String>,
 }
 
 /// An app registration, and how it proves itself.
@@ -105,6 +131,25 @@ pub struct Instance {
     /// For `kind: openai`: what its paths begin with.
     #[serde(default = "v1")]
     pub base_path: String,
+    /// The dated versions of the API that it knows beside Azure's own; `*`: whatever is asked for.
+    #[serde(default)]
+    pub api_versions: Vec<String>,
+    /// The tenant whose tokens it takes; absent: every tenant's.
+    pub tenant_id: Option<String>,
+    /// The audiences of the tokens it takes; Azure takes both of its own.
+    #[serde(default = "audiences")]
+    pub audiences: Vec<String>,
+    /// Who has which role, by client id (`system` is a machine's own identity); absent: everybody may do everything.
+    pub roles: Option<BTreeMap<String, Role>>,
+    /// Whether it has a name of its own. One that is reached by its region's name takes no tokens.
+    #[serde(default = "yes")]
+    pub custom_subdomain: bool,
+    /// How many headers that HTTP doesn't define a request may have; one more is answered with 431.
+    #[serde(default = "ten")]
+    pub custom_headers: usize,
+    /// How its answers tell of Azure's own spillover.
+    #[serde(default)]
+    pub spillover_headers: SpilloverHeaders,
     /// Display text, sent as `x-ms-region`.
     #[serde(default = "east_us")]
     pub region: String,
@@ -122,6 +167,30 @@ pub enum Kind {
     /// A resource of Foundry's: the model inference paths (`/models/…`) beside those of Azure OpenAI.
     Foundry,
     Openai,
+}
+
+/// What an application or identity may do at an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Cognitive Services OpenAI User: the paths of Azure OpenAI.
+    OpenaiUser,
+    /// Cognitive Services User: those of Foundry's model inference too.
+    User,
+    /// Reader: to look at the resource, and none of its data.
+    Reader,
+}
+
+/// The two forms of spillover's headers (AZURE 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum SpilloverHeaders {
+    /// Since 2026-06: a spilled answer is the other deployment's, good or bad, and names what the first one had.
+    #[default]
+    #[serde(rename = "since_2026_06")]
+    Since202606,
+    /// Before: it names the first one only if it is good; else the answer is the first one's own.
+    #[serde(rename = "before_2026_06")]
+    Before202606,
 }
 
 /// A model deployed on an instance.
@@ -143,7 +212,12 @@ pub struct Deployment {
     /// Prompts longer than this many tokens are refused with `context_length_exceeded`.
     pub context_length: Option<u64>,
     /// The deployment of the same instance that serves what this one can't (Azure's own spillover).
+    ///
+    /// Only a provisioned one spills over.
     pub spillover: Option<String>,
+    /// How often a standard deployment's answers say when its limits reset, from 0 to 1: Azure's don't always.
+    #[serde(default = "half")]
+    pub tells_reset: f64,
     /// A fault from the start.
     pub fault: Option<Fault>,
 }
@@ -172,9 +246,30 @@ pub enum Capacity {
     Standard {
         tokens_per_minute: u64,
         requests_per_minute: u64,
+        #[serde(default)]
+        request_windows: RequestWindows,
+        /// Whether a request that is refused counts as one of them.
+        #[serde(default = "yes")]
+        counts_refused: bool,
     },
     /// Provisioned throughput: a leaky bucket.
-    Ptu { tokens_per_minute: u64 },
+    Ptu {
+        tokens_per_minute: u64,
+        /// Whether its answers say how full it is, as those of older offers do.
+        #[serde(default)]
+        tells_utilization: bool,
+    },
+}
+
+/// Over what time requests per minute are checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestWindows {
+    /// One second and ten seconds: the requests of a minute have to be spread over it.
+    #[default]
+    Both,
+    OneSecond,
+    TenSeconds,
 }
 
 /// How long answers take.
@@ -244,6 +339,15 @@ impl Config {
                     "instance {name:?}: no deployment {absent:?} to spill over to"
                 )));
             }
+            let mut spills = instance.deployments.iter();
+            let is_ptu = |capacity| matches!(capacity, Capacity::Ptu { .. });
+            if let Some((odd, _)) =
+                spills.find(|(_, it)| it.spillover.is_some() && !is_ptu(it.capacity))
+            {
+                return Err(ConfigError(format!(
+                    "instance {name:?}: deployment {odd:?} is not provisioned, and only those spill over"
+                )));
+            }
         }
         Ok(self)
     }
@@ -290,6 +394,28 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         }
     }
     deserializer.deserialize_any(Read)
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn own_tenant() -> String {
+    "simulator".into()
+}
+
+fn audiences() -> Vec<String> {
+    ["cognitiveservices.azure.com", "ai.azure.com"]
+        .map(Into::into)
+        .into()
 }
 
 fn any_port() -> SocketAddr {
@@ -339,7 +465,8 @@ mod tests {
         assert_eq!(
             deployment.capacity,
             Capacity::Ptu {
-                tokens_per_minute: 30000
+                tokens_per_minute: 30000,
+                tells_utilization: false,
             }
         );
         let first = deployment.latency.first_token.unwrap();
@@ -369,6 +496,11 @@ mod tests {
         .unwrap_err()
         .to_string();
         assert!(error.contains("\"elsewhere\""), "{error}");
+        let error = Config::parse(
+            "instances: { e: { deployments: { d: { model: m, spillover: f }, f: { model: m } } } }",
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("not provisioned"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
@@ -23,8 +23,8 @@ use super::{
 const MOST_BODY: usize = 1 << 20;
 
 const CALLS: &str = "PUT|GET|DELETE /instances/{instance}/deployments/{deployment or *}/fault, POST /instances/{instance}/down|up, \
-    GET|DELETE /books, GET|DELETE /requests?instance=…, POST|DELETE /tokens/fault, POST /tokens/revoke, \
-    POST /issuer/token|rotate|down|up, POST|DELETE /issuer/fault";
+    GET|DELETE /books, GET|DELETE /requests?instance=…, POST|DELETE /tokens/fault, POST /tokens/revoke (?kept: IMDS doesn't know), \
+    POST /issuer/token|rotate|bind|down|up, POST|DELETE /issuer/fault";
 
 /// The control endpoint.
 pub(crate) struct Control(pub(crate) Arc<House>);
@@ -127,7 +127,7 @@ impl Control {
                 Reply::Done
             }
             ("POST", ["tokens", "revoke"]) => {
-                self.0.mint.revoke();
+                self.0.mint.revoke(query == Some("kept"));
                 Reply::Done
             }
             (method, ["issuer", what]) => match &self.0.issuer {
@@ -194,6 +194,13 @@ fn wrong(message: impl Into<String>) -> Reply {
     Reply::Wrong(StatusCode::BAD_REQUEST, message.into())
 }
 
+/// Whose tokens a key is for.
+#[derive(Deserialize)]
+struct Binding {
+    key: String,
+    tenant_id: String,
+}
+
 /// A call about the issuer: a token that says what the body does, a new key, a fault, its port.
 async fn ask_issuer(issuer: &Issuer, method: &str, what: &str, body: &[u8]) -> Reply {
     match (method, what) {
@@ -202,6 +209,13 @@ async fn ask_issuer(issuer: &Issuer, method: &str, what: &str, body: &[u8]) -> R
             Err(error) => wrong(error.to_string()),
         },
         ("POST", "rotate") => said(&json!({ "key": issuer.rotate() })),
+        ("POST", "bind") => match serde_json::from_slice::<Binding>(body) {
+            Ok(Binding { key, tenant_id }) => {
+                issuer.bind(&key, &tenant_id);
+                Reply::Done
+            }
+            Err(error) => wrong(error.to_string()),
+        },
         ("POST", "fault") => match serde_json::from_slice(body) {
             Ok(fault) => {
                 issuer.set_fault(Some(fault));

@@ -28,6 +28,9 @@ pub(crate) struct Deployment {
     pub(crate) rhythm: Rhythm,
     pub(crate) context_length: Option<u64>,
     pub(crate) spillover: Option<String>,
+    /// Only these spill over.
+    pub(crate) is_provisioned: bool,
+    tells_reset: f64,
     pub(crate) page: Arc<Mutex<Page>>,
     pub(crate) faults: Board,
     pub(crate) usage: config::Usage,
@@ -47,6 +50,8 @@ impl Deployment {
             rhythm: Rhythm::of(&config.latency),
             context_length: config.context_length,
             spillover: config.spillover.clone(),
+            is_provisioned: matches!(config.capacity, config::Capacity::Ptu { .. }),
+            tells_reset: config.tells_reset,
             page: Arc::default(),
             faults: Board::new(config.fault.clone(), now),
             usage: config.usage.clone(),
@@ -59,6 +64,16 @@ impl Deployment {
     /// One request's own chance: forked, so that its draws don't depend on what runs beside it.
     pub(crate) fn chance(&self) -> fastrand::Rng {
         self.rng.lock().fork()
+    }
+
+    /// Whether an answer says when a limit resets.
+    pub(crate) fn tells_reset(&self, rng: &mut fastrand::Rng) -> bool {
+        match self.tells_reset {
+            // Without a draw, so that nothing else of an answer changes by it.
+            share if share <= 0.0 => false,
+            share if share >= 1.0 => true,
+            share => rng.f64() < share,
+        }
     }
 
     /// How long the next answer is, in tokens, if that was configured.

@@ -62,6 +62,49 @@ pub(crate) fn identify(
     headers.insert(HeaderName::from_static("x-request-id"), id);
 }
 
+/// Forgets what a limit said of itself.
+pub(crate) fn untell_standing(headers: &mut HeaderMap) {
+    headers.remove(UTILIZATION);
+}
+
+/// How many of a request's headers are custom: neither HTTP's own nor Azure's key.
+pub(crate) fn custom(headers: &HeaderMap) -> usize {
+    headers
+        .keys()
+        .filter(|name| !is_known(name.as_str()))
+        .count()
+}
+
+fn is_known(name: &str) -> bool {
+    const STARTS: [&str; 5] = ["accept", "if-", "sec-", "content-", "proxy-"];
+    matches!(
+        name,
+        "api-key"
+            | "authorization"
+            | "cache-control"
+            | "connection"
+            | "cookie"
+            | "date"
+            | "expect"
+            | "forwarded"
+            | "from"
+            | "host"
+            | "keep-alive"
+            | "max-forwards"
+            | "origin"
+            | "pragma"
+            | "priority"
+            | "range"
+            | "referer"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "user-agent"
+            | "via"
+    ) || STARTS.iter().any(|start| name.starts_with(start))
+}
+
 /// Who asks, where the caller's own id of the request says so: `WHO/…`.
 pub(crate) fn caller(request: &HeaderMap) -> Option<String> {
     let id = request.get(CLIENT_REQUEST_ID)?.to_str().ok()?;
@@ -70,11 +113,14 @@ pub(crate) fn caller(request: &HeaderMap) -> Option<String> {
 }
 
 /// What the deployment's limit says of itself.
-pub(crate) fn tell_standing(headers: &mut HeaderMap, standing: &Standing) {
+/// `tells_reset`: also when it is over.
+pub(crate) fn tell_standing(headers: &mut HeaderMap, standing: &Standing, tells_reset: bool) {
     match *standing {
         Standing::Unlimited => {}
         Standing::Ptu { utilization } => {
-            headers.insert(UTILIZATION, text(&format!("{utilization:.1}%")));
+            if let Some(utilization) = utilization {
+                headers.insert(UTILIZATION, text(&format!("{utilization:.1}%")));
+            }
         }
         Standing::Standard {
             limit_requests,
@@ -88,8 +134,10 @@ pub(crate) fn tell_standing(headers: &mut HeaderMap, standing: &Standing) {
             headers.insert(LIMIT_TOKENS, limit_tokens.into());
             headers.insert(REMAINING_REQUESTS, remaining_requests.into());
             headers.insert(REMAINING_TOKENS, remaining_tokens.into());
-            headers.insert(RESET_REQUESTS, reset_requests.as_secs().max(1).into());
-            headers.insert(RESET_TOKENS, reset_tokens.as_secs().max(1).into());
+            if tells_reset {
+                headers.insert(RESET_REQUESTS, reset_requests.as_secs().max(1).into());
+                headers.insert(RESET_TOKENS, reset_tokens.as_secs().max(1).into());
+            }
         }
     }
 }

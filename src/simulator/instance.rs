@@ -3,7 +3,7 @@
 //! What happens to each request is `passage.rs`'s matter.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use super::{
     body::{Body, BrokenOff},
     books::{InstanceBook, Memory, Page, Ring, Seen, microseconds},
-    config::{self, Kind},
+    config::{self, Kind, Role, SpilloverHeaders},
     deployment::{Deployment, fnv},
     faults::{Board, FaultKind},
     headers,
@@ -26,7 +26,7 @@ use super::{
     refusal::Refusal,
     route::Address,
     server::Service,
-    tokens::Mint,
+    tokens::{Grant, Mint},
     visit::Visit,
     wire::Fate,
 };
@@ -36,6 +36,11 @@ pub(crate) struct Instance {
     kind: Kind,
     base_path: String,
     keys: HashSet<String>,
+    api_versions: Vec<String>,
+    /// Of bearer tokens.
+    terms: Terms,
+    pub(super) custom_headers: usize,
+    pub(super) spillover_headers: SpilloverHeaders,
     /// What every answer carries.
     headers: HeaderMap,
     pub(crate) deployments: HashMap<String, Arc<Deployment>>,
@@ -47,6 +52,45 @@ pub(crate) struct Instance {
     /// Present in `record: full`.
     ring: Option<Arc<Ring>>,
     rng: Mutex<fastrand::Rng>,
+}
+
+/// Whose tokens an instance takes, and what for.
+#[derive(Debug)]
+struct Terms {
+    tenant_id: Option<String>,
+    audiences: Vec<String>,
+    roles: Option<BTreeMap<String, Role>>,
+    custom_subdomain: bool,
+}
+
+impl Terms {
+    /// Whether they allow a good token this; `action`: what has to be allowed, below `accounts/`.
+    fn judge(&self, grant: Option<&Grant>, action: &str) -> Result<(), Refusal> {
+        if !self.custom_subdomain {
+            return Err(Refusal::no_custom_subdomain());
+        }
+        let is_taken = |it: &&Grant| self.audiences.contains(&it.audience);
+        let Some(grant) = grant.filter(is_taken) else {
+            let audience = self.audiences.first().map_or("", String::as_str);
+            return Err(Refusal::bad_token(audience));
+        };
+        if self
+            .tenant_id
+            .as_ref()
+            .is_some_and(|it| *it != grant.tenant)
+        {
+            return Err(Refusal::other_tenant(&grant.tenant));
+        }
+        let role = match &self.roles {
+            None => Some(Role::User),
+            Some(roles) => roles.get(&grant.client).copied(),
+        };
+        match role {
+            Some(Role::User) => Ok(()),
+            Some(Role::OpenaiUser) if action.starts_with("OpenAI/") => Ok(()),
+            _ => Err(Refusal::no_role(&grant.client, action)),
+        }
+    }
 }
 
 impl Instance {
@@ -74,6 +118,15 @@ impl Instance {
             kind: config.kind,
             base_path: config.base_path.clone(),
             keys: config.keys.iter().cloned().collect(),
+            api_versions: config.api_versions.clone(),
+            terms: Terms {
+                tenant_id: config.tenant_id.clone(),
+                audiences: config.audiences.clone(),
+                roles: config.roles.clone(),
+                custom_subdomain: config.custom_subdomain,
+            },
+            custom_headers: config.custom_headers,
+            spillover_headers: config.spillover_headers,
             headers,
             deployments: deployments.collect(),
             faults: Board::new(config.fault.clone(), started),
@@ -165,6 +218,7 @@ impl Instance {
         &self,
         headers: &HeaderMap,
         key_as_bearer: bool,
+        action: &str,
     ) -> Result<(), Refusal> {
         if let Some(key) = headers.get("api-key") {
             return if key.to_str().is_ok_and(|key| self.keys.contains(key)) {
@@ -184,13 +238,13 @@ impl Instance {
         }) else {
             return Err(Refusal::bad_key());
         };
-        let known = (key_as_bearer && self.keys.contains(token))
-            || self.mint.accepts(token, Instant::now());
-        if known {
-            Ok(())
-        } else {
-            Err(Refusal::bad_token())
+        if key_as_bearer && self.keys.contains(token) {
+            return Ok(());
         }
+        let grant = self.mint.look(token, Instant::now());
+        self.terms.judge(grant.as_deref(), action)?;
+        self.mint.note_used(token);
+        Ok(())
     }
 }
 
@@ -215,6 +269,7 @@ impl Service for Instance {
         let visit = Visit::new(self.other.clone(), self.remember(&request));
         let visit = visit.by(headers::caller(request.headers()));
         let address = Address::of(request.method(), request.uri(), self.kind, &self.base_path);
+        let address = address.filter(|it| it.is_known(&self.api_versions));
         let (parts, incoming) = request.into_parts();
         let rng = self.rng.lock().fork();
         let passage = Passage {

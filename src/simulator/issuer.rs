@@ -32,6 +32,10 @@ use keys::Key;
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 const KEYS: &str = "/discovery/keys";
+/// Where the keys of a tenant of Entra are, below the tenant.
+const TENANTS_KEYS: &str = "/discovery/v2.0/keys";
+/// What a tenant calls its second version.
+const SECOND: &str = "/v2.0";
 
 /// What the issuer does instead of its work.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -174,6 +178,14 @@ impl Issuer {
         }
     }
 
+    /// From now on a key is for the tokens of this tenant of Entra alone.
+    pub fn bind(&self, key: &str, tenant_id: &str) {
+        let mut state = self.desk.state.lock();
+        for known in state.keys.iter_mut().filter(|known| known.id == key) {
+            known.tenant = Some(tenant_id.to_owned());
+        }
+    }
+
     pub fn set_fault(&self, fault: Option<IssuerFault>) {
         self.desk.state.lock().fault = fault;
     }
@@ -218,7 +230,7 @@ impl Service for Desk {
         _fate: Fate,
     ) -> Result<Response<Body>, BrokenOff> {
         let path = request.uri().path().to_owned();
-        if path == KEYS {
+        if path == KEYS || path.ends_with(TENANTS_KEYS) {
             self.fetches.fetch_add(1, Ordering::Relaxed);
         }
         let fault = self.state.lock().fault.clone();
@@ -262,11 +274,13 @@ impl Service for Desk {
 
 impl Desk {
     fn serve(&self, path: &str, base: &str, fault: Option<&IssuerFault>) -> Response<Body> {
-        if path == KEYS {
+        let is_tenants = path.ends_with(TENANTS_KEYS);
+        if path == KEYS || is_tenants {
             let state = self.state.lock();
             let published = state.keys.iter().filter(|key| key.is_published);
             let keys: Vec<Value> = match fault {
                 Some(IssuerFault::NoKeys {}) => Vec::new(),
+                _ if is_tenants => published.map(|key| key.published_at(base)).collect(),
                 _ => published.map(Key::published).collect(),
             };
             return json_reply(&json!({ "keys": keys }));
@@ -274,7 +288,11 @@ impl Desk {
         let Some(below) = path.strip_suffix(DISCOVERY) else {
             return reply(StatusCode::NOT_FOUND, Vec::new());
         };
-        let (mut issuer, mut keys) = (format!("{base}{below}"), format!("{base}{KEYS}"));
+        let keys = match below.strip_suffix(SECOND) {
+            Some(tenant) => format!("{base}{tenant}{TENANTS_KEYS}"),
+            None => format!("{base}{KEYS}"),
+        };
+        let (mut issuer, mut keys) = (format!("{base}{below}"), keys);
         match fault {
             Some(IssuerFault::CallsItself { issuer: other }) => issuer = other.clone(),
             Some(IssuerFault::KeysAt { url }) => keys = url.clone(),

@@ -1,16 +1,17 @@
 //! What a deployment allows: Azure's two kinds of capacity, as decisions of the time they are asked at.
 //!
 //! A standard deployment counts tokens over a minute, by an estimate made at arrival that is never
-//! corrected, and requests over ten seconds (AZURE 7). A provisioned one is a leaky bucket that is corrected when
+//! corrected, and requests over one second and ten seconds, those included that it refuses (AZURE 5, 7). A provisioned one is a leaky bucket that is corrected when
 //! the call ends. The clock comes in as an argument.
 
 use std::time::{Duration, Instant};
 
-use super::config::Capacity;
+use super::config::{Capacity, RequestWindows};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Azure checks requests per minute in windows of 1 or 10 s; the longer one is kinder to bursts.
-const REQUEST_WINDOW: Duration = Duration::from_secs(10);
+/// Azure checks requests per minute over 1 and 10 s.
+const SECOND: Duration = Duration::from_secs(1);
+const TEN_SECONDS: Duration = Duration::from_secs(10);
 
 /// Which of the limits said no; the 429's text names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,9 @@ pub(crate) enum Standing {
         reset_requests: Duration,
         reset_tokens: Duration,
     },
-    /// Percent of the provisioned capacity in use.
+    /// Percent of the provisioned capacity in use, where that is told.
     Ptu {
-        utilization: f64,
+        utilization: Option<f64>,
     },
 }
 
@@ -60,9 +61,24 @@ impl Limiter {
             Capacity::Standard {
                 tokens_per_minute,
                 requests_per_minute,
-            } => Self::Standard(Counters::new(tokens_per_minute, requests_per_minute, now)),
-            Capacity::Ptu { tokens_per_minute } => Self::Ptu(Bucket {
+                request_windows,
+                counts_refused,
+            } => Self::Standard(Counters {
+                tokens_per_minute,
+                requests_per_minute,
+                counts_refused,
+                tokens: Window::new(MINUTE, now),
+                requests: windows(request_windows)
+                    .into_iter()
+                    .map(|length| Window::new(length, now))
+                    .collect(),
+            }),
+            Capacity::Ptu {
+                tokens_per_minute,
+                tells_utilization,
+            } => Self::Ptu(Bucket {
                 per_minute: tokens_per_minute,
+                tells_utilization,
                 level: 0.0,
                 at: now,
             }),
@@ -75,6 +91,14 @@ impl Limiter {
             Self::Unlimited => Ok(Standing::Unlimited),
             Self::Standard(counters) => counters.admit(estimate, now),
             Self::Ptu(bucket) => bucket.admit(estimate, now),
+        }
+    }
+
+    /// A request was refused for another reason than these limits.
+    pub(crate) fn note_refused(&mut self, now: Instant) {
+        if let Self::Standard(counters) = self {
+            counters.roll(now);
+            counters.note_refused();
         }
     }
 
@@ -92,8 +116,18 @@ impl Limiter {
 pub(crate) struct Counters {
     tokens_per_minute: u64,
     requests_per_minute: u64,
+    counts_refused: bool,
     tokens: Window,
-    requests: Window,
+    /// The shortest first.
+    requests: Vec<Window>,
+}
+
+fn windows(which: RequestWindows) -> Vec<Duration> {
+    match which {
+        RequestWindows::Both => vec![SECOND, TEN_SECONDS],
+        RequestWindows::OneSecond => vec![SECOND],
+        RequestWindows::TenSeconds => vec![TEN_SECONDS],
+    }
 }
 
 /// What was used since `since`; starts over when its length has passed.
@@ -105,6 +139,19 @@ struct Window {
 }
 
 impl Window {
+    fn new(length: Duration, since: Instant) -> Self {
+        Self {
+            length,
+            since,
+            used: 0,
+        }
+    }
+
+    /// The share of requests per minute that falls to it, at least one.
+    fn share(&self, per_minute: u64) -> u64 {
+        (per_minute * self.length.as_secs() / MINUTE.as_secs()).max(1)
+    }
+
     fn roll(&mut self, now: Instant) {
         if now.saturating_duration_since(self.since) >= self.length {
             (self.since, self.used) = (now, 0);
@@ -117,56 +164,56 @@ impl Window {
 }
 
 impl Counters {
-    fn new(tokens_per_minute: u64, requests_per_minute: u64, now: Instant) -> Self {
-        let window = |length| Window {
-            length,
-            since: now,
-            used: 0,
-        };
-        Self {
-            tokens_per_minute,
-            requests_per_minute,
-            tokens: window(MINUTE),
-            requests: window(REQUEST_WINDOW),
-        }
+    fn roll(&mut self, now: Instant) {
+        self.tokens.roll(now);
+        self.requests.iter_mut().for_each(|window| window.roll(now));
     }
 
-    /// The share of requests per minute that falls to one window, at least one.
-    fn requests_per_window(&self) -> u64 {
-        (self.requests_per_minute * REQUEST_WINDOW.as_secs() / MINUTE.as_secs()).max(1)
+    fn note_refused(&mut self) {
+        if self.counts_refused {
+            self.requests.iter_mut().for_each(|window| window.used += 1);
+        }
     }
 
     fn admit(&mut self, estimate: u64, now: Instant) -> Result<Standing, Throttled> {
-        self.tokens.roll(now);
-        self.requests.roll(now);
-        if self.requests.used >= self.requests_per_window() {
+        self.roll(now);
+        let per_minute = self.requests_per_minute;
+        let full = |window: &&Window| window.used >= window.share(per_minute);
+        // What has to pass before all of them have room.
+        let full = self.requests.iter().rev().find(full);
+        let no = match full.map(|window| window.ends_in(now)) {
+            Some(wait) => Some((Limit::Calls, wait)),
+            None if self.tokens.used + estimate > self.tokens_per_minute => {
+                Some((Limit::Tokens, self.tokens.ends_in(now)))
+            }
+            None => None,
+        };
+        if let Some((limit, wait)) = no {
+            self.note_refused();
+            let standing = self.standing(now);
             return Err(Throttled {
-                limit: Limit::Calls,
-                wait: self.requests.ends_in(now),
-                standing: self.standing(now),
-            });
-        }
-        if self.tokens.used + estimate > self.tokens_per_minute {
-            return Err(Throttled {
-                limit: Limit::Tokens,
-                wait: self.tokens.ends_in(now),
-                standing: self.standing(now),
+                limit,
+                wait,
+                standing,
             });
         }
         self.tokens.used += estimate;
-        self.requests.used += 1;
+        self.requests.iter_mut().for_each(|window| window.used += 1);
         Ok(self.standing(now))
     }
 
     fn standing(&self, now: Instant) -> Standing {
+        let left = |window: &Window| {
+            let share = window.share(self.requests_per_minute);
+            share.saturating_sub(window.used)
+        };
+        let resets = self.requests.iter().map(|window| window.ends_in(now));
         Standing::Standard {
             limit_requests: self.requests_per_minute,
             limit_tokens: self.tokens_per_minute,
-            remaining_requests: self
-                .requests_per_window()
-                .saturating_sub(self.requests.used),
+            remaining_requests: self.requests.iter().map(left).min().unwrap_or_default(),
             remaining_tokens: self.tokens_per_minute.saturating_sub(self.tokens.used),
-            reset_requests: self.requests.ends_in(now),
+            reset_requests: resets.max().unwrap_or_default(),
             reset_tokens: self.tokens.ends_in(now),
         }
     }
@@ -176,6 +223,7 @@ impl Counters {
 #[derive(Debug)]
 pub(crate) struct Bucket {
     per_minute: u64,
+    tells_utilization: bool,
     level: f64,
     at: Instant,
 }
@@ -191,8 +239,9 @@ impl Bucket {
         self.per_minute as f64 / MINUTE.as_secs_f64()
     }
 
-    fn utilization(&self) -> f64 {
-        self.level / self.per_minute.max(1) as f64 * 100.0
+    fn utilization(&self) -> Option<f64> {
+        let percent = self.level / self.per_minute.max(1) as f64 * 100.0;
+        self.tells_utilization.then_some(percent)
     }
 
     /// Azure lets calls in until 100 % is reached, so that the last one may go over.
@@ -228,13 +277,22 @@ mod tests {
             Capacity::Standard {
                 tokens_per_minute,
                 requests_per_minute,
+                request_windows: RequestWindows::TenSeconds,
+                counts_refused: true,
             },
             now,
         )
     }
 
     fn ptu(tokens_per_minute: u64, now: Instant) -> Limiter {
-        Limiter::new(Capacity::Ptu { tokens_per_minute }, now)
+        let tells_utilization = true;
+        Limiter::new(
+            Capacity::Ptu {
+                tokens_per_minute,
+                tells_utilization,
+            },
+            now,
+        )
     }
 
     fn secs(n: u64) -> Duration {
@@ -263,8 +321,35 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_request_costs_nothing() {
+    fn a_burst_within_a_second_is_refused_though_ten_have_room() {
         let t = Instant::now();
+        let capacity = Capacity::Standard {
+            tokens_per_minute: 1_000,
+            requests_per_minute: 120,
+            request_windows: RequestWindows::Both,
+            counts_refused: false,
+        };
+        let mut limiter = Limiter::new(capacity, t);
+        assert!(limiter.admit(1, t).is_ok() && limiter.admit(1, t).is_ok());
+        let no = limiter.admit(1, t).unwrap_err();
+        assert_eq!((no.limit, no.wait), (Limit::Calls, secs(1)));
+        for second in 1..10 {
+            assert!(limiter.admit(1, t + secs(second)).is_ok());
+            assert!(limiter.admit(1, t + secs(second)).is_ok());
+        }
+        // Twenty of them fill the ten seconds, whose end is what counts then.
+        let late = t + Duration::from_millis(9_500);
+        let no = limiter.admit(1, late).unwrap_err();
+        assert_eq!(no.wait, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_refused_request_is_one_of_the_minutes_and_costs_no_tokens() {
+        let t = Instant::now();
+        let mut limiter = standard(100, 12, t);
+        assert!(limiter.admit(101, t).is_err(), "more tokens than there are");
+        limiter.note_refused(t);
+        assert_eq!(limiter.admit(1, t).unwrap_err().limit, Limit::Calls);
         let mut limiter = standard(100, 600, t);
         assert!(limiter.admit(101, t).is_err());
         assert!(matches!(
@@ -308,7 +393,9 @@ mod tests {
         limiter.settle(600, 60, t);
         assert_eq!(
             limiter.admit(60, t).unwrap(),
-            Standing::Ptu { utilization: 20.0 }
+            Standing::Ptu {
+                utilization: Some(20.0)
+            }
         );
     }
 
@@ -319,7 +406,9 @@ mod tests {
         limiter.admit(300, t).unwrap();
         assert_eq!(
             limiter.admit(0, t + secs(15)).unwrap(),
-            Standing::Ptu { utilization: 25.0 }
+            Standing::Ptu {
+                utilization: Some(25.0)
+            }
         );
     }
 }

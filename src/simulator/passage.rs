@@ -74,6 +74,9 @@ impl Passage {
             Err(_) => return Err(BrokenOff), // the client left while it was sending
         };
         self.recall(&body);
+        if headers::custom(&self.request) > self.instance.custom_headers && azure {
+            return Ok(self.refuse(Refusal::too_many_headers()));
+        }
         let deployment = match (&address, named) {
             (Some(address), None) => self.named_in_body(address, &body),
             (_, named) => named.ok_or_else(Refusal::no_resource),
@@ -184,8 +187,12 @@ impl Passage {
         self.instance.authenticate(
             &self.request,
             address.is_none_or(|address| address.key_as_bearer),
+            address.map_or("OpenAI/read", Address::action),
         )?;
         let address = address.ok_or_else(Refusal::no_resource)?;
+        if address.is_of_another_version() {
+            return Err(Refusal::no_version());
+        }
         let operation = match &address.route {
             Route::Call { operation, .. } => *operation,
             Route::Models { id, classic } => {
@@ -200,13 +207,17 @@ impl Passage {
             self.admit(&deployment, 0, &called)?;
             return Ok(Work::Session(deployment));
         }
-        if memchr::memmem::find(body, ask::FILTER_MARKER.as_bytes()).is_some() {
-            return Err(Refusal::content_filter());
-        }
-        let answer = operations::answer(
-            operation,
-            Call::new(&deployment, body, self.instance.azure()),
-        )?;
+        let answer = match memchr::memmem::find(body, ask::FILTER_MARKER.as_bytes()) {
+            Some(_) => Err(Refusal::content_filter()),
+            None => operations::answer(
+                operation,
+                Call::new(&deployment, body, self.instance.azure()),
+            ),
+        };
+        let answer = answer.inspect_err(|_| {
+            // It counts all the same (AZURE 5).
+            deployment.limiter.lock().note_refused(Instant::now());
+        })?;
         let called = Called::of(Some(address), &deployment.name);
         self.admit(&deployment, answer.estimate, &called)?;
         self.visit.spent = answer.spent;
@@ -224,11 +235,13 @@ impl Passage {
         match standing {
             Ok(Standing::Unlimited) => Ok(()),
             Ok(standing) => {
-                headers::tell_standing(&mut self.headers, &standing);
+                let tells_reset = deployment.tells_reset(&mut self.rng);
+                headers::tell_standing(&mut self.headers, &standing, tells_reset);
                 Ok(())
             }
             Err(no) => {
-                headers::tell_standing(&mut self.headers, &no.standing);
+                let tells_reset = deployment.tells_reset(&mut self.rng);
+                headers::tell_standing(&mut self.headers, &no.standing, tells_reset);
                 Err(Refusal::throttled(&no, called))
             }
         }

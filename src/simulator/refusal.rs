@@ -17,6 +17,8 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) body: String,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Another deployment could serve what is too long for this one.
+    pub(crate) is_too_long: bool,
 }
 
 /// How the message of a 429 tells its wait (AZURE 6).
@@ -68,6 +70,7 @@ impl Refusal {
             status,
             body: json!({ "error": error }).to_string(),
             headers: Vec::new(),
+            is_too_long: false,
         }
     }
 
@@ -104,7 +107,11 @@ impl Refusal {
         let message = format!(
             "This model's maximum context length is {limit} tokens. However, your messages resulted in {prompt} tokens. Please reduce the length of the messages."
         );
-        Self::invalid(&message, Some("messages"), Some("context_length_exceeded"))
+        let code = Some("context_length_exceeded");
+        Self {
+            is_too_long: true,
+            ..Self::invalid(&message, Some("messages"), code)
+        }
     }
 
     pub(crate) fn content_filter() -> Self {
@@ -130,10 +137,45 @@ impl Refusal {
         Self::coded(StatusCode::UNAUTHORIZED, "401", message)
     }
 
-    /// A bearer token that is unknown, expired, revoked, or for another audience.
-    pub(crate) fn bad_token() -> Self {
-        let message = "Unauthorized. Access token is missing, invalid, audience is incorrect (https://cognitiveservices.azure.com), or have expired.";
-        Self::coded(StatusCode::UNAUTHORIZED, "401", message)
+    /// A bearer token that is unknown, expired, revoked, or for another audience than this.
+    pub(crate) fn bad_token(audience: &str) -> Self {
+        let message = format!(
+            "Unauthorized. Access token is missing, invalid, audience is incorrect (https://{audience}), or have expired."
+        );
+        Self::coded(StatusCode::UNAUTHORIZED, "401", &message)
+    }
+
+    /// A bearer token at a resource that has no name of its own.
+    pub(crate) fn no_custom_subdomain() -> Self {
+        let message = "Please provide a custom subdomain for token authentication, otherwise API key is required.";
+        Self::coded(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// A good token of a tenant that isn't the resource's.
+    pub(crate) fn other_tenant(tenant: &str) -> Self {
+        let code = "Tenant provided in token does not match resource token";
+        let message = format!("Token tenant {tenant} does not match resource tenant.");
+        Self::coded(StatusCode::BAD_REQUEST, code, &message)
+    }
+
+    /// A good token of somebody without a role for this.
+    pub(crate) fn no_role(client: &str, action: &str) -> Self {
+        let message = format!(
+            "The principal `{client}` lacks the required data action `Microsoft.CognitiveServices/accounts/{action}` to perform `POST` operation."
+        );
+        Self::coded(StatusCode::UNAUTHORIZED, "PermissionDenied", &message)
+    }
+
+    pub(crate) fn too_many_headers() -> Self {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let message = "The request has too many custom headers.";
+        Self::coded(status, "431", message)
+    }
+
+    /// A version that v1 doesn't have.
+    pub(crate) fn no_version() -> Self {
+        let message = "API version not supported";
+        Self::coded(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
     pub(crate) fn no_deployment() -> Self {

@@ -60,6 +60,23 @@ impl Operation {
         }
     }
 
+    /// As Azure's roles name it.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Chat => "OpenAI/deployments/chat/completions/action",
+            Self::Completions => "OpenAI/deployments/completions/action",
+            Self::Embeddings => "OpenAI/deployments/embeddings/action",
+            Self::Responses | Self::Compact | Self::InputTokens => "OpenAI/responses/write",
+            Self::ImageGenerations | Self::ImageEdits => {
+                "OpenAI/deployments/images/generations/action"
+            }
+            Self::Speech | Self::Transcriptions | Self::Translations => {
+                "OpenAI/deployments/audio/action"
+            }
+            Self::Realtime => "OpenAI/deployments/realtime/action",
+        }
+    }
+
     fn is_of_responses(self) -> bool {
         matches!(self, Self::Responses | Self::Compact | Self::InputTokens)
     }
@@ -85,22 +102,59 @@ pub(crate) struct Address {
     pub(crate) api_version: String,
     /// Whether a key may come as a bearer token (AZURE 3).
     pub(crate) key_as_bearer: bool,
+    /// Of the API that has dates, v1, which has none, or another's that takes anything.
+    family: Family,
 }
+
+/// Which versions of an API there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Dated,
+    V1,
+    Inference,
+    Openai,
+}
+
+/// The dated versions that Azure OpenAI has or had.
+const DATED: [&str; 20] = [
+    "2022-12-01",
+    "2023-05-15",
+    "2023-12-01-preview",
+    "2024-02-01",
+    "2024-02-15-preview",
+    "2024-03-01-preview",
+    "2024-04-01-preview",
+    "2024-05-01-preview",
+    "2024-06-01",
+    "2024-07-01-preview",
+    "2024-08-01-preview",
+    "2024-09-01-preview",
+    "2024-10-01-preview",
+    "2024-10-21",
+    "2024-12-01-preview",
+    "2025-01-01-preview",
+    "2025-02-01-preview",
+    "2025-03-01-preview",
+    "2025-04-01-preview",
+    "2025-08-28",
+];
 
 impl Address {
     pub(crate) fn of(method: &Method, uri: &Uri, kind: Kind, base_path: &str) -> Option<Self> {
         let (path, version) = (uri.path(), api_version(uri.query()));
-        let open = |route, version: Option<&str>| Self {
+        let open = |route, version: Option<&str>, family| Self {
             route,
             api_version: version.unwrap_or("v1").to_owned(),
             key_as_bearer: true,
+            family,
         };
         if kind == Kind::Openai {
             let rest = path
                 .strip_prefix(base_path.trim_end_matches('/'))?
                 .strip_prefix('/')?;
             let route = in_query(method, rest, uri.query(), "model");
-            return Some(open(route.or_else(|| in_body(method, rest, false))?, None));
+            let route = route.or_else(|| in_body(method, rest, false))?;
+            return Some(open(route, None, Family::Openai));
         }
         if let Some(rest) = path
             .strip_prefix("/models/")
@@ -108,15 +162,13 @@ impl Address {
         {
             let known = matches!(rest, "chat/completions" | "embeddings");
             let route = in_body(method, rest, false).filter(|_| known)?;
-            return Some(open(route, Some(version?)));
+            return Some(open(route, Some(version?), Family::Inference));
         }
         let path = path.strip_prefix("/openai/")?;
         if let Some(rest) = path.strip_prefix("v1/") {
             let route = in_query(method, rest, uri.query(), "model");
-            return Some(open(
-                route.or_else(|| in_body(method, rest, false))?,
-                version,
-            ));
+            let route = route.or_else(|| in_body(method, rest, false))?;
+            return Some(open(route, version, Family::V1));
         }
         // Classic paths are dated; without a date Azure knows none of them.
         let api_version = version?.to_owned();
@@ -129,7 +181,33 @@ impl Address {
             route,
             api_version,
             key_as_bearer: false,
+            family: Family::Dated,
         })
+    }
+
+    /// Whether there is such a version; `more`: what an instance knows beside Azure's own, `*` for whatever it may be.
+    pub(crate) fn is_known(&self, more: &[String]) -> bool {
+        let version = self.api_version.as_str();
+        let is_more = || more.iter().any(|known| known == "*" || known == version);
+        match self.family {
+            Family::Dated | Family::Inference => DATED.contains(&version) || is_more(),
+            Family::V1 | Family::Openai => true,
+        }
+    }
+
+    /// Whether v1 is asked for by another version's name, which it says in other words.
+    pub(crate) fn is_of_another_version(&self) -> bool {
+        let known = ["v1", "preview", "latest"];
+        self.family == Family::V1 && !known.contains(&self.api_version.as_str())
+    }
+
+    /// What its caller must be allowed, below `Microsoft.CognitiveServices/accounts/`.
+    pub(crate) fn action(&self) -> &'static str {
+        match (self.family, &self.route) {
+            (Family::Inference, _) => "MaaS/chat/completions/action",
+            (_, Route::Models { .. }) => "OpenAI/models/read",
+            (_, Route::Call { operation, .. }) => operation.action(),
+        }
     }
 }
 
@@ -217,6 +295,28 @@ mod tests {
             None
         );
         assert_eq!(azure(Method::POST, "/openai/responses?api-version="), None);
+    }
+
+    #[test]
+    fn only_azures_own_versions_are_known_and_v1_has_none() {
+        let chat = |path: &str, version: &str| {
+            let uri = format!("/openai/{path}?api-version={version}");
+            azure(Method::POST, &uri).unwrap()
+        };
+        let classic = |version: &str| chat("deployments/d/chat/completions", version);
+        let more = |version: &str| [version.to_owned()];
+        assert!(classic("2024-10-21").is_known(&[]));
+        for version in ["2024-10-22", "1", "v1", "preview"] {
+            assert!(!classic(version).is_known(&[]), "{version}");
+            assert!(classic(version).is_known(&more("*")));
+            assert!(classic(version).is_known(&more(version)));
+        }
+        let is_other = |version| chat("v1/chat/completions", version).is_of_another_version();
+        assert_eq!(
+            ["v1", "preview", "2024-10-21"].map(is_other),
+            [false, false, true]
+        );
+        assert!(!classic("2024-10-21").is_of_another_version());
     }
 
     #[test]

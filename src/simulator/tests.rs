@@ -4,6 +4,7 @@ mod faults;
 mod odd;
 mod refusals;
 mod spillover;
+mod unkind;
 
 use std::time::Duration;
 
@@ -21,10 +22,18 @@ instances:
     deployments:
       gpt-4o: { model: gpt-4o, version: "2024-11-20" }
       small: { model: gpt-4o, capacity: { standard: { tokens_per_minute: 60, requests_per_minute: 6000 } } }
-      ptu: { model: gpt-4o, capacity: { ptu: { tokens_per_minute: 100 } } }
+      ptu: { model: gpt-4o, capacity: { ptu: { tokens_per_minute: 100, tells_utilization: true } } }
       spilling: { model: gpt-4o, capacity: { ptu: { tokens_per_minute: 1 } }, spillover: small }
+      roomy: { model: gpt-4o, capacity: { standard: { tokens_per_minute: 1000000, requests_per_minute: 60000 } } }
+      short: { model: gpt-4o, capacity: { ptu: { tokens_per_minute: 100000 } }, context_length: 3, spillover: gpt-4o }
       slow: { model: gpt-4o, latency: { first_token: { median: 1h } } }
       embed: { model: text-embedding-3-small }
+  older:
+    keys: [sim-key]
+    spillover_headers: before_2026_06
+    deployments:
+      small: { model: gpt-4o, capacity: { standard: { tokens_per_minute: 30, requests_per_minute: 6000 } } }
+      spilling: { model: gpt-4o, capacity: { ptu: { tokens_per_minute: 1 } }, spillover: small }
   plain: { kind: openai, keys: [sim-key], deployments: { gpt-4o: { model: gpt-4o } } }
 "#;
 
@@ -34,9 +43,13 @@ struct Caller {
 }
 
 async fn caller() -> Caller {
+    started(CONFIG).await
+}
+
+async fn started(yaml: &str) -> Caller {
     // Whoever comes first installs it; a second time changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let simulator = start(Config::parse(CONFIG).unwrap()).await.unwrap();
+    let simulator = start(Config::parse(yaml).unwrap()).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     Caller { simulator, http }
 }
@@ -51,7 +64,11 @@ fn streamed() -> Value {
 
 impl Caller {
     fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
-        let url = format!("http://{}{path}", self.simulator.address("east").unwrap());
+        self.post_to("east", path, body)
+    }
+
+    fn post_to(&self, instance: &str, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        let url = format!("http://{}{path}", self.simulator.address(instance).unwrap());
         self.http
             .post(url)
             .header("content-type", "application/json")
@@ -346,7 +363,7 @@ async fn the_control_endpoint_switches_faults_and_says_what_is_allowed() {
     .await;
     assert_eq!(
         (code, error["error"].as_str().unwrap()),
-        (400, "no instance \"west\"; there are: east, plain")
+        (400, "no instance \"west\"; there are: east, older, plain")
     );
     assert_eq!(
         status(caller.http.get(format!("{base}/nothing"))).await.0,

@@ -14,7 +14,7 @@ use url::form_urlencoded;
 use super::{
     applications::{Fields, Registry},
     body::{Body, BrokenOff},
-    config::Tokens,
+    config::{Names, Tokens, UserAssigned},
     imds::{self, Rate},
     server::Service,
     tokens::{Mint, TokenFault, unix_seconds},
@@ -33,8 +33,10 @@ pub(crate) struct TokenEndpoint {
     registry: Registry,
     /// What App Service's endpoint wants to be shown; without it there is none.
     identity_header: Option<String>,
-    /// The client ids of the user-assigned identities; `None`: any.
-    user_assigned: Option<Vec<String>>,
+    /// The tenant of the machine's identities.
+    tenant_id: String,
+    /// The user-assigned ones; `None`: any.
+    user_assigned: Option<Vec<Names>>,
     rate: Rate,
 }
 
@@ -43,6 +45,20 @@ struct Wanted<'a> {
     /// Of a user-assigned identity.
     client_id: Option<&'a str>,
     resource: &'a str,
+    /// How old its token is.
+    age: Duration,
+}
+
+/// By what a user-assigned identity may be asked for.
+const NAMES: [&str; 4] = ["client_id", "object_id", "msi_res_id", "mi_res_id"];
+
+/// What an identity that is named so is called, if it has such a name.
+fn called<'a>(names: &'a Names, by: &str) -> Option<&'a str> {
+    match by {
+        "client_id" => Some(&names.client_id),
+        "object_id" => names.object_id.as_deref(),
+        _ => names.resource_id.as_deref(),
+    }
 }
 
 impl Service for TokenEndpoint {
@@ -105,7 +121,17 @@ impl TokenEndpoint {
             },
             registry: Registry::new(config.applications.clone()),
             identity_header: config.identity_header.clone(),
-            user_assigned: config.user_assigned.clone(),
+            tenant_id: config.tenant_id.clone(),
+            user_assigned: config.user_assigned.clone().map(|all| {
+                let names = |one| match one {
+                    UserAssigned::ClientId(client_id) => Names {
+                        client_id,
+                        ..Names::default()
+                    },
+                    UserAssigned::Named(names) => names,
+                };
+                all.into_iter().map(names).collect()
+            }),
             rate: Rate::default(),
         }
     }
@@ -175,39 +201,56 @@ impl TokenEndpoint {
         fields: &Fields,
         shaped: impl FnOnce(Value) -> Value,
     ) -> Response<Body> {
-        let wanted = Wanted {
-            client_id: fields.get("client_id").map(String::as_str),
-            resource: fields.get("resource").map_or("", String::as_str),
-        };
-        if wanted.resource.is_empty() {
+        let resource = fields.get("resource").map_or("", String::as_str);
+        if resource.is_empty() {
             return self.refuse(
                 StatusCode::BAD_REQUEST,
                 "invalid_resource",
                 "AADSTS50001: The application named resource was not found in the tenant.",
             );
         }
-        let is_assigned = |id: &str| {
-            let all = self.user_assigned.as_ref();
-            all.is_none_or(|all| all.iter().any(|it| it == id))
-        };
-        if wanted.client_id.is_some_and(|id| !is_assigned(id)) {
+        let Some(client_id) = self.assigned(fields) else {
             let description = "Identity not found";
             return self.refuse(StatusCode::BAD_REQUEST, "invalid_request", description);
-        }
-        let client = wanted.client_id.unwrap_or("system");
-        let text = self.mint.issue(wanted.resource, client, Instant::now());
+        };
+        let who = (self.tenant_id.as_str(), client_id.unwrap_or("system"));
+        let (text, age) = self.mint.issue_kept(who, resource, Instant::now());
+        let wanted = Wanted {
+            client_id,
+            resource,
+            age,
+        };
         ok(&shaped(self.token(&text, Some(&wanted))))
+    }
+
+    /// The client id of the user-assigned identity that is asked for, `Some(None)` for the machine's own; `None`: it isn't
+    /// there, or is named in two ways.
+    fn assigned<'a>(&'a self, fields: &'a Fields) -> Option<Option<&'a str>> {
+        let mut names = NAMES.iter().filter_map(|by| Some((*by, fields.get(*by)?)));
+        let Some((by, name)) = names.next() else {
+            return Some(None);
+        };
+        if names.next().is_some() {
+            return None;
+        }
+        let Some(all) = &self.user_assigned else {
+            return Some(Some(name));
+        };
+        // Ids of resources have no case.
+        let is_it = |it: &&Names| called(it, by).is_some_and(|it| it.eq_ignore_ascii_case(name));
+        all.iter().find(is_it).map(|it| Some(it.client_id.as_str()))
     }
 
     /// A machine's own endpoint gives its numbers as strings.
     fn token(&self, text: &str, wanted: Option<&Wanted<'_>>) -> Value {
-        let (now, lifetime) = (unix_seconds(), self.mint.lifetime().as_secs());
+        let age = wanted.map_or(Duration::ZERO, |it| it.age).as_secs();
+        let (now, lifetime) = (unix_seconds(), self.mint.lifetime().as_secs() - age);
         let client = wanted.and_then(|it| it.client_id.map(str::to_owned));
         json!({
             "access_token": text,
             "client_id": client.unwrap_or_else(|| self.mint.uuid()),
             "expires_in": lifetime.to_string(), "ext_expires_in": lifetime.to_string(),
-            "expires_on": (now + lifetime).to_string(), "not_before": now.to_string(),
+            "expires_on": (now + lifetime).to_string(), "not_before": (now - age).to_string(),
             "resource": wanted.map_or("", |it| it.resource), "token_type": "Bearer",
         })
     }
@@ -241,7 +284,7 @@ impl TokenEndpoint {
         let lifetime = self.mint.lifetime().as_secs();
         let token = self
             .mint
-            .issue(audience, field("client_id"), Instant::now());
+            .issue((tenant, field("client_id")), audience, Instant::now());
         ok(
             &json!({ "token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token }),
         )

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,9 +12,6 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::{books::TokenBook, encode};
-
-/// The audiences that Azure OpenAI accepts (AZURE, fact 7).
-const AUDIENCES: [&str; 2] = ["cognitiveservices.azure.com", "ai.azure.com"];
 
 /// What the token endpoints do instead of their work.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -39,13 +37,27 @@ pub enum TokenFault {
 #[derive(Debug)]
 pub(crate) struct Mint {
     lifetime: Duration,
+    /// For which part of it a machine's endpoint hands out the same token.
+    kept_for: f64,
     state: Mutex<State>,
+}
+
+/// Whose token it is, and what for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) tenant: String,
+    /// The client id of an application or identity.
+    pub(crate) client: String,
+    /// Without scheme, slash and `.default`.
+    pub(crate) audience: String,
 }
 
 #[derive(Debug)]
 struct State {
     rng: fastrand::Rng,
     out: HashMap<String, Issued>,
+    /// What a machine's own endpoint keeps, by client and audience.
+    kept: HashMap<(String, String), Kept>,
     book: TokenBook,
     fault: Option<TokenFault>,
 }
@@ -53,21 +65,29 @@ struct State {
 #[derive(Debug)]
 struct Issued {
     until: Instant,
-    fits: bool,
+    grant: Arc<Grant>,
     /// It has opened an instance.
     used: bool,
 }
 
+#[derive(Debug)]
+struct Kept {
+    token: String,
+    issued: Instant,
+}
+
 impl Mint {
-    pub(crate) fn new(lifetime: Duration, seed: u64) -> Self {
+    pub(crate) fn new(lifetime: Duration, kept_for: f64, seed: u64) -> Self {
         let state = State {
             rng: fastrand::Rng::with_seed(seed),
             out: HashMap::new(),
+            kept: HashMap::new(),
             book: TokenBook::default(),
             fault: None,
         };
         Self {
             lifetime,
+            kept_for,
             state: Mutex::new(state),
         }
     }
@@ -77,15 +97,25 @@ impl Mint {
     }
 
     /// A new token for this audience, whether or not anybody accepts it: Entra doesn't ask either.
-    pub(crate) fn issue(&self, audience: &str, client: &str, now: Instant) -> String {
+    pub(crate) fn issue(
+        &self,
+        (tenant, client): (&str, &str),
+        audience: &str,
+        now: Instant,
+    ) -> String {
         let mut state = self.state.lock();
-        let token = token(audience, client, self.lifetime, &mut state.rng);
+        let token = token(audience, (tenant, client), self.lifetime, &mut state.rng);
+        let grant = Grant {
+            tenant: tenant.to_owned(),
+            client: client.to_owned(),
+            audience: bare(audience).to_owned(),
+        };
         state.out.retain(|_, issued| issued.until > now);
         state.out.insert(
             token.clone(),
             Issued {
                 until: now + self.lifetime,
-                fits: fits(audience),
+                grant: grant.into(),
                 used: false,
             },
         );
@@ -95,26 +125,59 @@ impl Mint {
         token
     }
 
-    /// Whether this token opens an instance now.
-    pub(crate) fn accepts(&self, token: &str, now: Instant) -> bool {
+    /// As a machine's own endpoint does it, which keeps a token for a part of its life. Gives how much of that is over.
+    pub(crate) fn issue_kept(
+        &self,
+        (tenant, client): (&str, &str),
+        audience: &str,
+        now: Instant,
+    ) -> (String, Duration) {
+        let key = (client.to_owned(), audience.to_owned());
+        if let Some(kept) = self.state.lock().kept.get(&key) {
+            let age = now.saturating_duration_since(kept.issued);
+            if age < self.lifetime.mul_f64(self.kept_for.clamp(0.0, 1.0)) {
+                return (kept.token.clone(), age);
+            }
+        }
+        let token = self.issue((tenant, client), audience, now);
+        let kept = Kept {
+            token: token.clone(),
+            issued: now,
+        };
+        self.state.lock().kept.insert(key, kept);
+        (token, Duration::ZERO)
+    }
+
+    /// Whose token this is and what for, if it is good now.
+    pub(crate) fn look(&self, token: &str, now: Instant) -> Option<Arc<Grant>> {
+        let state = self.state.lock();
+        let issued = state.out.get(token);
+        let good = issued.filter(|issued| issued.until > now)?;
+        Some(Arc::clone(&good.grant))
+    }
+
+    /// An instance was opened with it.
+    pub(crate) fn note_used(&self, token: &str) {
         let mut state = self.state.lock();
         let State { out, book, .. } = &mut *state;
-        let good = out.get_mut(token);
-        let Some(issued) = good.filter(|issued| issued.fits && issued.until > now) else {
-            return false;
-        };
-        book.used += u64::from(!issued.used);
-        issued.used = true;
-        true
+        if let Some(issued) = out.get_mut(token) {
+            book.used += u64::from(!issued.used);
+            issued.used = true;
+        }
     }
 
     pub(crate) fn note_asked(&self) {
         self.state.lock().book.asked += 1;
     }
 
-    /// From now on none of the tokens issued so far is good.
-    pub(crate) fn revoke(&self) {
-        self.state.lock().out.clear();
+    /// From now on none of the tokens issued so far is good. `kept`: a machine's endpoint doesn't know, and goes on handing
+    /// out what it keeps.
+    pub(crate) fn revoke(&self, kept: bool) {
+        let mut state = self.state.lock();
+        state.out.clear();
+        if !kept {
+            state.kept.clear();
+        }
     }
 
     pub(crate) fn refuse(&self) {
@@ -142,20 +205,22 @@ impl Mint {
     }
 }
 
-/// `https://cognitiveservices.azure.com/`, with or without scheme, slash and `.default`.
-fn fits(audience: &str) -> bool {
-    let host = audience
-        .trim_start_matches("https://")
-        .trim_end_matches(".default")
-        .trim_end_matches('/');
-    AUDIENCES.contains(&host)
+/// Of `https://cognitiveservices.azure.com/`, with or without scheme, slash and `.default`, the host.
+pub(crate) fn bare(audience: &str) -> &str {
+    let host = audience.trim_start_matches("https://");
+    host.trim_end_matches(".default").trim_end_matches('/')
 }
 
 /// Three parts, as a JWT has; the signature is noise.
-fn token(audience: &str, client: &str, lifetime: Duration, rng: &mut fastrand::Rng) -> String {
+fn token(
+    audience: &str,
+    (tenant, client): (&str, &str),
+    lifetime: Duration,
+    rng: &mut fastrand::Rng,
+) -> String {
     let now = unix_seconds();
     let claims = serde_json::json!({
-        "aud": audience, "iss": "https://sts.windows.net/simulator/", "iat": now, "nbf": now,
+        "aud": audience, "iss": format!("https://sts.windows.net/{tenant}/"), "tid": tenant, "iat": now, "nbf": now,
         "exp": now + lifetime.as_secs(), "oid": encode::uuid(rng), "appid": client, "ver": "1.0",
     });
     let mut signature = [0; 64];
@@ -182,38 +247,58 @@ mod tests {
     const AUDIENCE: &str = "https://cognitiveservices.azure.com";
 
     fn mint() -> Mint {
-        Mint::new(Duration::from_secs(60), 7)
+        Mint::new(Duration::from_secs(60), 0.5, 7)
     }
+
+    const WHO: (&str, &str) = ("contoso", "c");
 
     #[test]
     fn a_token_is_good_until_it_expires() {
         let (mint, t) = (mint(), Instant::now());
-        let token = mint.issue(AUDIENCE, "c", t);
-        assert!(mint.accepts(&token, t + Duration::from_secs(59)));
-        assert!(!mint.accepts(&token, t + Duration::from_secs(60)));
+        let token = mint.issue(WHO, AUDIENCE, t);
+        assert!(mint.look(&token, t + Duration::from_secs(59)).is_some());
+        assert!(mint.look(&token, t + Duration::from_secs(60)).is_none());
         assert_eq!(token.split('.').count(), 3);
     }
 
     #[test]
-    fn a_token_for_another_audience_opens_nothing() {
+    fn a_token_says_whose_it_is_and_what_for() {
         let (mint, t) = (mint(), Instant::now());
-        let token = mint.issue("https://management.azure.com/", "c", t);
-        assert!(!mint.accepts(&token, t));
         for audience in [
-            "https://ai.azure.com/.default",
+            AUDIENCE,
             "https://cognitiveservices.azure.com/",
+            "https://cognitiveservices.azure.com/.default",
         ] {
-            assert!(mint.accepts(&mint.issue(audience, "c", t), t), "{audience}");
+            let grant = mint.look(&mint.issue(WHO, audience, t), t).unwrap();
+            assert_eq!(grant.audience, "cognitiveservices.azure.com");
+            assert_eq!((grant.tenant.as_str(), grant.client.as_str()), WHO);
         }
     }
 
     #[test]
     fn revoked_tokens_are_refused_and_later_ones_are_not() {
         let (mint, t) = (mint(), Instant::now());
-        let old = mint.issue(AUDIENCE, "c", t);
-        mint.revoke();
-        assert!(!mint.accepts(&old, t));
-        assert!(mint.accepts(&mint.issue(AUDIENCE, "c", t), t));
+        let old = mint.issue(WHO, AUDIENCE, t);
+        mint.revoke(false);
+        assert!(mint.look(&old, t).is_none());
+        assert!(mint.look(&mint.issue(WHO, AUDIENCE, t), t).is_some());
         assert_eq!(mint.book().issued, 2);
+    }
+
+    #[test]
+    fn a_machines_endpoint_keeps_a_token_for_a_part_of_its_life() {
+        let (mint, t) = (mint(), Instant::now());
+        let secs = Duration::from_secs;
+        let (first, _) = mint.issue_kept(WHO, AUDIENCE, t);
+        let again = mint.issue_kept(WHO, AUDIENCE, t + secs(29));
+        assert_eq!(again, (first.clone(), secs(29)));
+        let other = mint.issue_kept(("contoso", "d"), AUDIENCE, t).0;
+        assert_ne!(other, first);
+        mint.revoke(true);
+        assert_eq!(mint.issue_kept(WHO, AUDIENCE, t + secs(1)).0, first);
+        assert_ne!(mint.issue_kept(WHO, AUDIENCE, t + secs(30)).0, first);
+        mint.revoke(false);
+        let fresh = mint.issue_kept(WHO, AUDIENCE, t + secs(31)).0;
+        assert!(mint.look(&fresh, t + secs(31)).is_some());
     }
 }

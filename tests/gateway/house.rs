@@ -226,11 +226,11 @@ pub(crate) async fn comes_true(what: &str, mut is_so: impl AsyncFnMut() -> bool)
 }
 
 fn simulation(instances: &[(&str, u32, u32)]) -> String {
-    let mut yaml = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nseed: 7\nrecord: full\ninstances:\n".to_owned();
+    let mut yaml = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h, kept_for: 0 }\nseed: 7\nrecord: full\ninstances:\n".to_owned();
     for (name, _, _) in instances {
         writeln!(
             yaml,
-            "  {name}:\n    address: 127.0.0.1:0\n    keys: [{INSTANCE_KEY}]\n    deployments:"
+            "  {name}:\n    address: 127.0.0.1:0\n    keys: [{INSTANCE_KEY}]\n    api_versions: [\"*\"]\n    deployments:"
         )
         .unwrap();
         for model in ["gpt-4o", "text-embedding-3-small", "gpt-image-1"] {

@@ -34,7 +34,7 @@ const FROM_NOWHERE: &str =
 async fn house(variables: &[(&str, &str)]) -> (House, [Gateway; 2]) {
     let mut simulation = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nrecord: full\ninstances:\n".to_owned();
     for name in ["tokens", "keys", "refused"] {
-        writeln!(simulation, "  {name}: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], deployments: {{ gpt-4o: {{ model: gpt-4o }}, slow: {{ model: gpt-4o }} }} }}").unwrap();
+        writeln!(simulation, "  {name}: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], api_versions: [\"*\"], deployments: {{ gpt-4o: {{ model: gpt-4o }}, slow: {{ model: gpt-4o }} }} }}").unwrap();
     }
     let simulator = simulator::start(Config::parse(&simulation).unwrap())
         .await

@@ -26,6 +26,8 @@ pub(super) struct Key {
     pair: Pair,
     pub(super) is_published: bool,
     pub(super) was_withdrawn: bool,
+    /// The one tenant whose tokens it is for; `None`: any tenant's.
+    pub(super) tenant: Option<String>,
 }
 
 enum Pair {
@@ -71,6 +73,7 @@ impl Key {
             pair,
             is_published,
             was_withdrawn: false,
+            tenant: None,
         }
     }
 
@@ -96,6 +99,14 @@ impl Key {
                 json!({"kid": self.id, "kty": "OKP", "use": "sig", "crv": "Ed25519", "x": text(x)})
             }
         }
+    }
+
+    /// As Entra publishes it, which says whose tokens it is for: `{tenantid}` stands for any tenant.
+    pub(super) fn published_at(&self, base: &str) -> Value {
+        let mut published = self.published();
+        let tenant = self.tenant.as_deref().unwrap_or("{tenantid}");
+        published["issuer"] = json!(format!("{base}/{tenant}/v2.0"));
+        published
     }
 
     /// As this algorithm says, if the key is of its kind; as is usual for it, if not.

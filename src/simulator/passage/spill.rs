@@ -7,6 +7,7 @@ use http::{HeaderName, StatusCode};
 use super::{
     super::{
         body::Twist,
+        config::SpilloverHeaders,
         deployment::Deployment,
         headers,
         refusal::{Called, Refusal},
@@ -21,24 +22,35 @@ const FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment
 const ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
 
 impl Passage {
-    /// What comes of a deployment's own no: another one's answer, good or bad, with a word on that no (the form of 2026-06).
+    /// What comes of a deployment's own no: another one's answer, or, in the older form where that failed too, the no itself
+    /// with a word on the other's.
     pub(super) async fn spill(
         &mut self,
         address: Option<&Address>,
         from: &Deployment,
         body: &[u8],
-        own: Refusal,
+        mut own: Refusal,
     ) -> Result<(Work, Twist), Refusal> {
-        let Some(to) = self.spillover(from).filter(|_| spills(own.status)) else {
+        let Some(to) = self.spillover(from).filter(|_| spills(&own)) else {
             return Err(own);
         };
-        let answer = self.ask_instead(address, &to, body).await;
+        let before = self.headers.clone();
+        headers::untell_standing(&mut self.headers);
+        let served = self.ask_instead(address, &to, body).await;
+        let is_old = self.instance.spillover_headers == SpilloverHeaders::Before202606;
+        if let (Err(no), true) = (&served, is_old) {
+            self.headers = before;
+            let reason = format!("{}: {} answered {}", own.status, to.name, no.status);
+            own.headers.push((ERROR, headers::text(&reason)));
+            return Err(own);
+        }
         self.visit.spill(&to);
         self.name(&to);
         self.headers.insert(FROM, headers::text(&from.name));
-        let status = headers::text(own.status.as_str());
-        self.headers.insert(ERROR, status);
-        answer
+        if !is_old {
+            self.headers.insert(ERROR, own.status.as_u16().into());
+        }
+        served
     }
 
     /// The deployment's own setting goes before the caller's wish.
@@ -47,7 +59,7 @@ impl Passage {
         let wish = wish.and_then(|name| name.to_str().ok());
         let name = from.spillover.as_deref().or(wish)?;
         let to = self.instance.deployment(name)?;
-        (to.name != from.name).then(|| to.clone())
+        (from.is_provisioned && to.name != from.name).then(|| to.clone())
     }
 
     async fn ask_instead(
@@ -73,6 +85,6 @@ impl Passage {
     }
 }
 
-fn spills(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 500 | 503)
+fn spills(own: &Refusal) -> bool {
+    own.is_too_long || matches!(own.status.as_u16(), 429 | 500 | 503)
 }

@@ -28,6 +28,8 @@ async fn what_a_full_deployment_cannot_take_is_served_by_its_spillover() {
             Some("small")
         );
         assert_eq!(header(&response, ERROR).as_deref(), Some("429"));
+        // The other one's, at which this one's answer is billed.
+        assert!(header(&response, "x-ratelimit-limit-tokens").is_some());
         response.bytes().await.unwrap();
     }
     let (asked, served) = (caller.page("spilling"), caller.page("small"));
@@ -38,7 +40,7 @@ async fn what_a_full_deployment_cannot_take_is_served_by_its_spillover() {
 }
 
 #[tokio::test]
-async fn where_both_are_full_the_others_429_comes_with_a_word_on_the_first() {
+async fn where_both_are_full_the_answer_is_the_second_ones() {
     let caller = caller().await;
     fill(&caller).await;
     for _ in 0..2 {
@@ -46,41 +48,82 @@ async fn where_both_are_full_the_others_429_comes_with_a_word_on_the_first() {
     }
     let response = caller.chat("spilling", &hello()).send().await.unwrap();
     assert_eq!(response.status(), 429);
-    let said = [FROM, ERROR, "x-ms-deployment-name"].map(|name| header(&response, name));
-    assert_eq!(
-        said.each_ref().map(|it| it.as_deref()),
-        [Some("spilling"), Some("429"), Some("small")]
-    );
-    // The other one's wait, and not the first one's at one token a minute.
+    assert_eq!(header(&response, FROM).as_deref(), Some("spilling"));
+    assert_eq!(header(&response, ERROR).as_deref(), Some("429"));
+    let name = header(&response, "x-ms-deployment-name");
+    assert_eq!(name.as_deref(), Some("small"));
     let wait: u64 = header(&response, "retry-after").unwrap().parse().unwrap();
     assert!(wait <= 60, "{wait}");
-    assert_eq!(
-        (
-            caller.page("spilling").fault("spillover"),
-            caller.page("small").status(429)
-        ),
-        (1, 1)
-    );
+    let pages = [caller.page("spilling"), caller.page("small")];
+    assert_eq!(pages[0].fault("spillover"), 1);
+    assert_eq!((pages[1].status(200), pages[1].status(429)), (2, 1));
 }
 
 #[tokio::test]
-async fn a_caller_can_ask_for_spillover_on_one_call() {
+async fn before_2026_06_the_first_ones_own_429_came_with_a_word_on_the_other() {
     let caller = caller().await;
-    caller.fault(json!({ "kind": "status", "status": 503 }));
-    let asking = caller.chat("gpt-4o", &hello());
-    let asking = asking.header("x-ms-spillover-deployment", "ptu");
-    let response = asking.send().await.unwrap();
-    assert_eq!(
-        (
-            response.status().as_u16(),
-            header(&response, FROM).as_deref()
-        ),
-        (200, Some("gpt-4o"))
-    );
-    assert_eq!(caller.answered("gpt-4o", &hello()).await.0, 503);
+    let path = "/openai/deployments/spilling/chat/completions?api-version=2024-10-21";
+    let body = hello();
+    let ask = || {
+        caller
+            .post_to("older", path, &body)
+            .header("api-key", "sim-key")
+    };
+    assert_eq!(ask().send().await.unwrap().status(), 200);
+    let spilled = ask().send().await.unwrap();
+    assert_eq!(header(&spilled, FROM).as_deref(), Some("spilling"));
+    assert!(header(&spilled, ERROR).is_none());
+    let response = ask().send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(header(&response, FROM).is_none() && header(&response, ERROR).is_some());
+    let name = header(&response, "x-ms-deployment-name");
+    assert_eq!(name.as_deref(), Some("spilling"));
+    // Its own wait, at one token a minute, and not the other's; nor the other's counters.
+    let wait: u64 = header(&response, "retry-after").unwrap().parse().unwrap();
+    assert!(wait > 60, "{wait}");
+    assert!(header(&response, "x-ratelimit-limit-tokens").is_none());
+}
+
+#[tokio::test]
+async fn a_prompt_too_long_for_a_provisioned_deployment_spills_over() {
+    let caller = caller().await;
+    let response = caller.chat("short", &hello()).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(header(&response, ERROR).as_deref(), Some("400"));
+    let mut filtered = hello();
+    filtered["messages"][0]["content"] = "trigger_content_filter".into();
+    let response = caller.chat("short", &filtered).send().await.unwrap();
+    assert_eq!(response.status(), 400, "no other 400 does");
+    assert!(header(&response, FROM).is_none());
+}
+
+#[tokio::test]
+async fn a_caller_can_ask_for_spillover_on_one_call_of_a_provisioned_deployment() {
+    let caller = caller().await;
+    let fault = |deployment: &str, status: u16| {
+        let fault = json!({ "kind": "status", "status": status }).to_string();
+        let fault = Fault::parse(fault.as_bytes()).unwrap();
+        let set = caller
+            .simulator
+            .set_fault("east", Some(deployment), Some(fault));
+        set.unwrap();
+    };
+    let ask = |deployment: &str| {
+        let asking = caller.chat(deployment, &hello());
+        asking.header("x-ms-spillover-deployment", "embed")
+    };
+    fault("ptu", 503);
+    let response = ask("ptu").send().await.unwrap();
+    assert_eq!(header(&response, FROM).as_deref(), Some("ptu"));
+    assert_eq!(response.status(), 200);
+    assert_eq!(caller.answered("ptu", &hello()).await.0, 503);
     // The caller's own mistake is nothing that another deployment mends.
-    caller.fault(json!({ "kind": "status", "status": 422 }));
-    let asking = caller.chat("gpt-4o", &hello());
-    let asking = asking.header("x-ms-spillover-deployment", "ptu");
-    assert_eq!(asking.send().await.unwrap().status(), 422);
+    fault("ptu", 422);
+    assert_eq!(ask("ptu").send().await.unwrap().status(), 422);
+    fault("gpt-4o", 503);
+    assert_eq!(
+        ask("gpt-4o").send().await.unwrap().status(),
+        503,
+        "it is no PTU"
+    );
 }

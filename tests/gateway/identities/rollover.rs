@@ -33,7 +33,8 @@ async fn tokens_roll_over_under_load_without_a_failed_request_or_a_token_request
     let vm = "managed_identity: { endpoint: \"http://{tokens}\" }";
     let newer = ", scope: \"https://ai.azure.com/.default\"";
     let setup = Setup {
-        tokens: "lifetime: 5s",
+        // Kept tokens would be told more than once.
+        tokens: "lifetime: 5s, kept_for: 0",
         proofs: &[("app", app, ""), ("vm", vm, newer)],
         ..Setup::default()
     };

@@ -58,6 +58,18 @@ async fn a_new_key_counts_after_one_fetch_and_a_withdrawn_one_ends_with_all_it_s
 }
 
 #[tokio::test]
+async fn a_key_that_is_bound_to_another_tenant_proves_nothing_here() {
+    let stage = Stage::set().await;
+    stage.issuer().bind("rsa-1", "another-tenant");
+    let house = stage.open().await;
+    assert_eq!(house.chat_as(&fresh(&house)).await.status(), 401);
+    assert_eq!(house.log(1).await[0]["detail"], "unknown_key_id");
+    house.issuer().bind("rsa-2", TENANT);
+    assert_eq!(house.issuer().rotate(), "rsa-2");
+    assert_eq!(house.chat_as(&fresh(&house)).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_flood_of_unknown_keys_fetches_no_more_than_a_few_times() {
     let house = Stage::set().await.open().await;
     is_fetched(&house).await;
