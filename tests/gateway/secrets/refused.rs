@@ -49,6 +49,8 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
     let key = ("api-key", CLIENT_KEY);
     let kept = format!(r#"{{"model":"gpt-4o","input":"{PROMPT}","background":true}}"#);
     told.ask(house, "/openai/v1/responses", key, kept).await;
+    let stored = format!(r#"{{"prompt":{{"id":"{PROMPT}"}}}}"#);
+    told.ask(house, "/openai/v1/responses", key, stored).await;
     house.fault("keys", FaultKind::Hang {});
     let slow = crate::house::chat().to_string().replace("gpt-4o", "slow");
     told.ask(house, CHAT, key, slow).await;
