@@ -99,7 +99,7 @@ struct Health {
 const NOWHERE: usize = usize::MAX;
 
 /// When a deployment that failed without a word may be worth another try: a failure, unlike a limit, may be over at once.
-const UNSAID_WAIT: Duration = Duration::from_secs(1);
+pub const UNSAID_WAIT: Duration = Duration::from_secs(1);
 
 /// Why no deployment can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

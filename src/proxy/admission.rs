@@ -121,7 +121,8 @@ pub(super) fn settle(exchange: &mut Exchange, status: Option<u16>) {
 }
 
 fn spent(exchange: &Exchange, status: Option<u16>) -> Spent {
-    if exchange.guess == Some(Guess::Unfinished) {
+    if matches!(exchange.guess, Some(Guess::Unfinished | Guess::Encoded)) {
+        // Of what was answered nothing can be known.
         return Spent::AsReserved;
     }
     if let Some(usage) = exchange.usage {

@@ -25,6 +25,7 @@ use crate::domain::{
     deployment::Deployment,
     failover::{Progress, Step},
     outcome::{Blame, Fault, Outcome},
+    pool::UNSAID_WAIT,
     refusal::Refusal,
     route::{Operation, body_names_deployment, may_ask_for_usage, outgoing},
     trace::{SpanId, TRACEPARENT},
@@ -250,8 +251,9 @@ pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
     let tried = served.pool.out_for(operation, progress.tried(), now);
     let mut exhausted = served.pool.exhausted(&tried, now);
     if !replayable && served.pool.has_ready(&tried, now) {
-        // It is this request alone that can't go on: sent once more, it will find them.
-        (exhausted.throttled, exhausted.back_at) = (false, now);
+        // It is this request alone that can't go on: sent once more, it will find them. Nobody named a time, and a client
+        // that is sent back at once has used up its own tries before anything has changed.
+        (exhausted.throttled, exhausted.back_at) = (false, now + UNSAID_WAIT);
     }
     progress.refusal(&exhausted, &served.bounds, now)
 }

@@ -71,6 +71,35 @@ async fn an_answer_that_says_its_work_goes_on_costs_what_was_reserved_for_it() {
 }
 
 #[tokio::test]
+async fn an_answer_that_cannot_be_read_costs_what_was_reserved_for_it() {
+    let house = house("tokens_per_day: 200000").await;
+    let FaultKind::Status {
+        mut headers, body, ..
+    } = response("completed")
+    else {
+        panic!("it is a status");
+    };
+    headers.insert("content-encoding".to_owned(), "br".to_owned());
+    let status = 200;
+    house.fault(
+        "a",
+        FaultKind::Status {
+            status,
+            headers,
+            body,
+        },
+    );
+    let body = json!({"model": "gpt-4o", "input": "work hard", "max_output_tokens": 90_000});
+    let answer = ask(&house, RESPONSES).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.bytes().await.unwrap();
+    let line = &house.log(1).await[0];
+    assert_eq!(line["usage"]["estimated"], true, "{line}");
+    let left = remaining(&house, "tokens_per_day").await;
+    assert!((109_000..=110_000).contains(&left.unwrap()), "{left:?}");
+}
+
+#[tokio::test]
 async fn a_session_counts_as_a_request_whoever_ends_it() {
     let house = house("requests_per_minute: 3").await;
     let key = format!("api-key: {LIMITED}\r\n");
