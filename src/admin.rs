@@ -22,6 +22,7 @@ use crate::{
         name::{IdentityName, InstanceName, IssuerName},
         pool::Pool,
         quota::Standing,
+        refusal::Refusal,
         validity::Validity,
     },
     telemetry::{failovers::Failovers, metrics::Metrics, pulse::Pulse},
@@ -239,6 +240,11 @@ impl Admin {
             }
         }
     }
+}
+
+/// What is answered to a request that is refused before anything else is looked at.
+pub fn refused(refusal: &Refusal) -> Page {
+    text(refusal.status(), &refusal.message())
 }
 
 fn text(status: StatusCode, text: &str) -> Page {

@@ -80,10 +80,9 @@ pub enum StartError {
     Identities(#[from] IdentitiesError),
     #[error(transparent)]
     Issuers(#[from] IssuersError),
-    #[error("the {log} log {path} can't be opened: {source}")]
+    #[error("the file of the {log} log can't be opened: {source}")]
     Log {
         log: &'static str,
-        path: String,
         source: io::Error,
     },
     #[error("telemetry can't be sent by `otlp`: {0}")]
@@ -277,6 +276,8 @@ impl Parts {
             body_timeout: self.plan.server.body_timeout,
             pause: self.plan.server.header_timeout,
             front_door: self.plan.front_door.clone(),
+            cors: self.plan.cors.clone(),
+            tells_models: self.plan.tells_models,
             forwarding: self.plan.server.forwarding.clone(),
             write_timeout: self.plan.server.write_timeout,
             stream_keepalive: self.plan.server.stream_keepalive,

@@ -27,6 +27,7 @@ use std::{
 use thiserror::Error;
 
 use crate::domain::{
+    cloud::Cloud,
     deployment::{Instance, Kind},
     identity::{Identity, Proof},
     name::{IdentityName, InstanceName},
@@ -64,6 +65,8 @@ struct Sharing<'a> {
     identity: &'a IdentityName,
     /// Of an Entra token; an api-key has none.
     scope: Option<&'a str>,
+    /// Whose Entra is asked for it.
+    cloud: Cloud,
     /// Whether an api-key goes out as a bearer token, as OpenAI's own API wants it.
     bearer_key: bool,
 }
@@ -160,9 +163,17 @@ impl<'a> Sharing<'a> {
         Self {
             identity: &identity.name,
             scope: (!is_key).then_some(instance.scope.as_str()),
+            cloud: cloud(instance),
             bearer_key: is_key && instance.kind == Kind::Openai,
         }
     }
+}
+
+/// The cloud that an instance is in; what is none of Azure's own goes by the public one.
+fn cloud(instance: &Instance) -> Cloud {
+    let by_scope = || Cloud::of_scope(&instance.scope);
+    let by_host = Cloud::of_host(instance.endpoint.host());
+    by_host.or_else(by_scope).unwrap_or(Cloud::Public)
 }
 
 fn named<'a>(

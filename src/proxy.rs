@@ -42,8 +42,14 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
     domain::{
-        client::Clients, deployment::Bounds, forwarding::Forwarding, front_door::FrontDoor,
-        name::ModelName, quota::Quotas, trace::Sampling,
+        client::Clients,
+        cors::{self, Cors},
+        deployment::Bounds,
+        forwarding::Forwarding,
+        front_door::FrontDoor,
+        name::ModelName,
+        quota::Quotas,
+        trace::Sampling,
     },
     entra::Issuers,
     telemetry::Telemetry,
@@ -78,6 +84,10 @@ pub struct Gateway {
     pub(crate) pause: Duration,
     /// What must stand before the gateway, if anything.
     pub(crate) front_door: Option<FrontDoor>,
+    /// Which web pages may ask; `None`: what a browser sends by itself proves nobody for any page of elsewhere.
+    pub(crate) cors: Option<Cors>,
+    /// Whether anyone may ask how a model is, and so which there are.
+    pub(crate) tells_models: bool,
     /// Which of a client's headers go on.
     pub(crate) forwarding: Forwarding,
     /// How long a client may leave unread what is written to it.
@@ -218,8 +228,13 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        _exchange: &mut Self::CTX,
+        exchange: &mut Self::CTX,
     ) -> Result<()> {
+        if let Some(origin) = &exchange.origin {
+            for (name, value) in cors::answer(origin) {
+                head.insert_header(name, value)?;
+            }
+        }
         if session.req_header().version == Version::HTTP_10 {
             // It knows no chunks: its answer ends with the connection.
             head.remove_header(&header::TRANSFER_ENCODING);

@@ -6,10 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, Version, header};
 use parking_lot::Mutex;
 use pingora::{
     apps::http_app::{HttpServer, ServeHttp},
+    http::RequestHeader,
     protocols::http::ServerSession,
 };
 
@@ -20,9 +21,11 @@ use super::{
 };
 use crate::{
     admin::{
-        Admin, Asked, IdentityState, IssuerState, ListenerState, Phase,
+        Admin, Asked, IdentityState, IssuerState, ListenerState, Page, Phase,
         access::{Access, Visit},
+        refused,
     },
+    domain::head,
     entra::Keeper,
     identity::Credential,
     proxy::door::Door,
@@ -89,7 +92,12 @@ pub(super) fn service(
     let token = admin.and_then(|admin| admin.token);
     let operators = admin.map(|admin| admin.operators.clone());
     let access = Access::new(address, token, operators.unwrap_or_default());
-    let app = HttpServer::new_app(AdminApp { page, access });
+    let max_headers = parts.plan.server.max_headers;
+    let app = HttpServer::new_app(AdminApp {
+        page,
+        access,
+        max_headers,
+    });
     Listening::new("admin", Door::new(app, parts.rules(None)), vec![port])
 }
 
@@ -126,6 +134,33 @@ fn issuer_state(keeper: &Keeper) -> IssuerState {
 pub(super) struct AdminApp {
     page: Arc<Admin>,
     access: Access,
+    /// Of a request's head, in bytes.
+    max_headers: usize,
+}
+
+impl AdminApp {
+    fn page(&self, head: &RequestHeader, visit: &Visit<'_>) -> Page {
+        // Over HTTP/1 the door has judged it.
+        if head.version == Version::HTTP_2
+            && let Err(refusal) = head::check(
+                &head.method,
+                head.raw_path(),
+                &head.headers,
+                self.max_headers,
+            )
+        {
+            return refused(&refusal);
+        }
+        if let Err(denied) = self.access.judge(visit, SystemTime::now()) {
+            return denied.page();
+        }
+        self.page.page(&Asked {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            known: only(&head.headers, &header::IF_NONE_MATCH),
+        })
+    }
 }
 
 #[async_trait]
@@ -141,16 +176,7 @@ impl ServeHttp for AdminApp {
             authorization: only(&head.headers, &header::AUTHORIZATION),
             certificate,
         };
-        let asked = Asked {
-            method: &head.method,
-            path: head.uri.path(),
-            query: head.uri.query(),
-            known: only(&head.headers, &header::IF_NONE_MATCH),
-        };
-        let page = match self.access.judge(&visit, SystemTime::now()) {
-            Ok(()) => self.page.page(&asked),
-            Err(denied) => denied.page(),
-        };
+        let page = self.page(head, &visit);
         let length = page.body.len();
         let body = match head.method == http::Method::HEAD {
             true => Vec::new(),

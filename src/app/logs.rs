@@ -17,9 +17,7 @@ const PROMPTS_WAITING: usize = 16 << 20;
 
 pub(super) fn access(log: &Log, metrics: &Metrics) -> Result<AccessLog, StartError> {
     let place = log.access.as_ref().map(|file| place(file, Readers::Group));
-    open(access_log::NAME, log.access.as_ref(), || {
-        access_log::open(place, metrics)
-    })
+    open(access_log::NAME, || access_log::open(place, metrics))
 }
 
 pub(super) fn usage(log: &Log, metrics: &Metrics) -> Result<Option<UsageLog>, StartError> {
@@ -27,9 +25,7 @@ pub(super) fn usage(log: &Log, metrics: &Metrics) -> Result<Option<UsageLog>, St
         return Ok(None);
     };
     let place = place(file, Readers::Group);
-    let log = open(usage_log::NAME, Some(file), || {
-        usage_log::open(place, metrics)
-    });
+    let log = open(usage_log::NAME, || usage_log::open(place, metrics));
     log.map(Some)
 }
 
@@ -48,7 +44,7 @@ pub(super) fn prompts(plan: &Plan, metrics: &Metrics) -> Result<Option<PromptLog
     };
     // A body that waits here still counts as kept to be sent again: never most of that memory.
     let most_waiting = PROMPTS_WAITING.min(plan.bounds.body_memory / 4);
-    let log = open(prompt_log::NAME, Some(file), || {
+    let log = open(prompt_log::NAME, || {
         PromptLog::open(place(file, Readers::Owner), rules, most_waiting, metrics)
     });
     log.map(Some)
@@ -62,18 +58,7 @@ fn place(file: &LogFile, readers: Readers) -> Place {
     }
 }
 
-/// `open`, and its failure with the log's name and place.
-fn open<L>(
-    log: &'static str,
-    file: Option<&LogFile>,
-    open: impl FnOnce() -> std::io::Result<L>,
-) -> Result<L, StartError> {
-    open().map_err(|source| {
-        let path = file.map(|file| file.path.display().to_string());
-        StartError::Log {
-            log,
-            path: path.unwrap_or_default(),
-            source,
-        }
-    })
+/// `open`, and its failure with the log's name: what stands in the place of its path may be no path, and for nobody's eyes.
+fn open<L>(log: &'static str, open: impl FnOnce() -> std::io::Result<L>) -> Result<L, StartError> {
+    open().map_err(|source| StartError::Log { log, source })
 }

@@ -28,8 +28,12 @@ pub(super) fn plan(
     hash: String,
     reader: &mut Reader<'_>,
 ) -> Option<Plan> {
+    let tells_models = raw.health.as_ref().is_some_and(settings::tells_models);
     let (listeners, admin) = listeners::listeners(raw.listeners, raw.admin, reader);
-    let identities = identities::identities(raw.identities, reader);
+    let identities = {
+        let is_server = listeners.iter().any(|it| !it.address.ip().is_loopback());
+        identities::identities(raw.identities, is_server, reader)
+    };
     let instances = instances::instances(raw.instances, &identities, raw.geography, reader);
     let models = models::models(raw.models, &instances, reader);
     let mut issuers = issuers::Issuers::of(raw.issuers, reader);
@@ -56,6 +60,8 @@ pub(super) fn plan(
         listeners,
         admin,
         front_door: settings::front_door(raw.front_door, reader),
+        cors: settings::cors(raw.cors, reader),
+        tells_models,
         identities: identities.into_values(),
         instances: instances.into_values(),
         models: models.into_values(),

@@ -6,6 +6,7 @@ use crate::domain::{
     breaker::Settings,
     client::{Clients, KeyHash, certificate::Entry, issuer::Issuer},
     collector::Collector,
+    cors::Cors,
     deployment::{Bounds, Instance, Model},
     forwarding::Forwarding,
     front_door::FrontDoor,
@@ -27,6 +28,10 @@ pub struct Plan {
     pub admin: Option<Admin>,
     /// What clients must come through; `None`: nothing.
     pub front_door: Option<FrontDoor>,
+    /// Which web pages may ask; `None`: none.
+    pub cors: Option<Cors>,
+    /// Whether anyone may ask how a model is.
+    pub tells_models: bool,
     pub identities: Vec<Arc<Identity>>,
     pub instances: Vec<Arc<Instance>>,
     pub models: Vec<Model>,

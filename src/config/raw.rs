@@ -15,8 +15,8 @@ use super::{
     read::{List, Named, Tried},
     section::{Beside, OnlyOne, OnlyOneBeside, Required, choice, section},
     value::{
-        Address, Cidr, FilePath, Guid, Hash, Hidden, IssuerUrl, Percent, Size, Span, Target, Url,
-        Word,
+        Address, Cidr, FilePath, Guid, Hash, Hidden, IssuerUrl, PageOrigin, Percent, Size, Span,
+        Target, Url, Word,
     },
 };
 pub(super) use logs::{Log, LogFile, Prompts, Rotate};
@@ -33,6 +33,8 @@ section! {
         admin: Option<Admin>,
         /// Azure Front Door, if clients are to come through it alone.
         front_door: Option<FrontDoor>,
+        /// Web pages of other origins that may ask, as browsers see it. None unless given.
+        cors: Option<Cors>,
         /// The gateway's own geography, like `eu`. Given, an instance of another geography is a mistake.
         geography: Option<Placed<Word>>,
         /// How the gateway proves itself to instances, by names of your choice.
@@ -141,6 +143,16 @@ section! {
 }
 
 section! {
+    /// Which web pages may call from a browser: its question before the request (preflight) is answered, and the page may
+    /// read the answers. A client's certificate, and `anonymous`, count for no other page.
+    struct Cors {
+        /// Each as browsers write it, like `https://app.contoso.example`.
+        #[schemars(length(min = 1))]
+        origins: Required<Placed<List<Placed<PageOrigin>>>>,
+    }
+}
+
+section! {
     /// A proof of who the gateway is: exactly one of these.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
     struct Identity {
@@ -148,10 +160,14 @@ section! {
         managed_identity: Option<ManagedIdentity>,
         /// A Kubernetes service account's federated token.
         workload_identity: Option<WorkloadIdentity>,
+        /// An app registration, mostly of another tenant, that trusts a managed identity of this machine: no secret anywhere.
+        federated_identity: Option<FederatedIdentity>,
         /// An app registration with a client secret.
         client_secret: Option<ClientSecret>,
         /// An app registration with a certificate.
         client_certificate: Option<ClientCertificate>,
+        /// Whoever has logged in to the Azure CLI here (`az login`): for a developer's own machine.
+        azure_cli: Option<AzureCli>,
         /// The instance's own key, where Entra can't be used.
         api_key: Option<Hidden>,
     }
@@ -161,8 +177,12 @@ section! {
     /// The identity that Azure gives a VM, or an app in App Service, Functions or Container Apps, which is told where to
     /// ask by `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
     struct ManagedIdentity {
-        /// Of a user-assigned identity; the system-assigned one unless given.
-        client_id: Option<Word>,
+        /// Of a user-assigned identity, which one of these three names; the system-assigned one unless given.
+        client_id: Option<Placed<Word>>,
+        /// The object id of its service principal.
+        object_id: Option<Placed<Word>>,
+        /// Its resource id: `/subscriptions/…/userAssignedIdentities/NAME`. Not for App Service.
+        msi_res_id: Option<Placed<Word>>,
         /// What stands in for `http://169.254.169.254`.
         endpoint: Option<Placed<Url>>,
         /// PEM: authorities, beside the system's, that may have signed the endpoint's certificate.
@@ -183,6 +203,31 @@ section! {
         authority: Option<Placed<Url>>,
         /// PEM: authorities, beside the system's, that may have signed its certificate.
         ca: Option<Placed<FilePath>>,
+    }
+}
+
+section! {
+    /// An app registration with a federated credential for a user-assigned managed identity: the identity's token for
+    /// `api://AzureADTokenExchange` takes the place of a secret. Microsoft's way across tenants.
+    struct FederatedIdentity {
+        /// The directory (tenant) id of the app registration.
+        tenant_id: Required<Word>,
+        /// The application (client) id.
+        client_id: Required<Word>,
+        /// The identity of this machine that the registration trusts.
+        managed_identity: Required<Placed<ManagedIdentity>>,
+        /// What stands in for `https://login.microsoftonline.com`; a sovereign cloud's own is found by the endpoint.
+        authority: Option<Placed<Url>>,
+        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        ca: Option<Placed<FilePath>>,
+    }
+}
+
+section! {
+    /// The Azure CLI's tokens. `az` must be found by `PATH`.
+    struct AzureCli {
+        /// The directory (tenant) to get tokens of; the CLI's own choice unless given.
+        tenant_id: Option<Placed<Word>>,
     }
 }
 
@@ -232,9 +277,13 @@ section! {
         kind: Option<Kind>,
         /// Where it processes data, like `eu`; needed where the gateway names its own.
         geography: Option<Placed<Word>>,
-        /// What its Entra tokens are for. Ends in `/.default`.
-        #[schemars(extend("default" = crate::domain::identity::DEFAULT_SCOPE))]
+        /// What its Entra tokens are for; unless given, Cognitive Services of the cloud that its endpoint is in. One of Azure
+        /// OpenAI's own, or with `allow_host` an application's of your own, like `api://models.contoso.example/.default`.
         scope: Option<Placed<String>>,
+        /// Whether Entra tokens may go to its endpoint although that is none of Azure OpenAI's own names, or not over TLS: whoever
+        /// answers there can use them elsewhere.
+        #[schemars(extend("default" = false))]
+        allow_host: Option<bool>,
         /// PEM: more certificate authorities that may have signed its certificate, beside the system's.
         ca: Option<Placed<FilePath>>,
         /// A private address to connect to; the endpoint's name is verified all the same.
@@ -428,10 +477,25 @@ section! {
         /// Groups that it must be in, all of them, by object id.
         #[schemars(length(min = 1))]
         groups: Option<Placed<List<Placed<Word>>>>,
+        /// Whether it must be an application's own token, or that of a person who uses the application. Unless given: its own
+        /// where `application_id` is named without `scopes` and `groups`, else either.
+        access: Option<TokenAccess>,
         /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
         authority: Option<Placed<Url>>,
         /// PEM: the certificate authorities that may have signed the authority's certificate, beside the system's.
         ca: Option<Placed<FilePath>>,
+    }
+}
+
+choice! {
+    /// Whose token it is.
+    enum TokenAccess {
+        /// The application's own (`idtyp: app`): nobody has signed in.
+        AppOnly = "app_only",
+        /// That of a person who has signed in to the application.
+        Delegated = "delegated",
+        /// Either.
+        Any = "any",
     }
 }
 
@@ -599,9 +663,22 @@ section! {
         /// How long everything must be back before health says 200 again; `0s`: not at all.
         #[schemars(extend("default" = "5s"))]
         rise: Option<Span>,
+        /// Who may ask for `/health/models/NAME`, and so learn which models there are.
+        #[schemars(extend("default" = "clients"))]
+        models: Option<MayAsk>,
         /// What a model is while 429s alone stand in the way.
         #[schemars(extend("default" = "healthy"))]
         throttled: Option<Throttled>,
+    }
+}
+
+choice! {
+    /// Who may ask how a model is.
+    enum MayAsk {
+        /// A client that may use it.
+        Clients = "clients",
+        /// Whoever reaches a listener: for probes that can show no credential.
+        Anyone = "anyone",
     }
 }
 

@@ -7,6 +7,7 @@ mod identities;
 mod mistakes;
 mod records;
 mod syntax;
+mod tokens_go;
 
 use std::path::Path;
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::domain::{
     client::KeyHash,
+    cors::Origin,
     deployment::Endpoint,
     front_door::{Network, ProfileId},
     price::{Currency, Price},
@@ -125,6 +126,8 @@ written! {
     Guid(ProfileId): "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", |text, _| {
         ProfileId::parse(text).map_err(|error| error.to_string())
     };
+    /// A web page's origin, like `https://app.contoso.example`.
+    PageOrigin(Origin): "[a-zA-Z0-9+.-]+://[a-zA-Z0-9._:\\[\\]-]+", |text, _| Origin::parse(text).map_err(|error| error.to_string());
     /// A network, like `10.0.0.0/8` or `2001:db8::/32`, or one address.
     Cidr(Network): "[0-9a-fA-F.:]+(/[0-9]{1,3})?", |text, _| Network::parse(text).map_err(|error| error.to_string());
     /// A currency's code (ISO 4217), like `EUR`.

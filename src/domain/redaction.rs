@@ -1,7 +1,12 @@
 //! What is taken out of a prompt before it is kept.
 //!
+//! Credentials that a request hands to its deployment go whatever the operator says: what an MCP server or a data source is
+//! to be shown, and what a URL carries in its query. They are known by the name of their field.
+//!
 //! Patterns meet what a JSON text means, not how it is spelled: an escape like `\u0040` hides nothing from them, nor do the
 //! escapes of JSON inside a string. Of a body that is no JSON nothing is kept, since nothing could be found in it.
+
+mod secrets;
 
 use std::borrow::Cow;
 
@@ -73,11 +78,17 @@ impl Redaction {
     pub fn json(&self, body: &[u8], most: usize) -> Option<Excerpt> {
         let mut text = String::new();
         let mut rest = body;
+        let mut place = secrets::Place::default();
         while let (Some(first), true) = (rest.first(), text.len() <= most) {
             let length = match first {
-                b'"' => self.string(rest, &mut text),
+                b'"' => {
+                    let length = self.string(rest, &mut text);
+                    let (name, behind) = rest.split_at(length);
+                    length + self.value(name, behind, &mut place, &mut text)
+                }
                 b'-' | b'0'..=b'9' => self.number(rest, &mut text),
                 b'{' | b'}' | b'[' | b']' | b':' | b',' | b' ' | b'\t' | b'\r' | b'\n' => {
+                    place.step(*first);
                     text.push(char::from(*first));
                     1
                 }
@@ -90,6 +101,54 @@ impl Redaction {
             text.truncate(text.floor_char_boundary(most));
         }
         Some(Excerpt { text, is_cut })
+    }
+
+    /// Appends what stands behind a string, where that is a field's name that tells of credentials: the colon, and what
+    /// is left of the value. Gives the length of what was read.
+    fn value(
+        &self,
+        name: &[u8],
+        behind: &[u8],
+        place: &mut secrets::Place,
+        text: &mut String,
+    ) -> usize {
+        let Some(colon) = secrets::colon(behind) else {
+            return 0;
+        };
+        let (before, value) = behind.split_at(colon);
+        let name = String::from_utf8_lossy(name);
+        let kept = match place.what_is(&unescaped(name.trim_matches('"'))) {
+            secrets::Value::Plain => return 0,
+            secrets::Value::Secret => Cow::Borrowed(REDACTED),
+            secrets::Value::Url => match self.url(value) {
+                Some(kept) => Cow::Owned(kept),
+                None => return 0,
+            },
+        };
+        if value.is_empty() || value.starts_with(b"null") {
+            return 0;
+        }
+        text.push_str(&String::from_utf8_lossy(before));
+        push_quoted(&kept, true, text);
+        colon + secrets::length(value)
+    }
+
+    /// What is left of a URL that may carry a credential; `None`: it can't.
+    fn url(&self, value: &[u8]) -> Option<String> {
+        let inside = value.strip_prefix(b"\"")?;
+        let inside = &inside[..closing_quote(inside).unwrap_or(inside.len())];
+        let meant = unescaped(&String::from_utf8_lossy(inside)).into_owned();
+        let (before, is_bare) = match meant.find(['?', '#']) {
+            Some(at) => (&meant[..at], false),
+            None => (meant.as_str(), true),
+        };
+        let authority = before.split("://").nth(1)?;
+        let authority = authority.split('/').next().unwrap_or_default();
+        match (authority.contains('@'), is_bare) {
+            (true, _) => Some(REDACTED.to_owned()),
+            (false, true) => None,
+            (false, false) => Some(format!("{}?{REDACTED}", self.text(before))),
+        }
     }
 
     /// Appends what is left of the string that `json` begins with. Gives its length there.
@@ -283,6 +342,64 @@ mod tests {
             (r#"["a@b.c","d@e.f"]"#, r#"["[redacted]","[redacted]"]"#),
         ] {
             assert_eq!(kept(body), left);
+        }
+    }
+
+    #[test]
+    fn credentials_that_a_request_hands_on_are_never_kept() {
+        let open = Redaction::default();
+        for (body, left) in [
+            (
+                r#"{"tools":[{"type":"mcp","server_label":"x","authorization":"Bearer S3","headers":{"x-key":"S3","n":[1,"}"]}}],"a":1}"#,
+                r#"{"tools":[{"type":"mcp","server_label":"x","authorization":"[redacted]","headers":"[redacted]"}],"a":1}"#,
+            ),
+            (
+                r#"{"data_sources":[{"type":"azure_search","parameters":{"endpoint":"https://s","authentication":{"type":"api_key","key":"S3"},"index_name":"i"}}],"key":"k"}"#,
+                r#"{"data_sources":[{"type":"azure_search","parameters":{"endpoint":"https://s","authentication":"[redacted]","index_name":"i"}}],"key":"k"}"#,
+            ),
+            (
+                r#"{"dataSources":[{"parameters":{"key" : "S3","embeddingKey":"S3"}}],"key":"k"}"#,
+                r#"{"dataSources":[{"parameters":{"key" : "[redacted]","embeddingKey":"[redacted]"}}],"key":"k"}"#,
+            ),
+            // However it is spelled.
+            (
+                r#"{"\u0041uthorization":"S3"}"#,
+                r#"{"\u0041uthorization":"[redacted]"}"#,
+            ),
+            (
+                r#"{"API-Key":"S3","apiKey":["S3"]}"#,
+                r#"{"API-Key":"[redacted]","apiKey":"[redacted]"}"#,
+            ),
+            (
+                r#"{"connection_string":"S3;\"x"} "#,
+                r#"{"connection_string":"[redacted]"} "#,
+            ),
+            (
+                r#"{"authorization":null,"headers":7}"#,
+                r#"{"authorization":null,"headers":"[redacted]"}"#,
+            ),
+            (
+                r#"{"server_url":"https://h/sse?token=S3","image_url":{"url":"https://h/a.png?sig=S3&x"}}"#,
+                r#"{"server_url":"https://h/sse?[redacted]","image_url":{"url":"https://h/a.png?[redacted]"}}"#,
+            ),
+            (r#"{"url":"https://u:S3@h/x"}"#, r#"{"url":"[redacted]"}"#),
+            // What was cut off.
+            (
+                r#"{"authorization":"S3"#,
+                r#"{"authorization":"[redacted]""#,
+            ),
+            (r#"{"headers":{"a":"S3","#, r#"{"headers":"[redacted]""#),
+            (r#"{"headers":"#, r#"{"headers":"#),
+        ] {
+            let kept = open.json(body.as_bytes(), usize::MAX).unwrap();
+            assert_eq!(kept.text, left, "{body}");
+        }
+        for body in [
+            r#"{"messages":[{"content":"my authorization: none"}],"url":"https://h/x","image_url":"data:image/png;base64,AA"}"#,
+            r#"["authorization","key",{"authorizations":"x","header":"y","content":"a?b"}]"#,
+        ] {
+            let kept = open.json(body.as_bytes(), usize::MAX).unwrap();
+            assert_eq!(kept.text, body);
         }
     }
 

@@ -50,6 +50,8 @@ pub enum Refusal {
     UnknownCertificate,
     /// A certificate that has ended since its connection was opened.
     EndedCertificate,
+    /// A web page of elsewhere, with nothing but what its reader's browser sends by itself.
+    ForeignOrigin,
     /// A token that lets nobody in; why is for our own eyes.
     InvalidToken(Rejection),
     /// A token whose issuer's keys could not be fetched yet: it may be good.
@@ -334,6 +336,13 @@ impl Refusal {
                 "401",
                 "ended_certificate",
                 "Access denied: the certificate of this connection has ended. Connect again with a renewed one.",
+            ),
+            Self::ForeignOrigin => answer(
+                StatusCode::FORBIDDEN,
+                "403",
+                "foreign_origin",
+                "Access denied: a web page of another origin asks, and shows neither key nor token. This gateway's \
+                 operator can allow its origin.",
             ),
             Self::InvalidToken(_) => answer(
                 StatusCode::UNAUTHORIZED,

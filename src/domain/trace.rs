@@ -44,6 +44,15 @@ pub struct Trace {
     state: Option<HeaderValue>,
 }
 
+/// Who names a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client that has proved who it is.
+    Known,
+    /// Whoever reaches the gateway, where it lets everyone in.
+    Anybody,
+}
+
 impl TraceId {
     /// From 128 random bits.
     pub fn of(draw: u128) -> Self {
@@ -110,19 +119,15 @@ impl Sampling {
 }
 
 impl Trace {
-    /// Goes on with the trace that a request's headers name, whose word on keeping it holds; else starts a new one.
-    /// `draw` and `span` are random.
+    /// Goes on with the trace that a known client's headers name; else starts a new one. `draw` and `span` are random.
     pub fn begin(headers: &HeaderMap, sampling: Sampling, draw: u128, span: u64) -> Self {
-        let span = SpanId::of(span);
-        if let Some((id, parent, flags)) = only(headers, &TRACEPARENT).and_then(read) {
-            return Self {
-                id,
-                parent: Some(parent),
-                span,
-                flags,
-                state: state(headers),
-            };
-        }
+        let mut trace = Self::start(sampling, draw, span);
+        trace.join(headers, Caller::Known);
+        trace
+    }
+
+    /// A new one, of a request whose sender is not known yet.
+    pub fn start(sampling: Sampling, draw: u128, span: u64) -> Self {
         let id = TraceId::of(draw);
         let flags = match sampling.keeps(&id) {
             true => SAMPLED,
@@ -131,10 +136,24 @@ impl Trace {
         Self {
             id,
             parent: None,
-            span,
+            span: SpanId::of(span),
             flags: flags | RANDOM,
             state: None,
         }
+    }
+
+    /// Goes on with the trace that the request's headers name, if they do. A known client's word on keeping it holds; of
+    /// anybody else's the choice that was made here stays, since whoever could say that a trace is kept could fill the
+    /// collector.
+    pub fn join(&mut self, headers: &HeaderMap, caller: Caller) {
+        let Some((id, parent, flags)) = only(headers, &TRACEPARENT).and_then(read) else {
+            return;
+        };
+        (self.id, self.parent, self.state) = (id, Some(parent), state(headers));
+        self.flags = match caller {
+            Caller::Known => flags,
+            Caller::Anybody => flags & RANDOM | self.flags & SAMPLED,
+        };
     }
 
     /// Whether its spans are kept.
@@ -380,6 +399,26 @@ mod tests {
         assert!((900..1100).contains(&number), "{number}");
         // The top of the ids is kept, as others who go by them do.
         assert!(kept(0.5, random - 1) && !kept(0.5, random / 2 - 1) && kept(0.5, random / 2));
+    }
+
+    #[test]
+    fn anybodys_word_goes_on_with_a_trace_and_does_not_say_that_it_is_kept() {
+        let sent = headers(&[(TRACEPARENT, &format!("00-{ID}-{PARENT}-01"))]);
+        for (share, is_kept) in [(0.0, false), (1.0, true)] {
+            let mut trace = Trace::start(Sampling::of(share), 7, 9);
+            assert_eq!((trace.is_sampled(), trace.parent), (is_kept, None));
+            trace.join(&sent, Caller::Anybody);
+            assert_eq!(trace.id.to_string(), ID);
+            assert_eq!(trace.is_sampled(), is_kept);
+            trace.join(&sent, Caller::Known);
+            assert!(trace.is_sampled());
+        }
+        let unsampled = headers(&[(TRACEPARENT, &format!("00-{ID}-{PARENT}-00"))]);
+        let mut trace = Trace::start(Sampling::of(1.0), 7, 9);
+        trace.join(&unsampled, Caller::Anybody);
+        assert!(trace.is_sampled());
+        trace.join(&unsampled, Caller::Known);
+        assert!(!trace.is_sampled());
     }
 
     #[test]

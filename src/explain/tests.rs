@@ -6,7 +6,7 @@ identities: { vm: { managed_identity: {} } }
 instances:
   ptu: { endpoint: "https://ptu.openai.azure.com", identity: vm }
   std: { endpoint: "https://std.openai.azure.com", identity: vm }
-  own: { endpoint: "https://own.example/v1", kind: openai, identity: vm }
+  own: { endpoint: "https://own.example/v1", kind: openai, identity: vm, allow_host: true }
 models:
   gpt-4o:
     deployments:

@@ -60,6 +60,11 @@ pub(super) struct Claim<'a> {
 }
 
 impl Assertion {
+    /// Another issuer's token, that the application trusts.
+    pub(super) fn of(token: &str) -> Self {
+        Self(Zeroizing::new(token.to_owned()))
+    }
+
     pub(super) fn sign(claim: Claim<'_>, now: SystemTime) -> Result<Self, AssertionError> {
         let chain = certificates(claim.certificate)?;
         let key = private_key(claim.key)?;

@@ -103,7 +103,7 @@ impl Credential {
             proof => (
                 AUTHORIZATION,
                 None,
-                Some(Source::new(proof, &instance.scope, clients)?.into()),
+                Some(Source::new(proof, &instance.scope, super::cloud(instance), clients)?.into()),
             ),
         };
         Ok(Self {
@@ -234,7 +234,7 @@ impl Credential {
             scope: self.source.as_ref().map(|s| s.scope().to_owned()),
             kind: self.kind,
             source: self.source.as_ref().map(|s| s.authority().giver().as_str()),
-            asked_at: self.source.as_ref().map(|s| s.authority().origin()),
+            asked_at: self.source.as_ref().and_then(|s| s.asked_at()),
             instances: self.instances.clone(),
             expires_on: self.token.load().as_ref().and_then(|t| t.expires_on),
             failures: progress.failures,

@@ -20,6 +20,8 @@ pub(super) enum Giver {
     AppService,
     /// A token authority.
     Entra,
+    /// Whoever has logged in to the Azure CLI; it asks Entra itself.
+    AzureCli,
 }
 
 impl Giver {
@@ -29,6 +31,7 @@ impl Giver {
             Self::Imds => "imds",
             Self::AppService => "app_service",
             Self::Entra => "entra",
+            Self::AzureCli => "azure_cli",
         }
     }
 }
@@ -37,13 +40,13 @@ impl Giver {
 pub(super) fn own(giver: Giver) -> Result<Url, SetupError> {
     // As azure_identity reads them.
     let (variable, otherwise) = match giver {
-        Giver::Imds => return Url::parse(IMDS).map_err(|_| SetupError::Authority(IMDS.into())),
+        Giver::Imds => return Url::parse(IMDS).map_err(|_| SetupError::Authority),
         Giver::AppService => (APP_SERVICE, ""),
-        Giver::Entra => (AUTHORITY_HOST, ENTRA),
+        Giver::Entra | Giver::AzureCli => (AUTHORITY_HOST, ENTRA),
     };
     let text = std::env::var(variable).unwrap_or_else(|_| otherwise.to_owned());
     let url = Url::parse(&text).ok().filter(Url::has_host);
-    url.ok_or(SetupError::Variable(variable, text))
+    url.ok_or(SetupError::Variable(variable))
 }
 
 /// Which of the two a managed identity asks: App Service names its endpoint and a secret for it.
@@ -57,15 +60,14 @@ pub(super) fn managed_by() -> Giver {
 
 /// The place that the config names.
 pub(super) fn stand_in(text: &str, giver: Giver) -> Result<Url, SetupError> {
-    let wrong = || SetupError::Authority(text.to_owned());
-    let url = Url::parse(text).map_err(|_| wrong())?;
+    let url = Url::parse(text).map_err(|_| SetupError::Authority)?;
     let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
     if !plain || !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong());
+        return Err(SetupError::Authority);
     }
     // What a machine's own endpoint is asked holds no secret, and its way doesn't leave the machine.
     if giver == Giver::Entra && url.scheme() == "http" && !is_loopback(&url) {
-        return Err(SetupError::Insecure(text.to_owned()));
+        return Err(SetupError::Insecure);
     }
     Ok(url)
 }

@@ -13,9 +13,10 @@ use azure_core::{
     http::{ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
-    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
-    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
-    UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use http::header::InvalidHeaderValue;
 use thiserror::Error;
@@ -27,7 +28,10 @@ use super::{
     token::Token,
     transport::{Authority, Call, Clients},
 };
-use crate::domain::identity::Proof;
+use crate::domain::{
+    cloud::Cloud,
+    identity::{AssignedId, Managed, Proof},
+};
 
 /// For a token request as a whole, the wait for its turn counted in. IMDS and Entra answer in well under a second when they are well.
 const CALL: Duration = Duration::from_secs(10);
@@ -37,14 +41,16 @@ const CALL: Duration = Duration::from_secs(10);
 pub enum SetupError {
     #[error("the key holds a character that no header may")]
     Key(#[from] InvalidHeaderValue),
-    #[error("{0} is no authority; write it like https://login.microsoftonline.com")]
-    Authority(String),
-    #[error("{0} would send a secret unencrypted; use https:// (http:// only on loopback)")]
-    Insecure(String),
-    #[error("{0} is set to what is no URL: {1}")]
-    Variable(&'static str, String),
-    #[error("the authorities in {0} can't be used: {1}")]
-    Ca(String, String),
+    #[error("its authority is no URL; write it like https://login.microsoftonline.com")]
+    Authority,
+    #[error(
+        "its authority would be sent a secret unencrypted; use https:// (http:// only on loopback)"
+    )]
+    Insecure,
+    #[error("{0} is set to what is no URL")]
+    Variable(&'static str),
+    #[error("the authorities in its `ca` can't be used: {0}")]
+    Ca(String),
     #[error("no HTTPS client: {0}")]
     Client(#[from] reqwest::Error),
     #[error("{0}")]
@@ -68,6 +74,10 @@ pub enum FetchError {
     },
     #[error("the answer holds no usable token")]
     NoToken,
+    #[error(
+        "`az account get-access-token` gave no token: is the Azure CLI installed, and somebody logged in (`az login`)?"
+    )]
+    NoLogin,
     #[error("the token had ended before it came: is this machine's clock right?")]
     Ended,
     #[error("{0}")]
@@ -96,6 +106,8 @@ pub(super) struct Source {
     proof: Proof,
     scope: String,
     authority: Authority,
+    /// Where the token comes from that proves a federated identity, and what it is for.
+    first: Option<(Authority, &'static str)>,
 }
 
 impl Source {
@@ -103,16 +115,33 @@ impl Source {
     pub(super) fn new(
         proof: &Proof,
         scope: &str,
+        cloud: Cloud,
         clients: &mut Clients,
     ) -> Result<Self, SetupError> {
         let source = Self {
             proof: proof.clone(),
             scope: scope.to_owned(),
-            authority: authority(proof, clients)?,
+            authority: authority(proof, cloud, clients)?,
+            first: match proof {
+                Proof::FederatedIdentity { by, .. } => {
+                    Some((machine(by, clients)?, cloud.exchange_scope()))
+                }
+                _ => None,
+            },
         };
-        match source.credential(&source.authority.call()) {
+        let made = source.credential(&source.authority.call());
+        let first = source.first_credential(&source.authority.call());
+        match made.and(first) {
             Ok(_) => Ok(source),
             Err(why) => Err(SetupError::Azure(why)),
+        }
+    }
+
+    /// Where its tokens are asked for; `None`: somebody else does that.
+    pub(super) fn asked_at(&self) -> Option<String> {
+        match self.authority.giver() {
+            Giver::AzureCli => None,
+            _ => Some(self.authority.origin()),
         }
     }
 
@@ -133,19 +162,29 @@ impl Source {
     }
 
     async fn ask(&self) -> Result<Token, FetchError> {
-        let call = self.authority.call();
-        let credential = self.credential(&call).map_err(FetchError::Setup)?;
-        let scopes = [self.scope.as_str()];
-        let asked = async {
-            let _turn = self.authority.turn().await;
-            credential.get_token(&scopes, None).await
+        let second = self.authority.call();
+        let credential = match &self.first {
+            Some((machine, scope)) => {
+                let call = machine.call();
+                let first = self.first_credential(&call).map_err(FetchError::Setup)?;
+                let token = asked(machine, &call, &first, scope).await?;
+                self.with_assertion(&second, Assertion::of(token.token.secret()))
+            }
+            None => self.credential(&second),
         };
-        let answer = timeout(CALL, asked)
-            .await
-            .map_err(|_| FetchError::TimedOut)?;
-        // What azure_identity says of an answer it can't read may quote the answer.
-        let token = answer.map_err(|_| call.failure().unwrap_or(FetchError::NoToken))?;
+        let credential = credential.map_err(FetchError::Setup)?;
+        let token = asked(&self.authority, &second, &credential, &self.scope).await?;
         checked(token, SystemTime::now())
+    }
+
+    /// What gets the token that proves a federated identity; for others the same as [`Self::credential`].
+    fn first_credential(&self, call: &Arc<Call>) -> Result<Arc<dyn TokenCredential>, String> {
+        match &self.proof {
+            Proof::FederatedIdentity { by, .. } => {
+                managed(by, call).map_err(|error| error.to_string())
+            }
+            _ => self.credential(call),
+        }
     }
 
     /// A credential that has no token yet, makes its calls through `call`, and leaves trying again to us. What it needs
@@ -153,7 +192,9 @@ impl Source {
     fn credential(&self, call: &Arc<Call>) -> Result<Arc<dyn TokenCredential>, String> {
         match &self.proof {
             Proof::ClientCertificate { .. } => self.with_certificate(call),
-            proof => credential(proof, call).map_err(|error| error.to_string()),
+            // Whether its ids can be those of anybody; what it proves itself with comes with each fetch.
+            Proof::FederatedIdentity { .. } => self.with_assertion(call, Assertion::of("")),
+            proof => credential(proof, call).map_err(|error| told(proof, &error)),
         }
     }
 
@@ -176,6 +217,27 @@ impl Source {
         };
         let assertion =
             Assertion::sign(claim, SystemTime::now()).map_err(|error| error.to_string())?;
+        self.with_assertion(call, assertion)
+    }
+
+    fn with_assertion(
+        &self,
+        call: &Arc<Call>,
+        assertion: Assertion,
+    ) -> Result<Arc<dyn TokenCredential>, String> {
+        let (Proof::ClientCertificate {
+            tenant_id,
+            client_id,
+            ..
+        }
+        | Proof::FederatedIdentity {
+            tenant_id,
+            client_id,
+            ..
+        }) = &self.proof
+        else {
+            return Err("there is no application".into());
+        };
         let options = ClientAssertionCredentialOptions {
             client_options: client_options(call),
         };
@@ -185,6 +247,50 @@ impl Source {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// Why there is no credential. What stands in the place of a path may be the token itself, so it is called by its field.
+fn told(proof: &Proof, error: &azure_core::Error) -> String {
+    let text = error.to_string();
+    match proof {
+        Proof::WorkloadIdentity {
+            token_file: Some(path),
+            ..
+        } => text.replace(&path.display().to_string(), "`token_file`"),
+        _ => text,
+    }
+}
+
+/// One request for one token.
+async fn asked(
+    authority: &Authority,
+    call: &Call,
+    credential: &Arc<dyn TokenCredential>,
+    scope: &str,
+) -> Result<AccessToken, FetchError> {
+    let scopes = [scope];
+    let answer = async {
+        let _turn = authority.turn().await;
+        credential.get_token(&scopes, None).await
+    };
+    let answer = timeout(CALL, answer)
+        .await
+        .map_err(|_| FetchError::TimedOut)?;
+    // What azure_identity says of an answer it can't read may quote the answer, and the CLI's words are anybody's.
+    answer.map_err(|_| match (call.failure(), authority.giver()) {
+        (Some(failure), _) => failure,
+        (None, Giver::AzureCli) => FetchError::NoLogin,
+        (None, _) => FetchError::NoToken,
+    })
+}
+
+/// Where a machine's own identity is asked for.
+fn machine(by: &Managed, clients: &mut Clients) -> Result<Authority, SetupError> {
+    let giver = match by.endpoint {
+        Some(_) => Giver::Imds,
+        None => managed_by(),
+    };
+    Authority::new(giver, by.endpoint.as_deref(), by.ca.as_deref(), clients)
 }
 
 /// What an answer held, if it is of use. `azure_identity` keeps its own copy of a token in a type that can't be wiped, and
@@ -203,21 +309,21 @@ fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
 }
 
 /// Where the proof's tokens are asked for; an api-key needs nobody's.
-fn authority(proof: &Proof, clients: &mut Clients) -> Result<Authority, SetupError> {
+fn authority(proof: &Proof, cloud: Cloud, clients: &mut Clients) -> Result<Authority, SetupError> {
+    // The public cloud's is what AZURE_AUTHORITY_HOST may say otherwise.
+    let of_cloud = (cloud != Cloud::Public).then(|| cloud.authority());
     let (giver, instead, ca) = match proof {
-        Proof::ManagedIdentity { endpoint, ca, .. } => {
-            let giver = match endpoint {
-                Some(_) => Giver::Imds,
-                None => managed_by(),
-            };
-            (giver, endpoint, ca)
-        }
-        Proof::WorkloadIdentity { authority, ca, .. }
+        Proof::ManagedIdentity(own) => return machine(own, clients),
+        Proof::AzureCli { .. } => (Giver::AzureCli, &None, &None),
+        Proof::FederatedIdentity { authority, ca, .. }
+        | Proof::WorkloadIdentity { authority, ca, .. }
         | Proof::ClientSecret { authority, ca, .. }
         | Proof::ClientCertificate { authority, ca, .. } => (Giver::Entra, authority, ca),
         Proof::ApiKey(_) => (Giver::Entra, &None, &None),
     };
-    Authority::new(giver, instead.as_deref(), ca.as_deref(), clients)
+    let of_cloud = of_cloud.filter(|_| giver == Giver::Entra);
+    let instead = instead.as_deref().or(of_cloud.as_deref());
+    Authority::new(giver, instead, ca.as_deref(), clients)
 }
 
 fn client_options(call: &Arc<Call>) -> ClientOptions {
@@ -228,14 +334,28 @@ fn client_options(call: &Arc<Call>) -> ClientOptions {
     }
 }
 
+fn managed(by: &Managed, call: &Arc<Call>) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let id = by.id.clone().map(|id| match id {
+        AssignedId::Client(id) => UserAssignedId::ClientId(id),
+        AssignedId::Object(id) => UserAssignedId::ObjectId(id),
+        AssignedId::Resource(id) => UserAssignedId::ResourceId(id),
+    });
+    let options = ManagedIdentityCredentialOptions {
+        user_assigned_id: id,
+        client_options: client_options(call),
+    };
+    Ok(ManagedIdentityCredential::new(Some(options))?)
+}
+
 /// Of the proofs that `azure_identity` knows how to show.
 fn credential(proof: &Proof, call: &Arc<Call>) -> azure_core::Result<Arc<dyn TokenCredential>> {
     let client_options = client_options(call);
     Ok(match proof.clone() {
-        Proof::ManagedIdentity { client_id, .. } => {
-            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id: client_id.map(UserAssignedId::ClientId),
-                client_options,
+        Proof::ManagedIdentity(own) => managed(&own, call)?,
+        Proof::AzureCli { tenant_id } => {
+            AzureCliCredential::new(Some(AzureCliCredentialOptions {
+                tenant_id,
+                ..Default::default()
             }))?
         }
         Proof::WorkloadIdentity {
@@ -260,7 +380,7 @@ fn credential(proof: &Proof, call: &Arc<Call>) -> azure_core::Result<Arc<dyn Tok
             Secret::new(secret.expose().to_owned()),
             Some(ClientSecretCredentialOptions { client_options }),
         )?,
-        Proof::ClientCertificate { .. } | Proof::ApiKey(_) => {
+        Proof::ClientCertificate { .. } | Proof::FederatedIdentity { .. } | Proof::ApiKey(_) => {
             return Err(azure_core::Error::with_message(
                 azure_core::error::ErrorKind::Credential,
                 "this is no source of tokens",

@@ -163,7 +163,7 @@ fn new_client(ca: Option<&Path>) -> Result<reqwest::Client, SetupError> {
 }
 
 fn authorities(ca: &Path) -> Result<Vec<reqwest::Certificate>, SetupError> {
-    let unread = |reason: String| SetupError::Ca(ca.display().to_string(), reason);
+    let unread = |reason: String| SetupError::Ca(reason);
     let pem = std::fs::read(ca).map_err(|error| unread(error.to_string()))?;
     reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unread(error.to_string()))
 }

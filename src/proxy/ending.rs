@@ -14,7 +14,7 @@ use super::{
     session::{self, is_final},
 };
 use crate::{
-    domain::{opening::is_readable_stream, refusal::Refusal, route::Operation},
+    domain::{cors, opening::is_readable_stream, refusal::Refusal, route::Operation},
     telemetry::record::{End, Record},
 };
 
@@ -29,9 +29,17 @@ pub(super) async fn answer(
     mut reply: Reply,
 ) -> Result<bool> {
     exchange.stage = Stage::Answered;
-    reply.limits = admission::left(exchange);
+    reply.limits.extend(admission::left(exchange));
+    let_read(exchange, &mut reply);
     exchange.response_bytes = reply.send(session, &exchange.request_id).await?;
     Ok(true)
+}
+
+/// A page that may ask may read what it is told.
+fn let_read(exchange: &Exchange, reply: &mut Reply) {
+    if let Some(origin) = &exchange.origin {
+        reply.limits.extend(cors::answer(origin));
+    }
 }
 
 /// The same for a refusal.
@@ -74,6 +82,7 @@ async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Err
     let (status, mut reply) = (refusal.status().as_u16(), Reply::refusal(refusal));
     admission::settle(exchange, Some(status));
     reply.limits = admission::left(exchange);
+    let_read(exchange, &mut reply);
     session.set_keepalive(None);
     match reply.send(session, &exchange.request_id).await {
         Ok(sent) => exchange.response_bytes = sent,

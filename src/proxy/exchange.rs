@@ -49,6 +49,8 @@ pub struct Exchange {
     pub(super) trace: Option<Box<Trace>>,
     /// As Front Door saw it.
     pub(super) client_address: Option<IpAddr>,
+    /// Of the web page that asks, and may.
+    pub(super) origin: Option<Box<HeaderValue>>,
     pub(super) client: Option<Arc<Client>>,
     /// Its part in the limits; `None`: it has none.
     pub(super) allowance: Option<Allowance>,
@@ -233,6 +235,7 @@ impl Exchange {
             request_id: request_id(),
             trace: None,
             client_address: None,
+            origin: None,
             client: None,
             allowance: None,
             reservation: None,

@@ -13,6 +13,7 @@ use crate::{
             certificate::{Certificate, Rejected},
             credential::Credential,
         },
+        cors,
         refusal::Refusal,
     },
     entra::NotIdentified,
@@ -26,6 +27,20 @@ pub(super) struct Shown<'a> {
     pub(super) query: Option<&'a str>,
     /// What its connection was opened with.
     pub(super) certificate: Option<&'a Certificate>,
+    /// Whom it means.
+    pub(super) host: Option<&'a str>,
+    /// It comes from a page that may ask, by the operator's word.
+    pub(super) may_browse: bool,
+}
+
+impl Shown<'_> {
+    /// Where nothing but what a browser sends by itself proves the client: that a page of elsewhere has not sent it.
+    fn by_itself(&self) -> Result<(), Refusal> {
+        match !self.may_browse && cors::is_foreign(self.headers, self.host) {
+            true => Err(Refusal::ForeignOrigin),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What the request's connection was opened with; it was read when the handshake was done.
@@ -37,6 +52,7 @@ pub(super) fn certificate(session: &Session) -> Option<&Certificate> {
 /// Who calls. Whatever is shown has to be the same client's.
 pub(super) async fn identify(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<Client>, Refusal> {
     if let Clients::Anyone(client) = &gateway.clients {
+        shown.by_itself()?;
         return Ok(Arc::clone(client));
     }
     let Some(certificate) = shown.certificate else {
@@ -50,7 +66,10 @@ pub(super) async fn identify(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<
             Rejected::Ended => Refusal::EndedCertificate,
         })?;
     match (bearer, by_credential(gateway, shown).await) {
-        (Some(bearer), Err(Refusal::NoCredential)) => Ok(Arc::clone(bearer)),
+        (Some(bearer), Err(Refusal::NoCredential)) => {
+            shown.by_itself()?;
+            Ok(Arc::clone(bearer))
+        }
         (None, Err(Refusal::NoCredential)) => Err(Refusal::UnknownCertificate),
         (Some(bearer), Ok(client)) if bearer.name != client.name => {
             Err(Refusal::AmbiguousCredential)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Version, header};
+use http::{Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use serde_json::json;
@@ -28,7 +28,8 @@ use super::{
 use crate::{
     domain::{
         ask::{self, Ask, Scan},
-        client::Client,
+        client::{Client, Clients},
+        cors,
         failover::{Progress, Repeat},
         forwarding::Forwarded,
         head,
@@ -36,7 +37,7 @@ use crate::{
         pool::Suspicions,
         refusal::Refusal,
         route::{Call, Operation, Route, body_names_deployment, route},
-        trace::{Sampling, Trace},
+        trace::{Caller, Sampling, Trace},
     },
     telemetry::prompt_log,
 };
@@ -59,9 +60,21 @@ pub(super) async fn admit(
         let raw = head.raw_path();
         head::check(&head.method, raw, &head.headers, gateway.max_headers)?;
     }
-    exchange.trace = gateway
-        .tracing
-        .map(|sampling| Box::new(trace(head, sampling)));
+    // Whose trace it is, and whether it is kept, only a client that is known may say.
+    exchange.trace = gateway.tracing.map(|sampling| Box::new(trace(sampling)));
+    if let Some(cors) = &gateway.cors {
+        exchange.origin = cors.allows(&head.headers).cloned().map(Box::new);
+        if head.method == Method::OPTIONS
+            && exchange.origin.is_some()
+            && let Some(said) = cors::preflight(&head.headers)
+        {
+            exchange.trace = None;
+            return Ok(Verdict::Answer(Reply {
+                limits: said,
+                ..Reply::ok(json!({}))
+            }));
+        }
+    }
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
     if let Route::Health | Route::ModelHealth(_) = route {
@@ -70,16 +83,30 @@ pub(super) async fn admit(
     }
     let query = match route {
         Route::Health => return Ok(Verdict::Answer(health(is_healthy(gateway)))),
-        Route::ModelHealth(model) => return model_health(gateway, &model),
+        Route::ModelHealth(model) if gateway.tells_models => {
+            return model_health(gateway, &model);
+        }
         Route::Realtime(_) => Some(realtime::handshake(head)?),
-        Route::Models | Route::Model(_) | Route::Call(_) => None,
+        Route::ModelHealth(_) | Route::Models | Route::Model(_) | Route::Call(_) => None,
     };
     let shown = Shown {
         headers: &head.headers,
         query,
         certificate: certificate(session),
+        host: head.headers.get(header::HOST).map_or_else(
+            || head.uri.authority().map(|authority| authority.as_str()),
+            |host| host.to_str().ok(),
+        ),
+        may_browse: exchange.origin.is_some(),
     };
     let client = identify(gateway, shown).await?;
+    if let Some(trace) = &mut exchange.trace {
+        let caller = match gateway.clients {
+            Clients::Listed(_) => Caller::Known,
+            Clients::Anyone(_) => Caller::Anybody,
+        };
+        trace.join(&head.headers, caller);
+    }
     exchange.client = Some(Arc::clone(&client));
     exchange.allowance = gateway.quotas.of(&client.name);
     match route {
@@ -87,6 +114,10 @@ pub(super) async fn admit(
         Route::Call(call) => {
             let call = call.dated_by(head.uri.query().unwrap_or_default());
             understand(gateway, session, exchange, &client, call).await
+        }
+        Route::ModelHealth(model) => {
+            find(gateway, &client, &model)?;
+            model_health(gateway, &model)
         }
         Route::Model(model) => {
             let served = find(gateway, &client, &model)?;
@@ -116,10 +147,10 @@ fn pass_front_door(
     Ok(())
 }
 
-/// Where a request stands in its trace.
-fn trace(head: &RequestHeader, sampling: Sampling) -> Trace {
+/// A trace that starts here.
+fn trace(sampling: Sampling) -> Trace {
     let (id, span) = (fastrand::u128(..), fastrand::u64(..));
-    Trace::begin(&head.headers, sampling, id, span)
+    Trace::start(sampling, id, span)
 }
 
 /// Reads what is asked, of which model, and whether this client may.

@@ -22,7 +22,7 @@ pub(super) struct Reply {
     pub(super) allow: Option<&'static str>,
     /// Whether a cache may keep it; an error never.
     pub(super) no_store: bool,
-    /// What is left of its client's own limits.
+    /// What is left of its client's own limits, and what its client's browser wants to know.
     pub(super) limits: Vec<(HeaderName, HeaderValue)>,
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::house::{CHAT, Gateway, House, comes_true, status, throttle};
+use crate::house::{CHAT, Gateway, House, KEY, comes_true, status, throttle};
 
 /// Faults that set a deployment aside soon, and are soon tried again.
 const QUICK: &str =
@@ -12,7 +12,8 @@ const QUICK: &str =
 
 impl House {
     async fn health(&self, path: &str) -> u16 {
-        let answer = self.http.get(self.url(path)).send().await.unwrap();
+        let request = self.http.get(self.url(path)).header("api-key", KEY);
+        let answer = request.send().await.unwrap();
         answer.status().as_u16()
     }
 

@@ -157,7 +157,8 @@ impl Stage {
 
     async fn health(&self, model: &str) -> u16 {
         let url = self.url(&format!("/health/models/{model}"));
-        self.http.get(url).send().await.unwrap().status().as_u16()
+        let request = self.http.get(url).header("api-key", KEY);
+        request.send().await.unwrap().status().as_u16()
     }
 
     /// The lines of the gateway's own log that hold all of these.

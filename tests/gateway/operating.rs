@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     house::{
-        CHAT, Gateway, House, chat, client, eventually, folder, forebay, free_address, status,
+        CHAT, Gateway, House, KEY, chat, client, eventually, folder, forebay, free_address, status,
         streamed,
     },
     raw::{Wire, good_chat, post},
@@ -330,7 +330,11 @@ async fn a_terminated_gateway_says_so_serves_on_and_ends_when_the_last_answer_ha
         }
         assert!(signalled.elapsed() < NOTICE, "health did not turn at once");
     }
-    let model = http.get(house.url("/health/models/gpt-4o")).send().await;
+    let model = http
+        .get(house.url("/health/models/gpt-4o"))
+        .header("api-key", KEY)
+        .send()
+        .await;
     assert_eq!(model.unwrap().status(), 503);
     let ready = format!("http://{}/health/ready", house.gateway.admin);
     assert_eq!(http.get(ready).send().await.unwrap().status(), 503);

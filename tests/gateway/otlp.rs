@@ -178,6 +178,41 @@ async fn a_stream_says_when_it_began_and_its_spans_hold_no_prompt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_says_neither_whose_trace_it_is_nor_that_it_is_kept() {
+    for share in ["0%", "100%"] {
+        let collector = Collector::open().await;
+        let more = format!("  traces: {{ sample: {share} }}\n");
+        let house = house(&collector, "grpc", &more).await;
+        let strange = reqwest::Method::from_bytes(b"MARKED-METHOD").unwrap();
+        for (method, key) in [
+            (reqwest::Method::POST, None),
+            (reqwest::Method::POST, Some("another")),
+            (strange, None),
+        ] {
+            let request = house.http.request(method, house.url(CHAT)).json(&chat());
+            let request = request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"));
+            let request = key
+                .into_iter()
+                .fold(request, |it, key| it.header("api-key", key));
+            assert!(request.send().await.unwrap().status().is_client_error());
+        }
+        // Its client's is kept, by the client's word.
+        let request = house.post(CHAT).json(&chat());
+        let request = request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"));
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        let spans = spans(&collector, if share == "0%" { 2 } else { 5 }).await;
+        let (known, strangers): (Vec<_>, Vec<_>) = spans
+            .iter()
+            .partition(|span| hex::encode(&span.trace_id) == TRACE);
+        assert_eq!(known.len(), 2);
+        for span in strangers {
+            assert!(span.parent_span_id.is_empty(), "{span:#?}");
+            assert!(!format!("{span:?}").contains("MARKED"), "{span:#?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_callers_trace_goes_on_and_its_flag_decides_what_is_sent() {
     let collector = Collector::open().await;
     let house = house(&collector, "grpc", "  traces: { sample: 0% }\n").await;

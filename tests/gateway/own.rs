@@ -104,17 +104,23 @@ async fn a_model_that_a_client_may_not_use_looks_like_one_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn health_needs_no_credential_and_is_never_cached() {
+async fn health_needs_no_credential_a_models_its_clients_and_neither_is_cached() {
     let house = House::open(&[("only", 1, 1)]).await;
     crate::house::comes_true("it has a token", async || {
-        let health = house.http.get(house.url("/health/models/gpt-4o")).send();
+        let health = house
+            .http
+            .get(house.url("/health/models/gpt-4o"))
+            .header("api-key", KEY)
+            .send();
         health.await.unwrap().status().is_success()
     })
     .await;
     let mut wire = Wire::open(house.gateway.address).await;
     for path in ["/health", "/health/models/gpt-4o"] {
         for method in ["GET", "HEAD"] {
-            wire.send(request(method, path, "", "")).await;
+            let key = format!("api-key: {KEY}\r\n");
+            let lines = if path == "/health" { "" } else { &key };
+            wire.send(request(method, path, lines, "")).await;
             let answer = wire.answer_to(method).await.unwrap();
             assert_eq!(
                 (answer.status, answer.header("cache-control")),
@@ -138,8 +144,10 @@ async fn health_needs_no_credential_and_is_never_cached() {
 #[tokio::test]
 async fn a_models_health_is_503_while_none_of_its_deployments_can_serve() {
     let house = House::open(&[("a", 1, 1), ("b", 2, 1)]).await;
-    let health =
-        |method: Method, path: &'static str| house.http.request(method, house.url(path)).send();
+    let health = |method: Method, path: &'static str| {
+        let request = house.http.request(method, house.url(path));
+        request.header("api-key", KEY).send()
+    };
     house.fault("a", status(429, &[("retry-after-ms", "60000")]));
     assert_eq!(house.chat().await.status(), 200);
     assert_eq!(

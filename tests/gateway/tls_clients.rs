@@ -226,6 +226,51 @@ async fn what_no_trusted_authority_vouches_for_gets_no_word() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_a_browser_shows_for_a_page_of_elsewhere_proves_nobody() {
+    let stage = Stage::open().await;
+    let ask = async |lines: String, key: bool| {
+        let config = client_config(&stage.folder, Some("subject"), &[&version::TLS13]);
+        let mut wire = TlsWire::open_with(stage.required, config).await.unwrap();
+        let key = match key {
+            true => format!("api-key: {OTHER_KEY}\r\n"),
+            false => String::new(),
+        };
+        let lines = format!("{key}content-type: text/plain\r\n{lines}");
+        wire.ask(request("POST", CHAT, &lines, chat().to_string()))
+            .await
+            .unwrap()
+            .0
+    };
+    let origin = |origin: &str| format!("origin: {origin}\r\n");
+    for (lines, key, status) in [
+        (String::new(), false, 200),
+        (origin("https://gateway"), false, 200),
+        (origin("https://evil.example"), false, 403),
+        (origin("null"), false, 403),
+        (origin("https://gateway.evil.example"), false, 403),
+        // Whoever made this page was given a key.
+        (origin("https://evil.example"), true, 200),
+    ] {
+        assert_eq!(ask(lines.clone(), key).await, status, "{lines} {key}");
+    }
+    // Nor does it open a WebSocket, which no browser asks about before.
+    for (from, code) in [
+        ("https://evil.example", "another origin"),
+        ("https://gateway", "operation"),
+    ] {
+        let config = client_config(&stage.folder, Some("subject"), &[&version::TLS13]);
+        let mut wire = TlsWire::open_with(stage.required, config).await.unwrap();
+        let head = format!(
+            "GET /v1/realtime?model=gpt-4o HTTP/1.1\r\nhost: gateway\r\norigin: {from}\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let (status, body) = wire.ask(head).await.unwrap();
+        assert_eq!(status, 403);
+        assert!(body.contains(code), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_and_a_certificate_must_be_one_clients() {
     let stage = Stage::open().await;
     for (i, (shows, key, client)) in [

@@ -69,7 +69,7 @@ impl Stage {
              jobs: {{ token: {{ issuer: ci, claims: {{ sub: jobs, /deep/list: x }}, scopes: [models] }}, models: [\"*\"] }}\n",
             self.simulator.address("only").unwrap(),
             forebay::config::hash_key(KEY).unwrap().hash,
-            entra(&format!("application_id: {APP}")),
+            entra(&format!("application_id: {APP}, access: any")),
             entra(&format!("application_id: {APP}, roles: [Model.Invoke]")),
             entra("scopes: [models.use], groups: [g-1]"),
         );

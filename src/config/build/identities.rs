@@ -10,16 +10,26 @@ use crate::{
         raw,
         read::{Named, Reader},
         section::{OnlyOne, Required},
-        value::{FilePath, Url},
+        value::{FilePath, Url, Word},
     },
-    domain::identity::{Identity, Proof},
+    domain::{
+        cloud::Cloud,
+        identity::{AssignedId, Identity, Managed, Proof},
+    },
 };
 
 pub(super) fn identities(
     raw: Required<Named<OnlyOne<raw::Identity>>>,
+    is_server: bool,
     reader: &mut Reader<'_>,
 ) -> Known<Arc<Identity>> {
     Known::build("identity", raw, reader, |name, raw, reader| {
+        if is_server && raw.0.azure_cli.is_some() {
+            reader.warn(
+                name.place,
+                "the Azure CLI's tokens are those of whoever logged in to it, for a developer's own machine; others reach this gateway: give it a managed_identity",
+            );
+        }
         let identity = Identity {
             name: name.value.as_str().into(),
             proof: proof(raw.0, reader)?,
@@ -29,22 +39,92 @@ pub(super) fn identities(
 }
 
 fn proof(raw: raw::Identity, reader: &mut Reader<'_>) -> Option<Proof> {
-    let managed = raw.managed_identity.map(|raw| managed(raw, reader));
+    let own = raw.managed_identity.and_then(|raw| managed(raw, reader));
+    let own = own.map(Proof::ManagedIdentity);
+    let federated = raw
+        .federated_identity
+        .and_then(|raw| federated(raw, reader));
+    let cli = raw.azure_cli.map(|raw| Proof::AzureCli {
+        tenant_id: raw.tenant_id.and_then(|id| shell_word(id, reader)),
+    });
     let workload = raw.workload_identity.map(|raw| workload(raw, reader));
     let secret = raw.client_secret.and_then(|raw| client_secret(raw, reader));
     let certificate = raw
         .client_certificate
         .and_then(|raw| client_certificate(raw, reader));
     let key = raw.api_key.map(|key| Proof::ApiKey(key.0));
-    managed.or(workload).or(secret).or(certificate).or(key)
+    let found = own.or(federated).or(cli);
+    found.or(workload).or(secret).or(certificate).or(key)
 }
 
-fn managed(raw: raw::ManagedIdentity, reader: &mut Reader<'_>) -> Proof {
-    Proof::ManagedIdentity {
-        client_id: raw.client_id.map(|id| id.0),
+fn managed(raw: raw::ManagedIdentity, reader: &mut Reader<'_>) -> Option<Managed> {
+    type Named = fn(String) -> AssignedId;
+    let ids: [(Option<Placed<Word>>, Named); 3] = [
+        (raw.client_id, AssignedId::Client),
+        (raw.object_id, AssignedId::Object),
+        (raw.msi_res_id, AssignedId::Resource),
+    ];
+    let mut named = ids
+        .into_iter()
+        .filter_map(|(id, named)| id.map(|id| (id.place, named(id.value.0))));
+    let first = named.next();
+    if let Some((place, _)) = named.next() {
+        reader.problem(
+            place,
+            "one of client_id, object_id and msi_res_id names the identity; take the others out",
+        );
+        return None;
+    }
+    if let Some((place, AssignedId::Resource(id))) = &first
+        && !id.to_ascii_lowercase().starts_with("/subscriptions/")
+    {
+        let message = "a resource id is written like /subscriptions/…/userAssignedIdentities/NAME";
+        reader.problem(*place, message);
+    }
+    Some(Managed {
+        id: first.map(|(_, id)| id),
         endpoint: raw.endpoint.and_then(|url| origin(url, true, reader)),
         ca: authorities(raw.ca, reader),
+    })
+}
+
+fn federated(raw: raw::FederatedIdentity, reader: &mut Reader<'_>) -> Option<Proof> {
+    let authority = raw
+        .authority
+        .and_then(|url| authority(url, raw.ca.is_some(), reader));
+    let ca = authorities(raw.ca, reader);
+    let by = raw.managed_identity.0.and_then(|raw| {
+        let by = managed(raw.value, reader)?;
+        if by.id.is_none() {
+            reader.problem(
+                raw.place,
+                "Entra takes user-assigned identities here alone; name it by client_id, object_id or msi_res_id",
+            );
+        }
+        Some(by)
+    });
+    Some(Proof::FederatedIdentity {
+        tenant_id: raw.tenant_id.0?.0,
+        client_id: raw.client_id.0?.0,
+        by: by?,
+        authority,
+        ca,
+    })
+}
+
+/// A tenant's id or domain: it goes into a command.
+fn shell_word(word: Placed<Word>, reader: &mut Reader<'_>) -> Option<String> {
+    let text = word.value.0;
+    let fits = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    if !fits {
+        reader.problem(
+            word.place,
+            "a tenant is named by its id, or by its domain like contoso.onmicrosoft.com",
+        );
     }
+    fits.then_some(text)
 }
 
 fn workload(raw: raw::WorkloadIdentity, reader: &mut Reader<'_>) -> Proof {
@@ -52,13 +132,17 @@ fn workload(raw: raw::WorkloadIdentity, reader: &mut Reader<'_>) -> Proof {
         tenant_id: raw.tenant_id.map(|id| id.0),
         client_id: raw.client_id.map(|id| id.0),
         token_file: raw.token_file.map(|file| file.0),
-        authority: raw.authority.and_then(|url| origin(url, false, reader)),
+        authority: raw
+            .authority
+            .and_then(|url| authority(url, raw.ca.is_some(), reader)),
         ca: authorities(raw.ca, reader),
     }
 }
 
 fn client_secret(raw: raw::ClientSecret, reader: &mut Reader<'_>) -> Option<Proof> {
-    let authority = raw.authority.and_then(|url| origin(url, false, reader));
+    let authority = raw
+        .authority
+        .and_then(|url| authority(url, raw.ca.is_some(), reader));
     let ca = authorities(raw.ca, reader);
     Some(Proof::ClientSecret {
         tenant_id: raw.tenant_id.0?.0,
@@ -70,7 +154,9 @@ fn client_secret(raw: raw::ClientSecret, reader: &mut Reader<'_>) -> Option<Proo
 }
 
 fn client_certificate(raw: raw::ClientCertificate, reader: &mut Reader<'_>) -> Option<Proof> {
-    let authority = raw.authority.and_then(|url| origin(url, false, reader));
+    let authority = raw
+        .authority
+        .and_then(|url| authority(url, raw.ca.is_some(), reader));
     let ca = authorities(raw.ca, reader);
     let files = raw
         .certificate
@@ -115,6 +201,18 @@ fn authorities(file: Option<Placed<FilePath>>, reader: &mut Reader<'_>) -> Optio
     let file = file?;
     reader.take(file.place, pem::authorities(&file.value.0))?;
     Some(file.value.0)
+}
+
+/// What stands in for Azure's own authority. Another cloud's, with a certificate of its own, is meant.
+fn authority(url: Placed<Url>, has_ca: bool, reader: &mut Reader<'_>) -> Option<String> {
+    let endpoint = &url.value.0;
+    if !has_ca && !endpoint.is_loopback() && Cloud::of_authority(endpoint.host()).is_none() {
+        reader.warn(
+            url.place,
+            "this is none of Azure's authorities, and what proves this identity is sent there; a private cloud's has a ca:",
+        );
+    }
+    origin(url, false, reader)
 }
 
 /// Scheme, host and port. A VM's own endpoint speaks HTTP; a token authority must not, but on loopback.

@@ -1,6 +1,11 @@
 //! `instances:`: where each is, whom it trusts, and that it is in the right geography.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use rustls::pki_types::ServerName;
 
@@ -15,8 +20,9 @@ use crate::{
         value::{FilePath, Target, Url, Word},
     },
     domain::{
+        cloud::{self, Cloud},
         deployment::{Endpoint, Instance, Kind},
-        identity::{DEFAULT_SCOPE, Identity},
+        identity::{Identity, Proof},
     },
 };
 
@@ -32,17 +38,31 @@ pub(super) fn instances(
         let geography = geography_of(&raw, ours.as_deref(), name.place, reader);
         let insecure = raw.insecure_http.unwrap_or(false);
         let kind = kind(raw.kind);
-        let endpoint = raw.endpoint.0.and_then(|url| {
-            look_twice(&url, &mut lines, reader);
-            endpoint_of(url, kind, insecure, reader)
-        });
+        let connected = raw.connect_to.as_ref().map(|target| target.0.0);
         let identity = raw
             .identity
             .0
             .and_then(|name| identities.find(&name, reader));
-        let scope = raw
-            .scope
-            .map_or(Some(DEFAULT_SCOPE.into()), |scope| scope_of(scope, reader));
+        let tokens = Tokens {
+            proof: identity.map(|identity| &identity.proof),
+            address: connected,
+            is_allowed: raw.allow_host.unwrap_or(false),
+        };
+        let mut cloud = None;
+        let mut takes_own = false;
+        let endpoint = raw.endpoint.0.and_then(|url| {
+            look_twice(&url, &mut lines, reader);
+            let place = url.place;
+            let endpoint = endpoint_of(url, kind, insecure, connected, reader)?;
+            tokens.check(place, &endpoint, reader);
+            cloud = Cloud::of_host(endpoint.host());
+            takes_own = tokens.is_allowed || cloud::is_here(&endpoint, connected);
+            Some(endpoint)
+        });
+        let scope = match raw.scope {
+            None => Some(cloud.unwrap_or(Cloud::Public).scope().into()),
+            Some(scope) => scope_of(scope, cloud, takes_own, reader),
+        };
         let ca = raw.ca.and_then(|file| authorities(file, reader));
         let endpoint = endpoint?;
         let connect_to = raw.connect_to.map(|target| address(target, &endpoint));
@@ -72,10 +92,11 @@ fn endpoint_of(
     url: Placed<Url>,
     kind: Kind,
     insecure: bool,
+    address: Option<IpAddr>,
     reader: &mut Reader<'_>,
 ) -> Option<Endpoint> {
     let place = url.place;
-    let found = endpoint(url, insecure, reader)?;
+    let found = endpoint(url, insecure, address, reader)?;
     let Some(right) = found.before_api(kind) else {
         return Some(found);
     };
@@ -91,14 +112,56 @@ fn endpoint_of(
     None
 }
 
-/// Where something is that credentials are sent to.
+/// Whose Entra tokens would go where.
+struct Tokens<'p> {
+    proof: Option<&'p Proof>,
+    /// Where connections go instead of where the name leads.
+    address: Option<IpAddr>,
+    /// By the operator's word.
+    is_allowed: bool,
+}
+
+impl Tokens<'_> {
+    /// Notes an endpoint that they must not go to, or that is in another cloud than where they come from.
+    fn check(&self, place: Place, endpoint: &Endpoint, reader: &mut Reader<'_>) {
+        let Some(proof) = self
+            .proof
+            .filter(|proof| !matches!(proof, Proof::ApiKey(_)))
+        else {
+            return;
+        };
+        if !self.is_allowed && !cloud::may_have_tokens(endpoint, self.address) {
+            reader.problem(place, "Entra tokens go to Azure's own names (https://NAME.openai.azure.com, .cognitiveservices.azure.com, .services.ai.azure.com, or a sovereign cloud's) and to this machine; this is neither, and whoever answers there could use them elsewhere; correct it, add allow_host: true if it may have them, or use an api_key");
+        }
+        let theirs = proof.authority().and_then(authority_cloud);
+        if let (Some(theirs), Some(cloud)) = (theirs, Cloud::of_host(endpoint.host()))
+            && theirs != cloud
+        {
+            let message = format!(
+                "this is in {}, whose tokens come from {}; its identity asks the authority of {}",
+                cloud.as_str(),
+                cloud.authority(),
+                theirs.as_str()
+            );
+            reader.problem(place, message);
+        }
+    }
+}
+
+fn authority_cloud(authority: &str) -> Option<Cloud> {
+    let endpoint = Endpoint::parse(authority).ok()?;
+    Cloud::of_authority(endpoint.host())
+}
+
+/// Where something is that credentials are sent to. `address`: where connections go instead of where the name leads.
 pub(super) fn endpoint(
     url: Placed<Url>,
     insecure: bool,
+    address: Option<IpAddr>,
     reader: &mut Reader<'_>,
 ) -> Option<Endpoint> {
     let endpoint = url.value.0;
-    if !endpoint.tls() && !endpoint.is_loopback() && !insecure {
+    if !endpoint.tls() && !cloud::is_here(&endpoint, address) && !insecure {
         let message = "http:// lets everyone on the way read requests and credentials; write https://, or add insecure_http: true if you accept that";
         reader.problem(url.place, message);
         return None;
@@ -122,15 +185,32 @@ fn look_twice(url: &Placed<Url>, lines: &mut HashMap<String, usize>, reader: &mu
     }
 }
 
-fn scope_of(scope: Placed<String>, reader: &mut Reader<'_>) -> Option<String> {
-    let fit = scope.value.ends_with("/.default");
-    if !fit {
-        reader.problem(
-            scope.place,
-            format!("a scope ends in /.default, like {DEFAULT_SCOPE}"),
+/// `cloud`: the endpoint's, where it is Azure's own. `takes_own`: it may be a server with an application of its own.
+fn scope_of(
+    scope: Placed<String>,
+    cloud: Option<Cloud>,
+    takes_own: bool,
+    reader: &mut Reader<'_>,
+) -> Option<String> {
+    let usual = cloud.unwrap_or(Cloud::Public);
+    let Some(audience) = scope.value.strip_suffix("/.default") else {
+        let message = format!("a scope ends in /.default, like {}", usual.scope());
+        reader.problem(scope.place, message);
+        return None;
+    };
+    let fits = match (Cloud::of_scope(&scope.value), cloud) {
+        (Some(theirs), Some(cloud)) => theirs == cloud,
+        (Some(_), None) => true,
+        (None, _) => takes_own && !cloud::is_microsofts(audience),
+    };
+    if !fits {
+        let message = format!(
+            "tokens for this would open another service to whoever answers; here fit {}, or with allow_host: true the scope of an application of your own, like api://models.contoso.example/.default",
+            usual.scopes().join(" and ")
         );
+        reader.problem(scope.place, message);
     }
-    fit.then_some(scope.value)
+    fits.then_some(scope.value)
 }
 
 pub(super) fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {

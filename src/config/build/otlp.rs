@@ -31,7 +31,7 @@ pub(super) fn otlp(raw: raw::Otlp, reader: &mut Reader<'_>) -> Option<Collector>
             let message = "gRPC has no path; take it out, or add protocol: http";
             reader.problem(url.place, message);
         }
-        endpoint(url, insecure, reader)
+        endpoint(url, insecure, None, reader)
     });
     let headers = headers(raw.headers, reader);
     let ca = raw.ca.and_then(|file| authorities(file, reader));

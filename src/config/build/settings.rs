@@ -12,6 +12,7 @@ use crate::{
     },
     domain::{
         breaker::Settings,
+        cors::Cors,
         deployment::{Bounds, OverBodyMemory, Timeouts},
         forwarding::{Forwarding, MOST_CUSTOM},
         front_door::FrontDoor,
@@ -108,6 +109,24 @@ fn names<T: PartialEq>(
         }
     }
     names
+}
+
+/// Which web pages may ask.
+pub(super) fn cors(raw: Option<raw::Cors>, reader: &mut Reader<'_>) -> Option<Cors> {
+    let origins = raw?.origins.0?;
+    if origins.value.0.is_empty() {
+        reader.problem(
+            origins.place,
+            "name an origin, like https://app.contoso.example, or leave cors: out",
+        );
+    }
+    let each = origins.value.0.into_iter().flatten();
+    Some(Cors::new(each.map(|origin| origin.value.0).collect()))
+}
+
+/// Whether anyone may ask how a model is.
+pub(super) fn tells_models(raw: &raw::Health) -> bool {
+    matches!(raw.models, Some(raw::MayAsk::Anyone))
 }
 
 /// What stands before the gateway.

@@ -10,26 +10,11 @@ use crate::{
         read::{List, Reader},
         value::Word,
     },
-    domain::client::token::{Demand, Rule},
+    domain::{
+        client::token::{Demand, Rule},
+        cloud,
+    },
 };
-
-/// Where Microsoft's own services are: tokens for them are shown to those.
-const MICROSOFTS: [&str; 7] = [
-    "azure.com",
-    "azure.net",
-    "azure.us",
-    "microsoft.com",
-    "microsoftonline.com",
-    "windows.net",
-    "chinacloudapi.cn",
-];
-/// Their application ids: Graph (two), Azure Resource Manager, Cognitive Services.
-const MICROSOFTS_IDS: [&str; 4] = [
-    "00000003-0000-0000-c000-000000000000",
-    "00000002-0000-0000-c000-000000000000",
-    "797f4846-ba00-4fd7-ba43-dac1f8f63013",
-    "7d312290-28c8-473c-a0ed-8e53749b6d6d",
-];
 
 pub(super) fn entra(
     raw: Placed<raw::Entra>,
@@ -37,6 +22,7 @@ pub(super) fn entra(
     reader: &mut Reader<'_>,
 ) -> Option<Placed<Rule>> {
     let Placed { place, value: raw } = raw;
+    let access = access(&raw);
     let tenant_id = raw.tenant_id.0.and_then(|id| guid(id, reader));
     let is_named = raw.application_id.is_some() || raw.roles.is_some() || raw.groups.is_some();
     if !is_named {
@@ -51,6 +37,13 @@ pub(super) fn entra(
         .map(|raw_audiences| audiences(raw_audiences, raw.application_id.is_some(), reader));
     let application = raw.application_id.and_then(|id| guid(id, reader));
     let mut demands = BTreeSet::from_iter(application.map(Demand::Application));
+    if let (Some(Demand::AppOnly), Some(scopes)) = (&access, &raw.scopes) {
+        reader.problem(
+            scopes.place,
+            "only tokens of persons have scopes; take this out, or access: app_only",
+        );
+    }
+    demands.extend(access);
     demands.extend(each(raw.roles, "a role", reader).map(Demand::Role));
     demands.extend(each(raw.scopes, "a scope", reader).map(Demand::Scope));
     demands.extend(each(raw.groups, "a group", reader).map(Demand::Group));
@@ -61,6 +54,21 @@ pub(super) fn entra(
         demands,
     };
     Some(Placed { place, value })
+}
+
+/// Whether an application's own token is meant, or a person's. An application that is named is a client itself, unless what
+/// else is named is a person's.
+fn access(raw: &raw::Entra) -> Option<Demand> {
+    match raw.access {
+        Some(raw::TokenAccess::AppOnly) => Some(Demand::AppOnly),
+        Some(raw::TokenAccess::Delegated) => Some(Demand::Delegated),
+        Some(raw::TokenAccess::Any) => None,
+        None => {
+            let is_itself =
+                raw.application_id.is_some() && raw.scopes.is_none() && raw.groups.is_none();
+            is_itself.then_some(Demand::AppOnly)
+        }
+    }
 }
 
 pub(super) fn token(
@@ -146,7 +154,7 @@ fn audiences(
         .0
         .iter()
         .flatten()
-        .filter(|audience| is_microsofts(&audience.value.0))
+        .filter(|audience| cloud::is_microsofts(&audience.value.0))
     {
         match names_application {
             true => reader.warn(audience.place, "tokens for Microsoft's own services are shown to those, which could use them here; better an audience of this gateway's own"),
@@ -154,18 +162,6 @@ fn audiences(
         }
     }
     words(raw, "an audience", reader)
-}
-
-fn is_microsofts(audience: &str) -> bool {
-    let audience = audience.to_ascii_lowercase();
-    let host = audience.split("://").last().unwrap_or_default();
-    let host = host.split(['/', ':']).next().unwrap_or_default();
-    let is_theirs = |domain: &str| {
-        let before = host.strip_suffix(domain);
-        before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
-    };
-    audience.contains("://") && MICROSOFTS.into_iter().any(is_theirs)
-        || MICROSOFTS_IDS.contains(&audience.as_str())
 }
 
 /// The rules so far, so that no two are the same.

@@ -37,7 +37,10 @@ fn of_request(record: &Record, trace: &Trace, places: &Places) -> Span {
     about
         .some_text(
             "http.request.method",
-            record.method.as_ref().map(|it| it.as_str()),
+            record
+                .method
+                .as_ref()
+                .map(|_| method(record).unwrap_or("_OTHER")),
         )
         .some_text("url.path", record.path.as_deref())
         .text("network.protocol.version", version(record.version))
@@ -81,11 +84,7 @@ fn of_request(record: &Record, trace: &Trace, places: &Places) -> Span {
         (Some(operation), Some(model)) => format!("{operation} {model}"),
         (Some(operation), None) => operation.to_owned(),
         // Paths are the client's: there could be any number of them.
-        (None, _) => record
-            .method
-            .as_ref()
-            .map_or("HTTP", |it| it.as_str())
-            .to_owned(),
+        (None, _) => method(record).unwrap_or("HTTP").to_owned(),
     };
     let parent = trace.parent.map_or_else(Vec::new, |it| it.bytes().to_vec());
     let remote = if parent.is_empty() {
@@ -107,6 +106,15 @@ fn of_request(record: &Record, trace: &Trace, places: &Places) -> Span {
             (Duration::ZERO, record.duration),
         )
     }
+}
+
+/// The request's method, if it is one of HTTP's: any other word is the client's own, and there could be any number of them.
+fn method(record: &Record) -> Option<&str> {
+    let known = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    let said = record.method.as_ref()?.as_str();
+    known.contains(&said).then_some(said)
 }
 
 /// The attempt of this number.

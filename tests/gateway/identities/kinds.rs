@@ -99,6 +99,51 @@ async fn every_kind_gets_its_tokens_over_tls_from_an_authority_of_ones_own() {
         .await;
 }
 
+/// What stands for `az`: it asks the simulated Entra, says what it was told to do, and prints what the CLI prints.
+const AZ: &str = r#"#!/bin/bash
+echo "$*" >> "$(dirname "$0")/asked"
+body='grant_type=client_credentials&client_id=developer&client_secret=s&scope=https%3A%2F%2Fcognitiveservices.azure.com%2F.default'
+exec 3<>"/dev/tcp/127.0.0.1/$TOKENS_PORT" || exit 1
+printf 'POST /contoso/oauth2/v2.0/token HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: %d\r\n\r\n%s' "${#body}" "$body" >&3
+token=$(cat <&3 | sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p')
+echo "{\"accessToken\":\"$token\",\"expires_on\":$(($(date +%s) + 3600)),\"tokenType\":\"Bearer\"}"
+"#;
+
+#[tokio::test]
+async fn on_a_developers_machine_the_azure_clis_token_is_used() {
+    let folder = crate::house::folder();
+    let az = folder.join("az");
+    std::fs::write(&az, AZ).unwrap();
+    let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&az, may_run).unwrap();
+    let path = format!("{}:/usr/bin:/bin", folder.display());
+    let proof = "azure_cli: { tenant_id: contoso.onmicrosoft.com }".to_owned();
+    let variables = [("PATH", path.as_str()), ("TOKENS_PORT", "{port}")];
+    let stage = open("", &[("me", proof.clone())], &variables).await;
+    all_serve(&stage, ["me"]).await;
+    let asked = std::fs::read_to_string(folder.join("asked")).unwrap();
+    assert_eq!(
+        asked.lines().next().unwrap(),
+        "account get-access-token -o json --scope https://cognitiveservices.azure.com/.default --tenant contoso.onmicrosoft.com"
+    );
+    let it = stage.identity("me").await;
+    assert_eq!(
+        (&it["kind"], &it["source"]),
+        (&"azure_cli".into(), &"azure_cli".into())
+    );
+    assert_eq!(it["asked_at"], serde_json::Value::Null);
+    drop(stage);
+
+    // Nobody is logged in: what the CLI says of it is nobody's business but its own.
+    std::fs::write(&az, "#!/bin/sh\necho MARKED-words-of-the-cli >&2\nexit 1\n").unwrap();
+    let stage = open("", &[("me", proof)], &variables).await;
+    assert_eq!(stage.ask("me").await.status(), 503);
+    let error = stage.identity("me").await["last_error"].to_string();
+    assert!(error.contains("az login"), "{error}");
+    stage.keeps_to_itself(&["MARKED-words"]).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[tokio::test]
 async fn an_authority_that_nobody_vouches_for_is_not_told_the_secret() {
     let proof = "client_secret: { tenant_id: contoso, client_id: by-secret, secret: MARKED-app-secret-81ab, authority: \"https://localhost:{port}\" }";

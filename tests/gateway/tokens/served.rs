@@ -42,6 +42,22 @@ async fn a_token_that_says_all_a_client_demands_is_that_clients() {
             "app",
         ),
         (
+            "a person with the application's role",
+            issuer.token(&with(
+                v2.clone(),
+                json!({"roles": ["Model.Invoke"], "scp": "use", "sub": "p"}),
+            )),
+            "app",
+        ),
+        (
+            "by its word the application's own",
+            issuer.token(&with(
+                v2.clone(),
+                json!({"roles": ["Model.Invoke"], "idtyp": "app", "sub": "p"}),
+            )),
+            "invoker",
+        ),
+        (
             "a person in a group",
             issuer.token(&with(v2.clone(), person)),
             "person",

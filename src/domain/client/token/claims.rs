@@ -91,6 +91,26 @@ impl Claims {
         }
     }
 
+    /// Whether nobody has signed in to the application that got it. Entra says so in `idtyp`, in v2.0 tokens where the
+    /// gateway's registration asks for that claim; else it shows: only a person's token has scopes, and an application's
+    /// own is about the application itself.
+    pub(super) fn is_app_only(&self) -> bool {
+        match self.0.get("idtyp") {
+            Some(kind) => kind.as_str() == Some("app") && !self.has("scp"),
+            None => {
+                let text = |name| self.0.get(name).and_then(Value::as_str);
+                let subject = text("sub");
+                !self.has("scp") && subject.is_some() && subject == text("oid")
+            }
+        }
+    }
+
+    /// Whether a person has signed in to the application that got it.
+    pub(super) fn is_delegated(&self) -> bool {
+        let kind = self.0.get("idtyp");
+        self.has("scp") && kind.is_none_or(|kind| kind.as_str() == Some("user"))
+    }
+
     /// Entra's word for groups that were too many: it only says where to ask for them.
     pub(super) fn leaves_groups_out(&self) -> bool {
         let elsewhere = self.0.get("_claim_names");

@@ -55,6 +55,10 @@ rejections! {
     NoAccessToken = "no_access_token",
     WrongAudience = "wrong_audience",
     WrongApplication = "wrong_application",
+    /// A person's, where an application's own is wanted.
+    NotAppOnly = "not_app_only",
+    /// An application's own, where a person's is wanted.
+    NotDelegated = "not_delegated",
     ScopeMissing = "scope_missing",
     RoleMissing = "role_missing",
     /// Its owner is in too many groups for Entra to list them in a token.

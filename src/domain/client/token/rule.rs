@@ -20,6 +20,10 @@ pub struct Rule {
 pub enum Demand {
     /// Which application asked Entra for it.
     Application(String),
+    /// It is an application's own: nobody has signed in.
+    AppOnly,
+    /// It is a person's who has signed in to an application.
+    Delegated,
     /// In `scope`, or in `scp` where there is none: a list, or words in a text.
     Scope(String),
     /// In `roles`.
@@ -58,6 +62,8 @@ impl Demand {
     fn is_met(&self, claims: &Claims, application: Option<&str>) -> bool {
         match self {
             Self::Application(id) => application == Some(id),
+            Self::AppOnly => claims.is_app_only(),
+            Self::Delegated => claims.is_delegated(),
             Self::Scope(scope) => claims.has_scope(scope),
             Self::Role(role) => claims.says("roles", role),
             Self::Group(group) => claims.says("groups", group),
@@ -68,6 +74,8 @@ impl Demand {
     fn rejection(&self, claims: &Claims) -> Rejection {
         match self {
             Self::Application(_) => Rejection::WrongApplication,
+            Self::AppOnly => Rejection::NotAppOnly,
+            Self::Delegated => Rejection::NotDelegated,
             Self::Scope(_) => Rejection::ScopeMissing,
             Self::Role(_) => Rejection::RoleMissing,
             Self::Group(_) if claims.leaves_groups_out() => Rejection::GroupsLeftOut,

@@ -87,6 +87,47 @@ fn the_client_is_the_one_whose_every_demand_is_met() {
 }
 
 #[test]
+fn an_applications_own_token_is_told_from_a_persons_who_uses_it() {
+    let own = ruled("own", [app(), Demand::AppOnly]);
+    let persons = ruled("persons", [app(), Demand::Delegated]);
+    let app_only = |c: &mut Value| {
+        c.as_object_mut().unwrap().remove("scp");
+        (c["sub"], c["oid"]) = (json!("s"), json!("s"));
+    };
+    let person = |c: &mut Value| (c["sub"], c["oid"]) = (json!("s"), json!("o"));
+    type Change<'c> = &'c dyn Fn(&mut Value);
+    for (change, whose) in [
+        (&app_only as Change<'_>, Some("own")),
+        (&person, Some("persons")),
+        (&|c| (app_only(c), c["idtyp"] = json!("app")).1, Some("own")),
+        (
+            &|c| (person(c), c["idtyp"] = json!("user")).1,
+            Some("persons"),
+        ),
+        // What says both, or neither, is neither's.
+        (&|c| (person(c), c["idtyp"] = json!("app")).1, None),
+        (&|c| (app_only(c), c["idtyp"] = json!("user")).1, None),
+        (&|c| (app_only(c), c["idtyp"] = json!(["app"])).1, None),
+        (&|c| (app_only(c), c["oid"] = json!("o")).1, None),
+        (
+            &|c| (app_only(c), drop(c.as_object_mut().unwrap().remove("oid"))).1,
+            None,
+        ),
+        // A person whose ids are one is a person all the same.
+        (&|c| c["oid"] = c["sub"].clone(), Some("persons")),
+    ] {
+        let claims = v2(change);
+        let rules = [own.clone(), persons.clone()];
+        let found = judged(&rules, &claims, NOW);
+        assert_eq!(found.ok().as_deref(), whose, "{claims:?}");
+    }
+    let person = v2(person);
+    assert_eq!(judged(&[own], &person, NOW), Err(Rejection::NotAppOnly));
+    let own = v2(app_only);
+    assert_eq!(judged(&[persons], &own, NOW), Err(Rejection::NotDelegated));
+}
+
+#[test]
 fn each_version_names_its_application_in_its_own_claim_and_no_other_counts() {
     let rules = [ruled("a", [app()])];
     let v1 = |c: &mut Value| {
