@@ -78,7 +78,7 @@ pub fn explain(
         Ok(sent) => sent,
         Err(refusal) => return Ok(text + &refused(&refusal)),
     };
-    let (asked, uses_state) = match asked(&call, query, question.body.as_deref()) {
+    let (asked, needs) = match asked(client, &call, query, question.body.as_deref()) {
         Ok(asked) => asked,
         Err(Unread::Missing) => return Err(ExplainError::BodyMissing),
         Err(Unread::Refused(refusal)) => return Ok(text + &refused(&refusal)),
@@ -88,9 +88,14 @@ pub fn explain(
         .iter()
         .find(|model| model.name.as_str().eq_ignore_ascii_case(&asked));
     match model.filter(|model| client.may_use(model.name.as_str())) {
-        Some(_) if uses_state && !client.operations.stateful => {
-            text.push_str("state        it keeps or uses state at the instance that answers\n");
-            Ok(text + &refused(&Refusal::OperationNotAllowed { needs: "stateful" }))
+        Some(_) if let Some(needs) = needs => {
+            text.push_str(match needs {
+                "stateful" => "state        it keeps or uses state at the instance that answers\n",
+                _ => {
+                    "data         the instance may open its sources of data with its own identity\n"
+                }
+            });
+            Ok(text + &refused(&Refusal::OperationNotAllowed { needs }))
         }
         Some(model) => {
             let call = (call.dialect, call.operation);
@@ -180,22 +185,33 @@ enum Unread {
     Refused(Refusal),
 }
 
-/// The model's name as the request gives it, and whether it keeps or uses state.
-fn asked(call: &Call<'_>, query: &str, body: Option<&[u8]>) -> Result<(String, bool), Unread> {
+/// The model's name as the request gives it, and the grant that its client would need beside those that it has.
+fn asked(
+    client: &Client,
+    call: &Call<'_>,
+    query: &str,
+    body: Option<&[u8]>,
+) -> Result<(String, Option<&'static str>), Unread> {
     if call.operation == Operation::Realtime {
         let asked = realtime::asked(query).map_err(Unread::Refused)?;
-        return Ok((asked.model, asked.uses_state));
+        let is_missing = asked.uses_state && !client.operations.stateful;
+        return Ok((asked.model, is_missing.then_some("stateful")));
     }
+    let needs = || {
+        let scan = Scan::forbidding(client.operations.forbidden(call.operation)?);
+        match { scan }.push(body?) {
+            Err(Refusal::OperationNotAllowed { needs }) => Some(needs),
+            _ => None,
+        }
+    };
     if let Some(model) = &call.model {
-        return Ok((model.clone().into_owned(), false));
+        return Ok((model.clone().into_owned(), needs()));
     }
     let body = body.ok_or(Unread::Missing)?;
     let ask = Ask::read(None, body).map_err(Unread::Refused)?;
     let missing = || Unread::Refused(ask::model_missing(call.operation, body));
     let model = ask.model.ok_or_else(missing)?;
-    let state = Refusal::OperationNotAllowed { needs: "stateful" };
-    let uses_state = call.operation.is_of_responses() && Scan::stateless().push(body) == Err(state);
-    Ok((model, uses_state))
+    Ok((model, needs()))
 }
 
 /// The pool, first to be tried first, with the reason for each.

@@ -521,8 +521,12 @@ choice! {
         Inference = "inference",
         /// Inference that keeps or uses state at the instance that answers: stored responses, conversations, files.
         Stateful = "stateful",
-        /// Sessions over WebSockets.
+        /// Sessions over WebSockets. What passes in them is not read: who opens one may have its sound transcribed by any
+        /// deployment of the instance.
         Realtime = "realtime",
+        /// Chats over sources of data that the client names (`data_sources`): the instance may open them with its own
+        /// identity, and have texts embedded by any of its deployments.
+        DataSources = "data_sources",
     }
     later "files"
 }

@@ -5,18 +5,19 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memmem;
+use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{refusal::Refusal, route::Operation};
 
+mod form;
 mod json;
 mod scan;
 mod stream_usage;
 mod wants;
 
 use json::{place_of, said};
-pub use scan::Scan;
+pub use scan::{Forbidden, Scan};
 pub use wants::{Said, Wants};
 
 /// How deep a JSON body may nest.
@@ -34,6 +35,9 @@ pub struct Ask {
     pub acts: bool,
     /// What it says of how much it wants; of a JSON body that was read whole.
     pub wants: Wants,
+    /// Whether something in it, or that it can't be read, is reason to look whether it keeps or uses state. False only
+    /// where that is out of the question for a chat.
+    pub may_use_state: bool,
     place: Place,
 }
 
@@ -65,15 +69,31 @@ pub struct Splice {
 impl Ask {
     /// Reads a body by its content type. What is neither JSON nor multipart says nothing.
     pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
-        match content_type.and_then(boundary) {
-            Some(boundary) => read_multipart(boundary, body),
+        match form::boundary(content_type.unwrap_or_default().as_bytes())? {
+            Some(boundary) => form::read(boundary, body),
             None => json::read(body),
+        }
+    }
+
+    /// Whether a body under these headers is, to every reader, what is read here.
+    pub fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+        let content_type = headers.get(header::CONTENT_TYPE);
+        form::boundary(content_type.map_or(&b""[..], HeaderValue::as_bytes))?;
+        let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+        let is_plain = |value: &HeaderValue| {
+            let value = value.as_bytes().trim_ascii();
+            value.is_empty() || value.eq_ignore_ascii_case(b"identity")
+        };
+        match encodings.all(is_plain) {
+            true => Ok(()),
+            false => Err(Refusal::UnsupportedContentEncoding),
         }
     }
 
     /// Whether a body of this content type is a form of parts.
     pub fn is_multipart(content_type: Option<&str>) -> bool {
-        content_type.and_then(boundary).is_some()
+        let content_type = content_type.unwrap_or_default().as_bytes();
+        matches!(form::boundary(content_type), Ok(Some(_)))
     }
 
     /// Whether it is a form of parts.
@@ -88,6 +108,7 @@ impl Ask {
             stream: false,
             acts: false,
             wants: Wants::default(),
+            may_use_state: true,
             place: Place::Nowhere,
         }
     }
@@ -103,6 +124,20 @@ impl Ask {
             at: *start..*start,
             with: format!("{member}{comma}").into(),
         })
+    }
+
+    /// Changes of which several may add a member. In an object without members only the first stands alone.
+    pub fn joined(&self, changes: &mut [Splice]) {
+        let Place::Json {
+            start, empty: true, ..
+        } = &self.place
+        else {
+            return;
+        };
+        let added = changes.iter_mut().filter(|it| it.at == (*start..*start));
+        for change in added.skip(1) {
+            change.with = [&b","[..], &change.with].concat().into();
+        }
     }
 
     /// The change that makes the body name `deployment`; `None` if it can't, or names it already.
@@ -155,91 +190,45 @@ pub fn model_missing(operation: Operation, body: &[u8]) -> Refusal {
     }
 }
 
-/// The boundary of a multipart form's content type.
-fn boundary(content_type: &str) -> Option<&str> {
-    let (kind, parameters) = content_type.split_once(';')?;
-    if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
-        return None;
-    }
-    let value = parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("boundary")
-            .then(|| value.trim().trim_matches('"'))
-    })?;
-    (!value.is_empty() && value.len() <= 70).then_some(value)
-}
+/// The members and fields that are read here.
+const KNOWN: [&str; 20] = [
+    "model",
+    "stream",
+    "store",
+    "background",
+    "conversation",
+    "previous_response_id",
+    "prompt",
+    "input",
+    "messages",
+    "tools",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "n",
+    "best_of",
+    "stream_options",
+    "data_sources",
+    "dataSources",
+    "agent",
+    "agent_reference",
+];
 
-fn read_multipart(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
-    let delimiter = format!("--{boundary}");
-    let ends = format!("\r\n{delimiter}");
-    if !body.starts_with(delimiter.as_bytes()) {
-        return Err(Refusal::BodyNotMultipart);
+/// Whether a name is one of those that are read here, but in other letters: there are readers to whom these are the same.
+fn is_misspelled(name: &str) -> bool {
+    let is_plain = |byte: u8| !byte.is_ascii_uppercase() && byte.is_ascii();
+    if name.bytes().all(is_plain) || KNOWN.contains(&name) {
+        return false;
     }
-    let (mut value, mut stream, mut at) = (None, false, delimiter.len());
-    let mut wants = Wants::default();
-    while !body[at..].starts_with(b"--") {
-        let head = body[at..]
-            .strip_prefix(b"\r\n")
-            .ok_or(Refusal::BodyNotMultipart)?;
-        let head_len = memmem::find(head, b"\r\n\r\n").ok_or(Refusal::BodyNotMultipart)?;
-        let start = at + 2 + head_len + 4;
-        let len = memmem::find(&body[start..], ends.as_bytes()).ok_or(Refusal::BodyNotMultipart)?;
-        match field_name(&head[..head_len]) {
-            Some(b"model") if value.is_some() => return Err(Refusal::ModelTwice),
-            Some(b"model") => value = Some(start..start + len),
-            // Twice says nothing that can be read.
-            Some(b"n") => {
-                wants.n = Some(Said(if wants.n.is_some() {
-                    0..0
-                } else {
-                    start..start + len
-                }))
-            }
-            Some(b"stream") => stream = &body[start..start + len] == b"true",
-            _ => {}
-        }
-        at = start + len + ends.len();
-    }
-    let model = match &value {
-        Some(at) => Some(
-            std::str::from_utf8(&body[at.clone()])
-                .map_err(|_| Refusal::ModelNotText)?
-                .to_owned(),
-        ),
-        None => None,
-    };
-    Ok(Ask {
-        model,
-        stream,
-        acts: false,
-        wants,
-        place: Place::Multipart {
-            value,
-            boundary: boundary.to_owned(),
-        },
-    })
-}
-
-/// The `name` of a part, from its header lines.
-fn field_name(head: &[u8]) -> Option<&[u8]> {
-    let lines = head.split(|b| *b == b'\n');
-    let line = lines.into_iter().find(|line| {
-        line.get(..20)
-            .is_some_and(|name| name.eq_ignore_ascii_case(b"content-disposition:"))
-    })?;
-    let mut parameters = line.split(|b| *b == b';').map(<[u8]>::trim_ascii);
-    let value = parameters.find_map(|parameter| parameter.strip_prefix(b"name="))?;
-    Some(
-        value
-            .strip_prefix(b"\"")
-            .and_then(|v| v.strip_suffix(b"\""))
-            .unwrap_or(value),
-    )
+    // The two letters beyond ASCII that are the same as one of it.
+    let name = name.replace('\u{17f}', "s").replace('\u{212a}', "k");
+    KNOWN.iter().any(|known| known.eq_ignore_ascii_case(&name))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn json(body: &str) -> Result<Ask, Refusal> {
@@ -293,6 +282,56 @@ mod tests {
     }
 
     #[test]
+    fn an_object_without_members_can_be_given_several() {
+        for (body, after) in [
+            ("{}", r#"{"a":1,"b":2,"model":"d"}"#),
+            (" { } ", r#" {"a":1,"b":2,"model":"d" } "#),
+            (r#"{"x":1}"#, r#"{"a":1,"b":2,"model":"d","x":1}"#),
+            (r#"{"model":null}"#, r#"{"a":1,"b":2,"model":"d"}"#),
+        ] {
+            let ask = json(body).unwrap();
+            let mut changes: Vec<Splice> = ["\"a\":1", "\"b\":2"]
+                .iter()
+                .filter_map(|member| ask.adding(member))
+                .chain(ask.naming("d"))
+                .collect();
+            ask.joined(&mut changes);
+            let (mut told, mut from) = (String::new(), 0);
+            for Splice { at, with } in &changes {
+                told.push_str(&body[from..at.start]);
+                told.push_str(std::str::from_utf8(with).unwrap());
+                from = at.end;
+            }
+            assert_eq!(told + &body[from..], after, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_packed_or_of_another_kind_is_not_taken() {
+        let check = |pairs: &[(HeaderName, &'static str)]| {
+            let headers = pairs
+                .iter()
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+            Ask::check_headers(&headers.collect())
+        };
+        let (kind, encoding) = (header::CONTENT_TYPE, header::CONTENT_ENCODING);
+        assert_eq!(check(&[]), Ok(()));
+        for value in ["identity", "Identity", ""] {
+            let pairs = [
+                (kind.clone(), "application/json"),
+                (encoding.clone(), value),
+            ];
+            assert_eq!(check(&pairs), Ok(()));
+        }
+        for value in ["gzip", "zstd", "identity, gzip", "x"] {
+            let packed = Err(Refusal::UnsupportedContentEncoding);
+            assert_eq!(check(&[(encoding.clone(), value)]), packed);
+        }
+        let other = [(kind, "application/x-www-form-urlencoded")];
+        assert_eq!(check(&other), Err(Refusal::UnsupportedContentType));
+    }
+
+    #[test]
     fn what_is_wanted_is_found_where_it_stands() {
         let body = br#"{"n": 2 ,"max_tokens":1e2,"messages":[{"n":9}],"best_of":null,"stream_options":{"include_usage":false}}"#;
         let wants = Ask::read(None, body).unwrap().wants;
@@ -343,6 +382,21 @@ mod tests {
             (r#"{"model":"a","model":"b"}"#, Refusal::ModelTwice),
             (r#"{"model":"a","mod\u0065l":"b"}"#, Refusal::ModelTwice),
             (r#"{"model":null,"model":"b"}"#, Refusal::ModelTwice),
+            (r#"{"model":"a","Model":"b"}"#, Refusal::MemberMisspelled),
+            (r#"{"MODEL":"b"}"#, Refusal::MemberMisspelled),
+            (
+                r#"{"model":"a","mode\u004c":"b"}"#,
+                Refusal::MemberMisspelled,
+            ),
+            (
+                r#"{"model":"a","\u017ftore":true}"#,
+                Refusal::MemberMisspelled,
+            ),
+            (r#"{"model":"a","Max_Tokens":1}"#, Refusal::MemberMisspelled),
+            (
+                r#"{"model":"a","bac\u212aground":true}"#,
+                Refusal::MemberMisspelled,
+            ),
             (&deep, Refusal::BodyTooDeep),
         ] {
             assert_eq!(json(body), Err(refusal), "{body}");
@@ -399,7 +453,11 @@ mod tests {
         let ask = Ask::read(Some("multipart/form-data; boundary=\"b\""), form.as_bytes()).unwrap();
         assert_eq!(ask.model, None);
         let after = renamed(&ask, form.as_bytes(), "dep");
-        let again = Ask::read(Some("Multipart/Form-Data; charset=x; Boundary=b"), &after).unwrap();
+        let again = Ask::read(
+            Some("Multipart/Form-Data; charset=UTF-8; Boundary=b"),
+            &after,
+        )
+        .unwrap();
         assert_eq!(again.model.as_deref(), Some("dep"));
     }
 

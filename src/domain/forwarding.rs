@@ -21,11 +21,7 @@ use super::{
 pub const MOST_CUSTOM: usize = 9;
 
 /// What describes the body, and the answer's: HTTP's own.
-static PLAIN: [HeaderName; 3] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::ACCEPT,
-];
+static PLAIN: [HeaderName; 2] = [header::CONTENT_TYPE, header::ACCEPT];
 
 /// Azure's and OpenAI's (AZURE.md 1 and 4). First what changes an answer, last what only follows it.
 static CUSTOM: [HeaderName; 6] = [
@@ -65,11 +61,12 @@ const NOISE: [&str; 5] = [
 ];
 
 /// Why an operator may not add a header.
-const NEVER: [&str; 25] = [
+const NEVER: [&str; 26] = [
     "accept-encoding",
     "api-key",
     "authorization",
     "connection",
+    "content-encoding",
     "content-length",
     "cookie",
     "cookie2",
@@ -167,7 +164,7 @@ impl Forwarding {
             || starts.iter().any(|start| name.as_str().starts_with(start))
         {
             return Err(
-                "this header never goes on: it is a credential, belongs to one connection, or says how a request came; take it out",
+                "this header never goes on: it is a credential, belongs to one connection, or says how a request came or how its body is packed; take it out",
             );
         }
         if [&PLAIN[..], &CUSTOM, &NAMING]
@@ -287,7 +284,7 @@ mod tests {
         );
         assert_eq!(forwarded.unlisted, [] as [HeaderName; 0]);
         let alone = Forwarding::default().choose(&sent, None);
-        assert_eq!((alone.headers.len(), alone.over_limit.len()), (9, 0));
+        assert_eq!((alone.headers.len(), alone.over_limit.len()), (8, 0));
     }
 
     #[test]

@@ -20,6 +20,9 @@ const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
 /// A `Sec-WebSocket-Key`: 16 bytes in base64 (RFC 6455, 4.1).
 const KEY_LENGTH: usize = 24;
 
+/// None seen is half as long.
+const LONGEST_CALL_ID: usize = 128;
+
 /// What a handshake asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -81,8 +84,19 @@ pub fn asked(query: &str) -> Result<Asked, Refusal> {
     if model.is_empty() {
         return Err(Refusal::ModelMissing);
     }
-    let uses_state = pairs(query).any(|(name, _)| is_named(name, "call_id"));
+    let mut calls = pairs(query).filter(|(name, _)| is_named(name, "call_id"));
+    let call = calls.next();
+    if call.is_some_and(|(_, id)| !is_call_id(id)) || calls.next().is_some() {
+        return Err(Refusal::CallIdMalformed);
+    }
+    let uses_state = call.is_some();
     Ok(Asked { model, uses_state })
+}
+
+/// Whether this can be the id of a call and nothing else. Whose call it is the gateway can't know.
+fn is_call_id(id: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    (1..=LONGEST_CALL_ID).contains(&id.len()) && id.bytes().all(is_plain)
 }
 
 /// The client's credentials that a handshake carries beside its headers, each as it would stand behind `Bearer`.
@@ -244,7 +258,20 @@ mod tests {
         ] {
             assert_eq!(asked(query), Ok((model.to_owned(), false)), "{query}");
         }
-        assert_eq!(asked("model=m&call_id=c"), Ok(("m".into(), true)));
+        for query in ["model=m&call_id=rtc_a-1", "call%5Fid=rtc_a-1&model=m"] {
+            assert_eq!(asked(query), Ok(("m".into(), true)), "{query}");
+        }
+        for query in [
+            "model=m&call_id",
+            "model=m&call_id=",
+            "model=m&call_id=a%2Fb",
+            "model=m&call_id=../x",
+            "model=m&call_id=a+b",
+            "model=m&call_id=a&call_id=a",
+            "model=m&CALL_ID=a&call_id=b",
+        ] {
+            assert_eq!(asked(query), Err(Refusal::CallIdMalformed), "{query}");
+        }
         for (query, refusal) in [
             ("", Refusal::ModelMissing),
             ("model", Refusal::ModelMissing),

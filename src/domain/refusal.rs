@@ -90,6 +90,14 @@ pub enum Refusal {
     BodyNotJson,
     BodyTooDeep,
     BodyNotMultipart,
+    /// A body that is compressed.
+    UnsupportedContentEncoding,
+    /// A body that others could read by another grammar than is read here.
+    UnsupportedContentType,
+    /// A member or field whose name is one that is read here, in other letters.
+    MemberMisspelled,
+    /// A realtime call's id that is none.
+    CallIdMalformed,
     ModelMissing,
     /// Its model is said to stand in a stored prompt, which no gateway can read.
     ModelInPrompt,
@@ -441,7 +449,7 @@ impl Refusal {
                 "400",
                 "body_not_json",
                 "The request body is not a JSON object, so the model it asks for can't be read. \
-                 Send valid JSON, uncompressed.",
+                 Send valid JSON.",
             ),
             Self::BodyTooDeep => answer(
                 StatusCode::BAD_REQUEST,
@@ -453,7 +461,35 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "400",
                 "body_not_multipart",
-                "The multipart body can't be read: its parts don't follow its boundary.",
+                "The multipart body can't be read, or could be read in two ways. Send it under `Content-Type: multipart/form-data; \
+                 boundary=…`, each part between delimiters on lines of their own (CRLF), with one `Content-Disposition: form-data; \
+                 name=\"…\"`, nothing folded or escaped, and nothing behind the end.",
+            ),
+            Self::UnsupportedContentEncoding => answer(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "415",
+                "unsupported_content_encoding",
+                "The request body is compressed (`Content-Encoding`), which this gateway does not take. Send it uncompressed.",
+            ),
+            Self::UnsupportedContentType => answer(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "415",
+                "unsupported_content_type",
+                "The request body's `Content-Type` is none that this gateway takes. Send `application/json` in UTF-8, or \
+                 `multipart/form-data` where the operation takes forms.",
+            ),
+            Self::MemberMisspelled => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "member_misspelled",
+                "The request body has `model`, or another name that counts, in other letters (like `Model`), which could be read \
+                 in two ways. Send names as the API writes them.",
+            ),
+            Self::CallIdMalformed => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "call_id_malformed",
+                "`call_id` is no id of a call. Send it as the API gave it to you.",
             ),
             Self::ModelMissing => answer(
                 StatusCode::BAD_REQUEST,

@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 
 use super::memory::{Lease, Memory};
 use crate::domain::{
-    ask::{Ask, Scan, Splice},
+    ask::{Ask, Forbidden, Scan, Splice},
     deployment::{Bounds, OverBodyMemory},
     refusal::Refusal,
 };
@@ -34,8 +34,8 @@ pub(super) struct Terms<'a> {
     pub(super) pause: Duration,
     pub(super) memory: &'a Memory,
     pub(super) passage: Passage,
-    /// Whether a request that keeps or uses state is refused, as soon as that shows.
-    pub(super) stateless: bool,
+    /// What is refused as soon as it shows.
+    pub(super) forbidden: Option<Forbidden>,
 }
 
 /// What must be known of a body before it may be passed on as it comes.
@@ -145,10 +145,7 @@ impl<'a> Reading<'a> {
         let refuses = terms.bounds.over_body_memory == OverBodyMemory::Refuse;
         Self {
             may_overflow: refuses || matches!(terms.passage, Passage::AsItIs { .. }),
-            scan: match terms.stateless {
-                true => Scan::stateless(),
-                false => Scan::default(),
-            },
+            scan: terms.forbidden.map_or_else(Scan::default, Scan::forbidding),
             terms,
             started: Instant::now(),
             length,
@@ -271,7 +268,8 @@ impl<'a> Reading<'a> {
             _ if self.terms.bounds.over_body_memory == OverBodyMemory::Refuse => {
                 return Err(Refusal::BodyMemoryFull);
             }
-            Passage::AsItIs { .. } => false,
+            // What can't be read could hold what is forbidden.
+            Passage::AsItIs { read_along } => read_along && self.terms.forbidden.is_some(),
             Passage::OnceNamed | Passage::Never => true,
         };
         let read_along = match self.read_along() {

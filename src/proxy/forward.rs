@@ -394,5 +394,7 @@ fn outgoing_body(
     let name = deployment.name.as_str();
     let name = names_it.then(|| admitted.ask.naming(name)).flatten();
     let changes = admission::changes(admitted, &deployment.instance);
-    body::spliced(body, name.into_iter().chain(wish).chain(changes).collect())
+    let mut changes: Vec<Splice> = name.into_iter().chain(wish).chain(changes).collect();
+    admitted.ask.joined(&mut changes);
+    body::spliced(body, changes)
 }

@@ -165,7 +165,8 @@ async fn understand(
     client.operations.authorize(call.operation)?;
     let query = session.req_header().uri.query().unwrap_or_default();
     let query = gateway.forwarding.query(call.operation, query)?;
-    let stateless = client.operations.forbids_state(call.operation);
+    Ask::check_headers(&session.req_header().headers)?;
+    let forbidden = client.operations.forbidden(call.operation);
     let by_path = call
         .model
         .as_deref()
@@ -185,7 +186,7 @@ async fn understand(
             true => Passage::Never,
             false => passage(session.req_header(), stays),
         },
-        stateless,
+        forbidden,
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
@@ -207,9 +208,13 @@ async fn understand(
             served
         }
     };
-    if stateless && rest.is_none() {
+    if let Some(forbidden) = forbidden
+        && rest.is_none()
+        && (ask.may_use_state || !forbidden.is_chat)
+        && !ask.is_form()
+    {
         // What is still on its way is looked at as it comes.
-        Scan::stateless().push(&kept)?;
+        Scan::forbidding(forbidden).push(&kept)?;
     }
     let mut prompt = Prompt::of(call.operation, &kept);
     let wanted = admission::reserve(exchange, call.operation, &ask, &kept, &mut prompt)?;

@@ -273,7 +273,7 @@ fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &
     }
     writeln!(
         yaml,
-        "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"], operations: [inference, stateful, realtime] }}\n{more}"
+        "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"], operations: [inference, stateful, realtime, data_sources] }}\n{more}"
     )
     .unwrap();
     yaml

@@ -65,5 +65,6 @@ mod tls;
 mod tls_clients;
 mod tokens;
 mod told;
+mod two_readers;
 mod usage;
 mod wire;

@@ -46,6 +46,8 @@ fn stateful() -> Vec<Value> {
         json!({"prompt": {"id": "pmpt_1"}}),
         json!({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}),
         json!({"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}),
+        json!({"tools": [{"type": "shell", "environment": {"type": "container_reference", "container_id": "cntr_1"}}]}),
+        json!({"tools": [{"type": "shell", "environment": {"type": "container_auto", "skills": [{"type": "skill_reference", "skill_id": "s"}]}}]}),
         json!({"input": [{"type": "item_reference", "id": "msg_1"}]}),
         json!({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]}),
     ]
@@ -150,6 +152,58 @@ async fn state_is_found_however_it_is_spelled_and_in_any_framing_and_the_connect
     let answer = asked.json(&response(&json!({"store": true}))).send().await;
     assert_eq!(answer.unwrap().status(), 403);
     assert!(house.seen("only").is_empty());
+}
+
+/// A chat is asked for by its own two paths, the classic one with a body that goes on as it is.
+#[tokio::test]
+async fn a_chat_keeps_nothing_and_brings_no_data_without_the_grant() {
+    let small = "failover: { body_memory: 16KiB, max_body: 6MiB }";
+    for (more, filler) in [("", 1), (small, 100_000)] {
+        let house = house(more).await;
+        let filler = "wasser ".repeat(filler);
+        let classic = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
+        for path in [CHAT, classic] {
+            let stored = [
+                r#","store":true"#,
+                r#","st\u006fre":true"#,
+                r#","messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"}}]}]"#,
+                r#","messages":[{"role":"user","content":"x"},{"role":"assistant","audio":{"id":"audio_1"}}]"#,
+            ];
+            let data = [
+                r#","data_sources":[{"type":"azure_search","parameters":{"embedding_dependency":{"type":"deployment_name","deployment_name":"secret"}}}]"#,
+            ];
+            let stored = stored.into_iter().map(|more| (more, "stateful"));
+            let all = stored.chain(data.into_iter().map(|more| (more, "data_sources")));
+            for (more, needs) in all {
+                let body = format!(r#"{{"model":"gpt-4o","user":"{filler}"{more}}}"#);
+                let asked = house.http.post(house.url(path)).header("api-key", PLAIN);
+                let asked = asked.header("content-type", "application/json");
+                let answer = asked.body(body).send().await.unwrap();
+                let error = error_of(answer, 403, "OperationNotAllowed").await;
+                let message = error["error"]["message"].as_str().unwrap();
+                assert!(message.contains(needs), "{path} {more}: {message}");
+            }
+            for more in [
+                r#","store":false"#,
+                r#","store":null,"data_sources":null"#,
+                "",
+            ] {
+                let body = format!(
+                    r#"{{"model":"gpt-4o","user":"{filler}","messages":[{{"role":"user","content":"file_id"}}]{more}}}"#
+                );
+                let asked = house.http.post(house.url(path)).header("api-key", PLAIN);
+                let asked = asked.header("content-type", "application/json");
+                assert_eq!(
+                    asked.body(body).send().await.unwrap().status(),
+                    200,
+                    "{more}"
+                );
+            }
+        }
+        let seen = house.seen("only").into_iter();
+        let served = seen.filter(|seen| seen.body_length > filler.len());
+        assert_eq!(served.count(), 6);
+    }
 }
 
 /// A body without room is on its way before all of it is known: state behind that is found before the instance has it all.

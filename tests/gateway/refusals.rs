@@ -243,7 +243,7 @@ fn bad_forms() -> Vec<Bad> {
             "body_not_multipart",
         ),
         ("multipart/form-data; boundary=b", &twice, "model_twice"),
-        ("multipart/form-data", &twice, "body_not_json"),
+        ("multipart/form-data", &twice, "body_not_multipart"),
     ]
     .map(|(kind, body, reason)| {
         bad("/openai/v1/images/edits", body, (400, "400", reason))

@@ -108,7 +108,7 @@ async fn house(deployments: &[(&str, &str)], instance: &str, more: &str) -> Hous
         "identities: {{ key: {{ api_key: {INSTANCE_KEY} }} }}\n\
          instances:\n  only: {{ endpoint: \"http://{}{kind}, identity: key }}\n\
          models:\n{models}\
-         clients: {{ tests: {{ keys: [\"{}\"], models: [\"*\"] }} }}\nbreaker: {{ faults: 1000 }}\n{more}",
+         clients: {{ tests: {{ keys: [\"{}\"], models: [\"*\"], operations: [inference, data_sources] }} }}\nbreaker: {{ faults: 1000 }}\n{more}",
         simulator.address("only").unwrap(),
         forebay::config::hash_key(KEY).unwrap().hash,
     );

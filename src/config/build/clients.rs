@@ -177,25 +177,26 @@ fn granted(
     }
     let mut granted = Operations {
         inference: false,
-        stateful: false,
-        realtime: false,
+        ..Operations::INFERENCE
     };
-    let mut stateful = None;
+    let mut ways = Vec::new();
     for word in raw.value.0.into_iter().flatten() {
         match word.value {
             raw::Operation::Inference => granted.inference = true,
             raw::Operation::Stateful => {
                 granted.stateful = true;
-                stateful = Some(word.place);
+                ways.push((word.place, "stateful"));
             }
             raw::Operation::Realtime => granted.realtime = true,
+            raw::Operation::DataSources => {
+                granted.data_sources = true;
+                ways.push((word.place, "data_sources"));
+            }
         }
     }
-    if let (Some(place), false) = (stateful, granted.inference) {
-        reader.problem(
-            place,
-            "stateful is a way of inference; write inference beside it",
-        );
+    for (place, way) in ways.into_iter().filter(|_| !granted.inference) {
+        let problem = format!("{way} is a way of inference; write inference beside it");
+        reader.problem(place, problem);
     }
     granted
 }

@@ -184,6 +184,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("models: [gpt-4o] }", "models: [gpt-4o], operations: [] }", "15:111", "leave this out for inference alone"),
     ("models: [gpt-4o] }", "models: [gpt-4o], operations: realtime }", "15:123", "it should be a list"),
     ("models: [gpt-4o] }", "models: [gpt-4o], operations: [stateful] }", "15:124", "write inference beside it"),
+    ("models: [gpt-4o] }", "models: [gpt-4o], operations: [data_sources] }", "15:124", "write inference beside it"),
     ("models: [gpt-4o] }", "models: [gpt-4o], operations: [realtime, stateful] }", "15:134", "write inference beside it"),
     ("keys: [\"sha256:2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea\"], ", "", "15:3", "a way to prove itself"),
     // Limits.

@@ -82,6 +82,7 @@ pub(super) fn parsed(body: &[u8]) -> Result<Ask, Refusal> {
         return Err(Refusal::BodyNotJson);
     }
     let members: Members<'_> = serde_json::from_slice(body).map_err(why)?;
+    misspelled_nothing(body)?;
     let start = start + 1;
     let empty = body[start..].iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'}');
     let (model, value) = match members.model {
@@ -97,12 +98,21 @@ pub(super) fn parsed(body: &[u8]) -> Result<Ask, Refusal> {
         stream: members.stream,
         acts: members.background || members.conversation.is_some(),
         wants: members.wants(body),
+        may_use_state: true,
         place: Place::Json {
             value,
             start,
             empty,
         },
     })
+}
+
+/// Whether no member has a name that is read here in other letters.
+fn misspelled_nothing(body: &[u8]) -> Result<(), Refusal> {
+    match Scan::default().push(body) {
+        Err(Refusal::MemberMisspelled) => Err(Refusal::MemberMisspelled),
+        _ => Ok(()),
+    }
 }
 
 /// Where `"model": null` stands: to serde a null member and a missing one are the same, on the wire they are not.

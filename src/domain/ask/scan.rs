@@ -12,10 +12,11 @@ use std::{borrow::Cow, mem, ops::Range};
 
 use memchr::{memchr, memchr2};
 
-use super::{Ask, DEEPEST, Place, Wants};
+use super::{Ask, DEEPEST, Place, Wants, is_misspelled};
 use crate::domain::{eight::Eight, refusal::Refusal};
 
 use number::Number;
+pub use state::Forbidden;
 use state::Watch;
 
 /// The longest text that may spell a name that matters, each character an escape.
@@ -45,7 +46,7 @@ pub struct Scan {
     start: usize,
     model: Option<Named>,
     stream: Option<bool>,
-    /// Given where a request that keeps or uses state is refused.
+    /// Given where a request that needs a grant is refused.
     watch: Option<Watch>,
 }
 
@@ -114,10 +115,10 @@ impl Default for Scan {
 }
 
 impl Scan {
-    /// Of a request for a response by a client that may not keep or use state: what does is an error as soon as it comes.
-    pub fn stateless() -> Self {
+    /// Of a request by a client that lacks grants: what needs one of them is an error as soon as it comes.
+    pub fn forbidding(forbidden: Forbidden) -> Self {
         Self {
-            watch: Some(Watch::default()),
+            watch: Some(Watch::new(forbidden)),
             ..Self::default()
         }
     }
@@ -160,6 +161,7 @@ impl Scan {
             stream: self.stream(),
             acts: false,
             wants: Wants::default(),
+            may_use_state: true,
             place: Place::Json {
                 value: Some(model.at.clone()),
                 start: self.start,
@@ -221,10 +223,15 @@ impl Scan {
         Ok(())
     }
 
-    /// Shows something to whoever watches for state.
-    fn look(&mut self, is_state: impl FnOnce(&mut Watch) -> bool) -> Result<(), Refusal> {
-        match self.watch.as_mut().is_some_and(is_state) {
-            true => Err(Refusal::OperationNotAllowed { needs: "stateful" }),
+    /// Shows something to whoever watches for what needs a grant.
+    fn look(&mut self, is_forbidden: impl FnOnce(&mut Watch) -> bool) -> Result<(), Refusal> {
+        let Some(watch) = &mut self.watch else {
+            return Ok(());
+        };
+        match is_forbidden(watch) {
+            true => Err(Refusal::OperationNotAllowed {
+                needs: watch.needs(),
+            }),
             false => Ok(()),
         }
     }
@@ -370,6 +377,7 @@ impl Scan {
                 self.stream = Some(false);
                 Member::Stream
             }
+            key if is_misspelled(key) => return Err(Refusal::MemberMisspelled),
             _ => Member::Other,
         };
         Ok(())

@@ -3,7 +3,7 @@
 //! A grant is a matter of the client's alone. What is refused for want of one says so openly, unlike a model that is not
 //! the client's, which looks like one that isn't there.
 
-use crate::domain::{refusal::Refusal, route::Operation};
+use crate::domain::{ask::Forbidden, refusal::Refusal, route::Operation};
 
 /// The grants of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Operations {
     pub stateful: bool,
     /// Sessions over WebSockets.
     pub realtime: bool,
+    /// Chats over sources of data of the client's choice.
+    pub data_sources: bool,
 }
 
 impl Operations {
@@ -22,6 +24,7 @@ impl Operations {
         inference: true,
         stateful: false,
         realtime: false,
+        data_sources: false,
     };
 
     /// Whether this may be asked for at all, whatever the body says: to be decided before it is read.
@@ -36,9 +39,16 @@ impl Operations {
         }
     }
 
-    /// Whether what the body asks for has to be looked at for state, which would be refused.
-    pub fn forbids_state(self, operation: Operation) -> bool {
-        operation.is_of_responses() && !self.stateful
+    /// What a body has to be looked at for, since it would be refused.
+    pub fn forbidden(self, operation: Operation) -> Option<Forbidden> {
+        let is_chat = operation == Operation::ChatCompletions;
+        let forbidden = Forbidden {
+            is_chat,
+            state: !self.stateful,
+            data: !self.data_sources,
+        };
+        let may_be = is_chat || operation.is_of_responses();
+        (may_be && (forbidden.state || forbidden.data)).then_some(forbidden)
     }
 
     /// The words of the config for what was granted.
@@ -47,6 +57,7 @@ impl Operations {
             (self.inference, "inference"),
             (self.stateful, "stateful"),
             (self.realtime, "realtime"),
+            (self.data_sources, "data_sources"),
         ];
         let granted = all.into_iter().filter(|(is_granted, _)| *is_granted);
         granted.map(|(_, word)| word).collect()
@@ -65,8 +76,8 @@ mod tests {
 
     const REALTIME: Operations = Operations {
         inference: false,
-        stateful: false,
         realtime: true,
+        ..Operations::INFERENCE
     };
 
     #[test]
@@ -77,8 +88,13 @@ mod tests {
         }
         let needs = |needs| Err(Refusal::OperationNotAllowed { needs });
         assert_eq!(granted.authorize(Operation::Realtime), needs("realtime"));
-        assert!(granted.forbids_state(Operation::Responses));
-        assert!(!granted.forbids_state(Operation::ChatCompletions));
+        for operation in Operation::ALL {
+            let is_chat = operation == Operation::ChatCompletions;
+            let is_looked_at = is_chat || operation.is_of_responses();
+            let forbidden = granted.forbidden(operation);
+            assert_eq!(forbidden.is_some(), is_looked_at);
+            assert!(forbidden.is_none_or(|forbidden| forbidden.state && forbidden.data));
+        }
         assert_eq!(granted.words(), ["inference"]);
     }
 
@@ -93,7 +109,13 @@ mod tests {
             stateful: true,
             ..Operations::INFERENCE
         };
-        assert!(!stateful.forbids_state(Operation::Responses));
+        let forbidden = stateful.forbidden(Operation::Responses);
+        assert!(forbidden.is_some_and(|forbidden| !forbidden.state && forbidden.data));
+        let both = Operations {
+            data_sources: true,
+            ..stateful
+        };
+        assert_eq!(both.forbidden(Operation::ChatCompletions), None);
         assert!(stateful.authorize(Operation::Realtime).is_err());
     }
 }

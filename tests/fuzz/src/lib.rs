@@ -155,7 +155,11 @@ pub fn body(data: &[u8]) {
     if let Ok(ask) = &whole {
         renamed(content_type, ask, body);
     }
-    if !Ask::is_multipart(content_type) {
+    if Ask::is_multipart(content_type) {
+        if let Ok(ask) = &whole {
+            is_what_lenient_readers_find(ask, body);
+        }
+    } else {
         if let Ok(ask) = &whole {
             is_what_others_read(ask, body);
         }
@@ -169,6 +173,36 @@ fn is_what_others_read(ask: &Ask, body: &[u8]) {
     let _: &serde_json::value::RawValue = serde_json::from_str(text).expect("what is read is JSON");
     if let Ok(said) = serde_json::from_str::<serde_json::Value>(text) {
         assert_eq!(said["model"].as_str(), ask.model.as_deref());
+        let names = said.as_object().expect("it is an object").keys();
+        let mut alike = names.filter(|name| name.eq_ignore_ascii_case("model"));
+        assert!(alike.all(|name| name == "model"));
+    }
+}
+
+/// Where the gateway takes a form, a reader that takes nearly anything finds no other model in it.
+fn is_what_lenient_readers_find(ask: &Ask, body: &[u8]) {
+    let text: String = body.iter().map(|byte| char::from(*byte)).collect();
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    for part in format!("\n{lines}").split("\n--B").skip(1) {
+        let Some((head, content)) = part.split_once("\n\n") else {
+            continue;
+        };
+        let head = head.to_lowercase().replace("\n ", " ").replace("\n\t", " ");
+        let plain = |line: &str| line.replace([' ', '\t', '"'], "");
+        let is_model = head.split('\n').map(plain).any(|line| {
+            let mut parameters = line.split(';');
+            let is_disposition = parameters
+                .next()
+                .is_some_and(|start| start.starts_with("content-disposition:"));
+            let names = ["name=model", "name*=utf-8''model", "name=model[]"];
+            is_disposition && parameters.any(|parameter| names.contains(&parameter))
+        });
+        if is_model {
+            let model = ask.model.as_deref().unwrap_or_default();
+            let model: String = model.bytes().map(char::from).collect();
+            let model = model.replace("\r\n", "\n").replace('\r', "\n");
+            assert_eq!(content, model, "{head}");
+        }
     }
 }
 

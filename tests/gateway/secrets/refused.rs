@@ -13,9 +13,11 @@ use crate::{
 
 /// In the clear inside of a token it can't be found; what is looked for is how it is spelled there.
 const TOKEN_MARK: &str = "MARKED-token-3d21";
-/// Nothing that a client can do leads to `internal`; for want of room see `room`; a certificate's names are no secret.
-const NOT_HERE: [&str; 4] = [
+/// Nothing that a client can do leads to `internal`; for want of room see `room`; a certificate's names are no secret; a
+/// session has no id in its refusal.
+const NOT_HERE: [&str; 5] = [
     "internal",
+    "call_id_malformed",
     "body_memory_full",
     "unknown_certificate",
     "ended_certificate",
@@ -67,6 +69,7 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
     let twice = format!("{CHAT}?api-version=1&api-version={CLIENT_KEY}");
     let naming = format!("x-ms-spillover-deployment: {CLIENT_KEY}\r\n");
     let chat = crate::house::chat().to_string();
+    let misspelled = format!(r#"{{"Model":"{PROMPT}"}}"#);
     for (method, path, lines, body) in [
         ("GET", CHAT, "", ""),
         (
@@ -82,6 +85,9 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
         ("POST", &by_none, "", PROMPT),
         ("POST", &twice, "", PROMPT),
         ("POST", CHAT, &naming, &chat),
+        ("POST", CHAT, "content-encoding: gzip\r\n", PROMPT),
+        ("POST", CHAT, "content-type: multipart/mixed\r\n", PROMPT),
+        ("POST", CHAT, "", &misspelled),
         (
             "POST",
             CHAT,

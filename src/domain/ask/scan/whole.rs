@@ -1,9 +1,9 @@
 //! A body that is here as a whole: the same grammar, without a state to keep between pieces.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::{DEEPEST, Number, Scan, end_of_plain, spelled};
-use crate::domain::ask::{Ask, Place, Said, Wants};
+use crate::domain::ask::{Ask, Place, Said, Wants, is_misspelled};
 
 /// Where the values stand of those members of the outermost object that matter.
 #[derive(Default)]
@@ -20,6 +20,10 @@ struct Members {
     stream_options: Option<Range<usize>>,
     data_sources: Option<Range<usize>>,
     older_data_sources: Option<Range<usize>>,
+    /// A chat has no other member that keeps anything.
+    store: Option<Range<usize>>,
+    /// A member further inside has a name that may stand for something stored.
+    names_stored: bool,
 }
 
 impl Members {
@@ -37,6 +41,7 @@ impl Members {
             "stream_options" => &mut self.stream_options,
             "data_sources" => &mut self.data_sources,
             "dataSources" => &mut self.older_data_sources,
+            "store" => &mut self.store,
             _ => return None,
         })
     }
@@ -56,8 +61,11 @@ impl Scan {
             Some(name) if name.starts_with(b"\"") => Some(spelled(name)?.into_owned()),
             Some(_) => return None,
         };
+        let store = not_null(members.store);
+        let data = not_null(members.data_sources).or(not_null(members.older_data_sources));
         Some(Ask {
             model,
+            may_use_state: members.names_stored || store.is_some() || data.is_some(),
             stream: is_true(members.stream),
             acts: is_true(members.background) || not_null(members.conversation).is_some(),
             wants: Wants {
@@ -67,9 +75,7 @@ impl Scan {
                 n: not_null(members.n),
                 best_of: not_null(members.best_of),
                 stream_options: members.stream_options.map(Said),
-                brings_data: not_null(members.data_sources)
-                    .or(not_null(members.older_data_sources))
-                    .is_some(),
+                brings_data: data.is_some(),
             },
             place: Place::Json {
                 value: members.model,
@@ -92,7 +98,10 @@ fn members(body: &[u8], at: usize) -> Option<(Members, bool)> {
         let end = text(body, at)?;
         let name = spelled(&body[start..end])?;
         let start = space(body, byte(body, end, b':')?);
-        let end = value(body, start)?;
+        let end = value(body, start, &mut members.names_stored)?;
+        if is_misspelled(&name) {
+            return None;
+        }
         if let Some(member) = members.named(&name) {
             // What matters must be text, and be said once.
             std::str::from_utf8(&body[start..end]).ok()?;
@@ -110,7 +119,7 @@ fn members(body: &[u8], at: usize) -> Option<(Members, bool)> {
 }
 
 /// Behind the value of a member that begins here.
-fn value(body: &[u8], mut at: usize) -> Option<usize> {
+fn value(body: &[u8], mut at: usize, names_stored: &mut bool) -> Option<usize> {
     // The containers around, one bit each, innermost lowest: whether it is an object. The outermost is not among them.
     let (mut open, mut depth) = (0_u128, 0);
     loop {
@@ -129,7 +138,7 @@ fn value(body: &[u8], mut at: usize) -> Option<usize> {
                     // Left again below.
                     (b'}', true) | (b']', false) => at,
                     (_, true) => {
-                        at = key(body, at)?;
+                        at = key(body, at, names_stored)?;
                         continue;
                     }
                     (_, false) => continue,
@@ -155,7 +164,7 @@ fn value(body: &[u8], mut at: usize) -> Option<usize> {
                 (b',', _) => {
                     at = space(body, at + 1);
                     if in_object {
-                        at = key(body, at)?;
+                        at = key(body, at, names_stored)?;
                     }
                     break;
                 }
@@ -166,9 +175,21 @@ fn value(body: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// Behind a name and its colon, where the value begins.
-fn key(body: &[u8], at: usize) -> Option<usize> {
+fn key(body: &[u8], at: usize, names_stored: &mut bool) -> Option<usize> {
     let end = text(body, at)?;
+    *names_stored |= may_name_stored(&body[at..end]);
     Some(space(body, byte(body, end, b':')?))
+}
+
+/// Whether a name, quotes included, may be one that stands for something stored in a message of a chat.
+fn may_name_stored(name: &[u8]) -> bool {
+    const STORED: [&[u8]; 2] = [b"\"file_id\"", b"\"audio\""];
+    // With escapes it is longer.
+    const ESCAPED: RangeInclusive<usize> = 2 + 5 + 5..=2 + 6 * 7;
+    STORED
+        .iter()
+        .any(|stored| stored.eq_ignore_ascii_case(name))
+        || ESCAPED.contains(&name.len()) && name.contains(&b'\\')
 }
 
 /// Behind the text that begins here.
