@@ -30,6 +30,8 @@ use crate::{
 
 /// What the admin page shows of a running gateway.
 pub struct Admin {
+    /// The machine's name, which tells this gateway from its fellows.
+    pub host: String,
     pub metrics: Arc<Metrics>,
     pub pools: Vec<Arc<Pool>>,
     /// How fast it goes, of these pools' deployments.
@@ -269,6 +271,7 @@ mod tests {
     fn admin(phase: Phase) -> Admin {
         let (metrics, now) = (Arc::new(Metrics::new()), Instant::now());
         Admin {
+            host: "a".to_owned(),
             pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
             metrics,
             failovers: Arc::default(),

@@ -44,6 +44,7 @@ pub(crate) fn scraping(c: &mut Criterion) {
     };
     let now = Instant::now();
     let admin = Admin {
+        host: "a".to_owned(),
         limits: Box::new(Vec::new),
         pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
         failovers: Arc::default(),

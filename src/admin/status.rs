@@ -38,8 +38,12 @@ pub(super) struct Wants {
 
 #[derive(Serialize)]
 pub(super) struct Status<'a> {
+    gateway: GatewayStatus<'a>,
     version: &'static str,
     phase: &'static str,
+    /// Whether `/health` says 200, and why.
+    healthy: bool,
+    health: String,
     uptime_seconds: u64,
     /// What an operator has to mend, or should know of, in words; the worst first.
     alarms: Vec<Alarm>,
@@ -56,6 +60,13 @@ pub(super) struct Status<'a> {
     issuers: Vec<IssuerStatus>,
     listeners: Vec<ListenerStatus>,
     logs: Vec<LogStatus>,
+}
+
+/// Which of several this is.
+#[derive(Serialize)]
+struct GatewayStatus<'a> {
+    host: &'a str,
+    listeners: Vec<String>,
 }
 
 /// All requests together.
@@ -135,7 +146,14 @@ impl<'a> Status<'a> {
             now,
             today,
         });
+        let health = (admin.health)();
         Self {
+            gateway: GatewayStatus {
+                host: &admin.host,
+                listeners: listeners.iter().map(|it| it.address.to_string()).collect(),
+            },
+            healthy: phase == Phase::Serving && health.is_healthy(),
+            health: health.to_string(),
             version: env!("CARGO_PKG_VERSION"),
             phase: phase.as_str(),
             uptime_seconds: now.saturating_duration_since(admin.started).as_secs(),

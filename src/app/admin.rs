@@ -39,6 +39,7 @@ pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
     let (quotas, health) = (Arc::clone(&parts.quotas), Arc::clone(&parts.health));
     let ports: Vec<_> = ports.iter().map(listener).collect();
     Admin {
+        host: machine(),
         metrics: Arc::clone(&parts.telemetry.metrics),
         pools: parts.pools(),
         pulse: Arc::clone(pulse),
@@ -66,6 +67,12 @@ pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
         started: Instant::now(),
         refreshing: Mutex::default(),
     }
+}
+
+/// The machine's name; empty where it has none.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 /// How a port stands, whenever that is asked.

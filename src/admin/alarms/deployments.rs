@@ -143,6 +143,7 @@ impl Scene<'_> {
         let made = match group.cause {
             Cause::Throttle | Cause::Fault => {
                 let text = format!("{why} from {who}: circuit open, {next}; {effect}.");
+                let text = text.replacen("no ", "No ", usize::from(text.starts_with("no ")));
                 warning("failing", text, mend_fault(&why).to_owned())
             }
             Cause::Credential => {

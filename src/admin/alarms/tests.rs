@@ -139,7 +139,7 @@ fn what_an_instance_does_in_several_pools_is_one_alarm_that_names_who_serves() {
     assert_eq!(alarms[1].instance.as_deref(), Some("east"));
     assert_eq!(
         alarms[1].text,
-        "no connection from east (3 deployments: gpt-e, embed-e, image-e): circuit open, next try in 10 s; \
+        "No connection from east (3 deployments: gpt-e, embed-e, image-e): circuit open, next try in 10 s; \
          clients are served by west, north; no other serves image: its clients are refused."
     );
     assert!(alarms[1].mend.contains("DNS"), "{alarms:?}");

@@ -35,7 +35,7 @@ function span(s) {
   return `${Math.floor(s / 86400)} days`;
 }
 const words = (label) => label.replaceAll('_', ' ');
-const times = (t) => (t ? [time(t.p50_seconds), `95 % in ${time(t.p95_seconds)}`] : ['–', '']);
+const times = (t) => (t ? [time(t.p50_seconds), `median, 95 % in ${time(t.p95_seconds)}`] : ['–', '']);
 
 const SHAPES = {
   ok: 'M6.5 1a5.5 5.5 0 1 0 0 11a5.5 5.5 0 0 0 0-11z',
@@ -49,16 +49,16 @@ const shape = (name) => make('svg', { viewBox: '0 0 13 13', class: 'shape', 'ari
 
 /** How a deployment stands: colour, shape, word, and what follows. */
 function standing(d) {
-  const next = d.retry_in_seconds === null ? 'the next request tries it' : `asked again in ${span(d.retry_in_seconds)}`;
+  const next = d.retry_in_seconds === null ? 'the next request tries it' : `next try in ${span(d.retry_in_seconds)}`;
   const open = {
     throttle: ['warn', 'wait', 'Throttled'],
-    fault: ['bad', 'bad', 'Failing'],
+    fault: ['bad', 'bad', 'Circuit open'],
     credential: ['bad', 'cross', 'Credential refused'],
-    configuration: ['bad', 'cross', 'Not deployed'],
+    configuration: ['bad', 'cross', 'Not found'],
   }[d.cause];
-  if (d.state === 'trial') return ['warn', 'trial', 'On trial', `after: ${open?.[2].toLowerCase() ?? d.cause}`];
-  if (d.state === 'open') return [...(open ?? ['bad', 'cross', words(d.cause)]), next];
-  if (d.state === 'ramping') return ['ok', 'half', 'Returning', `gets ${percent(d.ramp)} of its weight`];
+  if (d.state === 'trial') return ['warn', 'trial', 'Half-open', `one request tries it; was ${open?.[2].toLowerCase() ?? d.cause}`];
+  if (d.state === 'open') return [...(open ?? ['bad', 'cross', words(d.cause)]), d.cause === 'throttle' ? next.replace('next try', 'cooldown, next try') : next];
+  if (d.state === 'ramping') return ['ok', 'half', 'Slow start', `gets ${percent(d.ramp)} of its weight`];
   return ['ok', 'ok', 'Ready', ''];
 }
 
@@ -153,7 +153,7 @@ function showModel(m) {
   const ready = m.deployments.filter((it) => it.available).length;
   const [p50, p95] = times(m.time_to_first_token);
   const parts = [`${ready} of ${m.deployments.length} ready`, `${number(m.requests_per_second)} requests/s`, `${number(m.tokens_per_second)} tokens/s`];
-  say(about, [...parts, ...(p95 ? [`first token ${p50}, ${p95}`] : [])].join(' · '));
+  say(about, [...parts, ...(p95 ? [`first token ${p50} ${p95}`] : [])].join(' · '));
   const priorities = new Set(m.deployments.map((it) => it.priority));
   const keyOf = (d) => `${d.instance}/${d.deployment}`;
   const rows = m.deployments.map((d) => [keyOf(d), priorities.size > 1 ? `Priority ${d.priority}` : '', { 'data-deployment': keyOf(d) }, d.type, d.weight]);
@@ -210,7 +210,9 @@ function tile(title, curve) {
   const paths = curve && [make('path', { class: 'under' }), make('path', { class: 'curve' })];
   if (curve) it.append(make('svg', { viewBox: '0 0 120 34', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, ...paths));
   $('traffic').append(it);
-  return (a, b, values) => { say(value, a); say(under, b); if (curve) draw(paths, values); };
+  const write = (a, b, values) => { say(value, a); say(under, b); if (curve) draw(paths, values); };
+  write.mark = (kind) => mark(value, 'class', kind);
+  return write;
 }
 function draw([under, over], values) {
   // The newest at the right; what is not known yet is left out.
@@ -221,6 +223,7 @@ function draw([under, over], values) {
 }
 const tiles = [tile('Requests a second', true), tile('Tokens a second', true), tile('First token'), tile('In flight'), tile('Last minute')];
 
+const CALLERS = { caller_error: 'got 4xx', too_many_requests: 'got 429', client_left: 'left' };
 function showTraffic(t) {
   const peak = (values) => (values.length ? `up to ${number(Math.max(...values))} in two minutes` : '');
   const { requests_per_second: requests, tokens_per_second: tokens } = t.history;
@@ -228,17 +231,20 @@ function showTraffic(t) {
   tiles[1](number(t.tokens_per_second), peak(tokens), tokens);
   tiles[2](...times(t.time_to_first_token));
   const [p50, p95] = times(t.overhead);
-  tiles[3](number(t.inflight), p95 ? `overhead ${p50}, ${p95}` : '');
+  tiles[3](number(t.inflight), p95 ? `overhead ${p50} ${p95}` : '');
   const answers = Object.entries(t.answers_last_minute).filter(([, n]) => n > 0);
   const all = answers.reduce((sum, [, n]) => sum + n, 0);
-  const rest = answers.filter(([label]) => label !== 'success').map(([label, n]) => `${number(n)} ${words(label)}`);
-  const good = all ? t.answers_last_minute.success / all : 0;
-  // All but one in a thousand is not all.
-  const part = good < 1 && good >= 0.9995 ? '> 99.9 %' : `${(good * 100).toFixed(good < 1 && good > 0.9 ? 1 : 0)} %`;
-  tiles[4](all ? `${part} good` : '–', all ? [`of ${number(all)} answers`, ...rest].join(', ') : 'none');
+  // What callers did wrong, or left, is no fault of the gateway's or of its deployments.
+  const failed = t.answers_last_minute.failure ?? 0;
+  const part = failed / (all || 1);
+  const share = failed === 0 ? 'No failures' : `${part < 0.0005 ? '< 0.1' : (part * 100).toFixed(part < 0.1 ? 1 : 0)} % failed`;
+  const rest = answers.filter(([label]) => !['success', 'failure'].includes(label)).map(([label, n]) => `${number(n)} ${CALLERS[label] ?? words(label)}`);
+  const own = rest.length ? `; callers: ${rest.join(', ')}` : '';
+  tiles[4](all ? share : '–', all ? `${failed ? `${number(failed)} ` : ''}of ${number(all)} answers (5xx)${own}` : 'none');
+  tiles[4].mark(failed > 0 ? 'bad' : '');
 }
 
-let told = '';
+let told = '', host = '';
 function showAlarms(alarms, more) {
   const bad = alarms.filter((it) => it.severity === 'alarm').length;
   const things = (n, what) => `${n} ${n === 1 ? 'thing' : 'things'} to ${what}`;
@@ -248,20 +254,21 @@ function showAlarms(alarms, more) {
     told = text;
     $('verdict').className = colour;
     $('verdict').replaceChildren(shape(form), text);
-    document.title = bad ? `(${bad}) Forebay` : `Forebay: ${text.toLowerCase()}`;
+    document.title = bad ? `(${bad}) Forebay ${host}` : `Forebay ${host}: ${text.toLowerCase()}`;
   }
   $('alarms').hidden = alarms.length === 0;
   const list = $('alarms').firstElementChild;
   while (list.children.length > alarms.length + (more > 0)) list.lastChild.remove();
-  const put = (i, colour, form, text) => {
-    const item = list.children[i] ?? list.appendChild(make('li', {}, make('b'), make('span')));
+  const put = (i, colour, form, text, mend = '') => {
+    const item = list.children[i] ?? list.appendChild(make('li', {}, make('b'), make('div', {}, make('span'), make('small'))));
     if (item.className !== colour) {
       item.className = colour;
       item.firstChild.replaceChildren(shape(form));
     }
-    say(item.lastChild, text);
+    say(item.lastChild.firstChild, text);
+    say(item.lastChild.lastChild, mend);
   };
-  alarms.forEach(({ severity, text }, i) => put(i, ...(severity === 'alarm' ? ['bad', 'bad'] : ['warn', 'trial']), text));
+  alarms.forEach(({ severity, text, mend }, i) => put(i, ...(severity === 'alarm' ? ['bad', 'bad'] : ['warn', 'trial']), text, mend));
   if (more > 0) put(alarms.length, 'warn', 'trial', `and ${more} more`);
 }
 
@@ -296,7 +303,10 @@ const limitWriters = new Map();
 $('clients').append(limits.element, beyond);
 function showClients(all, more) {
   $('clients').hidden = all.length === 0;
-  const rows = all.flatMap((client) => client.limits.map((it) => ({ ...it, client: client.client })));
+  const every = all.flatMap((client) => client.limits.map((it) => ({ ...it, client: client.client })));
+  // What nobody has used is counted, not shown.
+  const rows = every.filter((it) => it.used > 0 || it.most === 0);
+  limits.element.hidden = rows.length === 0;
   limits.lay(rows.map((_, i) => [i, '', {}]), (cells, i) => limitWriters.set(i, bar(cells.used)));
   rows.forEach((it, i) => {
     const { cells } = limits.rows.get(i);
@@ -307,8 +317,10 @@ function showClients(all, more) {
     limitWriters.get(i)(percent(part), part, text, part >= 1 ? 'bad' : part >= 0.85 ? 'warn' : '');
     say(cells.renews, it.renews_in_seconds === null ? 'as time passes' : `in ${span(it.renews_in_seconds)}`);
   });
-  say(beyond, more > 0 ? `and ${more} more, further from their limits: /status?clients=all names them` : '');
-  beyond.hidden = more === 0;
+  const unused = every.length - rows.length;
+  const said = [unused > 0 && `${unused} ${unused === 1 ? 'limit' : 'limits'} at 0 % not shown`, more > 0 && `${more} more clients, further from their limits: /status?clients=all names them`];
+  say(beyond, said.filter(Boolean).join('; '));
+  beyond.hidden = beyond.textContent === '';
 }
 
 function card(title, columns) {
@@ -332,7 +344,9 @@ function showAround(s) {
 }
 
 function show(s) {
-  say($('about'), `${s.version} · ${s.phase} · up ${span(s.uptime_seconds)}`);
+  host = s.gateway.host;
+  say($('host'), host);
+  say($('about'), `${s.version} · ${s.phase}${s.phase === 'serving' && !s.healthy ? ', /health says 503' : ''} · up ${span(s.uptime_seconds)}`);
   showAlarms(s.alarms, s.alarms_left_off);
   showTraffic(s.traffic);
   showModels(s.models);
@@ -391,7 +405,7 @@ function closeDoor(text) {
   if (wrong) say($('door-says'), wrong);
   keep('');
   for (const id of ['all', 'forget', 'gone']) $(id).hidden = true;
-  for (const id of ['verdict', 'about', 'fresh']) $(id).replaceChildren();
+  for (const id of ['verdict', 'host', 'about', 'fresh']) $(id).replaceChildren();
   told = '';
   document.title = 'Forebay';
   document.body.classList.remove('stale');
