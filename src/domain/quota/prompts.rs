@@ -79,9 +79,6 @@ mod tests {
             assert_eq!(count(body.as_bytes()).unwrap(), prompts, "{body}");
         }
         let twice = br#"{"prompt":"a","prompt":["a","b"]}"#;
-        assert_eq!(
-            count(twice).unwrap_err().code(),
-            "body_not_json_placeholder"
-        );
+        assert_eq!(count(twice), Err(Refusal::BodyNotJson));
     }
 }
