@@ -2,6 +2,7 @@
 
 mod admin;
 mod engine;
+mod examine;
 mod line;
 mod listening;
 mod logs;
@@ -58,6 +59,7 @@ use crate::{
         pulse::Pulse,
     },
 };
+pub use examine::{Examined, examine};
 use listening::{Listening, Patience, Port};
 use signals::{Ears, HangUp, Last};
 use tls::{Bound, Tls};

@@ -45,18 +45,41 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
+/// Whether what a config refers to must be there: variables, files of secrets, certificates and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    Needed,
+    MayBeMissing,
+}
+
 /// Reads a config file, with this process's environment.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    parse(&text_of(path)?, path, &|name| env::var(name).ok())
+}
+
+/// Checks a config file where the values that it refers to need not be, and gives what is allowed but deserves a look.
+/// What could not be read for want of a value is left out; everything else is checked as ever.
+pub fn check_names(path: &Path) -> Result<Vec<Problem>, Problems> {
+    let text = text_of(path)?;
+    let environment = |name: &str| env::var(name).ok();
+    let (_, problems, warnings) = found(&text, path, &environment, Values::MayBeMissing)?;
+    match problems.is_empty() {
+        true => Ok(warnings),
+        false => Err(Problems(problems)),
+    }
+}
+
+fn text_of(path: &Path) -> Result<Vec<u8>, Problems> {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut text));
-    if let Err(error) = read {
-        return Err(alone(
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(alone(
             path,
             Place::START,
             format!("the file can't be read: {error}"),
-        ));
+        )),
     }
-    parse(&text, path, &|name| env::var(name).ok())
 }
 
 /// Reads a config from its text. `origin` is its file's path: problems name it, and relative paths start at its folder.
@@ -65,6 +88,22 @@ pub fn parse(
     origin: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Problems> {
+    let (plan, problems, warnings) = found(text, origin, environment, Values::Needed)?;
+    match plan {
+        Some(plan) if problems.is_empty() => Ok(Loaded { plan, warnings }),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// The plan, the mistakes, and what deserves a look.
+type Found = (Option<Plan>, Vec<Problem>, Vec<Problem>);
+
+fn found(
+    text: &[u8],
+    origin: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    values: Values,
+) -> Result<Found, Problems> {
     let text = utf8(text).map_err(|(place, message)| alone(origin, place, message))?;
     let mut reader = Reader {
         problems: Findings::default(),
@@ -73,18 +112,14 @@ pub fn parse(
         folder: origin.parent().unwrap_or(Path::new("")).to_owned(),
         filled: fill_in::Filled::default(),
         is_filled_in: false,
+        values,
+        is_any_missing: false,
     };
     let plan = plan(text, &mut reader);
     let file = origin.display().to_string();
     let hide = |findings: Findings| findings.map(|message| reader.filled.hide(message));
     let problems = hide(reader.problems).sorted(&file);
-    match plan {
-        Some(plan) if problems.is_empty() => Ok(Loaded {
-            plan,
-            warnings: hide(reader.warnings).sorted(&file),
-        }),
-        _ => Err(Problems(problems)),
-    }
+    Ok((plan, problems, hide(reader.warnings).sorted(&file)))
 }
 
 fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {

@@ -1,5 +1,7 @@
 //! Simulator and gateway together on an embedded config: no file, no cloud, loopback only.
 
+mod traffic;
+
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal, Write},
@@ -52,8 +54,12 @@ impl From<StartError> for DemoError {
     }
 }
 
-/// Runs until a signal ends it. Returns only if it can't start.
-pub fn run(port: u16, admin_port: u16) -> Result<std::convert::Infallible, DemoError> {
+/// Runs until a signal ends it. Returns only if it can't start. `with_traffic`: two clients ask all the time.
+pub fn run(
+    port: u16,
+    admin_port: u16,
+    with_traffic: bool,
+) -> Result<std::convert::Infallible, DemoError> {
     for port in [port, admin_port] {
         app::is_free(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     }
@@ -70,8 +76,11 @@ pub fn run(port: u16, admin_port: u16) -> Result<std::convert::Infallible, DemoE
     });
     let plan = loaded.map_err(|problems| wrong("gateway", &problems))?.plan;
     println!("{}", welcome(port, admin_port, simulator.control()));
-    let watch: Watch = Box::new(|pools, metrics| {
-        thread::spawn(move || report(&pools, &metrics));
+    if with_traffic {
+        traffic::begin(port)?;
+    }
+    let watch: Watch = Box::new(move |pools, metrics| {
+        thread::spawn(move || report(&pools, &metrics, with_traffic));
     });
     Ok(app::serve_watched(plan, Some(watch))?)
 }
@@ -107,15 +116,26 @@ fn welcome(port: u16, admin_port: u16, control: SocketAddr) -> String {
     let stream = chat.replace(r#"{"model""#, r#"{"stream":true,"model""#);
     format!(
         "Forebay demo: clients on http://127.0.0.1:{port}, dashboard on http://127.0.0.1:{admin_port}/ (beside it /status, /metrics).\n\
-         Model gpt-4o, client key demo; a small PTU first, two standard deployments to spill over to. Ctrl-C ends it.\n\n\
-         A chat:\n  curl -s http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {chat}\n\n\
-         A stream:\n  curl -sN http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {stream}\n\n\
+         Model gpt-4o, client keys demo and batch (the second may ask 30 times a minute); a small PTU first, two standard\n\
+         deployments to spill over to. `--traffic` lets both ask all the time. Ctrl-C ends it.\n\n\
+         A chat, and in its headers who served it and what is left of its limits:\n  curl -si http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {chat}\n\n\
+         A stream:\n  curl -siN http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {stream}\n\n\
          Throttle the PTU for 20 seconds, then chat again and see who serves:\n  curl -s -X PUT http://{control}/instances/swc-ptu/deployments/gpt-4o-ptu/fault -d '{{\"kind\":\"throttle\",\"seconds\":20}}'\n"
     )
 }
 
-/// A line a second that shows which deployment served what. On a terminal a quiet second is written over.
-fn report(pools: &[Arc<Pool>], metrics: &Metrics) {
+/// What each client got so far, and what that cost.
+fn spent(metrics: &Metrics) -> String {
+    let answers = metrics.answers().into_iter();
+    let answers: Vec<_> = answers
+        .map(|((client, code), count)| format!("{client} {code}: {count}"))
+        .collect();
+    format!("| {}   {:.4} EUR", answers.join(", "), metrics.cost())
+}
+
+/// A line a second that shows which deployment served what, and with traffic what clients got and what it cost. On a
+/// terminal a quiet second is written over.
+fn report(pools: &[Arc<Pool>], metrics: &Metrics, with_traffic: bool) {
     let (mut before, mut second) = (BTreeMap::new(), 0_u64);
     let mut out = io::stdout();
     let in_place = out.is_terminal();
@@ -145,7 +165,10 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics) {
             };
             format!("{}{paused}: {news}", deployment.instance.name)
         });
-        let line: Vec<_> = line.collect();
+        let mut line: Vec<_> = line.collect();
+        if with_traffic {
+            line.push(spent(metrics));
+        }
         let quiet = now == before;
         before = now;
         let end = if quiet && in_place {

@@ -40,7 +40,9 @@ pub struct Question {
 pub enum ExplainError {
     #[error("the config has no client `{0}`; it has: {1}")]
     UnknownClient(String, String),
-    #[error("this path leaves the model to the body: give one with --body FILE")]
+    #[error(
+        "this path leaves the model to the body: give one with --body FILE, or with --body - from stdin"
+    )]
     BodyMissing,
 }
 

@@ -1,18 +1,23 @@
 //! The command line: one short function a subcommand, exit code out.
 
 use std::{
-    io::{self, IsTerminal, Read, Write},
+    fmt::Display,
+    io::{self, BufRead, IsTerminal, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 use forebay::{
-    app, config, demo,
+    app,
+    config::{self, Plan, Problem},
+    demo,
+    domain::secret::Secret,
     explain::{self, Question, States},
     simulator,
     telemetry::{event_log, usage_log},
 };
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, prelude::*};
 
@@ -32,13 +37,21 @@ struct Cli {
 enum Command {
     /// Run the gateway
     Serve {
-        #[arg(long, value_name = "FILE")]
+        #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Validate a config and what it names; print every mistake with its place and its mend
+    /// Validate a config, what it names and what it needs of this machine; print every mistake with its place and its mend
+    ///
+    /// Exit code: 0 where there is no mistake, 1 where there is one (with --strict: or a warning), 2 where the command line is wrong.
     Check {
-        #[arg(long, value_name = "FILE")]
+        #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        /// Variables, files and what the machine must have may be missing: for a pipeline that has none of them
+        #[arg(long)]
+        no_secrets: bool,
+        /// A warning is a mistake
+        #[arg(long)]
+        strict: bool,
     },
     /// Print the config's JSON Schema, for editors
     Schema {
@@ -47,8 +60,11 @@ enum Command {
         usage_record: bool,
     },
     /// Say what would become of a request: who asks, whether it may, which deployments are tried in which order, and why
+    ///
+    /// Exit code: 0 where it is explained, whatever becomes of it; 1 where it can't be: the config has a mistake, or the body or
+    /// the status can't be read; 2 where the command line is wrong.
     Explain {
-        #[arg(long, value_name = "FILE")]
+        #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
         /// A name of `clients`; `anonymous` where the config has none
         #[arg(long, value_name = "NAME")]
@@ -56,16 +72,19 @@ enum Command {
         /// What the client asks for, as in /openai/v1/chat/completions
         #[arg(long)]
         path: String,
-        /// The request's JSON body; needed where the body names the model
+        /// The request's JSON body, `-` for stdin; needed where the body names the model
         #[arg(long, value_name = "FILE")]
         body: Option<PathBuf>,
         /// A running gateway's status (http://127.0.0.1:9090/status, or a file that holds its answer), to count in how the deployments fare
         #[arg(long, value_name = "URL|FILE")]
         status: Option<String>,
+        /// A file with the token whose hash is `admin.token`; FOREBAY_ADMIN_TOKEN is taken where none is named
+        #[arg(long, value_name = "FILE")]
+        admin_token_file: Option<PathBuf>,
     },
     /// Run simulated Azure OpenAI instances
     Simulate {
-        #[arg(long, value_name = "FILE")]
+        #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
     /// Run simulator and gateway together on an embedded config: no file, no cloud
@@ -76,8 +95,11 @@ enum Command {
         /// Where metrics, health and status are, on 127.0.0.1
         #[arg(long, default_value_t = 9090)]
         admin_port: u16,
+        /// Let two clients ask all the time, one of them over its limits
+        #[arg(long)]
+        traffic: bool,
     },
-    /// Read a client key on stdin, print its hash for the config
+    /// Read a client key on stdin, print its hash for the config; on a terminal it is not shown
     HashKey {
         /// Make a new key instead; print it, and its hash
         #[arg(long)]
@@ -94,14 +116,29 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
         Command::Serve { config } => serve(&config),
-        Command::Check { config } => check(&config),
+        Command::Check {
+            config,
+            no_secrets: true,
+            strict,
+        } => checked(&config, strict, config::check_names(&config).map(told)),
+        Command::Check { config, strict, .. } => {
+            let sound = sound(&config).map(|(_, warnings, machine)| {
+                let machine = machine.iter().map(|text| format!("warning: {text}"));
+                warnings.into_iter().chain(machine).collect()
+            });
+            checked(&config, strict, sound)
+        }
         Command::Explain {
             config,
             client,
             path,
             body,
             status,
-        } => run_explain(&config, client, path, body.as_deref(), status.as_deref()),
+            admin_token_file,
+        } => {
+            let question = Asked { client, path, body };
+            run_explain(&config, question, status, admin_token_file)
+        }
         Command::Schema { usage_record } => {
             let schema = match usage_record {
                 true => usage_log::schema(),
@@ -110,7 +147,11 @@ fn main() -> ExitCode {
             print(&format!("{schema:#}\n"))
         }
         Command::Simulate { config } => simulate(&config),
-        Command::Demo { port, admin_port } => run_demo(port, admin_port),
+        Command::Demo {
+            port,
+            admin_port,
+            traffic,
+        } => run_demo(port, admin_port, traffic),
         Command::HashKey { generate: false } => hash_key(),
         Command::HashKey { generate: true } => generate_key(),
     }
@@ -137,57 +178,109 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// A plan that a gateway could start with here, and what deserves a look, in it and on this machine; or every mistake.
+/// `serve` begins with what `check` says.
+fn sound(file: &Path) -> Result<(Plan, Vec<String>, Vec<String>), String> {
+    let loaded = config::load(file).map_err(|problems| problems.to_string())?;
+    let examined = app::examine(&loaded.plan);
+    if !examined.problems.is_empty() {
+        return Err(format!("error: {}", examined.problems.join("\nerror: ")));
+    }
+    Ok((loaded.plan, told(loaded.warnings), examined.warnings))
+}
+
+fn told(warnings: Vec<Problem>) -> Vec<String> {
+    warnings.iter().map(Problem::warning).collect()
+}
+
 fn serve(file: &Path) -> ExitCode {
     start_log();
-    let loaded = match config::load(file) {
-        Ok(loaded) => loaded,
-        Err(problems) => return fail(&problems.to_string()),
+    // Of the machine it says itself what it finds.
+    let (plan, warnings, _) = match sound(file) {
+        Ok(sound) => sound,
+        Err(problems) => return fail(&problems),
     };
-    for warning in &loaded.warnings {
+    for warning in &warnings {
         tracing::warn!(event = "config_warning", "{warning}");
     }
-    match app::serve(loaded.plan) {
+    match app::serve(plan) {
         Ok(never) => match never {},
         Err(error) => fail(&format!("error: {error}")),
     }
 }
 
-fn check(file: &Path) -> ExitCode {
-    match config::load(file) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                eprintln!("{warning}");
-            }
-            print(&format!("{}: no mistakes found\n", file.display()))
-        }
-        Err(problems) => fail(&problems.to_string()),
+/// Prints what a check has found.
+fn checked(file: &Path, strict: bool, found: Result<Vec<String>, impl Display>) -> ExitCode {
+    let warnings = match found {
+        Ok(warnings) => warnings,
+        Err(problems) => return fail(&problems.to_string()),
+    };
+    for warning in &warnings {
+        eprintln!("{warning}");
     }
+    let file = file.display();
+    match (warnings.len(), strict) {
+        (0, _) => print(&format!("{file}: no mistakes found\n")),
+        (some, false) => print(&format!("{file}: no mistakes found; warnings: {some}\n")),
+        (some, true) => fail(&format!(
+            "{file}: warnings: {some}; --strict takes them for mistakes"
+        )),
+    }
+}
+
+/// What `explain` is asked about.
+struct Asked {
+    client: String,
+    path: String,
+    body: Option<PathBuf>,
 }
 
 fn run_explain(
     file: &Path,
-    client: String,
-    path: String,
-    body: Option<&Path>,
-    status: Option<&str>,
+    asked: Asked,
+    status: Option<String>,
+    token_file: Option<PathBuf>,
 ) -> ExitCode {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(&problems.to_string()),
     };
-    let body = match body.map(std::fs::read).transpose() {
+    let body = match asked.body.as_deref().map(body).transpose() {
         Ok(body) => body,
         Err(error) => return fail(&format!("error: the body can't be read: {error}")),
     };
-    let states = match status.map(States::read).transpose() {
+    let token = match token(token_file) {
+        Ok(token) => token,
+        Err(error) => return fail(&format!("error: the admin token can't be read: {error}")),
+    };
+    let states = status.map(|from| States::read(&from, token.as_ref()));
+    let states = match states.transpose() {
         Ok(states) => states,
         Err(error) => return fail(&format!("error: {error}")),
     };
+    let Asked { client, path, .. } = asked;
     let question = Question { client, path, body };
     match explain::explain(&loaded.plan, &question, states.as_ref()) {
         Ok(text) => print(&text),
         Err(error) => fail(&format!("error: {error}")),
     }
+}
+
+fn body(from: &Path) -> io::Result<Vec<u8>> {
+    if from != Path::new("-") {
+        return std::fs::read(from);
+    }
+    let mut body = Vec::new();
+    io::stdin().lock().read_to_end(&mut body).map(|_| body)
+}
+
+/// What the gateway's admin listener asks for.
+fn token(file: Option<PathBuf>) -> io::Result<Option<Secret>> {
+    let text = match file {
+        Some(file) => Some(std::fs::read_to_string(file)?),
+        None => std::env::var("FOREBAY_ADMIN_TOKEN").ok(),
+    };
+    Ok(text.map(|text| Secret::new(text.trim_end().to_owned())))
 }
 
 fn simulate(file: &Path) -> ExitCode {
@@ -198,19 +291,27 @@ fn simulate(file: &Path) -> ExitCode {
     }
 }
 
-fn run_demo(port: u16, admin_port: u16) -> ExitCode {
+fn run_demo(port: u16, admin_port: u16, traffic: bool) -> ExitCode {
     start_log();
-    match demo::run(port, admin_port) {
+    match demo::run(port, admin_port, traffic) {
         Ok(never) => match never {},
         Err(error) => fail(&format!("error: {error}")),
     }
 }
 
 fn hash_key() -> ExitCode {
-    let mut key = String::new();
-    if let Err(error) = io::stdin().lock().take(64 << 10).read_to_string(&mut key) {
-        return fail(&format!("error: the key can't be read: {error}"));
-    }
+    let key = match io::stdin().is_terminal() {
+        true => typed_key(),
+        false => {
+            let mut key = String::new();
+            let read = io::stdin().lock().take(64 << 10).read_to_string(&mut key);
+            read.map(|_| key)
+        }
+    };
+    let key = match key {
+        Ok(key) => key,
+        Err(error) => return fail(&format!("error: the key can't be read: {error}")),
+    };
     match config::hash_key(&key) {
         Ok(hashed) => {
             if let Some(warning) = hashed.warning {
@@ -220,6 +321,37 @@ fn hash_key() -> ExitCode {
         }
         Err(error) => fail(&format!("error: {error}")),
     }
+}
+
+/// A key that is typed in, and not shown meanwhile.
+fn typed_key() -> io::Result<String> {
+    let terminal = io::stdin();
+    let shown = tcgetattr(&terminal)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes -= LocalModes::ECHO;
+    show_again_once_interrupted(shown.clone())?;
+    eprint!("key (it is not shown): ");
+    tcsetattr(&terminal, OptionalActions::Flush, &hidden)?;
+    let mut key = String::new();
+    let read = terminal.lock().take(64 << 10).read_line(&mut key);
+    tcsetattr(&terminal, OptionalActions::Flush, &shown)?;
+    eprintln!();
+    read.map(|_| key)
+}
+
+/// An interrupt leaves no terminal behind that shows nothing.
+fn show_again_once_interrupted(shown: Termios) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new().spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &shown);
+            eprintln!();
+            std::process::exit(130);
+        }
+    })?;
+    Ok(())
 }
 
 /// The key and its hash on lines of their own, which a script can tell apart.

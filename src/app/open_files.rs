@@ -24,6 +24,12 @@ pub(super) fn raise() -> u64 {
     }
 }
 
+/// How many the process may have once it has raised its limit.
+pub(super) fn allowed() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    limit.maximum.unwrap_or(MOST)
+}
+
 /// What to warn of where the limit is less than what the listeners may need.
 pub(super) fn warning(plan: &Plan, allowed: u64) -> Option<String> {
     let connections = plan.listeners.iter().map(|it| it.max_connections as u64);

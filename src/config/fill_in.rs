@@ -60,6 +60,12 @@ impl Reader<'_> {
             let unclosed = "this ${ has no } after it; write ${env:NAME} or ${file:PATH}, or $${ for the characters themselves";
             let (reference, after) = self.take(place, reference.split_once('}').ok_or(unclosed))?;
             let value = self.resolve(reference);
+            let is_form_right = ["env:", "file:"]
+                .iter()
+                .any(|kind| reference.starts_with(kind));
+            if self.may_miss(value.is_err() && is_form_right) {
+                return None;
+            }
             let value = self.take(place, value)?;
             filled.extend([before, &value]);
             self.is_filled_in = true;

@@ -34,6 +34,14 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// As a line that says it is none that keeps a gateway from starting.
+    pub fn warning(&self) -> String {
+        let (file, line, column, message) = (&self.file, self.line, self.column, &self.message);
+        format!("{file}:{line}:{column}: warning: {message}")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -2,11 +2,16 @@
 //!
 //! Reading goes on after a mistake: what can't be read is reported and left out, the rest stays.
 
-use std::{borrow::Cow, path::PathBuf, rc::Rc};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
+    Values,
     fill_in::Filled,
     node::{Content, Node},
     problem::{Findings, Place, Placed},
@@ -23,6 +28,9 @@ pub(super) struct Reader<'a> {
     pub(super) filled: Filled,
     /// The text being read has some of it.
     pub(super) is_filled_in: bool,
+    pub(super) values: Values,
+    /// A value was not there, and need not be.
+    pub(super) is_any_missing: bool,
 }
 
 impl Reader<'_> {
@@ -39,6 +47,26 @@ impl Reader<'_> {
         value
             .map_err(|error| self.problem(place, error.to_string()))
             .ok()
+    }
+
+    /// Whether this may be left out for want of its value, which then is no mistake.
+    pub(super) fn may_miss(&mut self, is_missing: bool) -> bool {
+        let may = is_missing && self.values == Values::MayBeMissing;
+        self.is_any_missing |= may;
+        may
+    }
+
+    /// What was read from a file, or its error noted at its place.
+    pub(super) fn take_file<T>(
+        &mut self,
+        place: Place,
+        path: &Path,
+        read: impl FnOnce(&Path) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.may_miss(!path.exists()) {
+            return None;
+        }
+        self.take(place, read(path))
     }
 
     /// Notes that `node` is not what it should be.

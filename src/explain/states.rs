@@ -5,7 +5,7 @@ use std::{fmt, io};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::domain::{deployment::Deployment, name::ModelName};
+use crate::domain::{deployment::Deployment, name::ModelName, secret::Secret};
 
 /// What `/status` says of every deployment.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,9 +42,10 @@ pub enum StatesError {
 
 impl States {
     /// Reads them from a gateway's admin address, as in `http://127.0.0.1:9090/status`, or from a file that holds its answer.
-    pub fn read(from: &str) -> Result<Self, StatesError> {
+    /// `token`: what `admin.token` asks for.
+    pub fn read(from: &str, token: Option<&Secret>) -> Result<Self, StatesError> {
         let text = match from.starts_with("http://") || from.starts_with("https://") {
-            true => fetch(from),
+            true => fetch(from, token),
             false => std::fs::read(from),
         };
         let text = text.map_err(|error| StatesError::Unread(from.into(), error))?;
@@ -68,7 +69,7 @@ impl States {
     }
 }
 
-fn fetch(url: &str) -> io::Result<Vec<u8>> {
+fn fetch(url: &str, token: Option<&Secret>) -> io::Result<Vec<u8>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -76,7 +77,17 @@ fn fetch(url: &str) -> io::Result<Vec<u8>> {
         let client = reqwest::Client::builder()
             .timeout(std::time::Duration::from_secs(5))
             .build();
-        let answer = client.map_err(io::Error::other)?.get(url).send().await;
+        let mut request = client.map_err(io::Error::other)?.get(url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token.expose());
+        }
+        let answer = request.send().await;
+        if let Ok(answer) = &answer
+            && answer.status() == reqwest::StatusCode::UNAUTHORIZED
+        {
+            let what = "it wants the token of admin.token: name its file with --admin-token-file, or set FOREBAY_ADMIN_TOKEN";
+            return Err(io::Error::other(what));
+        }
         let answer = answer.and_then(reqwest::Response::error_for_status);
         let bytes = answer.map_err(io::Error::other)?.bytes().await;
         bytes.map(Vec::from).map_err(io::Error::other)

@@ -10,6 +10,7 @@ mod bodies;
 mod certificates;
 mod chaos;
 mod choosing;
+mod command_line;
 mod conformance;
 mod connections;
 mod counted;

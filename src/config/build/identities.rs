@@ -184,8 +184,8 @@ fn pair(
         Some(key) => (key.place, key.value.0),
         None => (place, path.clone()),
     };
-    let chain = reader.take(place, pem::certificates(&path));
-    let key = reader.take(key_place, pem::private_key(&key_path));
+    let chain = reader.take_file(place, &path, pem::certificates);
+    let key = reader.take_file(key_place, &key_path, pem::private_key);
     let (chain, key) = (chain?, key?);
     if let Some(doubt) = reader.take(place, pem::validity(&chain, SystemTime::now()))? {
         // The certificate may be renewed at any time, and the other identities have nothing to do with it.
@@ -199,7 +199,7 @@ fn pair(
 /// A file of authorities that are trusted beside the system's.
 fn authorities(file: Option<Placed<FilePath>>, reader: &mut Reader<'_>) -> Option<PathBuf> {
     let file = file?;
-    reader.take(file.place, pem::authorities(&file.value.0))?;
+    reader.take_file(file.place, &file.value.0, pem::authorities)?;
     Some(file.value.0)
 }
 

@@ -214,7 +214,7 @@ fn scope_of(
 }
 
 pub(super) fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
-    reader.take(file.place, pem::authorities(&file.value.0))?;
+    reader.take_file(file.place, &file.value.0, pem::authorities)?;
     Some(file.value.0)
 }
 

@@ -220,7 +220,7 @@ fn leeway(raw: Placed<Span>, reader: &mut Reader<'_>) -> Duration {
 }
 
 fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
-    reader.take(file.place, pem::authorities(&file.value.0))?;
+    reader.take_file(file.place, &file.value.0, pem::authorities)?;
     Some(file.value.0)
 }
 

@@ -75,6 +75,10 @@ impl<T> Known<T> {
     }
 
     pub(super) fn warn_of_unused(&self, message: &str, reader: &mut Reader<'_>) {
+        if reader.is_any_missing {
+            // What would use it may be what was left out.
+            return;
+        }
         for (name, _) in &self.things {
             if !self.used.borrow().contains(&name.value) {
                 reader.warn(name.place, message);

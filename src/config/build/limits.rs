@@ -133,7 +133,8 @@ pub(super) fn counters(
             .0
             .parent()
             .filter(|it| !it.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !folder.is_dir()) {
+        let is_missing = folder.is_some_and(|folder| !folder.is_dir());
+        if is_missing && !reader.may_miss(is_missing) {
             reader.problem(
                 file.place,
                 "this file's folder is not there; make it, or name another",

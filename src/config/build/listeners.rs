@@ -109,10 +109,10 @@ fn tls(raw: raw::Tls, reader: &mut Reader<'_>) -> Option<TlsFiles> {
     let (certificate, key) = (raw.certificate.0, raw.key.0);
     let chain = certificate
         .as_ref()
-        .and_then(|file| reader.take(file.place, pem::certificates(&file.value.0)));
+        .and_then(|file| reader.take_file(file.place, &file.value.0, pem::certificates));
     let private = key
         .as_ref()
-        .and_then(|file| reader.take(file.place, pem::private_key(&file.value.0)));
+        .and_then(|file| reader.take_file(file.place, &file.value.0, pem::private_key));
     let (certificate, key, chain) = (certificate?, key?, chain?);
     if let Some(warning) =
         pem::term(&chain[0]).and_then(|term| pem::warning(term.standing(SystemTime::now())))
@@ -144,7 +144,7 @@ fn of_clients(
             None => Some(None),
         };
     };
-    reader.take(file.place, pem::authorities(&file.value.0))?;
+    reader.take_file(file.place, &file.value.0, pem::authorities)?;
     let asked = client_certificate.map(|asked| asked.value);
     Some(Some(AskedOfClients {
         authorities: file.value.0,

@@ -68,6 +68,28 @@ impl Metrics {
         finished
     }
 
+    /// How many answers each client got so far, by status.
+    pub fn answers(&self) -> BTreeMap<(String, String), u64> {
+        let mut answers = BTreeMap::new();
+        for metric in all(&self.instruments.requests.collect()) {
+            let label = |name: &str| {
+                let pair = metric.get_label().iter().find(|pair| pair.name() == name);
+                pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+            };
+            let count = metric.get_counter().get_value() as u64;
+            *answers.entry((label("client"), label("code"))).or_default() += count;
+        }
+        answers
+    }
+
+    /// What all of it cost so far, in the currency of `prices`.
+    pub fn cost(&self) -> f64 {
+        let families = self.instruments.cost.collect();
+        all(&families)
+            .map(|metric| metric.get_counter().get_value())
+            .sum()
+    }
+
     /// How many requests are being served.
     pub fn inflight(&self) -> u64 {
         self.instruments.requests_inflight.get().unsigned_abs()

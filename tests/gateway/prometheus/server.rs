@@ -35,6 +35,7 @@ impl Prometheus {
         );
         let config = replaced(&config, "127.0.0.1:9090\"]\n", &format!("{admin}\"]\n"));
         let secret = secret.display().to_string();
+        let config = replaced(&config, "# authorization:", "authorization:");
         let config = replaced(&config, "/etc/prometheus/forebay-admin-token", &secret);
         fs::write(folder.join("prometheus.yaml"), config).unwrap();
         fs::copy(conf().join("recording.yaml"), folder.join("recording.yaml")).unwrap();
