@@ -63,7 +63,7 @@ fn check_finds_what_keeps_serve_from_starting_on_this_machine_in_the_same_words(
                 key,
                 &format!("counters: {{ file: {place}/nowhere/c.redb }}\n"),
             ),
-            "counters.file",
+            "folder",
         ),
         (config("{ workload_identity: {} }", ""), "identity one"),
     ] {
@@ -83,7 +83,7 @@ fn check_without_secrets_wants_names_right_and_no_values() {
     let tls = "tls: { certificate: nowhere.crt, key: nowhere.key }";
     let text = config(
         "{ api_key: \"${file:/run/nowhere/key}\" }",
-        "log: { access: /nowhere/a.jsonl }\n",
+        "log: { access: /nowhere/a.jsonl }\ncounters: { file: /nowhere/c.redb }\n",
     )
     .replace("max_connections: 100", tls)
     .replace(
