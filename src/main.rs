@@ -330,11 +330,12 @@ fn typed_key() -> io::Result<String> {
     let mut hidden = shown.clone();
     hidden.local_modes -= LocalModes::ECHO;
     show_again_once_interrupted(shown.clone())?;
-    eprint!("key (it is not shown): ");
     tcsetattr(&terminal, OptionalActions::Flush, &hidden)?;
+    // Only now: what is typed before is thrown away.
+    eprint!("key (it is not shown): ");
     let mut key = String::new();
     let read = terminal.lock().take(64 << 10).read_line(&mut key);
-    tcsetattr(&terminal, OptionalActions::Flush, &shown)?;
+    tcsetattr(&terminal, OptionalActions::Now, &shown)?;
     eprintln!();
     read.map(|_| key)
 }

@@ -121,7 +121,7 @@ pub(super) fn counters(
             top,
             "a restart would forget what clients have spent of their hours, days and months; name a file in `counters.file`",
         ),
-        Some(file) if !has_periods => reader.warn(
+        Some(file) if !has_periods && !reader.is_any_missing => reader.warn(
             file.place,
             "no client has a limit for an hour, day or month, so nothing is kept here",
         ),
