@@ -14,6 +14,10 @@ pub(crate) enum Shape {
     StreamedChat,
     StreamedResponses,
     Embeddings,
+    /// A conversation made shorter.
+    Compacted,
+    /// A chat by azure-ai-inference.
+    Inference,
 }
 
 pub(crate) const ALL: &[Shape] = &[
@@ -21,6 +25,8 @@ pub(crate) const ALL: &[Shape] = &[
     Shape::StreamedChat,
     Shape::StreamedResponses,
     Shape::Embeddings,
+    Shape::Compacted,
+    Shape::Inference,
 ];
 pub(crate) const STREAMS: &[Shape] = &[Shape::StreamedChat, Shape::StreamedResponses];
 

@@ -91,10 +91,10 @@ impl Case<'_> {
     pub(crate) fn body(&self) -> Value {
         let (model, messages) = (&self.model, json!([{"role": "user", "content": PROMPT}]));
         match self.shape {
-            Shape::Chat => json!({"model": model, "messages": messages}),
+            Shape::Chat | Shape::Inference => json!({"model": model, "messages": messages}),
             Shape::StreamedChat => json!({"model": model, "messages": messages, "stream": true}),
             Shape::StreamedResponses => json!({"model": model, "input": PROMPT, "stream": true}),
-            Shape::Embeddings => json!({"model": model, "input": PROMPT}),
+            Shape::Embeddings | Shape::Compacted => json!({"model": model, "input": PROMPT}),
         }
     }
 
@@ -103,16 +103,20 @@ impl Case<'_> {
             Shape::Chat | Shape::StreamedChat => "/openai/v1/chat/completions",
             Shape::StreamedResponses => "/openai/v1/responses",
             Shape::Embeddings => "/openai/v1/embeddings",
+            Shape::Compacted => "/openai/v1/responses/compact",
+            Shape::Inference => "/models/chat/completions?api-version=2024-05-01-preview",
         }
     }
 
     /// Whether this is the whole answer to what was asked.
     pub(crate) fn is_whole(&self, text: &str) -> bool {
         match self.shape {
-            Shape::Chat => text.contains("\"chat.completion\"") && text.contains(PROMPT),
+            Shape::Chat | Shape::Inference => {
+                text.contains("\"chat.completion\"") && text.contains(PROMPT)
+            }
             Shape::StreamedChat => text.ends_with("data: [DONE]\n\n"),
             Shape::StreamedResponses => text.contains("event: response.completed\n"),
-            Shape::Embeddings => text.contains("\"usage\""),
+            Shape::Embeddings | Shape::Compacted => text.contains("\"usage\""),
         }
     }
 }
