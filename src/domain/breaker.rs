@@ -32,6 +32,10 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
     trial: bool,
+    /// It goes while another is the trial, and may find out as well.
+    follows: bool,
+    /// Of the latest trial by then.
+    number: u32,
     /// The first after a told wait.
     leads: bool,
     /// How often the deployment had been set aside by then.
@@ -42,6 +46,10 @@ impl Pass {
     /// Whether it is the one that finds out.
     pub(super) fn is_trial(self) -> bool {
         self.trial
+    }
+
+    fn finds_out(self) -> bool {
+        self.trial || self.follows
     }
 }
 
@@ -73,6 +81,8 @@ pub struct Breaker {
     /// How many trials in a row failed; the pause is doubled so often.
     failed_trials: u32,
     trial: Option<Trial>,
+    /// How many there were.
+    trials: u32,
     era: u32,
     /// It did work for somebody, since it was last found not to be there.
     has_served: bool,
@@ -90,6 +100,7 @@ struct Aside {
 /// A request that finds out.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
+    number: u32,
     since: Instant,
     /// It looks well so far.
     has_good_sign: bool,
@@ -107,6 +118,7 @@ impl Breaker {
             aside: None,
             failed_trials: 0,
             trial: None,
+            trials: 0,
             era: 0,
             has_served: false,
             ramp_since: None,
@@ -172,13 +184,17 @@ impl Breaker {
         }
         let trial = self.needs_trial() && self.trial.is_none();
         if trial {
+            self.trials = self.trials.wrapping_add(1);
             self.trial = Some(Trial {
+                number: self.trials,
                 since: now,
                 has_good_sign: false,
             });
         }
         Some(Pass {
             trial,
+            follows: self.needs_trial() && !trial,
+            number: self.trials,
             leads: !trial && self.told.go_ahead(now),
             era: self.era,
         })
@@ -201,11 +217,8 @@ impl Breaker {
 
     /// The trial looks well: its answer has begun, and not with a failure.
     pub(super) fn good_sign(&mut self, pass: Pass) {
-        if let Some(trial) = self
-            .trial
-            .as_mut()
-            .filter(|_| pass.trial && pass.era == self.era)
-        {
+        let is_it = |trial: &&mut Trial| pass.trial && pass.number == trial.number;
+        if let Some(trial) = self.trial.as_mut().filter(is_it) {
             trial.has_good_sign = true;
         }
     }
@@ -214,6 +227,8 @@ impl Breaker {
     pub(super) fn pass_behind(&mut self, now: Instant) -> Option<Pass> {
         self.follows(now).then_some(Pass {
             trial: false,
+            follows: self.needs_trial(),
+            number: self.trials,
             leads: false,
             era: self.era,
         })
@@ -243,7 +258,7 @@ impl Breaker {
                 let unsaid = self.settings.unsaid_pause.min(self.settings.longest_pause);
                 let wait = wait.unwrap_or(unsaid);
                 let returns = now + wait.min(self.settings.longest_pause);
-                let closed = current && self.close(returns);
+                let closed = current && pass.finds_out() && self.close(returns);
                 self.tell(wait, Cause::Throttle, now)
                     .or(closed.then_some(Transition::Closed))
             }
@@ -272,7 +287,7 @@ impl Breaker {
             | Outcome::NotDeployed => None,
             _ => {
                 self.has_served |= current && *outcome == Outcome::Served;
-                self.worked(current, now)
+                self.worked(pass, current, now)
             }
         }
     }
@@ -335,6 +350,7 @@ impl Breaker {
     ) -> Option<Transition> {
         let ordinary = Pass {
             trial: false,
+            follows: false,
             leads: false,
             ..pass
         };
@@ -355,6 +371,8 @@ impl Breaker {
     pub(super) fn unsent(&self) -> Pass {
         Pass {
             trial: false,
+            follows: false,
+            number: self.trials,
             leads: false,
             era: self.era,
         }
@@ -368,11 +386,9 @@ impl Breaker {
         }
     }
 
-    /// One from before it was set aside again is not the trial any more.
     fn end_trial(&mut self, pass: Pass) {
-        if pass.trial && pass.era == self.era {
-            self.trial = None;
-        }
+        let is_it = |trial: &mut Trial| pass.trial && pass.number == trial.number;
+        self.trial.take_if(is_it);
     }
 
     /// Takes in that the deployment wants to be left alone for so long.
@@ -392,13 +408,12 @@ impl Breaker {
             .then_some(Transition::Opened { until, cause })
     }
 
-    fn worked(&mut self, current: bool, now: Instant) -> Option<Transition> {
+    fn worked(&mut self, pass: Pass, current: bool, now: Instant) -> Option<Transition> {
         let mut closed = self.told.end(now);
-        // Where it is set aside, whoever is current is its trial, or followed that.
-        if current && !self.close(now) {
-            self.faults.pass_by();
+        if current && pass.finds_out() {
+            closed |= self.close(now);
         } else if current {
-            closed = true;
+            self.faults.pass_by();
         }
         (closed && self.aside.is_none()).then_some(Transition::Closed)
     }
@@ -412,7 +427,6 @@ impl Breaker {
         let until = now + self.settings.pause(self.failed_trials, draw);
         self.aside = Some(Aside { until, cause });
         self.era = self.era.wrapping_add(1);
-        self.trial = None;
         self.has_served &= cause != Cause::Configuration;
         self.faults = Faults::default();
         self.ramp_since = None;

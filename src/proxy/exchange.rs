@@ -336,29 +336,12 @@ impl Exchange {
         };
         current.is_judged = true;
         let own = current.spillover.map_or(*outcome, |it| it.own(outcome));
-        if own.blame() == Blame::Unclear {
-            if let Some((held, transition)) = current.attempt.hold(&own, now) {
-                announce(&admitted.served, current, transition, now);
-                admitted.suspicions.add(held);
-            }
-        } else {
-            let transition = current.attempt.judge(&own, now, fastrand::u64(..));
-            announce(&admitted.served, current, transition, now);
-        }
+        let (suspicions, attempt) = (&mut admitted.suspicions, &mut current.attempt);
+        let transition = suspicions.judge(attempt, &own, now, fastrand::u64(..));
+        announce(&admitted.served, current, transition, now);
         tell_of_spilled(admitted, outcome, now);
-        if admitted.suspicions.is_empty() {
-            return;
-        }
-        match outcome {
-            Outcome::Served => {
-                let charged = admitted.suspicions.charge(now, fastrand::u64(..));
-                announce_all(&admitted.served, &charged, now);
-            }
-            outcome if outcome.is_callers() || *outcome == Outcome::ClientLeft => {
-                admitted.suspicions.forget();
-            }
-            _ => {}
-        }
+        let charged = admitted.suspicions.resolve(outcome, now, fastrand::u64(..));
+        announce_all(&admitted.served, &charged, now);
     }
 
     /// Takes in that the request has ended; `whole`: with all of an answer.
@@ -369,7 +352,7 @@ impl Exchange {
         let client = self.client.as_ref().map(|client| &client.name);
         if !admitted.suspicions.is_empty() {
             let now = Instant::now();
-            let charged = admitted.suspicions.doubt(client, now, fastrand::u64(..));
+            let charged = admitted.suspicions.end(client, now, fastrand::u64(..));
             announce_all(&admitted.served, &charged, now);
         }
         let is_served = self

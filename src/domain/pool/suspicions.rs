@@ -16,11 +16,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Member, Pool};
+use super::{Attempt, Member, Pool};
 use crate::domain::{
     breaker::{Doubter, Pass, Transition},
     name::ClientName,
-    outcome::{Fault, Outcome},
+    outcome::{Blame, Fault, Outcome},
     route::Operation,
 };
 
@@ -39,29 +39,49 @@ pub struct Held {
 }
 
 impl Suspicions {
-    pub fn add(&mut self, held: Held) {
-        self.0.push(held);
+    /// Tells the pool how an attempt ended; what may be its request's own doing is held back instead.
+    pub fn judge(
+        &mut self,
+        attempt: &mut Attempt,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        if outcome.blame() != Blame::Unclear {
+            return attempt.judge(outcome, now, draw);
+        }
+        let (held, transition) = attempt.hold(outcome, now)?;
+        self.add(held);
+        transition
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The request was served by another deployment.
-    pub fn charge(&mut self, now: Instant, draw: u64) -> Vec<Charged> {
-        self.0
-            .drain(..)
-            .map(|held| held.charge(now, draw))
-            .collect()
+    pub fn add(&mut self, held: Held) {
+        self.0.push(held);
     }
 
-    /// The request was wrong, or nobody stayed to see how it would end.
-    pub fn forget(&mut self) {
-        self.0.clear();
+    /// Takes in how the latest attempt of the request ended: a fellow that served it shows whose fault the others' failures
+    /// were, and so does one that finds the request wrong. Nothing is known where the client has left.
+    pub fn resolve(&mut self, outcome: &Outcome, now: Instant, draw: u64) -> Vec<Charged> {
+        match outcome {
+            _ if self.0.is_empty() => Vec::new(),
+            Outcome::Served => {
+                let held = self.0.drain(..);
+                held.map(|held| held.charge(now, draw)).collect()
+            }
+            Outcome::CallerError | Outcome::Screened | Outcome::ClientLeft => {
+                self.0.clear();
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The request has ended, and nobody served it.
-    pub fn doubt(&mut self, client: Option<&ClientName>, now: Instant, draw: u64) -> Vec<Charged> {
+    pub fn end(&mut self, client: Option<&ClientName>, now: Instant, draw: u64) -> Vec<Charged> {
         // A request that takes too long takes as long elsewhere; one deployment that never answers is found by it.
         let is_alone = self.0.len() == 1;
         let held = self.0.drain(..);
@@ -84,6 +104,11 @@ impl Suspicions {
 pub struct Charged(Held, Option<Transition>);
 
 impl Charged {
+    /// The deployment's place in its pool.
+    pub fn index(&self) -> usize {
+        self.0.index
+    }
+
     pub fn transition(&self) -> Option<Transition> {
         self.1
     }

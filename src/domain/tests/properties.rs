@@ -127,6 +127,8 @@ struct Running {
     attempt: Attempt,
     /// It asked what had to be asked by one first.
     is_trial: bool,
+    /// It went behind such a one.
+    follows: bool,
     since: Instant,
 }
 
@@ -153,8 +155,12 @@ impl Watched {
                 draw,
             } => {
                 if let Some(place) = place(which, self.under_way.len()) {
-                    let mut attempt = self.under_way.swap_remove(place).attempt;
+                    let ended = self.under_way.swap_remove(place);
+                    let mut attempt = ended.attempt;
                     attempt.judge(&outcome, self.now, draw);
+                    if ended.follows {
+                        self.is_found_out(attempt.index());
+                    }
                     self.hear(attempt.index(), &outcome);
                     self.judged.push(attempt);
                 }
@@ -230,18 +236,24 @@ impl Watched {
             // else. From then on this one may find out as well as that.
             State::Trial { .. } => {
                 assert!(!left && !is_tried, "a second one tries {index}");
-                let others = self.under_way.iter_mut();
-                for other in others.filter(|other| other.attempt.index() == index) {
-                    other.is_trial = false;
-                }
+                self.is_found_out(index);
                 false
             }
         };
         self.under_way.push(Running {
             attempt,
             is_trial,
+            follows: matches!(states[index], State::Trial { .. }),
             since: self.now,
         });
+    }
+
+    /// Another than its trial may have found out how it is.
+    fn is_found_out(&mut self, index: usize) {
+        let others = self.under_way.iter_mut();
+        for other in others.filter(|other| other.attempt.index() == index) {
+            other.is_trial = false;
+        }
     }
 
     fn hear(&mut self, index: usize, outcome: &Outcome) {

@@ -32,6 +32,8 @@ fn hours_of_trouble_lose_no_request_that_a_deployment_could_have_served() {
         tally.broken,
         tally.rejected,
         tally.cut,
+        tally.charged,
+        tally.doubted,
     ] {
         assert!(happened >= seeds.min(20), "{tally:?}");
     }

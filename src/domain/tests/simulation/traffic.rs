@@ -13,8 +13,9 @@ use crate::domain::{
     breaker::{Cause, Settings, State},
     deployment::Bounds,
     failover::{Progress, Repeat, Step},
+    name::ClientName,
     outcome::{Fault, Outcome},
-    pool::{Attempt, Pool, tests::pool_with},
+    pool::{Attempt, Pool, Suspicions, tests::pool_with},
 };
 
 /// A deployment that is well is asked before so many requests went elsewhere. The smallest share is one of thirty, so
@@ -38,6 +39,10 @@ pub(super) struct Tally {
     pub(super) rejected: u64,
     /// Waits that were too long to be kept.
     pub(super) cut: u64,
+    /// Failures that were held back, and charged since a fellow served.
+    pub(super) charged: u64,
+    /// The same where nobody did.
+    pub(super) doubted: u64,
 }
 
 pub(super) struct Traffic {
@@ -65,9 +70,16 @@ pub(super) struct Traffic {
 
 enum Happening {
     Arrives,
-    Ends(Progress, Attempt, Outcome),
+    Ends(Asking, Attempt, Outcome),
     /// The last byte of an answer, or where it breaks.
     Finishes(Attempt),
+}
+
+/// A request under way, of one of a few clients.
+struct Asking {
+    progress: Progress,
+    suspicions: Suspicions,
+    client: ClientName,
 }
 
 impl Traffic {
@@ -155,10 +167,15 @@ impl Traffic {
         let next = -self.random.f64().max(1e-9).ln() / self.rate;
         self.plan(Duration::from_secs_f64(next), Happening::Arrives);
         self.pool.budget().note_request(self.now());
-        self.asks(Progress::new(self.now(), Repeat::Harmless));
+        let client = ["one", "two", "three"][self.random.usize(..3)].into();
+        self.asks(Asking {
+            progress: Progress::new(self.now(), Repeat::Harmless),
+            suspicions: Suspicions::default(),
+            client,
+        });
     }
 
-    fn asks(&mut self, mut progress: Progress) {
+    fn asks(&mut self, mut asking: Asking) {
         let (now, draw) = (self.now(), self.random.u64(..));
         let states: Vec<_> = self
             .pool
@@ -166,34 +183,43 @@ impl Traffic {
             .iter()
             .map(|member| member.state(now))
             .collect();
-        let Ok(attempt) = self.pool.choose(progress.tried(), now, draw) else {
-            return self.is_refused(&progress);
+        let Ok(attempt) = self.pool.choose(asking.progress.tried(), now, draw) else {
+            return self.is_refused(asking);
         };
         let index = attempt.index();
-        self.may_be_asked(index, &progress, &states);
-        self.tally.moved += u64::from(!progress.tried().is_empty());
+        self.may_be_asked(index, &asking.progress, &states);
+        self.tally.moved += u64::from(!asking.progress.tried().is_empty());
         self.asked[index] += 1;
-        progress.start(index);
+        asking.progress.start(index);
         let (outcome, latency) = self.lives[index].answer(&mut self.random, self.at);
         if self.random.u32(..100) == 0 {
             let patience = latency.mul_f64(self.random.f64());
             return self.plan(
                 patience,
-                Happening::Ends(progress, attempt, Outcome::ClientLeft),
+                Happening::Ends(asking, attempt, Outcome::ClientLeft),
             );
         }
-        self.plan(latency, Happening::Ends(progress, attempt, outcome));
+        self.plan(latency, Happening::Ends(asking, attempt, outcome));
     }
 
-    fn ends(&mut self, mut progress: Progress, mut attempt: Attempt, outcome: Outcome) {
-        let now = self.now();
-        attempt.judge(&outcome, now, self.random.u64(..));
+    fn ends(&mut self, mut asking: Asking, mut attempt: Attempt, outcome: Outcome) {
+        let (now, draw) = (self.now(), self.random.u64(..));
+        asking.suspicions.judge(&mut attempt, &outcome, now, draw);
         self.hears(attempt.index(), &outcome);
-        if matches!(outcome, Outcome::Faulted { .. }) && progress.tried().len() > 1 {
-            self.pool.budget().note_wasted(None, now);
+        let charged = asking.suspicions.resolve(&outcome, now, draw);
+        self.tally.charged += charged.len() as u64;
+        for one in charged {
+            self.only_limits[one.index()] = false;
         }
-        let budget_left = self.pool.budget().allows(None, now);
-        match progress.after(&outcome, &self.bounds, budget_left, now) {
+        let client = Some(&asking.client);
+        if matches!(outcome, Outcome::Faulted { .. }) && asking.progress.tried().len() > 1 {
+            self.pool.budget().note_wasted(client, now);
+        }
+        let budget_left = self.pool.budget().allows(client, now);
+        match asking
+            .progress
+            .after(&outcome, &self.bounds, budget_left, now)
+        {
             Step::Deliver => {
                 self.tally.served += 1;
                 let rest = SLOWEST.mul_f64(self.random.f64());
@@ -201,17 +227,28 @@ impl Traffic {
             }
             Step::TryAnother => {
                 drop(attempt);
-                self.asks(progress);
+                self.asks(asking);
             }
             Step::GiveUp if outcome == Outcome::ClientLeft => {}
             Step::GiveUp => {
-                let tried = progress.tried().len();
+                let tried = asking.progress.tried().len();
                 assert!(
                     tried >= self.bounds.attempts as usize,
                     "{tried}, budget left: {budget_left}"
                 );
                 self.tally.refused += 1;
+                self.is_over(asking);
             }
+        }
+    }
+
+    /// Nobody served it.
+    fn is_over(&mut self, mut asking: Asking) {
+        let (now, draw) = (self.now(), self.random.u64(..));
+        let doubts = asking.suspicions.end(Some(&asking.client), now, draw);
+        self.tally.doubted += doubts.len() as u64;
+        for one in doubts {
+            self.only_limits[one.index()] = false;
         }
     }
 
@@ -269,7 +306,9 @@ impl Traffic {
     /// pause), and so is a pause of its faults (the attempt that began it took no longer than the slowest). Left are one
     /// that this request asked before it was well again, and one that nobody wanted meanwhile, so that another request is
     /// its trial right now.
-    fn is_refused(&mut self, progress: &Progress) {
+    fn is_refused(&mut self, asking: Asking) {
+        let progress = asking.progress.clone();
+        self.is_over(asking);
         self.tally.refused += 1;
         let long = self.settings.longest_pause + SLOWEST;
         for (index, life) in self.lives.iter().enumerate() {
@@ -336,6 +375,8 @@ impl Add for Tally {
             behind_a_trial: self.behind_a_trial + other.behind_a_trial,
             rejected: self.rejected + other.rejected,
             cut: self.cut + other.cut,
+            charged: self.charged + other.charged,
+            doubted: self.doubted + other.doubted,
         }
     }
 }
