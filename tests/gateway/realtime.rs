@@ -292,6 +292,26 @@ async fn a_session_whose_instance_dies_ends_without_a_close() {
     assert!(house.seen("second").is_empty());
 }
 
+/// What a client says in its session may be what it dies of.
+#[tokio::test]
+async fn sessions_that_die_on_one_client_close_nothing_for_another() {
+    let house = two().await;
+    for _ in 0..6 {
+        let mut socket = Socket::open(&house, V1, KEY_LINE).await;
+        socket.hear().await;
+        socket.say(&json!({"type": "simulator.die"})).await;
+        assert!(socket.next().await.is_none());
+    }
+    let log = house.log(6).await;
+    let is_first = |line: &serde_json::Value| {
+        let attempt = &line["attempts"][0];
+        attempt["instance"] == "first" && attempt["outcome"] == "fault_broken"
+    };
+    assert!(log.iter().all(is_first), "{log:?}");
+    let status = house.status().await;
+    assert_eq!(status["models"][0]["deployments"][0]["state"], "closed");
+}
+
 #[tokio::test]
 async fn a_session_in_which_nobody_says_anything_is_ended() {
     let house = House::open_with(&[("only", 1, 1)], "failover: { idle_timeout: 1s }").await;
