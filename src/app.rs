@@ -441,7 +441,11 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
             }
         };
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
-        let pool = Pool::new(model.clone(), plan.breaker).with_budget(budget);
+        let clients = plan.clients.all().iter();
+        let clients = clients.filter(|client| client.may_use(model.name.as_str()));
+        let pool = Pool::new(model.clone(), plan.breaker)
+            .with_budget(budget)
+            .with_one_client(clients.count() <= 1);
         let bounds = plan.bounds.with(model.timeouts);
         let version = model.version.as_deref().map(Arc::from);
         let served = Served::new(pool, bounds, version, target);

@@ -60,6 +60,8 @@ pub struct Doubter<'a> {
     pub client: Option<&'a ClientName>,
     /// Another deployment of the pool served this client a little while ago.
     pub is_served_elsewhere: bool,
+    /// There is no other client.
+    pub is_alone: bool,
 }
 
 /// From when on a deployment may be tried, if nothing else happens.

@@ -80,7 +80,7 @@ impl Opening {
         if is_encoded(headers) {
             return None;
         }
-        if Outcome::is_open_until_body(status, headers, now) {
+        if !is_empty(headers) && Outcome::is_open_until_body(status, headers, now) {
             return Some(Self(Kind::Body(ErrorBody {
                 status,
                 headers: headers.clone(),
@@ -99,7 +99,7 @@ impl Opening {
         now: SystemTime,
     ) -> Option<Self> {
         let is_refusal = matches!(status.as_u16(), 400 | 422);
-        if !is_refusal || is_encoded(headers) {
+        if !is_refusal || is_encoded(headers) || is_empty(headers) {
             return Self::of(status, headers, now);
         }
         Some(Self(Kind::Body(ErrorBody {
@@ -131,7 +131,10 @@ impl Opening {
     /// What it means that the answer broke off here with `fault`.
     pub fn broken_off(&self, fault: Fault, now: SystemTime) -> Outcome {
         match &self.0 {
-            Kind::Body(body) if body.status == StatusCode::TOO_MANY_REQUESTS => body.outcome(now),
+            // What these mean the rest could not have changed for the better.
+            Kind::Body(body) if matches!(body.status.as_u16(), 401 | 403 | 424 | 429) => {
+                body.outcome(now)
+            }
             Kind::Body(_) | Kind::Stream(_) => Outcome::fault(fault),
         }
     }
@@ -167,6 +170,12 @@ pub fn is_readable_stream(headers: &HeaderMap) -> bool {
 pub fn is_encoded(headers: &HeaderMap) -> bool {
     let coding = headers.get(header::CONTENT_ENCODING);
     coding.is_some_and(|coding| coding != "identity")
+}
+
+/// Whether nothing comes behind an answer's head.
+fn is_empty(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length == "0")
 }
 
 impl Head {

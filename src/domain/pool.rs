@@ -66,6 +66,8 @@ pub struct Pool {
     ready: Ready,
     budget: Budget,
     served: ServedLately,
+    /// Nobody but one client may use the model.
+    has_one_client: bool,
     /// For how long what was seen of a deployment counts.
     window: Duration,
 }
@@ -122,6 +124,7 @@ impl Pool {
             members: deployments.into_iter().map(member).collect(),
             budget: Budget::default(),
             served: ServedLately::default(),
+            has_one_client: false,
             window: settings.window,
         }
     }
@@ -130,6 +133,15 @@ impl Pool {
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
+    }
+
+    /// Says whether one client is all that may use the model: what it does wrong can harm no other.
+    #[must_use]
+    pub fn with_one_client(self, has_one_client: bool) -> Self {
+        Self {
+            has_one_client,
+            ..self
+        }
     }
 
     pub fn model(&self) -> &ModelName {

@@ -114,13 +114,8 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
         true => Outcome::Unwanted,
         false => wanted(exchange, outcome, status),
     };
-    if outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
-        exchange.write_down(&outcome, Instant::now());
-        exchange.response_bytes = 0;
-        return Err(taken_back(exchange, Step::TryAnother, status));
-    }
-    if outcome == Outcome::UsageRejected {
-        return Err(ask_without_usage(exchange, &outcome, status));
+    if let Some(again) = asked_again(exchange, &outcome, status) {
+        return Err(again);
     }
     note_usage_kept(exchange, &outcome);
     let spilled_to = spilled_to(exchange);
@@ -135,6 +130,17 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the same deployment is asked once more: with another token, or without what the gateway added.
+fn asked_again(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> Option<Box<Error>> {
+    if *outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
+        exchange.write_down(outcome, Instant::now());
+        exchange.response_bytes = 0;
+        return Some(taken_back(exchange, Step::TryAnother, status));
+    }
+    let is_ours = *outcome == Outcome::UsageRejected;
+    is_ours.then(|| ask_without_usage(exchange, outcome, status))
 }
 
 /// The member of the pool that gave the answer in the place of the one asked.
@@ -391,6 +397,11 @@ pub(super) fn failure(
     error.as_up();
     let outcome = admitted.relay.gate().broken_off(fault);
     let outcome = outcome.unwrap_or(Outcome::fault(fault));
+    let current = exchange.admitted().and_then(|it| it.current.as_ref());
+    let status = current.and_then(|current| current.status).unwrap_or(0);
+    if let Some(again) = asked_again(exchange, &outcome, status) {
+        return again;
+    }
     let step = ended(exchange, &outcome, false);
     apply(exchange, step, error)
 }

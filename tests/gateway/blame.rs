@@ -118,6 +118,18 @@ async fn a_pool_that_fails_for_different_clients_is_closed_soon() {
 }
 
 #[tokio::test]
+async fn a_pool_that_fails_for_its_only_client_is_closed_too() {
+    let house = House::open(&THREE).await;
+    all(&house, &THREE, status(500, &[]));
+    comes_true("all are closed off", async || {
+        house.chat().await;
+        states(&house).await == ["open"; 3]
+    })
+    .await;
+    assert_eq!(THREE.map(|(name, ..)| house.asked(name)), [10; 3]);
+}
+
+#[tokio::test]
 async fn one_that_fails_while_its_fellows_serve_is_closed_by_a_single_client() {
     let house = house_with(&THREE, "").await;
     house.fault("a", status(500, &[]));

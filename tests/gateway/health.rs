@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use forebay::simulator::FaultKind;
+
 use crate::house::{CHAT, Gateway, House, KEY, comes_true, status, throttle};
 
 /// Faults that set a deployment aside soon, and are soon tried again.
@@ -129,18 +131,18 @@ async fn a_required_model_takes_health_with_it_after_fall_and_another_does_not()
     let house = house.again(required).await;
     house.until_health("/health", 200).await;
     let set = |deployment: &str, fault| {
-        let fault: Option<forebay::simulator::FaultKind> = fault;
+        let fault: Option<FaultKind> = fault;
         let fault = fault.map(Into::into);
         let set = house.simulator.set_fault("a", Some(deployment), fault);
         set.unwrap();
     };
-    set("a-text-embedding-3-small", Some(status(500, &[])));
+    set("a-text-embedding-3-small", Some(FaultKind::Reset {}));
     assert_eq!(house.ask(EMBEDDINGS).await, 503);
     let path = "/health/models/text-embedding-3-small";
     assert_eq!(house.health(path).await, 503);
     assert_eq!(house.health("/health").await, 200);
 
-    set("a-gpt-4o", Some(status(500, &[])));
+    set("a-gpt-4o", Some(FaultKind::Reset {}));
     let down = Instant::now();
     assert_eq!(house.ask(CHAT).await, 503);
     // Trials that fail are no break in it.

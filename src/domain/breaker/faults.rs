@@ -15,6 +15,8 @@ pub(in crate::domain) struct Faults {
     latest: VecDeque<(u64, Instant)>,
     /// Never more than it takes.
     doubts: Vec<Doubt>,
+    /// How many there were since somebody was served.
+    in_a_row: u32,
 }
 
 #[derive(Debug)]
@@ -28,6 +30,7 @@ impl Faults {
     /// An attempt that was none.
     pub(in crate::domain) fn pass_by(&mut self) {
         self.judged += 1;
+        self.in_a_row = 0;
     }
 
     /// Whether they are too many with this one. Among many that were served a few don't count, however many they are.
@@ -45,10 +48,15 @@ impl Faults {
     }
 
     /// Whether requests of different clients failed so often that it can't be theirs. Whatever one client asks, it can't
-    /// bring that about alone: it counts for half of what it takes, unless others served it meanwhile.
+    /// bring that about alone: it counts for half of what it takes, unless others served it meanwhile. Where there is no other
+    /// client that it could harm, twice as many do, if nobody was served between.
     pub(super) fn doubt(&mut self, by: Doubter<'_>, settings: &Settings, now: Instant) -> bool {
         let enough = settings.faults.max(2) as usize;
         self.judged += 1;
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if by.is_alone && self.in_a_row >= settings.faults.saturating_mul(2) {
+            return true;
+        }
         let judged = self.judged;
         self.doubts.retain(|doubt| {
             judged - doubt.attempt < 2 * enough as u64

@@ -552,6 +552,7 @@ fn no_client_opens_a_breaker_alone_and_two_do() {
     let by = |client| Doubter {
         client: Some(client),
         is_served_elsewhere: false,
+        is_alone: false,
     };
     let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
     let pass = breaker.pass(t).unwrap();
@@ -567,6 +568,7 @@ fn no_client_opens_a_breaker_alone_and_two_do() {
     let served = Doubter {
         client: Some(&one),
         is_served_elsewhere: true,
+        is_alone: false,
     };
     for n in 0..4 {
         assert_eq!(breaker.doubt(pass, served, t, EVEN), None, "{n}");
@@ -576,4 +578,23 @@ fn no_client_opens_a_breaker_alone_and_two_do() {
         assert_eq!(breaker.doubt(pass, served, t + secs(31), EVEN), None);
     }
     assert!(breaker.doubt(pass, served, t + secs(31), EVEN).is_some());
+}
+
+#[test]
+fn where_one_client_is_all_there_is_twice_as_many_in_a_row_do() {
+    let only = Doubter {
+        client: None,
+        is_served_elsewhere: false,
+        is_alone: true,
+    };
+    let (mut breaker, t) = (Breaker::new(SETTINGS), Instant::now());
+    let pass = breaker.pass(t).unwrap();
+    for _ in 1..10 {
+        assert_eq!(breaker.doubt(pass, only, t, EVEN), None);
+    }
+    ends(&mut breaker, &Outcome::Served, t);
+    for _ in 1..10 {
+        assert_eq!(breaker.doubt(pass, only, t, EVEN), None);
+    }
+    assert!(breaker.doubt(pass, only, t, EVEN).is_some());
 }

@@ -354,6 +354,10 @@ fn what_breaks_off_is_a_fault_but_a_429_stays_one() {
         Outcome::fault(fault)
     );
     assert_eq!(
+        of(StatusCode::UNAUTHORIZED).broken_off(fault, now),
+        Outcome::IdentityRejected
+    );
+    assert_eq!(
         of(StatusCode::TOO_MANY_REQUESTS).broken_off(fault, now),
         UNSAID
     );
@@ -371,6 +375,7 @@ fn only_what_a_body_could_change_is_open() {
         (200, &[("content-encoding", "gzip")][..]),
         (404, &[("content-encoding", "gzip")]),
         (429, &[("retry-after", "1")]),
+        (401, &[("content-length", "0")]),
         (409, &[]),
         (503, &[]),
         (201, &[]),

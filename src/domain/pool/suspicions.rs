@@ -141,6 +141,7 @@ impl Pool {
         let by = Doubter {
             client,
             is_served_elsewhere,
+            is_alone: self.has_one_client,
         };
         self.change(index, |health| health.breaker.doubt(pass, by, now, draw))
     }

@@ -91,6 +91,37 @@ fn spent_in_text() -> Row {
     }
 }
 
+/// Its status is all that it says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_without_a_body_counts_as_its_status() {
+    let without = |status, outcome, request, after| {
+        let fault = FaultKind::Status {
+            status,
+            headers: Default::default(),
+            body: Some(String::new()),
+        };
+        Row {
+            by_token: true,
+            ..row(
+                format!("{status} without a body"),
+                fault,
+                request,
+                outcome,
+                after,
+            )
+        }
+    };
+    let refused = SetAside("credential");
+    check_rows(&[
+        without(401, "identity_rejected", OnceMoreThenNext, refused),
+        without(403, "identity_rejected", OnceMoreThenNext, refused),
+        without(424, "fault_status", Next, Fault),
+        without(500, "fault_status", Next, Fault),
+        without(429, "throttled", Next, closed(10.0)),
+    ])
+    .await;
+}
+
 fn closed(seconds: f64) -> super::row::ForDeployment {
     Closed {
         seconds,

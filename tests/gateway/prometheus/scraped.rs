@@ -119,7 +119,7 @@ async fn traffic(house: &House) {
     house.fault("ptu", None);
     house.fault("one", status(500, &[]));
     assert_eq!(ask(house, KEY, "small", false).await, 200);
-    house.fault("two", status(500, &[]));
+    house.fault("two", status(502, &[]));
     assert_eq!(ask(house, KEY, "small", false).await, 503);
     for name in ["one", "two"] {
         house.fault(name, None);
