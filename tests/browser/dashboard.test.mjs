@@ -239,12 +239,12 @@ describe('the dashboard', () => {
           assert.ok(moves.length >= 3, `${moves}`);
           const rows = page.locator('#failovers tbody tr');
           assert.deepEqual(await rows.evaluateAll((all) => all.map((row) => [...row.children].map((it) => it.textContent))), moves);
-          const used = (client) => client.limits.filter((it) => it.used > 0);
+          const used = (client) => client.limits.filter((it) => Math.round((it.used / it.most) * 100) > 0);
           const limits = status.clients.flatMap((client) => used(client).map((it) => [
             client.client, plain(it.limit), `${percent(it.used / it.most)}${number(it.used)} of ${number(it.most)}, ${number(it.remaining)} left`,
             it.renews_in_seconds === null ? 'as time passes' : `in ${span(it.renews_in_seconds)}`,
           ]));
-          assert.ok(limits.length >= 2 && limits.length < 4, 'what nobody has used is left off');
+          assert.ok(limits.length < 4, 'what is hardly used is left off');
           assert.match(await page.locator('#clients p').textContent(), /^\d limits? at 0 % not shown$/);
           assert.equal(await page.locator('#host').textContent(), status.gateway.host);
           assert.equal(tiles[4], status.traffic.answers_last_minute.failure ? tiles[4] : 'No failures');

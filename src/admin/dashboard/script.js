@@ -240,7 +240,7 @@ function showTraffic(t) {
   const share = failed === 0 ? 'No failures' : `${part < 0.0005 ? '< 0.1' : (part * 100).toFixed(part < 0.1 ? 1 : 0)} % failed`;
   const rest = answers.filter(([label]) => !['success', 'failure'].includes(label)).map(([label, n]) => `${number(n)} ${CALLERS[label] ?? words(label)}`);
   const own = rest.length ? `; callers: ${rest.join(', ')}` : '';
-  tiles[4](all ? share : '–', all ? `${failed ? `${number(failed)} ` : ''}of ${number(all)} answers (5xx)${own}` : 'none');
+  tiles[4](all ? share : '–', all ? `${failed ? `${number(failed)} of ${number(all)} answers (5xx)` : `in ${number(all)} answers`}${own}` : 'none');
   tiles[4].mark(failed > 0 ? 'bad' : '');
 }
 
@@ -304,8 +304,8 @@ $('clients').append(limits.element, beyond);
 function showClients(all, more) {
   $('clients').hidden = all.length === 0;
   const every = all.flatMap((client) => client.limits.map((it) => ({ ...it, client: client.client })));
-  // What nobody has used is counted, not shown.
-  const rows = every.filter((it) => it.used > 0 || it.most === 0);
+  // What is hardly used is counted, not shown.
+  const rows = every.filter((it) => it.most === 0 || Math.round((it.used / it.most) * 100) > 0);
   limits.element.hidden = rows.length === 0;
   limits.lay(rows.map((_, i) => [i, '', {}]), (cells, i) => limitWriters.set(i, bar(cells.used)));
   rows.forEach((it, i) => {
