@@ -13,14 +13,15 @@ use crate::{
 
 /// In the clear inside of a token it can't be found; what is looked for is how it is spelled there.
 const TOKEN_MARK: &str = "MARKED-token-3d21";
-/// Nothing that a client can do leads to `internal`; for want of room see `room`; a certificate's names are no secret; a
-/// session has no id in its refusal.
-const NOT_HERE: [&str; 5] = [
+/// Nothing that a client can do leads to `internal`; for want of room see `room`; a certificate's names are no secret, nor
+/// is the page that a browser shows one for (strangers.rs); a session has no id in its refusal.
+const NOT_HERE: [&str; 6] = [
     "internal",
     "call_id_malformed",
     "body_memory_full",
     "unknown_certificate",
     "ended_certificate",
+    "foreign_origin",
 ];
 
 /// A token of the issuer `issuer`, which it says itself.

@@ -137,6 +137,9 @@ class Simulator:
             "tid": tenant,
             "aud": "api://forebay",
             "azp": "00000000-0000-0000-0000-000000000003",
+            # Of the application itself: nobody has signed in.
+            "oid": "00000000-0000-0000-0000-000000000004",
+            "sub": "00000000-0000-0000-0000-000000000004",
             "iat": now,
             "exp": now + 3600,
         }
