@@ -42,6 +42,7 @@ async fn signals_that_mean_nothing_to_a_gateway_are_named_in_its_log_and_end_not
         assert!(wire.arrives(EVENT).await);
     }
     assert!(house.gateway.ended().is_none());
+    call.chunk("data: [DONE]\n\n").await;
     call.end().await;
     assert_eq!(house.log(1).await[0]["end"], "complete");
 }
@@ -66,6 +67,7 @@ async fn an_interrupt_and_a_quit_drain_as_a_terminate_does() {
         call.chunk(EVENT).await;
         assert!(wire.arrives(EVENT).await, "{name}");
         assert!(house.gateway.ended().is_none());
+        call.chunk("data: [DONE]\n\n").await;
         call.end().await;
         eventually("it has ended", || house.gateway.ended().is_some()).await;
         assert_eq!(house.log(1).await[0]["end"], "complete", "{name}");
