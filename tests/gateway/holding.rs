@@ -86,12 +86,13 @@ async fn is_served_by_well(response: Response) {
 #[tokio::test]
 async fn an_error_event_of_any_form_before_output_moves_on() {
     let forms = ErrorForm::ALL;
-    // The deployment may be asked again at once.
+    // The deployment may be asked again soon: it names no time, and the longest there is is short.
     let head = BTreeMap::from([("retry-after-ms".to_owned(), "0".to_owned())]);
+    let more = "reveal: true\nbreaker: { pause: 1ms, longest_pause: 1ms, ramp: 0s }";
     for http in over_each_protocol() {
         for (path, body) in [(CHAT, streamed()), (RESPONSES, responses())] {
             let instances = [("bad", 1, 1), ("well", 2, 1)];
-            let house = House::open_with(&instances, "reveal: true").await;
+            let house = House::open_with(&instances, more).await;
             let mut number = 0;
             for form in forms {
                 for after_events in 0..=2 {
