@@ -20,7 +20,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -49,7 +49,7 @@ use crate::{
         health::HealthCheck,
         memory::Memory,
         reach::{Authorities, AuthoritiesError, Reach},
-        served::{Connections, Served, Target},
+        served::{Connections, Served, Takes, Target},
     },
     store::{CounterFile, Keeper, Meters, StoreError},
     telemetry::{
@@ -437,7 +437,7 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
                 metrics: metrics.deployment(&model.name, name, &deployment.name),
                 group: groups.next().unwrap_or_default(),
                 connections: Connections::default(),
-                keeps_usage: AtomicBool::default(),
+                takes: Takes::default(),
             }
         };
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);

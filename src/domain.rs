@@ -4,6 +4,7 @@
 //! arguments. From outside only vocabulary is used (`http`, `bytes`, `serde_json`) and crates of pure
 //! functions and plain values.
 
+pub mod additions;
 pub mod ask;
 pub mod breaker;
 pub mod budget;

@@ -211,6 +211,9 @@ fn asked(
     }
     let body = body.ok_or(Unread::Missing)?;
     let ask = Ask::read(None, body).map_err(Unread::Refused)?;
+    if ask.in_background && call.operation == Operation::Responses {
+        return Err(Unread::Refused(Refusal::NoBackground));
+    }
     let missing = || Unread::Refused(ask::model_missing(call.operation, body));
     let model = ask.model.ok_or_else(missing)?;
     Ok((model, needs()))

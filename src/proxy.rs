@@ -1,5 +1,6 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
 
+mod additions;
 mod admission;
 mod announce;
 mod body;

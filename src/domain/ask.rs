@@ -30,9 +30,12 @@ pub struct Ask {
     pub model: Option<String>,
     /// Whether a stream of events is asked for.
     pub stream: bool,
-    /// Whether it sets something going or adds to something that would be there twice if it were done twice: a
-    /// response in the background, a conversation.
+    /// Whether it adds to something that would be there twice if it were done twice: a conversation.
     pub acts: bool,
+    /// Whether a response is to be made in the background.
+    pub in_background: bool,
+    /// Whether it brings tools; what they do, a [`Scan::of_response`] tells.
+    pub has_tools: bool,
     /// What it says of how much it wants; of a JSON body that was read whole.
     pub wants: Wants,
     /// Whether something in it, or that it can't be read, is reason to look whether it keeps or uses state. False only
@@ -107,6 +110,8 @@ impl Ask {
             model: None,
             stream: false,
             acts: false,
+            in_background: false,
+            has_tools: false,
             wants: Wants::default(),
             may_use_state: true,
             place: Place::Nowhere,

@@ -77,6 +77,11 @@ impl Progress {
         self.tried.push(index);
     }
 
+    /// It has turned out to do what must not be done twice.
+    pub fn note_acts(&mut self) {
+        self.repeat = Repeat::Acts;
+    }
+
     /// Whether it does no harm if two deployments do what the request asks.
     pub fn may_repeat(&self) -> bool {
         self.repeat == Repeat::Harmless
@@ -120,6 +125,7 @@ impl Progress {
             Outcome::ClientLeft => return Step::GiveUp,
             Outcome::Throttled { .. }
             | Outcome::UsageRejected
+            | Outcome::LimitRejected
             | Outcome::StaleConnection
             | Outcome::NotProcessed => {}
             // Nothing was sent: it says nothing of what a further attempt may cost.

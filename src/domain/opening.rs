@@ -18,6 +18,7 @@ use self::{
     meaning::{Meaning, meaning},
 };
 use super::{
+    additions::Added,
     outcome::{Fault, Outcome},
     wait,
 };
@@ -61,8 +62,8 @@ struct ErrorBody {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
-    /// The request was made to ask for usage.
-    was_added_to: bool,
+    /// What the gateway had added to the request.
+    added: Added,
 }
 
 /// A stream after the commit: it can still say that it failed.
@@ -85,20 +86,21 @@ impl Opening {
                 status,
                 headers: headers.clone(),
                 body: Vec::new(),
-                was_added_to: false,
+                added: Added::default(),
             })));
         }
         (status == StatusCode::OK && is_event_stream(headers))
             .then(|| Self(Kind::Stream(Stream::new(Head::read(headers, now)))))
     }
 
-    /// The same for the answer to a request that was made to ask for usage: whether that is what is refused, its body says.
-    pub fn of_added_usage(
+    /// The same for the answer to a request that something was added to: whether that is what is refused, its body says.
+    pub fn of_added(
         status: StatusCode,
         headers: &HeaderMap,
+        added: Added,
         now: SystemTime,
     ) -> Option<Self> {
-        let is_refusal = matches!(status.as_u16(), 400 | 422);
+        let is_refusal = added.is_any() && matches!(status.as_u16(), 400 | 422);
         if !is_refusal || is_encoded(headers) || is_empty(headers) {
             return Self::of(status, headers, now);
         }
@@ -106,7 +108,7 @@ impl Opening {
             status,
             headers: headers.clone(),
             body: Vec::new(),
-            was_added_to: true,
+            added,
         })))
     }
 
@@ -250,8 +252,8 @@ impl ErrorBody {
 
     fn outcome(&self, now: SystemTime) -> Outcome {
         let outcome = Outcome::of_error_body(self.status, &self.headers, &self.body, now);
-        match self.was_added_to {
-            true => Outcome::of_added_usage(&self.body, outcome),
+        match self.added.is_any() {
+            true => Outcome::of_added(&self.body, self.added, outcome),
             false => outcome,
         }
     }

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 
 use self::error::ErrorBody;
 pub(super) use self::words::{lightest, says_set_up};
-use super::wait;
+use super::{additions::Added, wait};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub enum Outcome {
     /// A refusal of what the gateway itself added to the request, to learn what its stream uses: the same deployment is
     /// asked again without it.
     UsageRejected,
+    /// The same of the most output, which a client's limit had the gateway write in: it is asked again in another form.
+    LimitRejected,
     /// A pooled connection had been closed from the other end before the request reached it; the same deployment is asked
     /// again over a new one.
     StaleConnection,
@@ -157,11 +159,18 @@ impl Outcome {
         }
     }
 
-    /// The same for a 400 or a 422 to a request that was made to ask for usage, where its client did not.
-    pub fn of_added_usage(body: &[u8], otherwise: Self) -> Self {
-        match otherwise == Self::CallerError && ErrorBody::read(body).is_about_usage() {
-            true => Self::UsageRejected,
-            false => otherwise,
+    /// The same for a 400 or a 422 to a request that something was added to, which its client did not say.
+    pub fn of_added(body: &[u8], added: Added, otherwise: Self) -> Self {
+        if !matches!(otherwise, Self::CallerError | Self::Refused) {
+            return otherwise;
+        }
+        let error = ErrorBody::read(body);
+        match added.limit {
+            _ if added.usage && error.is_about(&["stream_options", "include_usage"]) => {
+                Self::UsageRejected
+            }
+            Some(limit) if error.is_about(&[limit]) => Self::LimitRejected,
+            _ => otherwise,
         }
     }
 
@@ -184,6 +193,7 @@ impl Outcome {
             Self::Redirected => "redirected",
             Self::Unwanted => "unwanted",
             Self::UsageRejected => "usage_rejected",
+            Self::LimitRejected => "limit_rejected",
             Self::StaleConnection => "stale_connection",
             Self::NotProcessed => "not_processed",
             Self::ClientLeft => "client_left",
@@ -198,6 +208,7 @@ impl Outcome {
             | Self::Screened
             | Self::Unwanted
             | Self::UsageRejected
+            | Self::LimitRejected
             | Self::StaleConnection
             | Self::NotProcessed
             | Self::ClientLeft => Blame::Nobody,
@@ -222,6 +233,7 @@ impl Outcome {
             | Self::NotFound
             | Self::Redirected
             | Self::UsageRejected
+            | Self::LimitRejected
             | Self::StaleConnection
             | Self::NotProcessed => true,
             Self::Faulted { fault, .. } => matches!(
@@ -355,13 +367,26 @@ mod tests {
 
     #[test]
     fn a_refusal_of_what_the_gateway_added_is_known_by_what_it_names() {
-        let of = |body: &str| Outcome::of_added_usage(body.as_bytes(), Outcome::CallerError);
+        let added = Added {
+            usage: true,
+            limit: Some("max_tokens"),
+        };
+        let of = |body: &str| Outcome::of_added(body.as_bytes(), added, Outcome::CallerError);
         for body in [
             r#"{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error","param":null,"code":null}}"#,
             r#"{"error":{"message":"Unknown.","param":"stream_options.include_usage"}}"#,
             r#"{"detail":[{"loc":["body","stream_options"],"msg":"extra fields not permitted"}]}"#,
+            r#"{"error":{"code":"422","message":"Validation failed.","details":[{"loc":["body","stream_options"],"msg":"extra"}]}}"#,
+            r#"{"error":{"message":"Validation failed.","param":null,"details":[{"target":"stream_options.include_usage"}]}}"#,
         ] {
             assert_eq!(of(body), Outcome::UsageRejected, "{body}");
+        }
+        for body in [
+            r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","param":"max_tokens","code":"unsupported_parameter"}}"#,
+            r#"{"error":{"message":"Unrecognized request argument supplied: max_tokens","param":null}}"#,
+            r#"{"error":{"message":"Validation failed.","details":[{"loc":["body","max_tokens"]}]}}"#,
+        ] {
+            assert_eq!(of(body), Outcome::LimitRejected, "{body}");
         }
         for body in [
             r#"{"error":{"message":"'stream_options' is no role","param":"messages[0].role"}}"#,

@@ -76,6 +76,8 @@ pub enum Refusal {
         /// The grant that is missing, in the config's word.
         needs: &'static str,
     },
+    /// A response in the background, which nobody could ask for afterwards.
+    NoBackground,
     /// A path for WebSockets was asked for something else, or not over HTTP/1.1.
     NotAWebSocket,
     HeadersTooLarge,
@@ -231,6 +233,14 @@ impl Refusal {
     pub fn seconds(&self) -> u64 {
         let wait = self.wait().unwrap_or_default();
         wait.as_millis().div_ceil(1000).max(1) as u64
+    }
+
+    /// What of the request it is about, where that is one member of its body.
+    pub fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::NoBackground => Some("background"),
+            _ => None,
+        }
     }
 
     /// The error's `type`, by OpenAI's words.
@@ -406,6 +416,13 @@ impl Refusal {
                 "operation_not_allowed",
                 "This request needs the operation `{needs}`, which you were not granted. This gateway's operator can \
                  add it to your `operations`.",
+            ),
+            Self::NoBackground => answer(
+                StatusCode::BAD_REQUEST,
+                "OperationNotSupported",
+                "no_background",
+                "This gateway does not pass on `background: true`: it has no path to fetch or cancel a response by its id, so the response \
+                 would be paid for and could not be read. Leave `background` out, and stream the response where it takes long.",
             ),
             Self::NotAWebSocket => answer(
                 StatusCode::BAD_REQUEST,

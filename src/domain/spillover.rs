@@ -50,7 +50,8 @@ impl Spillover {
             | Outcome::OperationRejected
             | Outcome::Redirected
             | Outcome::ClientLeft
-            | Outcome::UsageRejected => *answered,
+            | Outcome::UsageRejected
+            | Outcome::LimitRejected => *answered,
             _ => match own {
                 Some(code @ (408 | 424 | 500..=599)) => Outcome::fault(Fault::of_status(code)),
                 // A prompt that is too long for it, mostly.
@@ -74,7 +75,8 @@ impl Spillover {
                 | Outcome::OperationRejected
                 | Outcome::Redirected
                 | Outcome::ClientLeft
-                | Outcome::UsageRejected,
+                | Outcome::UsageRejected
+                | Outcome::LimitRejected,
             ) => None,
             (Self::Answered { .. }, _) => Some(*answered),
             // How long it is full nobody says: no longer than the first one.

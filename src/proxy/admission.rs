@@ -10,6 +10,7 @@ use super::{
     prompt::Prompt,
 };
 use crate::domain::{
+    additions::Form,
     ask::{Ask, Splice},
     deployment::Instance,
     name::ModelName,
@@ -99,17 +100,25 @@ pub(super) fn reserve(
 }
 
 /// What is changed in a body for its client's limits, before a deployment of this instance gets it.
-pub(super) fn changes(admitted: &Admitted, instance: &Instance) -> Vec<Splice> {
+/// `form`: how the most output is said, if it is added; the member that it is said in comes back.
+pub(super) fn changes(
+    admitted: &Admitted,
+    instance: &Instance,
+    form: Form,
+) -> (Vec<Splice>, Option<Field>) {
     let Some(wanted) = &admitted.wanted else {
-        return Vec::new();
+        return (Vec::new(), None);
     };
     let mut changes = wanted.changes.clone();
     let call = admitted.call_at(instance);
-    let field = Field::known_to(call, instance.kind, &admitted.query);
-    if let (Some(cap), Some(field)) = (&wanted.cap, field) {
-        changes.extend(cap.say(field, &admitted.ask));
-    }
-    changes
+    let field = Field::in_form(form, call, instance.kind, &admitted.query);
+    let said = wanted.cap.as_ref().zip(field);
+    let said = said.and_then(|(cap, field)| Some((cap.say(field, &admitted.ask)?, field)));
+    let Some((splice, field)) = said else {
+        return (changes, None);
+    };
+    changes.push(splice);
+    (changes, Some(field))
 }
 
 /// Ends a request's part in the limits: with what it used, or what it may be billed for; else nothing is counted. `status`:

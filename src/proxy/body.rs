@@ -36,6 +36,8 @@ pub(super) struct Terms<'a> {
     pub(super) passage: Passage,
     /// What is refused as soon as it shows.
     pub(super) forbidden: Option<Forbidden>,
+    /// Whether a response is asked for.
+    pub(super) of_responses: bool,
 }
 
 /// What must be known of a body before it may be passed on as it comes.
@@ -145,7 +147,11 @@ impl<'a> Reading<'a> {
         let refuses = terms.bounds.over_body_memory == OverBodyMemory::Refuse;
         Self {
             may_overflow: refuses || matches!(terms.passage, Passage::AsItIs { .. }),
-            scan: terms.forbidden.map_or_else(Scan::default, Scan::forbidding),
+            scan: match terms.forbidden {
+                Some(forbidden) => Scan::forbidding(forbidden),
+                None if terms.of_responses => Scan::of_response(),
+                None => Scan::default(),
+            },
             terms,
             started: Instant::now(),
             length,

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
+        additions::{Form, RefusedForms},
         ask::Ask,
         breaker::Transition,
         client::Client,
@@ -26,7 +27,7 @@ use crate::{
         name::ModelName,
         outcome::{Blame, Fault, Outcome},
         pool::{Attempt, Charged, Failure, Suspicions},
-        quota::{Allowance, Reservation, Wanted},
+        quota::{Allowance, Field, Reservation, Wanted},
         refusal::Refusal,
         route::{Dialect, Operation},
         spillover::Spillover,
@@ -153,6 +154,12 @@ pub(super) struct Current {
     pub(super) was_heard: bool,
     /// Whether its stream is asked for usage.
     pub(super) usage: Wish,
+    /// How the most output is said, where the gateway says it.
+    pub(super) form: Form,
+    /// In which member.
+    pub(super) limit: Option<Field>,
+    /// The forms that it has refused.
+    pub(super) refused_forms: RefusedForms,
     /// What is read of its answer.
     pub(super) reading: Reading,
     /// The deployment of the same instance that Azure said it was served by.
@@ -170,8 +177,8 @@ pub(super) enum Again {
     NewConnection,
     /// It refused this credential.
     FreshToken(HeaderValue),
-    /// It refused to be asked for usage.
-    WithoutUsage,
+    /// It refused what the gateway had added.
+    Otherwise,
 }
 
 /// Whether a stream is asked for its usage by the gateway.
@@ -217,6 +224,9 @@ impl Current {
             sent_at: None,
             was_heard: false,
             usage: Wish::None,
+            form: Form::Usual,
+            limit: None,
+            refused_forms: RefusedForms::default(),
             reading: Reading::Nothing,
             spilled_to: None,
             spillover: None,

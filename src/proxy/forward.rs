@@ -21,11 +21,13 @@ use super::{
     session::{Behind, Relay},
 };
 use crate::domain::{
+    additions::Form,
     ask::Splice,
     deployment::Deployment,
     failover::{Progress, Step},
     outcome::{Blame, Fault, Outcome},
     pool::UNSAID_WAIT,
+    quota::Field,
     refusal::Refusal,
     route::{Operation, body_names_deployment, may_ask_for_usage, outgoing},
     trace::{SpanId, TRACEPARENT},
@@ -188,6 +190,9 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome, at_hand: bool, now: Instan
     };
     let replayable = admitted.replayable();
     let operation = admitted.call.1;
+    if operation == Operation::Responses && admitted.relay.acts() {
+        admitted.progress.note_acts();
+    }
     let client = exchange.client.as_ref().map(|client| &client.name);
     let Admitted {
         served,
@@ -290,7 +295,12 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     };
     let target = &admitted.served.targets[current.attempt.index()];
     let (usage, wish) = wish(admitted, current, target, &body);
-    let pieces = outgoing_body(admitted, &body, deployment, wish);
+    let form = match current.refused_forms.is_any() {
+        true => current.form,
+        false if admitted.wanted.is_some() => target.takes.form(&admitted.query),
+        false => Form::Usual,
+    };
+    let (pieces, limit) = outgoing_body(admitted, &body, deployment, wish, form);
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
 
     // Names go out in lower case, as over HTTP/2: no second map of how each is to be spelled.
@@ -346,6 +356,7 @@ pub(super) fn rewrite(exchange: &mut Exchange, request: &mut RequestHeader) -> R
     if let Some(current) = &mut admitted.current {
         current.sent = Some(value);
         current.usage = usage;
+        (current.form, current.limit) = (form, limit);
         current.sent_at = Some(now);
     }
     let relay = &admitted.relay;
@@ -374,7 +385,7 @@ fn wish(
     };
     let may = instance.stream_usage
         && may_ask_for_usage(admitted.call_at(instance), instance.kind, &admitted.query)
-        && target.tells_usage();
+        && target.takes.tells_usage(&admitted.query);
     match current.usage {
         Wish::Refused => (Wish::Refused, None),
         _ if may => (Wish::Asked, Some(splice)),
@@ -389,12 +400,13 @@ fn outgoing_body(
     body: &bytes::Bytes,
     deployment: &Deployment,
     wish: Option<Splice>,
-) -> Vec<bytes::Bytes> {
+    form: Form,
+) -> (Vec<bytes::Bytes>, Option<Field>) {
     let names_it = body_names_deployment(admitted.call, deployment.instance.kind);
     let name = deployment.name.as_str();
     let name = names_it.then(|| admitted.ask.naming(name)).flatten();
-    let changes = admission::changes(admitted, &deployment.instance);
+    let (changes, limit) = admission::changes(admitted, &deployment.instance, form);
     let mut changes: Vec<Splice> = name.into_iter().chain(wish).chain(changes).collect();
     admitted.ask.joined(&mut changes);
-    body::spliced(body, changes)
+    (body::spliced(body, changes), limit)
 }

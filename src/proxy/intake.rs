@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ask::{self, Ask, Scan},
+        ask::{self, Ask, Forbidden, Scan},
         client::{Client, Clients},
         cors,
         failover::{Progress, Repeat},
@@ -187,6 +187,7 @@ async fn understand(
             false => passage(session.req_header(), stays),
         },
         forbidden,
+        of_responses: call.operation.is_of_responses(),
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
@@ -198,6 +199,9 @@ async fn understand(
         None => read_ask(head, &kept, stays)?,
         Some(rest) => rest.ask(),
     };
+    if ask.in_background && call.operation == Operation::Responses {
+        return Err(Refusal::NoBackground);
+    }
     let served = match by_path {
         Some(served) => served,
         None => {
@@ -208,13 +212,16 @@ async fn understand(
             served
         }
     };
-    if let Some(forbidden) = forbidden
-        && rest.is_none()
-        && (ask.may_use_state || !forbidden.is_chat)
-        && !ask.is_form()
-    {
+    let mut acts = ask.acts;
+    let is_looked_at = |forbidden: Forbidden| ask.may_use_state || !forbidden.is_chat;
+    let scan = match forbidden.filter(|forbidden| is_looked_at(*forbidden)) {
+        Some(forbidden) => Some(Scan::forbidding(forbidden)),
+        None => (ask.has_tools && call.operation == Operation::Responses).then(Scan::of_response),
+    };
+    if let Some(mut scan) = scan.filter(|_| rest.is_none() && !ask.is_form()) {
         // What is still on its way is looked at as it comes.
-        Scan::forbidding(forbidden).push(&kept)?;
+        scan.push(&kept)?;
+        acts |= scan.acts();
     }
     let mut prompt = Prompt::of(call.operation, &kept);
     let wanted = admission::reserve(exchange, call.operation, &ask, &kept, &mut prompt)?;
@@ -222,7 +229,7 @@ async fn understand(
         // What is kept of it may be gone before its end.
         prompt.tokens();
     }
-    let repeat = match ask.acts && call.operation == Operation::Responses {
+    let repeat = match acts && call.operation == Operation::Responses {
         true => Repeat::Acts,
         false => Repeat::Harmless,
     };

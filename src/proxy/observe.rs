@@ -6,7 +6,7 @@ use http::{HeaderName, StatusCode, Version, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader};
 
 use super::{
-    Gateway, admission, commit,
+    Gateway, additions, admission, commit,
     exchange::{Again, Current, Exchange, Stage, Wish},
     forward::{ended, last_word},
     metering, resend,
@@ -14,9 +14,11 @@ use super::{
 };
 use crate::{
     domain::{
+        additions::Added,
         failover::Step,
         opening::Opening,
         outcome::{Fault, Outcome},
+        quota::Field,
         realtime::is_accepted,
         refusal::Refusal,
         resend::Told,
@@ -55,10 +57,12 @@ pub(super) fn response(
     metering::begin(exchange, head);
     let now = SystemTime::now();
     let current = exchange.admitted().and_then(|it| it.current.as_ref());
-    let opening = match current.is_some_and(|current| current.usage == Wish::Asked) {
-        true => Opening::of_added_usage(head.status, &head.headers, now),
-        false => Opening::of(head.status, &head.headers, now),
-    };
+    let added = current.map(|current| Added {
+        usage: current.usage == Wish::Asked,
+        limit: current.limit.map(Field::as_str),
+    });
+    let added = added.unwrap_or_default();
+    let opening = Opening::of_added(head.status, &head.headers, added, now);
     match opening {
         Some(opening) => {
             if head.status.is_success()
@@ -117,7 +121,12 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
     if let Some(again) = asked_again(exchange, &outcome, status) {
         return Err(again);
     }
-    note_usage_kept(exchange, &outcome);
+    let outcome = match outcome {
+        // In every form: what is left is for its client to judge.
+        Outcome::LimitRejected => Outcome::CallerError,
+        outcome => outcome,
+    };
+    additions::note_taken(exchange, &outcome);
     let spilled_to = spilled_to(exchange);
     match ended(exchange, &outcome, true) {
         Step::Deliver => commit(exchange),
@@ -134,13 +143,14 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
 
 /// Where the same deployment is asked once more: with another token, or without what the gateway added.
 fn asked_again(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> Option<Box<Error>> {
-    if *outcome == Outcome::IdentityRejected && wants_fresh_token(exchange) {
-        exchange.write_down(outcome, Instant::now());
-        exchange.response_bytes = 0;
-        return Some(taken_back(exchange, Step::TryAnother, status));
+    let is_asked = *outcome == Outcome::IdentityRejected && wants_fresh_token(exchange)
+        || additions::ask_otherwise(exchange, outcome);
+    if !is_asked {
+        return None;
     }
-    let is_ours = *outcome == Outcome::UsageRejected;
-    is_ours.then(|| ask_without_usage(exchange, outcome, status))
+    exchange.write_down(outcome, Instant::now());
+    exchange.response_bytes = 0;
+    Some(taken_back(exchange, Step::TryAnother, status))
 }
 
 /// The member of the pool that gave the answer in the place of the one asked.
@@ -246,36 +256,6 @@ fn wants_fresh_token(exchange: &mut Exchange) -> bool {
             true
         }
         None => false,
-    }
-}
-
-/// The deployment refused what the gateway added, not what its client said: it is asked again at once without that.
-fn ask_without_usage(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> Box<Error> {
-    exchange.write_down(outcome, Instant::now());
-    exchange.response_bytes = 0;
-    let current = exchange.admitted().and_then(|it| it.current.as_mut());
-    if let Some(current) = current {
-        current.usage = Wish::Refused;
-        current.again = Some(Again::WithoutUsage);
-    }
-    taken_back(exchange, Step::TryAnother, status)
-}
-
-/// A deployment that serves without what it refused before is not asked for it any more. Its refusal alone says too little:
-/// what it is about may stand in the client's own words.
-fn note_usage_kept(exchange: &mut Exchange, outcome: &Outcome) {
-    let Some(admitted) = exchange.admitted() else {
-        return;
-    };
-    let current = admitted.current.as_ref();
-    let Some(current) = current.filter(|it| it.usage == Wish::Refused) else {
-        return;
-    };
-    let target = &admitted.served.targets[current.attempt.index()];
-    if *outcome == Outcome::Served && target.note_usage_kept() {
-        let deployment = current.attempt.deployment();
-        let (model, instance) = (admitted.served.pool.model(), &deployment.instance.name);
-        tracing::info!(event = "stream_usage_refused", %model, %instance, deployment = %deployment.name, "deployment refuses to be asked for the usage of streams: they are counted by estimate");
     }
 }
 

@@ -45,7 +45,7 @@ impl Reply {
             "code": refusal.code(),
             "message": refusal.message(),
             "type": refusal.kind(),
-            "param": null,
+            "param": refusal.param(),
         }});
         let retry_after = refusal
             .wait()

@@ -8,9 +8,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use parking_lot::Mutex;
+
 use super::reach::Reach;
 use crate::{
     domain::{
+        additions::{Form, Learned, api_version},
         deployment::{Bounds, Deployment},
         health::Ability,
         pool::Pool,
@@ -37,8 +40,8 @@ pub(crate) struct Target {
     pub(crate) group: u64,
     /// What its connections have shown.
     pub(crate) connections: Connections,
-    /// It has refused to be asked for a stream's usage, and served the same request without that.
-    pub(crate) keeps_usage: AtomicBool,
+    /// What it has shown to take of what the gateway adds.
+    pub(crate) takes: Takes,
 }
 
 /// What one deployment's connections have shown of which it may be asked over.
@@ -91,15 +94,43 @@ impl Target {
             true => group | (1 + (ALONE.fetch_add(1, Ordering::Relaxed) & 0x3fff)) << ALONE_AT,
         }
     }
+}
 
-    /// Whether its streams may be asked for their usage.
-    pub(super) fn tells_usage(&self) -> bool {
-        !self.keeps_usage.load(Ordering::Relaxed)
+/// What a deployment has shown to take; most take everything, and are not asked about.
+#[derive(Default)]
+pub(crate) struct Takes {
+    is_any: AtomicBool,
+    learned: Mutex<Learned>,
+}
+
+impl Takes {
+    fn look<T>(&self, otherwise: T, look: impl FnOnce(&Learned) -> T) -> T {
+        match self.is_any.load(Ordering::Relaxed) {
+            true => look(&self.learned.lock()),
+            false => otherwise,
+        }
+    }
+
+    /// Whether its streams may be asked for their usage, by a request with this query.
+    pub(super) fn tells_usage(&self, query: &str) -> bool {
+        self.look(true, |learned| learned.tells_usage(api_version(query)))
+    }
+
+    /// How it is told the most output.
+    pub(super) fn form(&self, query: &str) -> Form {
+        self.look(Form::Usual, |learned| learned.form(api_version(query)))
     }
 
     /// From now on its streams are not asked for their usage. Whether that is news.
-    pub(super) fn note_usage_kept(&self) -> bool {
-        !self.keeps_usage.swap(true, Ordering::Relaxed)
+    pub(super) fn note_usage_kept(&self, query: &str) -> bool {
+        self.is_any.store(true, Ordering::Relaxed);
+        self.learned.lock().note_usage_kept(api_version(query))
+    }
+
+    /// From now on it is told the most output in this form. Whether that is news.
+    pub(super) fn note_form(&self, query: &str, form: Form) -> bool {
+        self.is_any.store(true, Ordering::Relaxed);
+        self.learned.lock().note_form(api_version(query), form)
     }
 }
 

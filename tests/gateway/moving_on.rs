@@ -137,12 +137,35 @@ async fn a_failure_of_all_does_not_multiply_the_load_and_one_that_serves_is_alwa
     }
 }
 
-/// A response in the background, or in a conversation, would be there twice.
+/// What adds to a conversation, or what a tool does outside, would be there twice.
 #[tokio::test]
 async fn what_must_not_be_done_twice_moves_on_only_from_who_cannot_have_acted() {
     let house = House::open(&[("first", 1, 1), ("second", 2, 1)]).await;
     for (more, fault, code, asked) in [
-        (json!({"background": true}), status(500, &[]), 503, 0),
+        (
+            json!({"tools": [{"type": "mcp", "server_label": "bank", "require_approval": "never"}]}),
+            status(500, &[]),
+            503,
+            0,
+        ),
+        (
+            json!({"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}),
+            FaultKind::Reset {},
+            503,
+            0,
+        ),
+        (
+            json!({"tools": [{"type": "computer_use_preview"}]}),
+            status(502, &[]),
+            503,
+            0,
+        ),
+        (
+            json!({"tools": [{"type": "function", "name": "f"}, {"type": "web_search"}]}),
+            status(500, &[]),
+            200,
+            1,
+        ),
         (
             json!({"conversation": "conv_1"}),
             FaultKind::Reset {},
@@ -150,9 +173,9 @@ async fn what_must_not_be_done_twice_moves_on_only_from_who_cannot_have_acted() 
             0,
         ),
         (json!({"background": false}), status(500, &[]), 200, 1),
-        (json!({"background": true}), status(503, &[]), 200, 1),
+        (json!({"conversation": "conv_1"}), status(503, &[]), 200, 1),
         (
-            json!({"background": true}),
+            json!({"conversation": "conv_1"}),
             status(429, &[("retry-after", "0")]),
             200,
             1,
@@ -171,4 +194,24 @@ async fn what_must_not_be_done_twice_moves_on_only_from_who_cannot_have_acted() 
         );
         assert_eq!(seen, (code, asked), "{more} {fault:?}");
     }
+}
+
+/// It would be taken, and paid for, and nobody could fetch it: there is no path for a response by its id.
+#[tokio::test]
+async fn a_response_in_the_background_is_refused_in_words_and_nobody_is_asked() {
+    let house = House::open(&[("only", 1, 1)]).await;
+    for background in [json!(true), json!("true"), json!(1)] {
+        let body = json!({"model": "gpt-4o", "input": "Work hard.", "background": background});
+        let answer = house.post("/openai/v1/responses").json(&body).send().await;
+        let body = error_of(answer.unwrap(), 400, "OperationNotSupported").await;
+        assert_eq!(body["error"]["param"], "background");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("Leave `background` out"), "{message}");
+    }
+    assert_eq!(house.asked("only"), 0);
+    let log = house.log(3).await;
+    assert_eq!(log[0]["refusal"], "no_background");
+    let body = json!({"model": "gpt-4o", "input": "Work.", "background": false});
+    let answer = house.post("/openai/v1/responses").json(&body).send().await;
+    assert_eq!(answer.unwrap().status(), 200);
 }

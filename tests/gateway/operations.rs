@@ -40,7 +40,6 @@ async fn respond(house: &House, key: &str, path: &str, more: &Value) -> Response
 fn stateful() -> Vec<Value> {
     vec![
         json!({"store": true}),
-        json!({"background": true}),
         json!({"previous_response_id": "resp_1"}),
         json!({"conversation": {"id": "conv_1"}}),
         json!({"prompt": {"id": "pmpt_1"}}),

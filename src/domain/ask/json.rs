@@ -16,8 +16,10 @@ struct Members<'a> {
     model: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "is_true")]
     stream: bool,
-    #[serde(default, deserialize_with = "is_true")]
-    background: bool,
+    #[serde(borrow, default)]
+    background: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
     #[serde(borrow, default)]
     conversation: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -96,7 +98,9 @@ pub(super) fn parsed(body: &[u8]) -> Result<Ask, Refusal> {
     Ok(Ask {
         model,
         stream: members.stream,
-        acts: members.background || members.conversation.is_some(),
+        acts: members.conversation.is_some(),
+        in_background: members.background.is_some_and(|raw| raw.get() != "false"),
+        has_tools: members.tools.is_some(),
         wants: members.wants(body),
         may_use_state: true,
         place: Place::Json {

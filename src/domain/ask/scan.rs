@@ -4,6 +4,7 @@
 //! not find another model in it than was found here, so a second `model`, however its name is spelled, is an error as
 //! soon as it comes, and so is every byte that does not belong to one JSON object.
 
+mod acting;
 mod number;
 mod state;
 mod whole;
@@ -15,6 +16,7 @@ use memchr::{memchr, memchr2};
 use super::{Ask, DEEPEST, Place, Wants, is_misspelled};
 use crate::domain::{eight::Eight, refusal::Refusal};
 
+use acting::Acting;
 use number::Number;
 pub use state::Forbidden;
 use state::Watch;
@@ -48,6 +50,8 @@ pub struct Scan {
     stream: Option<bool>,
     /// Given where a request that needs a grant is refused.
     watch: Option<Watch>,
+    /// Of a request for a response.
+    acting: Option<Acting>,
 }
 
 /// The model's name and where it stands; `None`: it is `null`.
@@ -110,6 +114,7 @@ impl Default for Scan {
             model: None,
             stream: None,
             watch: None,
+            acting: None,
         }
     }
 }
@@ -119,8 +124,22 @@ impl Scan {
     pub fn forbidding(forbidden: Forbidden) -> Self {
         Self {
             watch: Some(Watch::new(forbidden)),
+            acting: (!forbidden.is_chat).then(Acting::default),
             ..Self::default()
         }
+    }
+
+    /// Of a request for a response: one in the background is an error as soon as that comes.
+    pub fn of_response() -> Self {
+        Self {
+            acting: Some(Acting::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether what has come of it does something that would be there twice if it were done twice.
+    pub fn acts(&self) -> bool {
+        self.acting.as_ref().is_some_and(Acting::acts)
     }
 
     /// Reads on. After an error nothing more can be read.
@@ -159,7 +178,9 @@ impl Scan {
         Some(Ask {
             model: model.name.clone(),
             stream: self.stream(),
-            acts: false,
+            acts: self.acts(),
+            in_background: false,
+            has_tools: false,
             wants: Wants::default(),
             may_use_state: true,
             place: Place::Json {
@@ -191,7 +212,12 @@ impl Scan {
             (Next::Key | Next::KeyOrEnd, b'"') => {
                 self.next = Next::Colon;
                 let watched = |watch: &Watch| watch.wants_key(self.depth);
-                self.begin_text(self.is_outermost() || self.watch.as_ref().is_some_and(watched));
+                let acting = |acting: &Acting| acting.wants_key(self.depth);
+                self.begin_text(
+                    self.is_outermost()
+                        || self.watch.as_ref().is_some_and(watched)
+                        || self.acting.as_ref().is_some_and(acting),
+                );
             }
             (Next::Value | Next::ValueOrEnd, byte) => self.begin_value(byte)?,
             _ => return Err(Refusal::BodyNotJson),
@@ -205,12 +231,17 @@ impl Scan {
             return Err(Refusal::ModelNotText);
         }
         let (depth, in_object) = (self.depth, self.in_object());
+        if let Some(acting) = &mut self.acting {
+            acting.value(byte, in_object)?;
+        }
         self.look(|watch| watch.value(depth, byte, in_object))?;
         self.next = Next::CommaOrEnd;
         self.token = match byte {
             b'{' | b'[' => return self.enter(byte == b'{'),
             b'"' => {
-                let is_wanted = in_object && self.watch.as_ref().is_some_and(Watch::wants_text);
+                let is_wanted = in_object
+                    && (self.watch.as_ref().is_some_and(Watch::wants_text)
+                        || self.acting.as_ref().is_some_and(Acting::wants_text));
                 self.begin_text(is_model || is_wanted);
                 return Ok(());
             }
@@ -259,6 +290,9 @@ impl Scan {
         if let Some(watch) = &mut self.watch {
             watch.enter(self.depth);
         }
+        if let Some(acting) = &mut self.acting {
+            acting.step();
+        }
         self.next = match is_object {
             true => Next::KeyOrEnd,
             false => Next::ValueOrEnd,
@@ -268,6 +302,9 @@ impl Scan {
 
     fn leave(&mut self) -> Result<(), Refusal> {
         let depth = self.depth;
+        if let Some(acting) = &mut self.acting {
+            acting.step();
+        }
         self.look(|watch| watch.leave(depth))?;
         self.open >>= 1;
         self.depth -= 1;
@@ -346,7 +383,11 @@ impl Scan {
             }
             Some(text) => {
                 let text = spelled(&text);
-                self.look(|watch| watch.text(&text.unwrap_or_default()))
+                let text = text.unwrap_or_default();
+                if let Some(acting) = &mut self.acting {
+                    acting.text(&text);
+                }
+                self.look(|watch| watch.wants_text() && watch.text(&text))
             }
             None => {
                 if is_key && self.is_outermost() {
@@ -354,6 +395,9 @@ impl Scan {
                 }
                 if let (true, Some(watch)) = (is_key, &mut self.watch) {
                     watch.key(self.depth, "");
+                }
+                if let (true, Some(acting)) = (is_key, &mut self.acting) {
+                    acting.key(self.depth, "");
                 }
                 Ok(())
             }
@@ -364,6 +408,9 @@ impl Scan {
         let key = spelled(key);
         if let Some(watch) = &mut self.watch {
             watch.key(self.depth, key.as_deref().unwrap_or_default());
+        }
+        if let Some(acting) = &mut self.acting {
+            acting.key(self.depth, key.as_deref().unwrap_or_default());
         }
         if !self.is_outermost() {
             return Ok(());

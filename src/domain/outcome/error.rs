@@ -15,6 +15,8 @@ pub(super) struct ErrorBody {
     message: String,
     /// What of the request it is about.
     param: String,
+    /// The same, by the errors that it is made up of.
+    places: String,
 }
 
 impl ErrorBody {
@@ -30,6 +32,7 @@ impl ErrorBody {
             r#type: serde_json::Value,
             message: serde_json::Value,
             param: serde_json::Value,
+            details: serde_json::Value,
         }
         let text = |value: serde_json::Value| match value {
             serde_json::Value::String(text) => text,
@@ -42,6 +45,7 @@ impl ErrorBody {
                 kind: text(error.r#type),
                 message: text(error.message),
                 param: text(error.param),
+                places: places(&error.details),
             },
             // Plain text, as an edge in front of Azure writes it.
             Err(_) => Self {
@@ -77,17 +81,30 @@ impl ErrorBody {
         is_callers_tool(&self.kind) || is_callers_tool(&self.code)
     }
 
-    /// Whether it blames the options of the stream; a message may quote anything, so it counts only where nothing else is
-    /// named.
-    pub(super) fn is_about_usage(&self) -> bool {
-        let text = match self.param.is_empty() {
-            true => &self.message,
-            false => &self.param,
+    /// Whether it blames a member of the body by one of these names; a message may quote anything, so it counts only where
+    /// nothing else is named.
+    pub(super) fn is_about(&self, names: &[&str]) -> bool {
+        let text = match (self.param.is_empty(), self.places.is_empty()) {
+            (false, _) => &self.param,
+            (true, false) => &self.places,
+            (true, true) => &self.message,
         };
-        text.contains("stream_options") || text.contains("include_usage")
+        names.iter().any(|name| text.contains(name))
     }
 
     pub(super) fn wait(&self) -> Option<Duration> {
         wait::in_message(&self.message)
     }
+}
+
+/// What the errors inside an error are about.
+fn places(details: &serde_json::Value) -> String {
+    let each = details.as_array().into_iter().flatten();
+    let named = each.flat_map(|detail| {
+        ["loc", "target", "param"]
+            .into_iter()
+            .filter_map(|name| detail.get(name))
+            .filter(|place| !place.is_null())
+    });
+    named.map(|place| format!("{place} ")).collect()
 }

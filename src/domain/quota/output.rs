@@ -13,6 +13,7 @@ use super::{
     prompts,
 };
 use crate::domain::{
+    additions::Form,
     ask::{Ask, Said, Splice, Wants},
     deployment::Kind,
     refusal::{Limited, Refusal},
@@ -104,6 +105,30 @@ impl Field {
             Operation::ChatCompletions => Some(Self::MaxCompletionTokens),
             Operation::Completions => Some(Self::MaxTokens),
             Operation::Responses => Some(Self::MaxOutputTokens),
+            _ => None,
+        }
+    }
+
+    /// Which of them is written into a body in this form.
+    pub fn in_form(
+        form: Form,
+        call: (Dialect, Operation),
+        kind: Kind,
+        query: &str,
+    ) -> Option<Self> {
+        let usual = Self::known_to(call, kind, query)?;
+        match form {
+            Form::Usual => Some(usual),
+            Form::Other => usual.other(call.1),
+            Form::Without => None,
+        }
+    }
+
+    /// The other one that a deployment may know in its place.
+    pub fn other(self, operation: Operation) -> Option<Self> {
+        match (operation, self) {
+            (Operation::ChatCompletions, Self::MaxTokens) => Some(Self::MaxCompletionTokens),
+            (Operation::ChatCompletions, Self::MaxCompletionTokens) => Some(Self::MaxTokens),
             _ => None,
         }
     }

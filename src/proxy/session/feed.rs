@@ -24,6 +24,8 @@ pub(super) struct Passing {
     /// Bytes that came from the client behind the kept part.
     received: u64,
     asks_for_stream: bool,
+    /// What has come of it does something that must not be done twice.
+    acts: bool,
     /// For a first byte of an answer, however long the body took.
     deadline: Instant,
     /// Why the body could not be passed on to its end.
@@ -58,6 +60,7 @@ impl Relay {
             begun: false,
             received: 0,
             asks_for_stream: false,
+            acts: false,
             deadline,
             refusal: None,
         });
@@ -94,6 +97,12 @@ impl Relay {
         let orders = self.orders.lock();
         let passing = orders.passing.as_ref();
         passing.map_or((0, false), |it| (it.received, it.asks_for_stream))
+    }
+
+    /// Whether what came behind the kept part has shown that the request acts.
+    pub(crate) fn acts(&self) -> bool {
+        let orders = self.orders.lock();
+        orders.passing.as_ref().is_some_and(|passing| passing.acts)
     }
 
     /// Why the attempt just ended was ended for its body. Asking clears it.
@@ -177,6 +186,10 @@ impl Feed {
     fn asks_for_stream(&self) -> bool {
         self.rest.scan.as_ref().is_some_and(|scan| scan.stream())
     }
+
+    fn acts(&self) -> bool {
+        self.rest.scan.as_ref().is_some_and(|scan| scan.acts())
+    }
 }
 
 /// A piece on its way to the deployment.
@@ -234,6 +247,7 @@ impl StandIn {
             self.next = 0;
         }
         passing.asks_for_stream = feed.asks_for_stream();
+        passing.acts = feed.acts();
         if feed.is_done && !self.answer.has_come {
             // The time the client took is not the deployment's.
             let due = self.due.map(|due| due + self.started.elapsed());

@@ -15,8 +15,9 @@ use crate::{
 const TOKEN_MARK: &str = "MARKED-token-3d21";
 /// Nothing that a client can do leads to `internal`; for want of room see `room`; a certificate's names are no secret, nor
 /// is the page that a browser shows one for (strangers.rs); a session has no id in its refusal.
-const NOT_HERE: [&str; 6] = [
+const NOT_HERE: [&str; 7] = [
     "internal",
+    "may_have_acted",
     "call_id_malformed",
     "body_memory_full",
     "unknown_certificate",
@@ -50,10 +51,12 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
             .await;
     }
     let key = ("api-key", CLIENT_KEY);
-    let kept = format!(r#"{{"model":"gpt-4o","input":"{PROMPT}","background":true}}"#);
+    let kept = format!(r#"{{"model":"gpt-4o","input":"{PROMPT}","store":true}}"#);
     told.ask(house, "/openai/v1/responses", key, kept).await;
     let stored = format!(r#"{{"prompt":{{"id":"{PROMPT}"}}}}"#);
     told.ask(house, "/openai/v1/responses", key, stored).await;
+    let later = format!(r#"{{"model":"gpt-4o","input":"{PROMPT}","background":true}}"#);
+    told.ask(house, "/openai/v1/responses", key, later).await;
     house.fault("keys", FaultKind::Hang {});
     let slow = crate::house::chat().to_string().replace("gpt-4o", "slow");
     told.ask(house, CHAT, key, slow).await;

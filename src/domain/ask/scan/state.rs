@@ -335,8 +335,6 @@ mod tests {
             r#"{"conversation":"conv_1"}"#,
             r#"{"conversation":{"id":"conv_1"}}"#,
             r#"{"prompt":{"id":"pmpt_1"}}"#,
-            r#"{"background":true}"#,
-            r#"{"background":"true"}"#,
             r#"{"store":true}"#,
             r#"{"store" : 1}"#,
             r#"{"st\u006fre":true}"#,
