@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use super::*;
 use crate::domain::{opening::Opening, outcome::Outcome};
 
-const WORD: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"Dams\"}}]}\n\n";
+const WORD: &[u8] =
+    b"data: {\"choices\":[{\"delta\":{\"content\":\"Dams\"},\"finish_reason\":\"stop\"}]}\n\n";
 
 const COMMENT: &str = ": keepalive\n\n";
 
