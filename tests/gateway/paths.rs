@@ -200,7 +200,7 @@ async fn a_query_goes_on_without_credentials_and_with_nothing_in_it_that_ends_it
 #[tokio::test]
 async fn a_model_whose_name_must_be_escaped_is_found_by_its_name() {
     let simulation = format!(
-        "control: 127.0.0.1:0\nrecord: full\ninstances:\n  only: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], deployments: {{ d: {{ model: gpt-4o }} }} }}\n"
+        "control: 127.0.0.1:0\nrecord: full\ninstances:\n  only: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], api_versions: [\"*\"], deployments: {{ d: {{ model: gpt-4o }} }} }}\n"
     );
     let simulator = simulator::start(Config::parse(&simulation).unwrap())
         .await

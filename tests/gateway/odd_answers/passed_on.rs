@@ -18,7 +18,7 @@ async fn an_odd_body_arrives_as_it_was_sent() {
         ("lines of no kind", b"dat: {}\n\nfoo\n\n: a comment\n\ndata: {not json\n\ndata\n\n\xff\xfe\n\ndata: [DONE]\n\n"),
         ("only line feeds", b"\n\n\n\n\n\ndata: 1\n\n"),
         ("carriage returns", b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\rdata: [DONE]\r\r"),
-        ("no end marker", b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"),
+        ("no end marker", b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n"),
         ("no blank line behind the last event", b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]"),
         ("zeros", &[0; 5000]),
         ("no characters", b"data: {\"choices\":[{\"delta\":{\"content\":\"\xc3\x28\xff\"}}]}\n\ndata: [DONE]\n\n"),
