@@ -14,6 +14,9 @@ use super::{
 const FINISH: &[u8] = br#""finish_reason""#;
 
 static FINISHES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(FINISH));
+static FINISHED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""finish_reason":""#));
+static FINISHED_SPACED: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new(br#""finish_reason": ""#));
 
 /// What ends the answers whose events have types.
 const LAST: [&[u8]; 6] = [
@@ -52,10 +55,23 @@ impl Form {
     }
 }
 
+/// How the chunks of a chat are written: one writer writes all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Spacing {
+    #[default]
+    Unknown,
+    /// `"finish_reason":null`
+    None,
+    /// `"finish_reason": null`
+    AfterColon,
+    Other,
+}
+
 /// How far a stream's end has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct End {
     form: Form,
+    spacing: Spacing,
     /// Something came that is no event as we know them.
     pub(super) is_odd: bool,
     is_whole: bool,
@@ -79,7 +95,8 @@ impl End {
 
     /// Takes note of an event.
     pub(super) fn see(&mut self, event: &Event<'_>) {
-        if event.data == b"[DONE]" || LAST.contains(&event.name) {
+        let is_named_last = self.form != Form::Chat && LAST.contains(&event.name);
+        if event.data == b"[DONE]" || is_named_last {
             self.is_whole = true;
             return;
         }
@@ -95,13 +112,16 @@ impl End {
     }
 
     fn see_chat(&mut self, event: &Event<'_>) {
-        let mut reasons = FINISHES.find_iter(event.data).map(|at| {
-            let value = &event.data[at + FINISH.len()..];
-            let mut value = value.iter().filter(|byte| !byte.is_ascii_whitespace());
-            value.next() == Some(&b':') && value.next() == Some(&b'"')
-        });
-        let Some(first) = reasons.next() else { return };
-        if first || reasons.any(|is_given| is_given) {
+        if self.spacing == Spacing::Unknown {
+            self.spacing = spacing(event.data);
+        }
+        let gives_reason = match self.spacing {
+            Spacing::Unknown => return,
+            Spacing::None => FINISHED.find(event.data).is_some(),
+            Spacing::AfterColon => FINISHED_SPACED.find(event.data).is_some(),
+            Spacing::Other => gives_reason(event.data),
+        };
+        if gives_reason {
             self.is_finished = true;
         } else if self.is_finished {
             // Of several answers one may be finished and another go on; what is only said about one is no more of it.
@@ -123,6 +143,27 @@ impl End {
                 Form::Typed => false,
             }
     }
+}
+
+/// How this chunk is written; `Unknown` where it does not say whether it is the last one.
+fn spacing(data: &[u8]) -> Spacing {
+    let Some(at) = FINISHES.find(data) else {
+        return Spacing::Unknown;
+    };
+    match &data[at + FINISH.len()..] {
+        [b':', b'"' | b'n', ..] => Spacing::None,
+        [b':', b' ', b'"' | b'n', ..] => Spacing::AfterColon,
+        _ => Spacing::Other,
+    }
+}
+
+/// Whether a chunk says why an answer is finished, however it is written.
+fn gives_reason(data: &[u8]) -> bool {
+    FINISHES.find_iter(data).any(|at| {
+        let value = &data[at + FINISH.len()..];
+        let mut value = value.iter().filter(|byte| !byte.is_ascii_whitespace());
+        value.next() == Some(&b':') && value.next() == Some(&b'"')
+    })
 }
 
 /// Whether an event without a name says by its type that it is the last one.

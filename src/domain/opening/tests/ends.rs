@@ -42,6 +42,10 @@ fn a_chat_ends_with_its_last_event_or_with_a_reason_why_it_is_finished() {
         &[WORD, STOP, USAGE, "[DONE]"],
         &[FILTER, ROLE, STOP],
         &[r#"{"choices":[{"text":"Dams","finish_reason" : "length"}]}"#],
+        &[
+            r#"{"choices": [{"text": "Dams", "finish_reason": null}]}"#,
+            r#"{"choices": [{"text": "", "finish_reason": "length"}]}"#,
+        ],
         // What filters say later of what was said is no more of it.
         &[
             WORD,
