@@ -10,6 +10,8 @@ use crate::domain::resend::{Lost, Told};
 
 /// What Pingora says where a stream could not be had on a connection over HTTP/2 that was there.
 const NO_STREAM: &str = "while creating new stream";
+/// What it says where a stream was ended while its body was being written.
+const NO_ROOM: &str = "cannot reserve capacity";
 /// How Pingora's words end where a connection over HTTP/1.1 ended before any byte of an answer.
 const NOTHING_READ: &str = "bytes already read: 0";
 
@@ -24,7 +26,8 @@ pub(super) fn note_heard(exchange: &mut Exchange) {
 /// What HTTP/2 says of why a request was lost. To streams that a GOAWAY leaves to end nothing is told of it.
 pub(super) fn told(error: &Error) -> Told {
     let Some(why) = error.root_cause().downcast_ref::<h2::Error>() else {
-        let is_stopped = error.etype() == &ErrorType::H2Error && error.cause.is_none();
+        let is_stopped =
+            error.etype() == &ErrorType::H2Error && says(error, |words| words == NO_ROOM);
         return match is_stopped && error.esource() == &ErrorSource::Upstream {
             true => Told::Stopped,
             false => Told::Nothing,

@@ -75,7 +75,7 @@ pub(super) struct End {
     /// Something came that is no event as we know them.
     pub(super) is_odd: bool,
     is_whole: bool,
-    /// The model has finished, and has said nothing since.
+    /// The model has finished, or may have, and has said nothing since.
     is_finished: bool,
     /// It ended inside an event.
     is_cut: bool,
@@ -102,7 +102,11 @@ impl End {
         }
         match self.form {
             Form::Chat => self.see_chat(event),
-            Form::Typed if event.name.is_empty() => self.is_whole |= is_last(event.data),
+            // What is too large to be read may be the last: a transcript with all that is known of its words.
+            Form::Typed if event.name.is_empty() => {
+                self.is_finished = event.is_too_large;
+                self.is_whole |= is_last(event.data);
+            }
             Form::Typed | Form::Unknown => {}
         }
         if event.is_unended {
@@ -140,7 +144,7 @@ impl End {
             || match self.form {
                 Form::Unknown => self.is_odd || !self.is_cut,
                 Form::Chat => self.is_finished && !self.is_cut,
-                Form::Typed => false,
+                Form::Typed => self.is_finished && !self.is_cut,
             }
     }
 }

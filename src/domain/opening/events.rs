@@ -23,6 +23,8 @@ pub(super) struct Event<'a> {
     pub(super) data: &'a [u8],
     /// A line of it is of no kind that events have.
     pub(super) is_odd: bool,
+    /// Its data were not kept.
+    pub(super) is_too_large: bool,
     /// The stream ended before its empty line.
     pub(super) is_unended: bool,
 }
@@ -161,6 +163,7 @@ impl Events {
                 name: &self.name,
                 data: &self.data,
                 is_odd: self.is_odd,
+                is_too_large: self.is_too_large,
                 is_unended: self.is_at_end,
             });
         }
@@ -194,6 +197,7 @@ fn usual(piece: &[u8]) -> Option<(Event<'_>, &[u8])> {
         name,
         data,
         is_odd: false,
+        is_too_large: false,
         is_unended: false,
     };
     (data.len() <= LARGEST).then_some((event, rest))

@@ -23,9 +23,10 @@ impl HealthCheck for Knock {
     async fn check(&self, target: &Backend) -> Result<()> {
         match super::by_number(&target.addr) {
             // What fails for want of something here says nothing of who is there.
-            Some(address) => at(address, PATIENCE)
-                .await
-                .or_else(|error| own_limit::of_connecting(&error).map_or(Err(error), |_| Ok(()))),
+            Some(address) => at(address, PATIENCE).await.or_else(|error| {
+                let wanting = own_limit::of_connecting_to(address.ip(), &error);
+                wanting.map_or(Err(error), |_| Ok(()))
+            }),
             None => Error::e_explain(ErrorType::ConnectError, "not an address of a network"),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,6 +13,8 @@ use pingora::Error;
 /// Between two lines of the log that say the same.
 const SELDOM: Duration = Duration::from_secs(60);
 
+/// EADDRNOTAVAIL.
+const NO_ADDRESS: i32 = 99;
 /// Linux' numbers (errno(3)), and what is wanting.
 const LIMITS: [(i32, &str); 5] = [
     (
@@ -25,7 +28,7 @@ const LIMITS: [(i32, &str); 5] = [
     (12, "memory"),
     (105, "memory for network buffers (sysctl net.ipv4.tcp_mem)"),
     (
-        99,
+        NO_ADDRESS,
         "ports for connections to one address (sysctl net.ipv4.ip_local_port_range)",
     ),
 ];
@@ -40,6 +43,14 @@ pub(crate) fn of(error: &io::Error) -> Option<&'static str> {
 /// The same of a connection that did not come about.
 pub(super) fn of_connecting(error: &Error) -> Option<&'static str> {
     of(error.root_cause().downcast_ref()?)
+}
+
+/// The same where this address is what could not be connected to: without IPv6 of its own a machine has no address to ask
+/// such a one from, and says so in the words for a want of ports.
+pub(super) fn of_connecting_to(address: IpAddr, error: &Error) -> Option<&'static str> {
+    let error: &io::Error = error.root_cause().downcast_ref()?;
+    let has_no_ipv6 = address.is_ipv6() && error.raw_os_error() == Some(NO_ADDRESS);
+    if has_no_ipv6 { None } else { of(error) }
 }
 
 /// Says so, now and then: it happens to many requests at once.
@@ -78,6 +89,23 @@ mod tests {
                 Err(error).or_err(ErrorType::ConnectError, "connecting");
             let outer = Error::because(ErrorType::InternalError, "around it", failed.unwrap_err());
             assert_eq!(of_connecting(&outer).is_some(), is_ours, "{outer}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_ipv6_that_can_not_be_asked_from_here_is_out_of_use_and_no_want_of_ports() {
+        let failed = |number| {
+            let error = io::Error::from_raw_os_error(number);
+            Error::because(ErrorType::ConnectError, "connecting", error)
+        };
+        for (address, number, is_ours) in [
+            ("2001:db8::1", NO_ADDRESS, false),
+            ("2001:db8::1", 24, true),
+            ("192.0.2.1", NO_ADDRESS, true),
+            ("192.0.2.1", 111, false),
+        ] {
+            let wanting = of_connecting_to(address.parse().unwrap(), &failed(number));
+            assert_eq!(wanting.is_some(), is_ours, "{address} {number}");
         }
     }
 }

@@ -143,3 +143,29 @@ fn what_is_not_known_may_end_anywhere() {
         assert_eq!(outcome, Some(Outcome::Served), "{text}");
     }
 }
+
+#[test]
+fn an_event_without_a_name_that_is_too_large_to_read_may_be_the_last() {
+    const WORD: &str = r#"{"type":"transcript.text.delta","delta":"Dams"}"#;
+    let now = SystemTime::UNIX_EPOCH;
+    let logprobs = "x".repeat(MOST_HELD);
+    let done =
+        format!(r#"{{"type":"transcript.text.done","text":"Dams","logprobs":"{logprobs}"}}"#);
+    for (all, end) in [
+        (events(&[WORD, &done]), None),
+        (events(&[WORD, &done, WORD]), BROKEN),
+        (events(&[WORD, ""]), BROKEN),
+        (events(&[WORD, &done]).trim_end().to_owned(), BROKEN),
+    ] {
+        for size in [10_000, all.len()] {
+            let mut opening = stream();
+            let begun = opening.read(events(&[WORD]).as_bytes(), false, now);
+            assert_eq!(begun, Some(Outcome::Served));
+            let mut watch = opening.into_watch().unwrap();
+            for piece in all.as_bytes().chunks(size) {
+                assert_eq!(watch.read(piece, false, now), None);
+            }
+            assert_eq!(watch.read(b"", true, now), end);
+        }
+    }
+}
