@@ -169,7 +169,8 @@ impl Outcome {
             _ if added.usage && error.is_about(&["stream_options", "include_usage"]) => {
                 Self::UsageRejected
             }
-            Some(limit) if error.is_about(&[limit]) => Self::LimitRejected,
+            // A member that is known is said on: without it nobody would be held to the limit.
+            Some(limit) if error.is_about(&[limit]) && !error.is_of_value() => Self::LimitRejected,
             _ => otherwise,
         }
     }
@@ -424,6 +425,28 @@ mod tests {
         assert_eq!(with(429, &none_named, ""), seconds(0));
         let head = HeaderMap::from_iter([(http::header::RETRY_AFTER, "1".parse().unwrap())]);
         assert_eq!(with(429, &head, told), seconds(1));
+    }
+
+    #[test]
+    fn a_limit_whose_value_is_refused_is_not_left_out() {
+        let added = Added {
+            usage: false,
+            limit: Some("max_completion_tokens"),
+        };
+        let of = |body: &str| Outcome::of_added(body.as_bytes(), added, Outcome::CallerError);
+        for body in [
+            r#"{"error":{"message":"max_completion_tokens is too large: 100000. This model supports at most 16384 completion tokens.","param":"max_completion_tokens","code":"invalid_value"}}"#,
+            r#"{"error":{"message":"Invalid 'max_completion_tokens': integer below minimum value.","param":"max_completion_tokens","code":"integer_below_min_value"}}"#,
+            r#"{"error":{"message":"Validation failed.","details":[{"loc":["body","max_completion_tokens"],"msg":"Input should be less than or equal to 4096"}]}}"#,
+        ] {
+            assert_eq!(of(body), Outcome::CallerError, "{body}");
+        }
+        for body in [
+            r#"{"error":{"message":"Unrecognized request argument supplied: max_completion_tokens","code":null}}"#,
+            r#"{"error":{"message":"Validation failed.","details":[{"loc":["body","max_completion_tokens"],"msg":"Extra inputs are not permitted"}]}}"#,
+        ] {
+            assert_eq!(of(body), Outcome::LimitRejected, "{body}");
+        }
     }
 
     fn with(status: u16, body: &str) -> Outcome {

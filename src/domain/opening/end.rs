@@ -95,7 +95,7 @@ impl End {
 
     /// Takes note of an event.
     pub(super) fn see(&mut self, event: &Event<'_>) {
-        let is_named_last = self.form != Form::Chat && LAST.contains(&event.name);
+        let is_named_last = !event.name.is_empty() && LAST.contains(&event.name);
         if event.data == b"[DONE]" || is_named_last {
             self.is_whole = true;
             return;

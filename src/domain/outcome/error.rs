@@ -17,7 +17,26 @@ pub(super) struct ErrorBody {
     param: String,
     /// The same, by the errors that it is made up of.
     places: String,
+    /// All that these say.
+    details: String,
 }
+
+/// How an error speaks of a value, in lower case, whose member is known well.
+const OF_VALUES: [&str; 13] = [
+    "too large",
+    "too small",
+    "too high",
+    "too low",
+    "at most",
+    "at least",
+    "less than",
+    "greater than",
+    "minimum",
+    "maximum",
+    "exceed",
+    "less_than",
+    "greater_than",
+];
 
 impl ErrorBody {
     pub(super) fn read(body: &[u8]) -> Self {
@@ -46,6 +65,10 @@ impl ErrorBody {
                 message: text(error.message),
                 param: text(error.param),
                 places: places(&error.details),
+                details: match error.details {
+                    serde_json::Value::Null => String::new(),
+                    details => details.to_string(),
+                },
             },
             // Plain text, as an edge in front of Azure writes it.
             Err(_) => Self {
@@ -90,6 +113,15 @@ impl ErrorBody {
             (true, true) => &self.message,
         };
         names.iter().any(|name| text.contains(name))
+    }
+
+    /// Whether it is the value that is wrong there, and not that the member is there at all.
+    pub(super) fn is_of_value(&self) -> bool {
+        let says = |text: &str| {
+            let text = text.to_ascii_lowercase();
+            OF_VALUES.iter().any(|of_value| text.contains(of_value))
+        };
+        self.code.ends_with("_value") || says(&self.message) || says(&self.details)
     }
 
     pub(super) fn wait(&self) -> Option<Duration> {
