@@ -97,7 +97,7 @@ section! {
         /// PEM: the certificate's private key.
         key: Required<Placed<FilePath>>,
         /// PEM: the authorities that sign clients' certificates. Clients are asked for none unless given.
-        client_ca: Option<Placed<FilePath>>,
+        client_ca: Option<Placed<Tried<FilePath>>>,
         /// Whether a client must show one; with `client_ca`, `required` unless given.
         client_certificate: Option<Placed<AskedFor>>,
     }
@@ -120,7 +120,7 @@ section! {
         address: Required<Placed<Address>>,
         /// The hash of what its readers send as `Authorization: Bearer TOKEN`; `/health/live` and `/health/ready` need none.
         /// With `certificates` they show both.
-        token: Option<Hash>,
+        token: Option<Tried<Hash>>,
         /// Given: TLS.
         tls: Option<Tls>,
         /// Whose certificates are operators', where `tls` has a `client_ca`: any one of these names.
@@ -178,11 +178,11 @@ section! {
     /// ask by `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
     struct ManagedIdentity {
         /// Of a user-assigned identity, which one of these three names; the system-assigned one unless given.
-        client_id: Option<Placed<Word>>,
+        client_id: Option<Tried<Placed<Word>>>,
         /// The object id of its service principal.
-        object_id: Option<Placed<Word>>,
+        object_id: Option<Tried<Placed<Word>>>,
         /// Its resource id: `/subscriptions/…/userAssignedIdentities/NAME`. Not for App Service.
-        msi_res_id: Option<Placed<Word>>,
+        msi_res_id: Option<Tried<Placed<Word>>>,
         /// What stands in for `http://169.254.169.254`.
         endpoint: Option<Placed<Url>>,
         /// PEM: authorities, beside the system's, that may have signed the endpoint's certificate.
@@ -276,7 +276,7 @@ section! {
         #[schemars(extend("default" = "azure_openai"))]
         kind: Option<Kind>,
         /// Where it processes data, like `eu`; needed where the gateway names its own.
-        geography: Option<Placed<Word>>,
+        geography: Option<Placed<Tried<Word>>>,
         /// What its Entra tokens are for; unless given, Cognitive Services of the cloud that its endpoint is in. One of Azure
         /// OpenAI's own, or with `allow_host` an application's of your own, like `api://models.contoso.example/.default`.
         scope: Option<Placed<String>>,
@@ -449,7 +449,7 @@ section! {
         email: Option<Placed<String>>,
         /// PEM: the authorities one of which must have signed it. Needed where listeners' `client_ca` name several: each
         /// could give this name to somebody else.
-        ca: Option<Placed<FilePath>>,
+        ca: Option<Tried<Placed<FilePath>>>,
     }
 }
 
@@ -467,7 +467,7 @@ section! {
         #[schemars(length(min = 1))]
         audiences: Required<Placed<List<Placed<Word>>>>,
         /// The application (client) id of the application that gets the token (`azp`, `appid`).
-        application_id: Option<Placed<Word>>,
+        application_id: Option<Tried<Placed<Word>>>,
         /// Roles that it must all have.
         #[schemars(length(min = 1))]
         roles: Option<Placed<List<Placed<Word>>>>,

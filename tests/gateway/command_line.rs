@@ -118,6 +118,54 @@ fn check_without_secrets_wants_names_right_and_no_values() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+/// What an operator wrote counts as written, be its value there or not.
+#[test]
+fn a_value_that_a_pipeline_has_not_is_not_taken_for_one_that_nobody_wrote() {
+    let folder = folder();
+    let text = config(
+        "{ federated_identity: { tenant_id: t, client_id: c, managed_identity: { client_id: \"${env:NOBODYS_ID}\" } } }",
+        "geography: eu\nadmin: { address: \"0.0.0.0:0\", token: \"${env:NOBODYS_HASH}\" }\n",
+    )
+    .replace(
+        "max_connections: 100",
+        "tls: { certificate: \"${env:NOBODYS_TLS}\", key: \"${env:NOBODYS_TLS}\", client_ca: \"${env:NOBODYS_TLS}\", client_certificate: optional }",
+    )
+    .replace("identity: one", "identity: one, geography: \"${env:NOBODYS_GEOGRAPHY}\"")
+    .replace(
+        "anonymous: true",
+        "clients: { app: { certificates: [{ common_name: app, ca: \"${env:NOBODYS_TLS}\" }], models: [gpt-4o] }, \
+         job: { entra: { tenant_id: \"${env:NOBODYS_ID}\", audiences: [\"api://a\"], application_id: \"${env:NOBODYS_ID}\" }, models: [gpt-4o] } }",
+    );
+    let file = written(&folder, &text);
+    let arguments = ["check", "--no-secrets", "--config", &file];
+    let (code, out, err) = told(&run(&arguments, "", &[]));
+    assert!(code == Some(0) && !err.contains("client_ca"), "{out}{err}");
+    // Nor does a check with secrets tell more than what is missing.
+    let (code, _, err) = told(&run(&["check", "--config", &file], "", &[]));
+    let other = err
+        .lines()
+        .find(|line| !line.contains("the environment has no variable"));
+    assert_eq!((code, other), (Some(1), None));
+    // What nobody wrote is still missed.
+    for (part, word) in [
+        (
+            ", token: \"${env:NOBODYS_HASH}\"",
+            "whoever reaches this address",
+        ),
+        ("client_ca: \"${env:NOBODYS_TLS}\", ", "without client_ca"),
+        (", geography: \"${env:NOBODYS_GEOGRAPHY}\"", "add geography"),
+        (", application_id: \"${env:NOBODYS_ID}\"", "any application"),
+        ("client_id: \"${env:NOBODYS_ID}\" } }", "user-assigned"),
+    ] {
+        let end = if word == "user-assigned" { "} }" } else { "" };
+        let file = written(&folder, &text.replace(part, end));
+        let arguments = ["check", "--no-secrets", "--config", &file];
+        let (code, _, err) = told(&run(&arguments, "", &[]));
+        assert!(code == Some(1) && err.contains(word), "{part}: {err}");
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn a_warning_is_called_one_and_fails_a_strict_check_alone() {
     let folder = folder();

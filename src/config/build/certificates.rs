@@ -112,7 +112,7 @@ impl Taken {
     ) {
         let asked = listeners.filter_map(|tls| tls.of_clients.as_ref());
         let files: BTreeSet<&Path> = asked.map(|asked| asked.authorities.as_path()).collect();
-        if let (Some(place), true) = (self.first, files.is_empty()) {
+        if let (Some(place), true) = (self.first, files.is_empty() && !reader.is_any_missing) {
             reader.warn(
                 place,
                 "no listener asks for certificates; add client_ca: to its tls:",
@@ -187,7 +187,8 @@ fn entry(raw: raw::CertificateName, reader: &mut Reader<'_>) -> Option<Placed<En
     let ca = match raw.ca {
         None => None,
         Some(file) => {
-            reader.take(file.place, pem::authorities(&file.value.0))?;
+            let file = file.0?;
+            reader.take_file(file.place, &file.value.0, pem::authorities)?;
             Some(file.value.0)
         }
     };

@@ -8,7 +8,7 @@ use crate::{
         pem,
         problem::Placed,
         raw,
-        read::{Named, Reader},
+        read::{Named, Reader, Tried},
         section::{OnlyOne, Required},
         value::{FilePath, Url, Word},
     },
@@ -59,14 +59,15 @@ fn proof(raw: raw::Identity, reader: &mut Reader<'_>) -> Option<Proof> {
 
 fn managed(raw: raw::ManagedIdentity, reader: &mut Reader<'_>) -> Option<Managed> {
     type Named = fn(String) -> AssignedId;
-    let ids: [(Option<Placed<Word>>, Named); 3] = [
+    let ids: [(Option<Tried<Placed<Word>>>, Named); 3] = [
         (raw.client_id, AssignedId::Client),
         (raw.object_id, AssignedId::Object),
         (raw.msi_res_id, AssignedId::Resource),
     ];
     let mut named = ids
         .into_iter()
-        .filter_map(|(id, named)| id.map(|id| (id.place, named(id.value.0))));
+        .filter_map(|(id, named)| Some((id?.0?, named)))
+        .map(|(id, named)| (id.place, named(id.value.0)));
     let first = named.next();
     if let Some((place, _)) = named.next() {
         reader.problem(
@@ -94,8 +95,10 @@ fn federated(raw: raw::FederatedIdentity, reader: &mut Reader<'_>) -> Option<Pro
         .and_then(|url| authority(url, raw.ca.is_some(), reader));
     let ca = authorities(raw.ca, reader);
     let by = raw.managed_identity.0.and_then(|raw| {
+        let ids = [&raw.value.client_id, &raw.value.object_id, &raw.value.msi_res_id];
+        let is_named = ids.into_iter().any(Option::is_some);
         let by = managed(raw.value, reader)?;
-        if by.id.is_none() {
+        if !is_named {
             reader.problem(
                 raw.place,
                 "Entra takes user-assigned identities here alone; name it by client_id, object_id or msi_res_id",

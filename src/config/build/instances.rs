@@ -15,7 +15,7 @@ use crate::{
         pem,
         problem::{Place, Placed},
         raw,
-        read::{Named, Reader},
+        read::{Named, Reader, Tried},
         section::Required,
         value::{FilePath, Target, Url, Word},
     },
@@ -235,10 +235,16 @@ fn geography_of(
             name,
             "this gateway has a geography, so each instance says its own; add geography:",
         ),
-        (Some(ours), Some(theirs)) if theirs.value.0 != ours => {
-            reader.problem(theirs.place, "this is another geography than the gateway's own (geography: at the top); take the instance out or correct one of them");
+        (
+            Some(ours),
+            Some(Placed {
+                place,
+                value: Tried(Some(theirs)),
+            }),
+        ) if theirs.0 != ours => {
+            reader.problem(*place, "this is another geography than the gateway's own (geography: at the top); take the instance out or correct one of them");
         }
         _ => {}
     }
-    theirs.map(|theirs| theirs.value.0.clone())
+    Some(theirs?.value.0.as_ref()?.0.clone())
 }

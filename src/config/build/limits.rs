@@ -117,7 +117,7 @@ pub(super) fn counters(
     let mut all = clients.into_iter().flat_map(|clients| clients.all());
     let has_periods = all.any(|client| client.limits.has_periods());
     match &file {
-        None if has_periods => reader.warn(
+        None if has_periods && !reader.is_any_missing => reader.warn(
             top,
             "a restart would forget what clients have spent of their hours, days and months; name a file in `counters.file`",
         ),

@@ -8,7 +8,7 @@ use crate::config::{
     plan::{Admin, AskedOfClients, Listener, TlsFiles},
     problem::Placed,
     raw,
-    read::{List, Reader},
+    read::{List, Reader, Tried},
     section::Required,
     value::{Address, FilePath},
 };
@@ -72,7 +72,8 @@ fn admin(
         .address
         .0
         .and_then(|address| free(address, taken, reader));
-    let token = raw.token.map(|hash| hash.0);
+    let is_token_named = raw.token.is_some();
+    let token = raw.token.and_then(|token| token.0).map(|hash| hash.0);
     let is_plain = raw.tls.is_none();
     let asks_at = raw
         .tls
@@ -86,7 +87,7 @@ fn admin(
     let asked = asked.map(|(place, value)| Placed { place, value });
     let operators = certificates::operators(raw.certificates, asked, reader);
     let address = address?;
-    let asks = token.is_some() || tls.as_ref().is_some_and(|tls| tls.of_clients.is_some());
+    let asks = is_token_named || tls.as_ref().is_some_and(|tls| tls.of_clients.is_some());
     if !address.value.ip().is_loopback() {
         if !asks {
             let message = "whoever reaches this address would see metrics and status; write 127.0.0.1, or add token: (`forebay hash-key` prints its hash), or tls: with client_ca: and certificates:";
@@ -130,7 +131,7 @@ fn tls(raw: raw::Tls, reader: &mut Reader<'_>) -> Option<TlsFiles> {
 /// Asked of nobody unless there are authorities to believe; required where nothing else is said.
 #[expect(clippy::option_option, reason = "nothing asked for is not a mistake")]
 fn of_clients(
-    client_ca: Option<Placed<FilePath>>,
+    client_ca: Option<Placed<Tried<FilePath>>>,
     client_certificate: Option<Placed<raw::AskedFor>>,
     reader: &mut Reader<'_>,
 ) -> Option<Option<AskedOfClients>> {
@@ -144,10 +145,11 @@ fn of_clients(
             None => Some(None),
         };
     };
-    reader.take_file(file.place, &file.value.0, pem::authorities)?;
+    let authorities = file.value.0?.0;
+    reader.take_file(file.place, &authorities, pem::authorities)?;
     let asked = client_certificate.map(|asked| asked.value);
     Some(Some(AskedOfClients {
-        authorities: file.value.0,
+        authorities,
         required: !matches!(asked, Some(raw::AskedFor::Optional)),
     }))
 }

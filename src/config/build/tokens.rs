@@ -35,7 +35,10 @@ pub(super) fn entra(
         .audiences
         .0
         .map(|raw_audiences| audiences(raw_audiences, raw.application_id.is_some(), reader));
-    let application = raw.application_id.and_then(|id| guid(id, reader));
+    let application = raw
+        .application_id
+        .and_then(|id| id.0)
+        .and_then(|id| guid(id, reader));
     let mut demands = BTreeSet::from_iter(application.map(Demand::Application));
     if let (Some(Demand::AppOnly), Some(scopes)) = (&access, &raw.scopes) {
         reader.problem(
