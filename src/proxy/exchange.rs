@@ -398,7 +398,7 @@ impl Exchange {
             note_failure(current, outcome, now);
             let (attempt, draw) = (&current.attempt, fastrand::u64(..));
             let is_anothers = matches!(current.spillover, Some(Spillover::Answered { .. }));
-            let transition = match may_be_its_own(outcome, admitted.relay.is_tunnel()) {
+            let transition = match may_be_its_own(outcome) {
                 _ if is_anothers => None,
                 true => {
                     let client = self.client.as_ref().map(|client| &client.name);
@@ -448,9 +448,8 @@ fn tell_of_spilled(admitted: &mut Admitted, outcome: &Outcome, now: Instant) {
 }
 
 /// Whether an answer that began well may have ended so by what its client sent: no other deployment can be asked now.
-fn may_be_its_own(outcome: &Outcome, is_session: bool) -> bool {
-    let is_broken = *outcome == Outcome::fault(Fault::Broken);
-    outcome.blame() == Blame::Unclear || is_session && is_broken
+fn may_be_its_own(outcome: &Outcome) -> bool {
+    outcome.blame() == Blame::Unclear || *outcome == Outcome::fault(Fault::Broken)
 }
 
 fn announce_all(served: &Served, charged: &[Charged], now: Instant) {

@@ -118,6 +118,26 @@ async fn a_pool_that_fails_for_different_clients_is_closed_soon() {
 }
 
 #[tokio::test]
+async fn one_clients_streams_that_break_off_close_nothing_for_another_client() {
+    let house = house_with(&THREE, "").await;
+    let breaks = || FaultKind::CloseMidStream { after_events: 3 };
+    all(&house, &THREE, breaks());
+    for _ in 0..20 {
+        let answer = ask(&house, KEY, CHAT, &streamed()).await;
+        assert_eq!(served_by(&answer), "a");
+        assert!(answer.bytes().await.is_err());
+    }
+    assert_eq!(states(&house).await, ["closed"; 3]);
+    // It is the deployment's fault where another client meets it too.
+    comes_true("it is closed off", async || {
+        let answer = ask(&house, OTHER, CHAT, &streamed()).await;
+        let _ = answer.bytes().await;
+        states(&house).await[0] == "open"
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_pool_that_fails_for_its_only_client_is_closed_too() {
     let house = House::open(&THREE).await;
     all(&house, &THREE, status(500, &[]));
