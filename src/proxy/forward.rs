@@ -235,7 +235,9 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome, at_hand: bool, now: Instan
 
 /// Whether a failure is told to the client as it is, where nobody is left to ask: it is most likely the request's own.
 fn is_told(progress: &mut Progress, outcome: &Outcome, status: u16) -> bool {
-    if outcome.blame() != Blame::Unclear {
+    // A switch of protocols that nobody asked for is no answer, whoever else says the same.
+    let is_answer = status >= 200;
+    if !is_answer || outcome.blame() != Blame::Unclear {
         return false;
     }
     let is_alike = progress.failed_alike(outcome, status);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use forebay::simulator::FaultKind;
+use forebay::simulator::{FaultKind, Piece, Raw};
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -211,6 +211,16 @@ async fn nothing_of_a_redirect_reaches_a_client() {
     let answer = house.chat().await;
     assert!(!answer.headers().contains_key("location"));
     error_of(answer, 503, "ServiceUnavailable").await;
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_that_nobody_asked_for_reaches_no_client() {
+    let house = house_with(&THREE, "").await;
+    let head =
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let raw = Raw::of(head.to_owned(), [Piece::from(&b""[..])]);
+    all(&house, &THREE, FaultKind::Raw(raw));
+    error_of(house.chat().await, 503, "ServiceUnavailable").await;
 }
 
 #[tokio::test]
