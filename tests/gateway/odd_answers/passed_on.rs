@@ -13,6 +13,8 @@ async fn an_odd_body_arrives_as_it_was_sent() {
         "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\ndata: [DONE]\n\n",
         "x".repeat(9 << 20)
     );
+    // Without its end it would be half an event.
+    let deep = "[".repeat(200_000) + "\n\n";
     let odd: [(&str, &[u8]); 12] = [
         ("no event at all", b"what is this?"),
         ("lines of no kind", b"dat: {}\n\nfoo\n\n: a comment\n\ndata: {not json\n\ndata\n\n\xff\xfe\n\ndata: [DONE]\n\n"),
@@ -24,7 +26,7 @@ async fn an_odd_body_arrives_as_it_was_sent() {
         ("no characters", b"data: {\"choices\":[{\"delta\":{\"content\":\"\xc3\x28\xff\"}}]}\n\ndata: [DONE]\n\n"),
         ("an error that is only quoted", b"data: {\"choices\":[{\"delta\":{\"content\":\"data: {\\\"error\\\":{\\\"code\\\":\\\"429\\\"}}\"}}]}\n\ndata: [DONE]\n\n"),
         ("a null error", b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"error\":null}\n\ndata: [DONE]\n\n"),
-        ("deep nesting", &[b'['; 200_000]),
+        ("deep nesting", deep.as_bytes()),
         ("an event of many MiB", large.as_bytes()),
     ];
     let mut wire = Wire::open(house.gateway.address).await;
