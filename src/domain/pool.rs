@@ -206,6 +206,13 @@ impl Pool {
         Cow::Owned(tried.iter().copied().chain(barred).collect())
     }
 
+    /// Until when all of the pool are set aside for this kind of work; `None`: not all are.
+    pub fn set_aside_until(&self, operation: Operation, now: Instant) -> Option<Instant> {
+        let members = self.members.iter();
+        let until = members.map(|member| member.health.lock().bars.until_for(operation, now));
+        until.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
     /// Takes the deployment to ask now, none of those `tried`. `draw` decides among equals.
     pub fn choose(
         self: &Arc<Self>,

@@ -262,6 +262,9 @@ pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
         // that is sent back at once has used up its own tries before anything has changed.
         (exhausted.throttled, exhausted.back_at) = (false, now + UNSAID_WAIT);
     }
+    if let Some(until) = served.pool.set_aside_until(operation, now) {
+        exhausted.back_at = until;
+    }
     progress.refusal(&exhausted, &served.bounds, now)
 }
 

@@ -168,6 +168,13 @@ async fn a_kind_of_work_that_the_identity_may_not_do_is_set_aside_alone() {
     let image = json!({"model": "gpt-4o", "prompt": "a dam"});
     for _ in 0..3 {
         let answer = ask(&house, KEY, IMAGES, &image).await;
+        let wait: u64 = answer.headers()["retry-after-ms"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        // For as long as it is set aside, and not from one second to the next.
+        assert!(wait > 1000, "{wait}");
         error_of(answer, 503, "ServiceUnavailable").await;
     }
     // Once each; a fresh token would not help.

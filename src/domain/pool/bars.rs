@@ -82,8 +82,14 @@ impl Bars {
     }
 
     pub(super) fn has(&self, operation: Operation, now: Instant) -> bool {
+        self.until_for(operation, now).is_some()
+    }
+
+    /// Until when this kind of work is barred; `None`: it is not.
+    pub(super) fn until_for(&self, operation: Operation, now: Instant) -> Option<Instant> {
         let mut bars = self.bars.iter();
-        bars.any(|bar| bar.operation == operation && bar.until.is_some_and(|until| until > now))
+        let bar = bars.find(|bar| bar.operation == operation)?;
+        bar.until.filter(|until| *until > now)
     }
 
     /// Those that hold, or were the last that is known of their kind of work: what an operator has to mend.
