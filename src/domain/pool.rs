@@ -206,11 +206,17 @@ impl Pool {
         Cow::Owned(tried.iter().copied().chain(barred).collect())
     }
 
-    /// Until when all of the pool are set aside for this kind of work; `None`: not all are.
-    pub fn set_aside_until(&self, operation: Operation, now: Instant) -> Option<Instant> {
+    /// What stands in the way where all of the pool are set aside for this kind of work; else what is `known` to.
+    pub fn in_the_way(&self, operation: Operation, known: Exhausted, now: Instant) -> Exhausted {
         let members = self.members.iter();
         let until = members.map(|member| member.health.lock().bars.until_for(operation, now));
-        until.collect::<Option<Vec<_>>>()?.into_iter().min()
+        let until = until
+            .collect::<Option<Vec<_>>>()
+            .and_then(|all| all.into_iter().min());
+        until.map_or(known, |back_at| Exhausted {
+            throttled: false,
+            back_at,
+        })
     }
 
     /// Takes the deployment to ask now, none of those `tried`. `draw` decides among equals.

@@ -85,6 +85,7 @@ async fn choose(exchange: &mut Exchange) -> std::result::Result<Box<HttpPeer>, N
     let out = served.pool.out_for(operation, progress.tried(), now);
     let chosen = served.pool.choose(&out, now, fastrand::u64(..));
     let mut attempt = chosen.map_err(|exhausted| {
+        let exhausted = served.pool.in_the_way(operation, exhausted, now);
         NotAsked::Refused(progress.refusal(&exhausted, &served.bounds, now))
     })?;
     drop(out);
@@ -262,9 +263,7 @@ pub(super) fn last_word(exchange: &mut Exchange) -> Refusal {
         // that is sent back at once has used up its own tries before anything has changed.
         (exhausted.throttled, exhausted.back_at) = (false, now + UNSAID_WAIT);
     }
-    if let Some(until) = served.pool.set_aside_until(operation, now) {
-        exhausted.back_at = until;
-    }
+    let exhausted = served.pool.in_the_way(operation, exhausted, now);
     progress.refusal(&exhausted, &served.bounds, now)
 }
 
