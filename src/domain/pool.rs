@@ -208,12 +208,10 @@ impl Pool {
 
     /// What stands in the way where all of the pool are set aside for this kind of work; else what is `known` to.
     pub fn in_the_way(&self, operation: Operation, known: Exhausted, now: Instant) -> Exhausted {
-        let members = self.members.iter();
-        let until = members.map(|member| member.health.lock().bars.until_for(operation, now));
-        let until = until
-            .collect::<Option<Vec<_>>>()
-            .and_then(|all| all.into_iter().min());
-        until.map_or(known, |back_at| Exhausted {
+        let until_for = |member: &Member| member.health.lock().bars.until_for(operation, now);
+        let until: Option<Vec<_>> = self.members.iter().map(until_for).collect();
+        let soonest = until.and_then(|all| all.into_iter().min());
+        soonest.map_or(known, |back_at| Exhausted {
             throttled: false,
             back_at,
         })

@@ -323,6 +323,7 @@ pub(super) fn start(
     if !served.pool.has_ready(&out, now) {
         // Said here, and not once an attempt was begun, the client's connection stays usable.
         let exhausted = served.pool.exhausted(&out, now);
+        let exhausted = served.pool.in_the_way(operation, exhausted, now);
         return Err(progress.refusal(&exhausted, &served.bounds, now));
     }
     Ok(progress)
