@@ -20,7 +20,7 @@ use super::{Attempt, Member, Pool};
 use crate::domain::{
     breaker::{Doubter, Pass, Transition},
     name::ClientName,
-    outcome::{Blame, Fault, Outcome},
+    outcome::{Blame, Outcome},
     route::Operation,
 };
 
@@ -82,13 +82,8 @@ impl Suspicions {
 
     /// The request has ended, and nobody served it.
     pub fn end(&mut self, client: Option<&ClientName>, now: Instant, draw: u64) -> Vec<Charged> {
-        // A request that takes too long takes as long elsewhere; one deployment that never answers is found by it.
-        let is_alone = self.0.len() == 1;
         let held = self.0.drain(..);
         held.filter_map(|held| match held.outcome {
-            Outcome::Faulted {
-                fault: Fault::Slow, ..
-            } if is_alone => Some(held.charge(now, draw)),
             Outcome::Faulted { .. } => {
                 let change = held.pool.doubt(held.index, held.pass, client, now, draw);
                 Some(Charged(held, change))

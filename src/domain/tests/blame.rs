@@ -46,6 +46,7 @@ fn answers() -> impl Strategy<Value = Outcome> {
         4 => Just(Outcome::fault(Fault::Status)),
         1 => Just(Outcome::fault(Fault::Unavailable)),
         1 => Just(Outcome::fault(Fault::Timeout)),
+        1 => Just(Outcome::fault(Fault::Slow)),
         1 => Just(Outcome::NotDeployed),
         1 => Just(Outcome::NotFound),
         1 => Just(Outcome::Refused),
@@ -163,4 +164,30 @@ proptest! {
             scene.check()?;
         }
     }
+}
+
+fn scene_of(members: &[(&str, u32, u32)]) -> Scene {
+    Scene {
+        pool: pool_with(members, Settings::default()),
+        bounds: Bounds::default(),
+        now: Instant::now(),
+        bad: "bad".into(),
+        good: "good".into(),
+    }
+}
+
+#[test]
+fn one_clients_jobs_that_take_too_long_close_nothing_and_two_clients_find_one_that_never_answers() {
+    let mut scene = scene_of(&[("a", 1, 1)]);
+    let slow = [Outcome::fault(Fault::Slow)];
+    for _ in 0..5 * Settings::default().faults {
+        scene.fails(&slow, 0);
+        scene.check().unwrap();
+    }
+    std::mem::swap(&mut scene.bad, &mut scene.good);
+    for _ in 0..Settings::default().faults {
+        scene.fails(&slow, 0);
+    }
+    let state = scene.pool.members()[0].state(scene.now);
+    assert!(matches!(state, State::Open { .. }), "{state:?}");
 }
