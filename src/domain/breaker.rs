@@ -476,6 +476,7 @@ fn says_nothing(outcome: &Outcome) -> bool {
             | Outcome::OperationRejected
             | Outcome::NotFound
             | Outcome::Refused
+            | Outcome::NamedMissing
             | Outcome::Faulted {
                 fault: Fault::Credential | Fault::OwnLimit,
                 ..

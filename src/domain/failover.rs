@@ -141,7 +141,8 @@ impl Progress {
             | Outcome::NotFound
             | Outcome::Refused
             | Outcome::Redirected
-            | Outcome::Unwanted => self.faults += 1,
+            | Outcome::Unwanted
+            | Outcome::NamedMissing => self.faults += 1,
         }
         let acted = !self.may_repeat() && !outcome.is_untouched();
         self.acted |= acted;

@@ -54,6 +54,9 @@ pub enum Outcome {
     /// A status that the operator wants tried elsewhere, or no session where one was asked for; it says nothing of the
     /// deployment's other work.
     Unwanted,
+    /// A 404 `DeploymentNotFound` to a request whose client named a deployment beside ours: it may be that one which isn't
+    /// there, and then says nothing of ours.
+    NamedMissing,
     /// A refusal of what the gateway itself added to the request, to learn what its stream uses: the same deployment is
     /// asked again without it.
     UsageRejected,
@@ -192,7 +195,7 @@ impl Outcome {
             Self::NotFound => "not_found",
             Self::Refused => "refused",
             Self::Redirected => "redirected",
-            Self::Unwanted => "unwanted",
+            Self::Unwanted | Self::NamedMissing => "unwanted",
             Self::UsageRejected => "usage_rejected",
             Self::LimitRejected => "limit_rejected",
             Self::StaleConnection => "stale_connection",
@@ -208,6 +211,7 @@ impl Outcome {
             | Self::CallerError
             | Self::Screened
             | Self::Unwanted
+            | Self::NamedMissing
             | Self::UsageRejected
             | Self::LimitRejected
             | Self::StaleConnection
@@ -246,6 +250,7 @@ impl Outcome {
             | Self::Screened
             | Self::Refused
             | Self::Unwanted
+            | Self::NamedMissing
             | Self::ClientLeft => false,
         }
     }

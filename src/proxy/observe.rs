@@ -115,7 +115,7 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
     let current = exchange.admitted().and_then(|it| it.current.as_ref());
     let status = current.and_then(|current| current.status).unwrap_or(0);
     let outcome = match may_mean_named(exchange, &outcome) {
-        true => Outcome::Unwanted,
+        true => Outcome::NamedMissing,
         false => wanted(exchange, outcome, status),
     };
     if let Some(again) = asked_again(exchange, &outcome, status) {

@@ -285,6 +285,27 @@ async fn one_that_answers_nothing_but_400_is_found_by_what_its_fellows_serve() {
     assert_eq!(states(&house).await, ["closed"; 3]);
 }
 
+#[tokio::test]
+async fn a_404_that_may_mean_what_the_client_named_ends_no_trial() {
+    let more = "breaker: { pause: 500ms, longest_pause: 500ms, ramp: 0s }";
+    let house = house_with(&[("only", 1, 1)], more).await;
+    house.fault("only", status(401, &[]));
+    error_of(house.chat().await, 503, "ServiceUnavailable").await;
+    house.fault("only", FaultKind::NotDeployed {});
+    let asked = house.asked("only");
+    comes_true("one tries it", async || {
+        let request = house.post(CHAT).json(&chat());
+        let request = request.header("x-ms-oai-image-generation-deployment", "gpt-4o");
+        assert_eq!(request.send().await.unwrap().status(), 503);
+        house.asked("only") > asked
+    })
+    .await;
+    assert_eq!(states(&house).await, ["open"]);
+    house.fault("only", None);
+    assert_eq!(house.chat().await.status(), 200, "the next one tries it");
+    assert_eq!(states(&house).await, ["closed"]);
+}
+
 /// Its answer comes whole and late: the others don't wait for its end.
 #[tokio::test]
 async fn a_trial_that_takes_its_time_keeps_nobody_waiting_who_has_nowhere_else_to_go() {

@@ -48,6 +48,7 @@ fn answers() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::fault(Fault::Timeout)),
         1 => Just(Outcome::fault(Fault::Slow)),
         1 => Just(Outcome::NotDeployed),
+        1 => Just(Outcome::NamedMissing),
         1 => Just(Outcome::NotFound),
         1 => Just(Outcome::Refused),
         1 => Just(Outcome::CallerError),

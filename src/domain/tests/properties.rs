@@ -82,6 +82,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::IdentityRejected),
         1 => Just(Outcome::NotDeployed),
         1 => Just(Outcome::Unwanted),
+        1 => Just(Outcome::NamedMissing),
         1 => Just(Outcome::ClientLeft),
     ]
 }
