@@ -21,6 +21,8 @@ pub struct Progress {
     tried: Vec<usize>,
     /// How many of these, the first ones, were never to be asked.
     barred: usize,
+    /// How many of these were asked by Azure, in the place of the one that we asked.
+    spilled: usize,
     /// How those failed that may have done so by the request's own doing: the outcome's label, and the status.
     failures: Vec<(&'static str, u16)>,
     /// One was asked, and said nothing.
@@ -53,6 +55,7 @@ impl Progress {
             acted: false,
             tried: Vec::new(),
             barred: 0,
+            spilled: 0,
             failures: Vec::new(),
             was_silent: false,
         }
@@ -64,9 +67,9 @@ impl Progress {
         self.tried = places;
     }
 
-    /// Whether more than one deployment was asked.
+    /// Whether we asked more than one deployment.
     pub fn has_moved_on(&self) -> bool {
-        self.tried.len() > self.barred + 1
+        self.tried.len() > self.barred + self.spilled + 1
     }
 
     pub fn tried(&self) -> &[usize] {
@@ -75,6 +78,14 @@ impl Progress {
 
     pub fn start(&mut self, index: usize) {
         self.tried.push(index);
+    }
+
+    /// Azure has asked this one already, for this very request.
+    pub fn note_spilled(&mut self, index: usize) {
+        if !self.tried.contains(&index) {
+            self.tried.push(index);
+            self.spilled += 1;
+        }
     }
 
     /// It has turned out to do what must not be done twice.

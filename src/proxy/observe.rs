@@ -127,16 +127,9 @@ pub(super) fn settle(exchange: &mut Exchange, outcome: Outcome) -> Result<()> {
         outcome => outcome,
     };
     additions::note_taken(exchange, &outcome);
-    let spilled_to = spilled_to(exchange);
     match ended(exchange, &outcome, true) {
         Step::Deliver => commit(exchange),
-        step => {
-            if let (Some(index), Some(admitted)) = (spilled_to, exchange.admitted()) {
-                // Azure has asked it already, for this very request.
-                admitted.progress.start(index);
-            }
-            return Err(taken_back(exchange, step, status));
-        }
+        step => return Err(taken_back(exchange, step, status)),
     }
     Ok(())
 }
@@ -151,15 +144,6 @@ fn asked_again(exchange: &mut Exchange, outcome: &Outcome, status: u16) -> Optio
     exchange.write_down(outcome, Instant::now());
     exchange.response_bytes = 0;
     Some(taken_back(exchange, Step::TryAnother, status))
-}
-
-/// The member of the pool that gave the answer in the place of the one asked.
-fn spilled_to(exchange: &mut Exchange) -> Option<usize> {
-    let current = exchange.admitted()?.current.as_ref()?;
-    let Some(Spillover::Answered { .. }) = current.spillover else {
-        return None;
-    };
-    current.attempt.spills_to()
 }
 
 /// Nothing is sent again from here on.
@@ -194,6 +178,8 @@ fn read_head(exchange: &mut Exchange, head: &ResponseHeader) {
     note_spilled_to(current, head);
     // What is left is the other one's.
     if let Some(spilled_to) = current.attempt.spills_to() {
+        // Before anything is decided: where nobody else is left, the answer is the client's.
+        admitted.progress.note_spilled(spilled_to);
         read_gauges(&targets[spilled_to].metrics, head);
     }
 }

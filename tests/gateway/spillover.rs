@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use forebay::simulator::{self, Config, Fault, Simulator};
+use forebay::simulator::{self, Config, Fault, FaultKind, Simulator};
 use serde_json::{Value, json};
 
 use crate::house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, client, status, throttle};
 
 /// A provisioned deployment that is full after one request and spills over, and another instance beside it.
 async fn house() -> House {
+    house_with("").await
+}
+
+async fn house_with(more: &str) -> House {
     let simulation = format!(
         "instances:\n  east:\n    keys: [{INSTANCE_KEY}]\n    deployments:\n      \
          ptu: {{ model: gpt-4o, capacity: {{ ptu: {{ tokens_per_minute: 1 }} }}, spillover: overflow }}\n      \
@@ -16,7 +20,7 @@ async fn house() -> House {
     );
     let simulator = simulator::start(Config::parse(&simulation).unwrap());
     let simulator = simulator.await.unwrap();
-    let gateway = Gateway::start(&config(&simulator)).await;
+    let gateway = Gateway::start(&format!("{}{more}", config(&simulator))).await;
     let http = client();
     House {
         simulator,
@@ -126,6 +130,44 @@ async fn what_the_headers_say_of_the_first_ones_fault_counts_as_its_own_though_t
         "{ptu}"
     );
     assert_eq!(deployment(&house, 1).await["state"], "closed");
+}
+
+/// What Azure has asked already is no further deployment to ask.
+#[tokio::test]
+async fn what_a_spill_was_answered_is_told_where_nobody_else_is_left() {
+    for (code, body) in [
+        (
+            404,
+            Some(r#"{"error":{"code":"404","message":"Resource not found"}}"#),
+        ),
+        (451, None),
+    ] {
+        let house = house_with("failover: { more_statuses: [451] }\n").await;
+        assert_eq!(served_by(&house, false).await, "east/ptu");
+        let full = Fault::from(throttle(600.0));
+        house.simulator.set_fault("west", None, Some(full)).unwrap();
+        let mut fault = status(code, &[]);
+        if let (FaultKind::Status { body: said, .. }, Some(body)) = (&mut fault, body) {
+            *said = Some(body.to_owned());
+        }
+        house
+            .simulator
+            .set_fault("east", Some("overflow"), Some(Fault::from(fault)))
+            .unwrap();
+        // The one beside them is known to be full.
+        let chat = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "dams"}]});
+        house.post(CHAT).json(&chat).send().await.unwrap();
+        assert_eq!(deployment(&house, 2).await["state"], "open");
+        while deployment(&house, 0).await["state"] != "closed" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let answer = house.post(CHAT).json(&chat).send().await.unwrap();
+        assert_eq!(answer.status(), code);
+        let log = house.log(3).await.pop().unwrap();
+        assert_eq!(log["attempts"][0]["spilled_to"], "overflow", "{log}");
+        let books = house.simulator.books();
+        assert_eq!(books.deployment("east", "overflow").requests, 2);
+    }
 }
 
 /// The limits that a spilled answer tells are those of the deployment that gave it.
