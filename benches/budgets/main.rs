@@ -30,10 +30,10 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 
 // What a request is.
 #[library_benchmark]
-#[bench::head(args = (), setup = head, config = at_most(10_410))]
+#[bench::head(args = (), setup = head, config = at_most(11_240))]
 #[bench::head_of_http2(args = (), setup = head_of_http2, config = at_most(1_760))]
 #[bench::front_door(args = (), setup = front_door, config = at_most(2_040))]
-#[bench::route_v1(args = ("/openai/v1/chat/completions"), setup = route, config = at_most(180))]
+#[bench::route_v1(args = ("/openai/v1/chat/completions"), setup = route, config = at_most(195))]
 #[bench::route_classic(args = ("/openai/deployments/gpt-4o/chat/completions"), setup = route, config = at_most(630))]
 #[bench::client_by_key_of_10000(args = (), setup = key, config = at_most(5_840))]
 #[bench::client_by_certificate_of_10000(args = (), setup = certificate, config = at_most(1_900))]
@@ -43,8 +43,8 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::estimate_256_kib(args = (256 << 10), setup = estimate, config = at_most(3_770_000))]
 // Where it goes.
 #[bench::limits_admit_and_settle(args = (), setup = admit_and_settle, config = at_most(5_220))]
-#[bench::choose_of_3_and_judge(args = (3), setup = choose, config = at_most(930))]
-#[bench::choose_of_1000_and_judge(args = (1_000), setup = choose, config = at_most(760))]
+#[bench::choose_of_3_and_judge(args = (3), setup = choose, config = at_most(980))]
+#[bench::choose_of_1000_and_judge(args = (1_000), setup = choose, config = at_most(820))]
 #[bench::breaker(args = (), setup = breaker, config = at_most(120))]
 #[bench::failover(args = (), setup = progress, config = at_most(347))]
 #[bench::outgoing(args = (), setup = outgoing, config = at_most(2_140))]
