@@ -51,11 +51,20 @@ impl House {
             .unwrap();
         let config = gateway_config(&simulator, instances, more);
         let gateway = Gateway::start(&config).await;
-        Self {
+        let house = Self {
             simulator,
             gateway,
             http: client(),
-        }
+        };
+        // A request would wait for the first token, and a question for health would not.
+        comes_true("every model can be served", async || house.is_ready().await).await;
+        house
+    }
+
+    async fn is_ready(&self) -> bool {
+        let url = format!("http://{}/health/ready", self.gateway.admin);
+        let answer = self.http.get(url).send().await.unwrap();
+        answer.status().is_success()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
