@@ -3,6 +3,7 @@
 //! its query do, and which headers of the answer come back to it.
 
 mod answer;
+mod mask;
 mod query;
 
 use http::{
@@ -15,6 +16,8 @@ use super::{
     route::Operation,
     trace::{TRACEPARENT, TRACESTATE, Trace},
 };
+
+pub use mask::Mask;
 
 /// Azure answers 431 to more than ten custom headers (AZURE.md, fact 4), and does not say which are custom: here all
 /// that HTTP itself does not define (RFC 9110). One of the ten is kept free for the deployment's own `api-key`.

@@ -52,6 +52,15 @@ pub(super) fn piece(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool
         gate.trim(body, end);
         let has_output = gate.has_output();
         drop(gate);
+        let is_error = match &word {
+            Word::Settled(outcome) | Word::Late(outcome) | Word::Failed(outcome) => {
+                *outcome != Outcome::Served
+            }
+            Word::None => false,
+        };
+        if is_error {
+            mask(exchange);
+        }
         exchange.response_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
         take(exchange, word)?;
         if has_output && exchange.first_token.is_none() {
@@ -60,6 +69,15 @@ pub(super) fn piece(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool
         note_first_byte(exchange);
     }
     Ok(())
+}
+
+/// An error may repeat what its deployment was asked with: from here on that does not go out.
+pub(super) fn mask(exchange: &mut Exchange) {
+    if let Some(admitted) = exchange.admitted()
+        && let Some(sent) = admitted.current.as_ref().and_then(|it| it.sent.as_ref())
+    {
+        admitted.relay.gate().mask(sent);
+    }
 }
 
 fn take(exchange: &mut Exchange, word: Word) -> Result<()> {

@@ -252,6 +252,9 @@ fn dress(gateway: &Gateway, exchange: &mut Exchange, head: &mut ResponseHeader) 
     for name in &gateway.forwarding.staying(&head.headers, secret) {
         head.remove_header(name);
     }
+    if !head.status.is_success() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+        commit::mask(exchange);
+    }
     // A deployment's own words for its status are read by nobody.
     head.set_reason_phrase(None)?;
     // The one that the log knows; Azure's own stays in `apim-request-id`.

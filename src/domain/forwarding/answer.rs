@@ -126,7 +126,7 @@ pub(super) fn staying(
 }
 
 /// A credential without the word before it.
-fn bare(value: &HeaderValue) -> &[u8] {
+pub(super) fn bare(value: &HeaderValue) -> &[u8] {
     let value = value.as_bytes();
     value.strip_prefix(b"Bearer ").unwrap_or(value)
 }

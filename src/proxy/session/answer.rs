@@ -22,7 +22,10 @@ use super::{
     is_final,
     keepalive::{Keepalive, Tail},
 };
-use crate::{domain::opening::is_readable_stream, proxy::half_closed::is_half_closed};
+use crate::{
+    domain::{forwarding::Mask, opening::is_readable_stream},
+    proxy::half_closed::is_half_closed,
+};
 
 /// What the stand-in knows of the answer to the current attempt.
 #[derive(Default)]
@@ -96,8 +99,9 @@ impl StandIn {
         if self.answer.has_come {
             self.forget_body();
         }
+        let is_masked = self.masked(&mut tasks);
         self.look_at(&tasks);
-        if self.may_wait(&tasks, come) {
+        if !is_masked && self.may_wait(&tasks, come) {
             (self.answer.held, self.answer.owes) = (tasks, true);
             return Ok(false);
         }
@@ -109,6 +113,13 @@ impl StandIn {
             tasks = vec![joined(tasks)];
         }
         self.inner_mut().response_duplex_vec(tasks).await
+    }
+
+    /// Hides what an error may hold of our credential. Each piece passes here once.
+    fn masked(&self, tasks: &mut Vec<HttpTask>) -> bool {
+        let mut gate = self.relay.gate();
+        let mask = gate.masking();
+        mask.map(|mask| hide(mask, tasks)).is_some()
     }
 
     /// The same, but where it would end the transfer is cut off.
@@ -360,6 +371,23 @@ async fn client(
     match frames {
         Some(frames) => Err(frames.left().await),
         None => session.read_body_or_idle(true).await,
+    }
+}
+
+/// Hides the credential in what goes out. What is kept back for its sake goes out before the end.
+fn hide(mask: &mut Mask, tasks: &mut Vec<HttpTask>) {
+    for task in &mut *tasks {
+        if let HttpTask::Body(piece, end) = task {
+            let out = mask.pass(piece.as_deref().unwrap_or_default(), *end);
+            *piece = Some(Bytes::from(out)).filter(|out| !out.is_empty());
+        }
+    }
+    let is_end = |task: &HttpTask| matches!(task, HttpTask::Done | HttpTask::Trailer(_));
+    if let Some(end) = tasks.iter().position(is_end) {
+        let rest = Bytes::from(mask.pass(b"", true));
+        if !rest.is_empty() {
+            tasks.insert(end, HttpTask::Body(Some(rest), false));
+        }
     }
 }
 

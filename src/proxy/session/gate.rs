@@ -4,8 +4,10 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use crate::domain::{
+    forwarding::Mask,
     opening::{Opening, Watch},
     outcome::{Fault, Outcome},
     usage::trim::Trim,
@@ -24,6 +26,8 @@ pub(crate) struct Gate {
     has_output: bool,
     /// Takes out what only the gateway asked for.
     trim: Option<Trim>,
+    /// Takes out what the deployment was asked with, of an answer that is an error.
+    mask: Option<Mask>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,18 @@ impl Gate {
             let out = trim.pass(piece.take().unwrap_or_default(), end);
             *piece = Some(out).filter(|out| !out.is_empty());
         }
+    }
+
+    /// From here on nothing goes out of it that holds this credential.
+    pub(crate) fn mask(&mut self, sent: &HeaderValue) {
+        if self.mask.is_none() {
+            self.mask = Mask::of(sent);
+        }
+    }
+
+    /// What hides the credential in what goes out, if anything has to.
+    pub(super) fn masking(&mut self) -> Option<&mut Mask> {
+        self.mask.as_mut()
     }
 
     /// Whether the model has said something, of a stream that can be read.
