@@ -220,14 +220,16 @@ const KNOWN: [&str; 20] = [
 ];
 
 /// Whether a name is one of those that are read here, but in other letters: there are readers to whom these are the same.
-fn is_misspelled(name: &str) -> bool {
+/// Gives the right one.
+fn misspelled(name: &str) -> Option<&'static str> {
     let is_plain = |byte: u8| !byte.is_ascii_uppercase() && byte.is_ascii();
     if name.bytes().all(is_plain) || KNOWN.contains(&name) {
-        return false;
+        return None;
     }
     // The two letters beyond ASCII that are the same as one of it.
     let name = name.replace('\u{17f}', "s").replace('\u{212a}', "k");
-    KNOWN.iter().any(|known| known.eq_ignore_ascii_case(&name))
+    let mut known = KNOWN.into_iter();
+    known.find(|known| known.eq_ignore_ascii_case(&name))
 }
 
 #[cfg(test)]
@@ -367,6 +369,8 @@ mod tests {
 
     #[test]
     fn what_names_no_model_rightly_is_refused_with_the_reason() {
+        let misspelled = |name| Refusal::MemberMisspelled { name };
+        let twice = |name| Refusal::MemberTwice { name };
         let deep = format!(
             "{{\"model\":\"m\",\"x\":{}{}}}",
             "[".repeat(1000),
@@ -387,20 +391,23 @@ mod tests {
             (r#"{"model":"a","model":"b"}"#, Refusal::ModelTwice),
             (r#"{"model":"a","mod\u0065l":"b"}"#, Refusal::ModelTwice),
             (r#"{"model":null,"model":"b"}"#, Refusal::ModelTwice),
-            (r#"{"model":"a","Model":"b"}"#, Refusal::MemberMisspelled),
-            (r#"{"MODEL":"b"}"#, Refusal::MemberMisspelled),
-            (
-                r#"{"model":"a","mode\u004c":"b"}"#,
-                Refusal::MemberMisspelled,
-            ),
-            (
-                r#"{"model":"a","\u017ftore":true}"#,
-                Refusal::MemberMisspelled,
-            ),
-            (r#"{"model":"a","Max_Tokens":1}"#, Refusal::MemberMisspelled),
+            (r#"{"model":"a","Model":"b"}"#, misspelled("model")),
+            (r#"{"MODEL":"b"}"#, misspelled("model")),
+            (r#"{"model":"a","mode\u004c":"b"}"#, misspelled("model")),
+            (r#"{"model":"a","\u017ftore":true}"#, misspelled("store")),
+            (r#"{"model":"a","Max_Tokens":1}"#, misspelled("max_tokens")),
             (
                 r#"{"model":"a","bac\u212aground":true}"#,
-                Refusal::MemberMisspelled,
+                misspelled("background"),
+            ),
+            (r#"{"model":"a","n":1,"n":2}"#, twice("n")),
+            (
+                r#"{"model":"a","stream":true,"stream":true}"#,
+                twice("stream"),
+            ),
+            (
+                r#"{"tools":[],"model":"a","t\u006fols":[]}"#,
+                twice("tools"),
             ),
             (&deep, Refusal::BodyTooDeep),
         ] {

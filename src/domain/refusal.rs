@@ -97,7 +97,16 @@ pub enum Refusal {
     /// A body that others could read by another grammar than is read here.
     UnsupportedContentType,
     /// A member or field whose name is one that is read here, in other letters.
-    MemberMisspelled,
+    MemberMisspelled {
+        /// As the API writes it.
+        name: &'static str,
+    },
+    /// A member that is read here stands twice.
+    MemberTwice {
+        name: &'static str,
+    },
+    /// A tool names a model that is none of the client's.
+    ToolModel,
     /// A realtime call's id that is none.
     CallIdMalformed,
     ModelMissing,
@@ -215,6 +224,9 @@ impl Refusal {
         match self {
             Self::BodyTooLarge { max } => message.replace("{max}", &max.to_string()),
             Self::OperationNotAllowed { needs } => message.replace("{needs}", needs),
+            Self::MemberMisspelled { name } | Self::MemberTwice { name } => {
+                message.replace("{name}", name)
+            }
             Self::NamedElsewhere { header } => message.replace("{header}", header.as_str()),
             Self::UnknownParameter { name: Some(name) } | Self::AmbiguousParameter { name } => {
                 message.replace("{name}", name)
@@ -239,6 +251,8 @@ impl Refusal {
     pub fn param(&self) -> Option<&'static str> {
         match self {
             Self::NoBackground => Some("background"),
+            Self::ToolModel => Some("tools"),
+            Self::MemberMisspelled { name } | Self::MemberTwice { name } => Some(name),
             _ => None,
         }
     }
@@ -495,12 +509,25 @@ impl Refusal {
                 "The request body's `Content-Type` is none that this gateway takes. Send `application/json` in UTF-8, or \
                  `multipart/form-data` where the operation takes forms.",
             ),
-            Self::MemberMisspelled => answer(
+            Self::MemberMisspelled { .. } => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "member_misspelled",
-                "The request body has `model`, or another name that counts, in other letters (like `Model`), which could be read \
-                 in two ways. Send names as the API writes them.",
+                "The request body has the name `{name}` in other letters or another form (as `Model` would be of `model`), which could be \
+                 read in two ways. Write it `{name}`.",
+            ),
+            Self::MemberTwice { .. } => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "member_twice",
+                "The request body has `{name}` more than once, which could be read in two ways. Send it once.",
+            ),
+            Self::ToolModel => answer(
+                StatusCode::BAD_REQUEST,
+                "400",
+                "tool_model",
+                "The `model` of a tool must be the name of a model that is open to you. GET /openai/v1/models lists those that are; \
+                 without `model` the tool's default serves.",
             ),
             Self::CallIdMalformed => answer(
                 StatusCode::BAD_REQUEST,

@@ -14,6 +14,7 @@ use super::memory::{Lease, Memory};
 use crate::domain::{
     ask::{Ask, Forbidden, Scan, Splice},
     deployment::{Bounds, OverBodyMemory},
+    name::ModelName,
     refusal::Refusal,
 };
 
@@ -77,6 +78,8 @@ pub(crate) struct Rest {
     pub(super) scan: Option<Scan>,
     /// Whether it must be one JSON object that names one model; else that is the deployment's matter.
     pub(super) strict: bool,
+    /// The models that a response's tools may name.
+    pub(super) open: Vec<ModelName>,
 }
 
 impl Rest {
@@ -84,6 +87,19 @@ impl Rest {
     pub(super) fn ask(&self) -> Ask {
         let ask = self.scan.as_ref().filter(|_| self.strict);
         ask.and_then(Scan::ask).unwrap_or(Ask::unread())
+    }
+
+    /// Whether the tools that have come name none but these.
+    pub(super) fn check_tools(&self) -> Result<(), Refusal> {
+        let named = self.scan.as_ref().map_or(&[][..], Scan::tool_models);
+        let is_open = |model: &str| {
+            let mut open = self.open.iter();
+            open.any(|it| it.as_str().eq_ignore_ascii_case(model))
+        };
+        match named.iter().all(|model| is_open(model)) {
+            true => Ok(()),
+            false => Err(Refusal::ToolModel),
+        }
     }
 }
 
@@ -290,6 +306,7 @@ impl<'a> Reading<'a> {
             pause: self.terms.pause,
             scan: read_along.then(|| mem::take(&mut self.scan)),
             strict,
+            open: Vec::new(),
         };
         Ok(Arrived {
             kept: self.close(),

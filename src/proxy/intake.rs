@@ -191,7 +191,7 @@ async fn understand(
     };
     let read = body::read(session, terms).await;
     exchange.start_clock();
-    let Arrived { kept, rest } = read?;
+    let Arrived { kept, mut rest } = read?;
     exchange.request_bytes = kept.len() as u64;
     let head = session.req_header();
     let ask = match &rest {
@@ -201,6 +201,10 @@ async fn understand(
     };
     if ask.in_background && call.operation == Operation::Responses {
         return Err(Refusal::NoBackground);
+    }
+    if let Some(rest) = rest.as_mut().filter(|_| call.operation.is_of_responses()) {
+        rest.open = open_models(gateway, client);
+        rest.check_tools()?;
     }
     let served = match by_path {
         Some(served) => served,
@@ -222,6 +226,7 @@ async fn understand(
         // What is still on its way is looked at as it comes.
         scan.push(&kept)?;
         acts |= scan.acts();
+        check_tools(gateway, client, &scan)?;
     }
     let mut prompt = Prompt::of(call.operation, &kept);
     let wanted = admission::reserve(exchange, call.operation, &ask, &kept, &mut prompt)?;
@@ -382,6 +387,22 @@ pub(super) fn find(
         client.may_use(model.as_str())
     });
     served.cloned().ok_or(Refusal::UnknownModel)
+}
+
+/// What makes a response's pictures is a model of the client's too.
+fn check_tools(gateway: &Gateway, client: &Client, scan: &Scan) -> Result<(), Refusal> {
+    let mut named = scan.tool_models().iter();
+    match named.all(|model| find(gateway, client, model).is_ok()) {
+        true => Ok(()),
+        false => Err(Refusal::ToolModel),
+    }
+}
+
+/// All that a client may use.
+fn open_models(gateway: &Gateway, client: &Client) -> Vec<ModelName> {
+    let models = gateway.models.keys();
+    let open = models.filter(|model| client.may_use(model.as_str()));
+    open.cloned().collect()
 }
 
 fn is_healthy(gateway: &Gateway) -> bool {

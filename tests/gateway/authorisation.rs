@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, error_of, served_by, status},
@@ -78,6 +78,29 @@ async fn a_header_names_a_model_of_its_client_and_no_deployment_beside_them() {
 }
 
 #[tokio::test]
+async fn a_tool_names_a_model_of_its_client() {
+    let house = house().await;
+    let response = |model: &str| {
+        let tool = json!({"type": "image_generation", "model": model});
+        json!({"model": "gpt-4o", "input": "x", "tools": [{"type": "web_search"}, tool]})
+    };
+    let ask = |model: &str| {
+        let path = house.url("/openai/v1/responses");
+        let request = house.http.post(path).header("api-key", LIMITED);
+        request.json(&response(model)).send()
+    };
+    for model in ["nonsense", "west-gpt-image-1", "text-embedding-3-small", ""] {
+        let body = error_of(ask(model).await.unwrap(), 400, "400").await;
+        assert_eq!(body["error"]["param"], "tools", "{model}");
+    }
+    assert_eq!((house.asked("east"), house.asked("west")), (0, 0));
+    assert_eq!(ask("gpt-image-1").await.unwrap().status(), 200);
+    assert_eq!(ask("GPT-Image-1").await.unwrap().status(), 200);
+    let refused = "forebay_refusals_total{client=\"limited\",reason=\"tool_model\"} 4";
+    assert!(house.metrics().await.contains(refused));
+}
+
+#[tokio::test]
 async fn each_instance_is_told_the_name_that_its_own_deployment_has() {
     let house = house().await;
     let ask = |name: &'static str, model: &'static str| {
@@ -98,7 +121,7 @@ async fn each_instance_is_told_the_name_that_its_own_deployment_has() {
     let request = house
         .post("/openai/v1/embeddings")
         .header(IMAGES, "gpt-image-1");
-    let embed = serde_json::json!({"model": "text-embedding-3-small", "input": "x"});
+    let embed = json!({"model": "text-embedding-3-small", "input": "x"});
     error_of(request.json(&embed).send().await.unwrap(), 400, "400").await;
 }
 

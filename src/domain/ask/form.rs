@@ -5,7 +5,7 @@
 
 use memchr::memmem;
 
-use super::{Ask, Place, Said, Wants, is_misspelled};
+use super::{Ask, Place, Said, Wants, misspelled};
 use crate::domain::refusal::Refusal;
 
 /// RFC 2046, 5.1.1.
@@ -123,8 +123,8 @@ pub(super) fn read(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
             "model" if value.is_some() => return Err(Refusal::ModelTwice),
             "model" if !part.is_text => return Err(Refusal::BodyNotMultipart),
             "model" => value = Some(start..end),
-            name if could_be_the_model(name) || is_misspelled(name) => {
-                return Err(Refusal::MemberMisspelled);
+            name if could_be_the_model(name) => {
+                return Err(Refusal::MemberMisspelled { name: "model" });
             }
             // It says how the others are spelled.
             "_charset_" => return Err(Refusal::BodyNotMultipart),
@@ -137,7 +137,11 @@ pub(super) fn read(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
             }
             "stream" if stream.is_some() => return Err(Refusal::BodyNotMultipart),
             "stream" => stream = Some(&body[start..end] == b"true"),
-            _ => {}
+            name => {
+                if let Some(name) = misspelled(name) {
+                    return Err(Refusal::MemberMisspelled { name });
+                }
+            }
         }
         at = end + 2 + delimiter.len();
     }
@@ -220,6 +224,10 @@ fn part(head: &[u8]) -> Option<Part<'_>> {
             if std::mem::replace(&mut is_typed, true) {
                 return None;
             }
+            // Its own parts, and their names, belong to the form for some readers.
+            if has_parts(value) {
+                return None;
+            }
             is_text = is_plain_value(value);
         } else if is(b"content-transfer-encoding") {
             let plain: [&[u8]; 3] = [b"binary", b"8bit", b"7bit"];
@@ -236,6 +244,15 @@ fn part(head: &[u8]) -> Option<Part<'_>> {
         name,
         is_text: is_text && !is_file,
     })
+}
+
+/// Whether a part is made up of parts itself.
+fn has_parts(content_type: &[u8]) -> bool {
+    let lower = content_type.to_ascii_lowercase();
+    let kinds: [&[u8]; 2] = [b"multipart", b"message"];
+    kinds
+        .iter()
+        .any(|kind| memmem::find(&lower, kind).is_some())
 }
 
 fn is_plain_value(content_type: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use memchr::{memchr, memchr2, memmem};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Ask, DEEPEST, Place, Said, Scan, Wants};
+use super::{Ask, DEEPEST, KNOWN, Place, Said, Scan, Wants};
 use crate::domain::refusal::Refusal;
 
 /// The members that matter; a second `model` is an error of the derive, so two readers can't disagree on it.
@@ -114,7 +114,7 @@ pub(super) fn parsed(body: &[u8]) -> Result<Ask, Refusal> {
 /// Whether no member has a name that is read here in other letters.
 fn misspelled_nothing(body: &[u8]) -> Result<(), Refusal> {
     match Scan::default().push(body) {
-        Err(Refusal::MemberMisspelled) => Err(Refusal::MemberMisspelled),
+        Err(refusal @ Refusal::MemberMisspelled { .. }) => Err(refusal),
         _ => Ok(()),
     }
 }
@@ -138,13 +138,18 @@ pub(super) fn place_of(raw: &RawValue, body: &[u8]) -> Range<usize> {
     start..start + raw.get().len()
 }
 
+/// The only data error the members above can raise is a member that stands twice.
 fn why(error: serde_json::Error) -> Refusal {
-    // The only data error the members above can raise is a member that stands twice.
-    match error.classify() {
-        serde_json::error::Category::Data if error.to_string().contains("field `model`") => {
-            Refusal::ModelTwice
-        }
-        _ => Refusal::BodyNotJson,
+    if error.classify() != serde_json::error::Category::Data {
+        return Refusal::BodyNotJson;
+    }
+    let text = error.to_string();
+    match text.split('`').nth(1) {
+        Some("model") => Refusal::ModelTwice,
+        named => match KNOWN.into_iter().find(|known| named == Some(*known)) {
+            Some(name) => Refusal::MemberTwice { name },
+            None => Refusal::BodyNotJson,
+        },
     }
 }
 

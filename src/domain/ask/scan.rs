@@ -13,7 +13,7 @@ use std::{borrow::Cow, mem, ops::Range};
 
 use memchr::{memchr, memchr2};
 
-use super::{Ask, DEEPEST, Place, Wants, is_misspelled};
+use super::{Ask, DEEPEST, Place, Wants, misspelled};
 use crate::domain::{eight::Eight, refusal::Refusal};
 
 use acting::Acting;
@@ -140,6 +140,11 @@ impl Scan {
     /// Whether what has come of it does something that would be there twice if it were done twice.
     pub fn acts(&self) -> bool {
         self.acting.as_ref().is_some_and(Acting::acts)
+    }
+
+    /// The models that the tools of a response name, as far as it has come; an empty name for what is none.
+    pub fn tool_models(&self) -> &[Box<str>] {
+        self.acting.as_ref().map_or(&[], Acting::models)
     }
 
     /// Reads on. After an error nothing more can be read.
@@ -390,6 +395,11 @@ impl Scan {
                 self.look(|watch| watch.wants_text() && watch.text(&text))
             }
             None => {
+                if let (false, Some(acting)) = (is_key, &mut self.acting)
+                    && acting.wants_text()
+                {
+                    acting.text("");
+                }
                 if is_key && self.is_outermost() {
                     self.member = Member::Other;
                 }
@@ -419,13 +429,17 @@ impl Scan {
         self.member = match &*key {
             "model" if self.model.is_some() => return Err(Refusal::ModelTwice),
             "model" => Member::Model,
-            "stream" if self.stream.is_some() => return Err(Refusal::BodyNotJson),
+            "stream" if self.stream.is_some() => {
+                return Err(Refusal::MemberTwice { name: "stream" });
+            }
             "stream" => {
                 self.stream = Some(false);
                 Member::Stream
             }
-            key if is_misspelled(key) => return Err(Refusal::MemberMisspelled),
-            _ => Member::Other,
+            key => match misspelled(key) {
+                Some(name) => return Err(Refusal::MemberMisspelled { name }),
+                None => Member::Other,
+            },
         };
         Ok(())
     }

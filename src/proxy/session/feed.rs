@@ -179,7 +179,7 @@ impl Feed {
         });
         match read {
             Err(refusal) if self.rest.strict || refusal == Refusal::BodyTooDeep => Err(refusal),
-            _ => Ok(()),
+            _ => self.rest.check_tools(),
         }
     }
 

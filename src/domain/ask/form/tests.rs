@@ -104,13 +104,19 @@ fn what_names_a_part_oddly_is_refused() {
             "{head}"
         );
     }
-    for name in [
-        "Model", "MODEL", "model[]", "model[0]", "Model.x", "STREAM", "N",
+    for (name, right) in [
+        ("Model", "model"),
+        ("MODEL", "model"),
+        ("model[]", "model"),
+        ("model[0]", "model"),
+        ("Model.x", "model"),
+        ("STREAM", "stream"),
+        ("N", "n"),
     ] {
         let body = [&*model(), &*part(&named(name), "secret"), END].concat();
         assert_eq!(
             model_of(PLAIN, &body),
-            Err(Refusal::MemberMisspelled),
+            Err(Refusal::MemberMisspelled { name: right }),
             "{name}"
         );
     }
@@ -209,5 +215,24 @@ fn a_content_type_means_one_form_to_every_reader_or_is_refused() {
     ] {
         let read = model_of(content_type, r#"{"model":"allowed"}"#);
         assert_eq!(read, allowed(), "{content_type}");
+    }
+}
+
+#[test]
+fn a_part_that_is_made_up_of_parts_is_refused() {
+    let inner = "--c\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nother\r\n--c--";
+    for kind in [
+        "multipart/mixed; boundary=c",
+        "Multipart/Form-Data; boundary=c",
+        " multipart/related;boundary=\"c\"",
+        "message/rfc822",
+    ] {
+        for head in [named("file"), format!("{}; filename=\"a\"", named("file"))] {
+            let nested = part(&format!("{head}\r\nContent-Type: {kind}"), inner);
+            for body in [[&*model(), &nested, END], [&nested, &*model(), END]] {
+                let read = model_of(PLAIN, &body.concat());
+                assert_eq!(read, Err(Refusal::BodyNotMultipart), "{kind}");
+            }
+        }
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Acting {
     section: Section,
     member: Member,
     acts: bool,
+    /// The models that its tools name; an empty name for what is none.
+    models: Vec<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,8 @@ enum Member {
     ToolType,
     /// Whether somebody is asked before a tool acts.
     Approval,
+    /// Who makes the pictures.
+    ToolModel,
     ItemType,
     #[default]
     Other,
@@ -55,6 +59,11 @@ impl Acting {
         self.acts
     }
 
+    /// The models that tools name, beside the one that answers.
+    pub(super) fn models(&self) -> &[Box<str>] {
+        &self.models
+    }
+
     /// Whether the names of members matter at this depth.
     pub(super) fn wants_key(&self, depth: usize) -> bool {
         depth == 1 || depth == ITEM && self.section != Section::Other
@@ -62,8 +71,8 @@ impl Acting {
 
     /// Whether it is to be told the text that begins now.
     pub(super) fn wants_text(&self) -> bool {
-        use Member::{Approval, ItemType, ToolType};
-        matches!(self.member, ToolType | Approval | ItemType)
+        use Member::{Approval, ItemType, ToolModel, ToolType};
+        matches!(self.member, ToolType | Approval | ToolModel | ItemType)
     }
 
     /// A member of an object; an empty name for one that is too long to matter.
@@ -81,6 +90,7 @@ impl Acting {
             (_, 1) if is("background") => Member::Background,
             (Section::Tools, ITEM) if is("type") => Member::ToolType,
             (Section::Tools, ITEM) if is("require_approval") => Member::Approval,
+            (Section::Tools, ITEM) if is("model") => Member::ToolModel,
             (Section::Input, ITEM) if is("type") => Member::ItemType,
             _ => Member::Other,
         };
@@ -96,13 +106,18 @@ impl Acting {
             Member::Conversation => self.acts |= byte != b'n',
             // By name, for some of its tools.
             Member::Approval => self.acts |= !matches!(byte, b'n' | b'"'),
+            // No model has such a name.
+            Member::ToolModel if !matches!(byte, b'n' | b'"') => self.models.push("".into()),
             _ => {}
         }
         Ok(())
     }
 
-    /// A text that was wanted.
+    /// A text that was wanted; an empty one for one that is too long to matter.
     pub(super) fn text(&mut self, text: &str) {
+        if self.member == Member::ToolModel {
+            self.models.push(text.into());
+        }
         self.acts |= match self.member {
             Member::ToolType => !text.starts_with("web_search_") && !SAYING.contains(&text),
             Member::Approval => text != "always",
@@ -161,6 +176,28 @@ mod tests {
             r#"{"tool_choice":{"type":"code_interpreter"},"input":[{"type":"message","role":"user","content":"x"}]}"#,
         ] {
             assert_eq!(acts(body), Ok(false), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_models_that_tools_name_are_found() {
+        let long = "m".repeat(1000);
+        for (body, named) in [
+            (r#"{"model":"a","tools":[{"type":"image_generation"}]}"#.to_owned(), &[][..]),
+            (r#"{"tools":[{"type":"image_generation","model":"b"}]}"#.to_owned(), &["b"]),
+            (r#"{"tools":[{"mod\u0065l":"\u0062"},{"Model":"c","model":null}]}"#.to_owned(), &["b", "c"]),
+            (r#"{"tools":[{"model":{"id":"b"}},{"model":["c"]},{"model":7}]}"#.to_owned(), &["", "", ""]),
+            (format!(r#"{{"tools":[{{"model":"{long}"}}]}}"#), &[""]),
+            (r#"{"tools":[{"type":"function","parameters":{"model":"b"}}],"input":[{"model":"c"}],"metadata":{"model":"d"}}"#.to_owned(), &[]),
+        ] {
+            for size in [body.len(), 1] {
+                let mut scan = Scan::of_response();
+                for piece in body.as_bytes().chunks(size) {
+                    scan.push(piece).unwrap();
+                }
+                let found: Vec<_> = scan.tool_models().iter().map(|it| &**it).collect();
+                assert_eq!(found, named, "{body}");
+            }
         }
     }
 
