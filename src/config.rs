@@ -122,6 +122,9 @@ fn found(
     Ok((plan, problems, hide(reader.warnings).sorted(&file)))
 }
 
+/// Keys of the file's own begin so: what stands there is for its aliases.
+const OWN: &str = "x-";
+
 fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
     let (root, stop) = node::tree(text, &mut reader.problems)?;
     if let Some(place) = foreign::simulation(&root) {
@@ -129,7 +132,8 @@ fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
         return None;
     }
     let known = reader.problems.count();
-    let raw = Placed::<raw::Config>::read(&root, reader);
+    let config = root.without(OWN);
+    let raw = Placed::<raw::Config>::read(config.as_ref().unwrap_or(&root), reader);
     if let Some(stop) = stop {
         // What names stand for may be behind what can't be read, and so may the rest of a value in front of it.
         reader.problems.keep_before(stop.line, known);

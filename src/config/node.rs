@@ -338,6 +338,16 @@ impl<'text> Composer<'text, '_> {
 }
 
 impl Node {
+    /// A mapping without the entries whose keys begin so: they are there for their anchors alone.
+    pub(super) fn without(&self, prefix: &str) -> Option<Self> {
+        let Content::Map(entries) = &self.content else {
+            return None;
+        };
+        let stays = |(key, _): &&Entry| !key.value.starts_with(prefix);
+        let content = Content::Map(entries.iter().filter(stays).cloned().collect());
+        Some(Self::new(self.place, content, self.is_cut))
+    }
+
     fn new(place: Place, content: Content, is_cut: bool) -> Self {
         let inside: usize = match &content {
             Content::List(items) => items.iter().map(|item| item.size).sum(),

@@ -24,7 +24,9 @@ pub(super) use otlp::{Otlp, OtlpProtocol, OtlpSignal};
 pub(super) use prices::{ModelPrices, Prices, Rates};
 
 section! {
-    /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`.
+    /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`. What stands under a key
+    /// that begins with `x-` is for the file's own aliases, and read by nobody.
+    #[schemars(extend("patternProperties" = { "^x-": true }))]
     struct Config {
         /// Where clients connect.
         #[schemars(length(min = 1))]

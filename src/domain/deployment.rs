@@ -59,13 +59,30 @@ impl Endpoint {
         })
     }
 
-    /// What would be one of a text that is none, since it goes on to a part of an API, as a portal's target URI does.
+    /// What would be one of a text that is none, since it goes on to a part of an API, as a portal's target URI does, or lacks
+    /// its scheme.
     /// Nothing of who asks or of a query is in it.
     pub fn of_target(text: &str) -> Option<String> {
-        let target = Self::parse(text.split(['?', '#']).next()?).ok()?;
-        [Kind::AzureOpenai, Kind::Openai]
+        let text = text.split(['?', '#']).next()?;
+        let (target, is_whole) = match Self::parse(text) {
+            Ok(target) => (target, true),
+            Err(_) => (Self::without_scheme(text)?, false),
+        };
+        let before = [Kind::AzureOpenai, Kind::Openai]
             .into_iter()
-            .find_map(|kind| target.before_api(kind))
+            .find_map(|kind| target.before_api(kind));
+        before.or_else(|| (!is_whole).then(|| target.to_string()))
+    }
+
+    /// What is meant by a host that lacks the scheme before it.
+    fn without_scheme(text: &str) -> Option<Self> {
+        let is_host = !text.contains("://") && text.contains(['.', ':']);
+        let host = text.split(['/', ':']).next()?;
+        let is_here = host == "localhost" || host.starts_with("127.");
+        let scheme = if is_here { "http" } else { "https" };
+        is_host
+            .then(|| Self::parse(&format!("{scheme}://{text}")).ok())
+            .flatten()
     }
 
     /// What of it comes before the paths of an API, where it goes on to them; `None`: it does not.

@@ -27,6 +27,8 @@ pub(super) struct Taken {
     first: Option<Place>,
     /// Those that don't say who has signed them.
     unbound: Vec<Place>,
+    /// Who has signed the others.
+    bound: Vec<(Place, PathBuf)>,
 }
 
 /// A name, whose it is, and its line.
@@ -68,8 +70,9 @@ impl Taken {
 
     fn note(&mut self, client: &str, place: Place, entry: &Entry, reader: &mut Reader<'_>) {
         let (name, ca) = (&entry.name, entry.ca.as_ref());
-        if ca.is_none() {
-            self.unbound.push(place);
+        match ca {
+            None => self.unbound.push(place),
+            Some(ca) => self.bound.push((place, ca.clone())),
         }
         let same = self.names.entry(name.clone()).or_default();
         let known = same
@@ -118,11 +121,28 @@ impl Taken {
                 "no listener asks for certificates; add client_ca: to its tls:",
             );
         }
+        if !files.is_empty() {
+            for (place, ca) in &self.bound {
+                check_believed(*place, ca, &files, reader);
+            }
+        }
         if pem::families(&files) > 1 {
             for place in &self.unbound {
                 reader.problem(*place, "listeners believe several authorities (client_ca:), and each could give this name to somebody else; add ca: with the PEM file of the one that signs this client's");
             }
         }
+    }
+}
+
+/// Where a name is bound to an authority that is not among those which certificates are taken from.
+fn check_believed(place: Place, ca: &Path, asked: &BTreeSet<&Path>, reader: &mut Reader<'_>) {
+    let mut with = asked.clone();
+    with.insert(ca);
+    if pem::families(&with) > pem::families(asked) {
+        reader.warn(
+            place,
+            "no listener's client_ca: believes the authority that ca: names here, so no certificate is ever taken for this; add it there",
+        );
     }
 }
 
@@ -162,6 +182,10 @@ pub(super) fn operators(
         };
         if is_shared && value.ca.is_none() {
             reader.problem(place, "client_ca: names several authorities, and each could give this name to somebody else; add ca: with the PEM file of the one that signs this operator's");
+        }
+        if let Some(ca) = &value.ca {
+            let asked = BTreeSet::from([asked.authorities.as_path()]);
+            check_believed(place, ca, &asked, reader);
         }
         entries.push(value);
     }

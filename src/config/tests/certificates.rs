@@ -39,6 +39,10 @@ fn folder() -> Folder {
 
 /// What a config with these listeners' authorities and this client's certificates says.
 fn clients(authorities: &[&str], certificates: &str) -> String {
+    said(&written(authorities, certificates))
+}
+
+fn written(authorities: &[&str], certificates: &str) -> String {
     let listener = |(port, ca): (usize, &&str)| {
         format!("{{ address: \"127.0.0.1:{}\", {TLS}{ca} }} }}", 8443 + port)
     };
@@ -46,7 +50,7 @@ fn clients(authorities: &[&str], certificates: &str) -> String {
     let listeners = format!("listeners: [{}]", listeners.join(", "));
     let text = with("listeners: [{ address: \"127.0.0.1:8080\" }]", &listeners);
     let clients = format!("models: [gpt-4o], certificates: [{certificates}] }}");
-    said(&text.replace("models: [gpt-4o] }", &clients))
+    text.replace("models: [gpt-4o] }", &clients)
 }
 
 fn said(text: &str) -> String {
@@ -80,6 +84,28 @@ fn where_listeners_believe_several_authorities_each_name_says_whose_it_is() {
         assert_eq!(clients(authorities, bound), "sound");
         let half = format!("{bound}, {{ uri: \"spiffe://mesh\" }}");
         assert!(clients(authorities, &half).contains("several authorities"));
+    }
+}
+
+#[test]
+fn an_authority_that_no_listener_believes_is_warned_of() {
+    for (authorities, ca, is_believed) in [
+        (&["ours.pem"][..], "ours.pem", true),
+        (&["ours.pem"], "issuing.pem", true),
+        (&["issuing.pem"], "ours.pem", true),
+        (&["both.pem"], "partner.pem", true),
+        (&["ours.pem"], "partner.pem", false),
+        (&["ours.pem", "issuing.pem"], "partner.pem", false),
+    ] {
+        let names = format!("{{ common_name: mesh, ca: {ca} }}");
+        let loaded = folder().read(&written(authorities, &names)).unwrap();
+        let warnings = loaded.warnings.iter();
+        let told = warnings.filter(|it| it.message.contains("no listener's client_ca:"));
+        assert_eq!(
+            told.count(),
+            usize::from(!is_believed),
+            "{authorities:?} {ca}"
+        );
     }
 }
 

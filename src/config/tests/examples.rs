@@ -224,6 +224,19 @@ fn anchors_and_aliases_save_typing() {
 }
 
 #[test]
+fn a_key_of_the_files_own_is_for_its_aliases() {
+    let text = with("{ deadline: 10m", "{ <<: *bounds");
+    let text =
+        format!("x-bounds: &bounds {{ deadline: 7m, attempts: 2 }}\nx-more: [1, two]\n{text}");
+    let loaded = read(&text).unwrap();
+    assert_eq!(loaded.plan.bounds.deadline, Duration::from_secs(420));
+    assert_eq!(loaded.warnings, []);
+    assert!(read(text.replace("x-more", "y-more")).is_err());
+    let schema = schema();
+    assert_eq!(schema["patternProperties"]["^x-"], true);
+}
+
+#[test]
 fn certificates_and_keys_are_looked_at_before_a_start() {
     let folder = Folder::new("tls");
     let other = Folder::new("other-tls");
