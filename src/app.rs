@@ -355,7 +355,8 @@ impl Parts {
             handshake: self.plan.server.handshake_timeout,
             write: self.plan.server.write_timeout,
         };
-        Port::open(address, tls, max_connections, metrics, patience)
+        let drain = Arc::clone(&self.drain);
+        Port::open(address, tls, max_connections, metrics, patience, drain)
     }
 
     fn last(&self) -> Last {

@@ -53,7 +53,7 @@ use crate::{
         trace::Sampling,
     },
     entra::Issuers,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, record::End},
 };
 use drain::Drain;
 use exchange::{Exchange, Stage};
@@ -284,7 +284,10 @@ impl ProxyHttp for Gateway {
         error: Option<&Error>,
         exchange: &mut Self::CTX,
     ) {
-        let record = ending::record(session, exchange, error);
+        let mut record = ending::record(session, exchange, error);
+        if record.end == End::ClientLeft && self.drain.is_cut() {
+            record.end = End::Broken;
+        }
         self.telemetry.account(record);
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Line {
     unwritten: Vec<u8>,
     /// How much of it is written already.
     written: usize,
-    _place: Place,
+    place: Place,
 }
 
 impl Line {
@@ -33,7 +33,7 @@ impl Line {
             inner,
             unwritten: Vec::new(),
             written: 0,
-            _place: place,
+            place,
         }
     }
 
@@ -50,6 +50,10 @@ impl Line {
     }
 }
 
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the gateway ends at once")
+}
+
 /// What waits for its next request does not keep the room of a large answer.
 fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer.clear();
@@ -63,7 +67,14 @@ impl AsyncRead for Line {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        if self.place.connection.is_cut() {
+            return Poll::Ready(Err(cut_off()));
+        }
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        match read.is_pending() && self.place.connection.waits(cx) {
+            true => Poll::Ready(Err(cut_off())),
+            false => read,
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use super::{
     tls::Tls,
     workers::Workers,
 };
-use crate::telemetry::metrics::ListenerMetrics;
+use crate::{proxy::drain::Drain, telemetry::metrics::ListenerMetrics};
 
 /// Connections that wait to be taken; the system has a bound of its own below this.
 const BACKLOG: i32 = 65_535;
@@ -67,13 +67,14 @@ impl Port {
         max_connections: usize,
         metrics: Arc<ListenerMetrics>,
         patience: Patience,
+        drain: Arc<Drain>,
     ) -> Result<Self, StartError> {
         let bound = bind(address).map_err(|source| StartError::Listen { address, source })?;
         Ok(Self {
             address,
             bound: Some(bound),
             tls,
-            places: Places::new(max_connections, Arc::clone(&metrics)),
+            places: Places::new(max_connections, Arc::clone(&metrics), drain),
             metrics,
             patience,
         })

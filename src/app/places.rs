@@ -5,12 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::telemetry::metrics::{InFlight, ListenerMetrics};
+use crate::{
+    proxy::drain::{Connection, Drain},
+    telemetry::metrics::{InFlight, ListenerMetrics},
+};
 
 pub(super) struct Places {
     most: usize,
     taken: AtomicUsize,
     metrics: Arc<ListenerMetrics>,
+    drain: Arc<Drain>,
 }
 
 /// One connection's place; free again when dropped.
@@ -18,14 +22,16 @@ pub(super) struct Places {
 pub(super) struct Place {
     places: Arc<Places>,
     _counted: InFlight,
+    pub(super) connection: Connection,
 }
 
 impl Places {
-    pub(super) fn new(most: usize, metrics: Arc<ListenerMetrics>) -> Arc<Self> {
+    pub(super) fn new(most: usize, metrics: Arc<ListenerMetrics>, drain: Arc<Drain>) -> Arc<Self> {
         Arc::new(Self {
             most,
             taken: AtomicUsize::new(0),
             metrics,
+            drain,
         })
     }
 
@@ -37,6 +43,7 @@ impl Places {
             Ok(_) => Some(Place {
                 places: Arc::clone(self),
                 _counted: self.metrics.connected(),
+                connection: self.drain.connect(),
             }),
             Err(_) => {
                 self.metrics.count_refused();

@@ -21,6 +21,9 @@ use crate::{config, domain::span::Span, proxy, store::Keeper, telemetry::Telemet
 /// How often a draining gateway looks whether its last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// For requests that are cut off to be written down.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// What is written out before the process ends.
 pub(super) struct Last {
     pub(super) telemetry: Arc<Telemetry>,
@@ -195,6 +198,11 @@ fn end_at_once(signal: &str, last: Option<&Last>) {
         "a second signal: ended at once, and the requests under way are cut off"
     );
     if let Some(last) = last {
+        last.drain.cut();
+        let by = Instant::now() + LAST_LINES;
+        while last.drain.inflight() > 0 && Instant::now() < by {
+            thread::sleep(LOOK_EVERY);
+        }
         last.close();
     }
     // Pingora's own fast end can find an accept loop without its runtime, which then spins for ever.

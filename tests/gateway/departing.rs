@@ -6,11 +6,9 @@ use tokio::time::sleep;
 
 use crate::{
     house::{CHAT, chat, streamed},
-    puppet::{Puppet, STREAM},
+    puppet::{EVENT, Puppet, STREAM},
     raw::{Answer, Wire, good_chat, post},
 };
-
-const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"A\"}}]}\n\n";
 
 /// Past interim answers.
 async fn final_answer(wire: &mut Wire) -> Answer {
@@ -44,12 +42,7 @@ async fn a_client_that_leaves_is_noticed_whatever_it_sent_behind_its_request() {
 #[tokio::test]
 async fn a_client_that_leaves_during_a_quiet_stream_is_noticed() {
     let (puppet, house) = Puppet::house("").await;
-    let mut wire = Wire::open(house.gateway.address).await;
-    wire.send(post(CHAT, "", streamed().to_string())).await;
-    let mut call = puppet.call().await;
-    call.send(STREAM).await;
-    call.chunk(EVENT).await;
-    assert!(wire.arrives(EVENT).await);
+    let (wire, call) = puppet.stream(&house).await;
     drop(wire);
     assert!(call.leaves().await);
 }

@@ -8,7 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::house::{Gateway, House, INSTANCE_KEY, KEY};
+use crate::{
+    house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, streamed},
+    raw::{Wire, post},
+};
 
 /// For a request to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +23,10 @@ pub(crate) struct Call(TcpStream, pub(crate) usize);
 
 pub(crate) const STREAM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Output, in a chat's stream.
+pub(crate) const EVENT: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"A\"}}]}\n\n";
 
 impl Puppet {
     /// A gateway before a puppet, which is asked first, and `well`, which is simulated. Answers say who gave them.
@@ -49,6 +56,17 @@ impl Puppet {
         .unwrap();
         house.gateway = Gateway::start(&config).await;
         (Self(puppet), house)
+    }
+
+    /// A client with a stream under way, of which an event has come, and its call here.
+    pub(crate) async fn stream(&self, house: &House) -> (Wire, Call) {
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(post(CHAT, "", streamed().to_string())).await;
+        let mut call = self.call().await;
+        call.send(STREAM).await;
+        call.chunk(EVENT).await;
+        assert!(wire.arrives(EVENT).await);
+        (wire, call)
     }
 
     /// The next request, over a connection of its own.

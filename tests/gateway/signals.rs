@@ -3,28 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    house::{CHAT, House, eventually, streamed},
-    puppet::{Call, Puppet, STREAM},
-    raw::{Wire, good_chat, post},
+    house::eventually,
+    puppet::{EVENT, Puppet},
+    raw::{Wire, good_chat},
 };
-
-const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"A\"}}]}\n\n";
-
-/// A stream under way.
-async fn stream(puppet: &Puppet, house: &House) -> (Wire, Call) {
-    let mut wire = Wire::open(house.gateway.address).await;
-    wire.send(post(CHAT, "", streamed().to_string())).await;
-    let mut call = puppet.call().await;
-    call.send(STREAM).await;
-    call.chunk(EVENT).await;
-    assert!(wire.arrives(EVENT).await);
-    (wire, call)
-}
 
 #[tokio::test]
 async fn signals_that_mean_nothing_to_a_gateway_are_named_in_its_log_and_end_nothing() {
     let (puppet, mut house) = Puppet::house("").await;
-    let (mut wire, mut call) = stream(&puppet, &house).await;
+    let (mut wire, mut call) = puppet.stream(&house).await;
     for (name, said) in [
         ("HUP", "a restart takes in what has changed"),
         ("USR1", "opened anew without it"),
@@ -52,7 +39,7 @@ async fn an_interrupt_and_a_quit_drain_as_a_terminate_does() {
     for name in ["INT", "QUIT", "TERM"] {
         let more = "drain: { notice: 100ms, deadline: 60s }";
         let (puppet, mut house) = Puppet::house(more).await;
-        let (mut wire, mut call) = stream(&puppet, &house).await;
+        let (mut wire, mut call) = puppet.stream(&house).await;
         house.gateway.signal(name);
         eventually("it drains", || {
             let log = house.gateway.stderr();
@@ -75,12 +62,15 @@ async fn an_interrupt_and_a_quit_drain_as_a_terminate_does() {
 }
 
 #[tokio::test]
-async fn a_second_interrupt_ends_a_gateway_at_once_and_the_log_says_so() {
+async fn a_second_interrupt_ends_a_gateway_at_once_and_the_logs_say_so() {
     // Before the drain's notice is over, and behind it.
     for notice in ["60s", "1ms"] {
         let more = format!("drain: {{ notice: {notice}, deadline: 60s }}");
         let (puppet, mut house) = Puppet::house(&more).await;
-        let (mut wire, _call) = stream(&puppet, &house).await;
+        let (mut wire, _call) = puppet.stream(&house).await;
+        let mut waiting = Wire::open(house.gateway.address).await;
+        waiting.send(good_chat()).await;
+        let _unanswered = puppet.call().await;
         house.gateway.signal("INT");
         eventually("it drains", || house.gateway.stderr().contains("draining")).await;
         if notice == "1ms" {
@@ -98,8 +88,11 @@ async fn a_second_interrupt_ends_a_gateway_at_once_and_the_log_says_so() {
             .lines()
             .find(|line| line.contains("ended at once"))
             .unwrap();
-        assert!(line.contains("\"requests\":1"), "{line}");
+        assert!(line.contains("\"requests\":2"), "{line}");
         wire.drained().await;
+        for line in house.log(2).await {
+            assert_eq!(line["end"], "broken", "{line}");
+        }
     }
 }
 
