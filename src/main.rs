@@ -329,9 +329,12 @@ fn typed_key() -> io::Result<String> {
     let shown = tcgetattr(&terminal)?;
     let mut hidden = shown.clone();
     hidden.local_modes -= LocalModes::ECHO;
-    show_again_once_interrupted(shown.clone())?;
+    // First of all, and the prompt last: what is typed before that is shown as little as may be, and thrown away.
     tcsetattr(&terminal, OptionalActions::Flush, &hidden)?;
-    // Only now: what is typed before is thrown away.
+    if let Err(error) = show_again_once_interrupted(shown.clone()) {
+        tcsetattr(&terminal, OptionalActions::Now, &shown)?;
+        return Err(error);
+    }
     eprint!("key (it is not shown): ");
     let mut key = String::new();
     let read = terminal.lock().take(64 << 10).read_line(&mut key);
