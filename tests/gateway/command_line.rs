@@ -9,7 +9,12 @@ use std::{
 
 use crate::house::{CHAT, House, chat, folder, forebay, free_address};
 
-fn run(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
+/// `forebay` with these arguments and this on its stdin, to its end.
+pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
+    run_with(arguments, input, &[])
+}
+
+fn run_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
     let mut child = forebay()
         .args(arguments)
         .envs(variables.iter().copied())
@@ -18,11 +23,13 @@ fn run(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // One that does not read may have ended.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
 
-fn told(output: &Output) -> (Option<i32>, String, String) {
+/// Its exit code, stdout and stderr.
+pub(crate) fn told(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     (output.status.code(), out, err)
@@ -68,10 +75,10 @@ fn check_finds_what_keeps_serve_from_starting_on_this_machine_in_the_same_words(
         (config("{ workload_identity: {} }", ""), "identity one"),
     ] {
         let file = written(&folder, &text);
-        let (code, out, err) = told(&run(&["check", "-c", &file], "", &[]));
+        let (code, out, err) = told(&run(&["check", "-c", &file], ""));
         assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
         assert!(err.contains(word) && err.lines().count() == 1, "{err}");
-        let (code, _, served) = told(&run(&["serve", "-c", &file], "", &[]));
+        let (code, _, served) = told(&run(&["serve", "-c", &file], ""));
         assert_eq!((code, served), (Some(1), err));
     }
     fs::remove_dir_all(folder).unwrap();
@@ -91,10 +98,10 @@ fn check_without_secrets_wants_names_right_and_no_values() {
         "clients: { app: { keys: [\"${env:NOBODYS_HASH}\"], models: [gpt-4o] } }",
     );
     let file = written(&folder, &text);
-    let (code, _, err) = told(&run(&["check", "--config", &file], "", &[]));
+    let (code, _, err) = told(&run(&["check", "--config", &file], ""));
     assert!(code == Some(1) && err.contains("NOBODYS_HASH"), "{err}");
     let arguments = ["check", "--no-secrets", "--strict", "--config", &file];
-    let (code, out, err) = told(&run(&arguments, "", &[]));
+    let (code, out, err) = told(&run(&arguments, ""));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     for (part, other, word) in [
         ("models: [gpt-4o]", "models: [gpt-4]", "gpt-4o"),
@@ -107,13 +114,13 @@ fn check_without_secrets_wants_names_right_and_no_values() {
     ] {
         let file = written(&folder, &text.replace(part, other));
         let arguments = ["check", "--no-secrets", "--config", &file];
-        let (code, _, err) = told(&run(&arguments, "", &[]));
+        let (code, _, err) = told(&run(&arguments, ""));
         assert!(code == Some(1) && err.contains(word), "{other}: {err}");
     }
     // A value that is there is looked at.
     let file = written(&folder, &text);
     let arguments = ["check", "--no-secrets", "--config", &file];
-    let (code, _, err) = told(&run(&arguments, "", &[("NOBODYS_HASH", "swordfish")]));
+    let (code, _, err) = told(&run_with(&arguments, "", &[("NOBODYS_HASH", "swordfish")]));
     assert!(code == Some(1) && err.contains("sha256"), "{err}");
     fs::remove_dir_all(folder).unwrap();
 }
@@ -138,10 +145,10 @@ fn a_value_that_a_pipeline_has_not_is_not_taken_for_one_that_nobody_wrote() {
     );
     let file = written(&folder, &text);
     let arguments = ["check", "--no-secrets", "--config", &file];
-    let (code, out, err) = told(&run(&arguments, "", &[]));
+    let (code, out, err) = told(&run(&arguments, ""));
     assert!(code == Some(0) && !err.contains("client_ca"), "{out}{err}");
     // Nor does a check with secrets tell more than what is missing.
-    let (code, _, err) = told(&run(&["check", "--config", &file], "", &[]));
+    let (code, _, err) = told(&run(&["check", "--config", &file], ""));
     let other = err
         .lines()
         .find(|line| !line.contains("the environment has no variable"));
@@ -160,7 +167,7 @@ fn a_value_that_a_pipeline_has_not_is_not_taken_for_one_that_nobody_wrote() {
         let end = if word == "user-assigned" { "} }" } else { "" };
         let file = written(&folder, &text.replace(part, end));
         let arguments = ["check", "--no-secrets", "--config", &file];
-        let (code, _, err) = told(&run(&arguments, "", &[]));
+        let (code, _, err) = told(&run(&arguments, ""));
         assert!(code == Some(1) && err.contains(word), "{part}: {err}");
     }
     fs::remove_dir_all(folder).unwrap();
@@ -177,14 +184,14 @@ fn a_warning_is_called_one_and_fails_a_strict_check_alone() {
         1,
     );
     let file = written(&folder, &text);
-    let (code, out, err) = told(&run(&["check", "-c", &file], "", &[]));
+    let (code, out, err) = told(&run(&["check", "-c", &file], ""));
     assert_eq!(code, Some(0), "{err}");
     assert!(out.contains("no mistakes found; warnings: 1"), "{out}");
     assert!(
         err.contains(":2:15: warning: no instance uses this identity"),
         "{err}"
     );
-    let (code, out, err) = told(&run(&["check", "--strict", "-c", &file], "", &[]));
+    let (code, out, err) = told(&run(&["check", "--strict", "-c", &file], ""));
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(
         err.contains("warning: no instance") && err.contains("--strict"),
@@ -237,7 +244,7 @@ async fn explain_reads_a_body_on_stdin_and_shows_the_gateway_its_token() {
     ];
     let body = chat().to_string();
     let explain = |more: &[&str], variables: &[(&str, &str)]| {
-        told(&run(&[&request, more].concat(), &body, variables))
+        told(&run_with(&[&request, more].concat(), &body, variables))
     };
     let (code, out, err) = explain(&[], &[]);
     assert!(code == Some(0) && out.contains("only/only-gpt-4o"), "{err}");
@@ -261,7 +268,7 @@ async fn explain_reads_a_body_on_stdin_and_shows_the_gateway_its_token() {
 #[test]
 fn the_commands_say_how_they_exit() {
     for command in ["check", "explain"] {
-        let (code, out, _) = told(&run(&[command, "--help"], "", &[]));
+        let (code, out, _) = told(&run(&[command, "--help"], ""));
         let text = out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             code == Some(0) && text.contains("Exit code: 0 where"),

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write as _,
     net::TcpListener,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -12,34 +12,12 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
+    command_line::{run, told},
     house::{
-        CHAT, Gateway, House, KEY, chat, client, eventually, folder, forebay, free_address, status,
-        streamed,
+        CHAT, Gateway, House, KEY, chat, client, eventually, folder, free_address, status, streamed,
     },
     raw::{Wire, good_chat, post},
 };
-
-fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = forebay()
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // One that does not read may have ended.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-fn told(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
-}
 
 #[test]
 fn a_mistake_on_the_command_line_is_told_in_one_line() {
