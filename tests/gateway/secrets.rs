@@ -2,6 +2,7 @@
 //! to Azure never goes towards clients, into logs, metrics or status.
 
 mod refused;
+mod repeated;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
