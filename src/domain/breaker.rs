@@ -278,6 +278,9 @@ impl Breaker {
             Outcome::Redirected if current => {
                 Some(self.set_aside(pass, Cause::Redirect, now, draw))
             }
+            Outcome::NotTheApi if current => {
+                Some(self.set_aside(pass, Cause::NotTheApi, now, draw))
+            }
             Outcome::NotDeployed if current => {
                 // Of one that did serve it may be the request's own wish that isn't there: an image tool's model.
                 let is_gone = tries || !self.has_served || self.faults.add(&self.settings, now);
@@ -286,6 +289,7 @@ impl Breaker {
             Outcome::IdentityRejected
             | Outcome::IdentityUnfit
             | Outcome::Redirected
+            | Outcome::NotTheApi
             | Outcome::NotDeployed => None,
             _ => {
                 self.has_served |= current && *outcome == Outcome::Served;

@@ -152,6 +152,7 @@ impl Progress {
             | Outcome::NotFound
             | Outcome::Refused
             | Outcome::Redirected
+            | Outcome::NotTheApi
             | Outcome::Unwanted
             | Outcome::NamedMissing => self.faults += 1,
         }

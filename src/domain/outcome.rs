@@ -13,7 +13,7 @@ mod words;
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 
 use self::error::ErrorBody;
 pub(super) use self::words::{lightest, says_set_up};
@@ -51,6 +51,8 @@ pub enum Outcome {
     Refused,
     /// 3xx: the endpoint is not where its API is.
     Redirected,
+    /// A web page, or a proxy's 407: what answers at the endpoint is not the API.
+    NotTheApi,
     /// A status that the operator wants tried elsewhere, or no session where one was asked for; it says nothing of the
     /// deployment's other work.
     Unwanted,
@@ -117,12 +119,15 @@ impl Outcome {
                 wait: wait::after_throttle(headers, now),
             },
             401 | 403 => Self::IdentityRejected,
+            // The only proxy that a client's SDK would look for is its own.
+            407 => Self::NotTheApi,
             code @ (408 | 424 | 500..=599) => Self::Faulted {
                 fault: Fault::of_status(code),
                 wait: wait::retry_after(headers, now),
             },
             400..=499 => Self::CallerError,
             300..=399 => Self::Redirected,
+            200..=299 if is_page(headers) => Self::NotTheApi,
             _ => Self::Served,
         }
     }
@@ -195,6 +200,7 @@ impl Outcome {
             Self::NotFound => "not_found",
             Self::Refused => "refused",
             Self::Redirected => "redirected",
+            Self::NotTheApi => "not_the_api",
             Self::Unwanted | Self::NamedMissing => "unwanted",
             Self::UsageRejected => "usage_rejected",
             Self::LimitRejected => "limit_rejected",
@@ -223,7 +229,8 @@ impl Outcome {
             | Self::IdentityRejected
             | Self::IdentityUnfit
             | Self::OperationRejected
-            | Self::Redirected => Blame::Deployment,
+            | Self::Redirected
+            | Self::NotTheApi => Blame::Deployment,
         }
     }
 
@@ -237,6 +244,7 @@ impl Outcome {
             | Self::NotDeployed
             | Self::NotFound
             | Self::Redirected
+            | Self::NotTheApi
             | Self::UsageRejected
             | Self::LimitRejected
             | Self::StaleConnection
@@ -271,6 +279,15 @@ impl Outcome {
         )
     }
 
+    /// Whether it is a fault that cost the deployment something, so that one more would multiply the load. Where nothing was
+    /// sent, for want of a token or of this machine's own means, it costs nothing to move on.
+    pub fn is_load(&self) -> bool {
+        let Self::Faulted { fault, .. } = self else {
+            return false;
+        };
+        !matches!(fault, Fault::Credential | Fault::OwnLimit)
+    }
+
     /// Whether the deployment is to be named where it fails: it is neither the caller's matter nor the gateway's own.
     pub fn is_failure(&self) -> bool {
         self.blame() != Blame::Nobody
@@ -296,6 +313,27 @@ impl Outcome {
             }
         )
     }
+}
+
+/// Whether an answer is of a kind that browsers show and no operation of the API answers with: a proxy's page to log in, a
+/// portal's front page. Its other answers are JSON, events, sound, pictures, plain text and subtitles (AZURE.md 1).
+fn is_page(headers: &HeaderMap) -> bool {
+    const PAGES: [&[u8]; 4] = [
+        b"text/html",
+        b"application/xhtml+xml",
+        b"text/xml",
+        b"application/xml",
+    ];
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let kind = kind.as_bytes().trim_ascii_start();
+    // JSON, events and sound are told by their first letter and their length.
+    matches!(kind.first(), Some(b't' | b'T' | b'a' | b'A'))
+        && PAGES.iter().any(|page| {
+            kind.get(..page.len())
+                .is_some_and(|it| it.eq_ignore_ascii_case(page))
+        })
 }
 
 impl Fault {
@@ -358,6 +396,7 @@ mod tests {
             (401, Outcome::IdentityRejected),
             (403, Outcome::IdentityRejected),
             (404, Outcome::CallerError),
+            (407, Outcome::NotTheApi),
             (408, Outcome::fault(Fault::Timeout)),
             (409, Outcome::CallerError),
             (422, Outcome::CallerError),
@@ -368,6 +407,56 @@ mod tests {
             (599, status_fault),
         ] {
             assert_eq!(at(status), outcome, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_web_page_is_no_answer_of_the_api() {
+        let of = |status: u16, kind: &str| {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind.parse().unwrap())]);
+            let status = StatusCode::from_u16(status).unwrap();
+            Outcome::of_response(status, &headers, SystemTime::UNIX_EPOCH)
+        };
+        for kind in [
+            "text/html",
+            "Text/HTML; charset=utf-8",
+            "application/xhtml+xml",
+            "text/xml",
+            "application/xml",
+        ] {
+            assert_eq!(of(200, kind), Outcome::NotTheApi, "{kind}");
+            assert_eq!(of(400, kind), Outcome::CallerError, "{kind}");
+        }
+        for kind in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "text/event-stream",
+            "text/plain",
+            "text/vtt",
+            "text/srt",
+            "application/x-subrip",
+            "audio/mpeg",
+            "application/octet-stream",
+            "image/png",
+            "",
+            "text",
+        ] {
+            assert_eq!(of(200, kind), Outcome::Served, "{kind}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_deployment_was_asked_for_counts_against_the_retry_budget() {
+        for (outcome, counts) in [
+            (Outcome::fault(Fault::Status), true),
+            (Outcome::fault(Fault::Connect), true),
+            (Outcome::fault(Fault::Silence), true),
+            (Outcome::fault(Fault::Credential), false),
+            (Outcome::fault(Fault::OwnLimit), false),
+            (Outcome::Throttled { wait: None }, false),
+            (Outcome::Served, false),
+        ] {
+            assert_eq!(outcome.is_load(), counts, "{outcome:?}");
         }
     }
 

@@ -41,6 +41,7 @@ pub use self::{
 use self::{
     bars::Bars,
     chance::Chance,
+    failure::Failures,
     ready::Ready,
     suspicions::ServedLately,
     tier::{Pick, Tier},
@@ -78,7 +79,7 @@ pub struct Member {
     deployment: Deployment,
     health: Mutex<Health>,
     inflight: AtomicU32,
-    failure: Mutex<Option<Failure>>,
+    failures: Mutex<Failures>,
     /// The member that Azure itself lets serve what this one can't, by its last word; [`NOWHERE`] if it is none of these.
     spills_to: AtomicUsize,
 }
@@ -353,7 +354,7 @@ impl Member {
                 last: None,
             }),
             inflight: AtomicU32::new(0),
-            failure: Mutex::default(),
+            failures: Mutex::default(),
             spills_to: AtomicUsize::new(NOWHERE),
         }
     }
@@ -386,6 +387,11 @@ impl Member {
     /// The kinds of work that it was last found not to do, why, and until when it is not asked for them.
     pub fn bars(&self) -> Vec<(Operation, Cause, Instant)> {
         self.health.lock().bars.all().collect()
+    }
+
+    /// Whether it is not to be asked for this kind of work now.
+    fn bars_now(&self, operation: Operation, now: Instant) -> bool {
+        self.health.lock().bars.has(operation, now)
     }
 
     /// What it has answered since it last served, where that was nothing but 4xx.

@@ -49,6 +49,7 @@ impl Spillover {
             | Outcome::IdentityUnfit
             | Outcome::OperationRejected
             | Outcome::Redirected
+            | Outcome::NotTheApi
             | Outcome::ClientLeft
             | Outcome::UsageRejected
             | Outcome::LimitRejected => *answered,
@@ -74,6 +75,7 @@ impl Spillover {
                 | Outcome::IdentityUnfit
                 | Outcome::OperationRejected
                 | Outcome::Redirected
+                | Outcome::NotTheApi
                 | Outcome::ClientLeft
                 | Outcome::UsageRejected
                 | Outcome::LimitRejected,

@@ -7,7 +7,7 @@ use super::served::Served;
 use crate::domain::{
     breaker::{Cause, Transition},
     deployment::Deployment,
-    pool::Member,
+    pool::{Failure, Member},
     route::Operation,
     span::Span,
 };
@@ -36,7 +36,8 @@ impl Served {
         };
         let pause = Span(until.saturating_duration_since(now));
         let (retry_in_seconds, effect) = (pause.seconds(), self.pool.effect(now));
-        let (why, status) = self.failure(deployment, cause);
+        let failure = self.member(deployment).and_then(|it| it.failure(cause));
+        let (why, status) = told(failure, cause);
         let cause_word = cause.as_str();
         match cause {
             Cause::Throttle => {
@@ -50,6 +51,9 @@ impl Served {
             }
             Cause::Redirect => {
                 tracing::error!(event = "deployment_redirects", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it redirects requests elsewhere and is set aside, next try in {pause}; {effect}; compare the endpoint's scheme, host and path with what Azure shows for the resource");
+            }
+            Cause::NotTheApi => {
+                tracing::error!(event = "not_the_api", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: what answers there is not the API, so it is set aside, next try in {pause}; {effect}; compare the endpoint with what Azure shows for the resource, and look for a proxy on the way that wants a login");
             }
             Cause::Configuration => {
                 tracing::error!(event = "deployment_not_found", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the instance has no deployment of this name, so it is set aside, next try in {pause}; {effect}; correct the name in the config, or deploy it");
@@ -66,13 +70,14 @@ impl Served {
     ) {
         let model = self.pool.model();
         let Deployment { instance, name, .. } = deployment;
+        let member = self.member(deployment);
+        let effect = member.map(|member| self.pool.effect_beside(member, Some(operation), now));
+        let effect = effect.unwrap_or_default();
         let (at, identity, operation) = (&instance.name, &instance.identity, operation.path());
         let pause = Span(until.saturating_duration_since(now));
         let (retry_in_seconds, cause_word) = (pause.seconds(), cause.as_str());
-        let (why, status) = self.failure(deployment, cause);
-        let effect = self.member(deployment);
-        let effect = effect.map(|member| self.pool.effect_beside(member, now));
-        let effect = effect.unwrap_or_default();
+        let failure = member.and_then(|it| it.failure_of_one(cause));
+        let (why, status) = told(failure, cause);
         match cause {
             Cause::Credential => {
                 tracing::error!(event = "operation_refused", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the identity {identity} may not do {operation} there, so it is not asked for that, next try in {pause}; {effect}; give the identity a role that allows it");
@@ -80,15 +85,6 @@ impl Served {
             _ => {
                 tracing::error!(event = "operation_not_found", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it refuses requests for {operation} that others serve, so it is not asked for that, next try in {pause}; {effect}; check its endpoint's path, what is deployed there, and the API version");
             }
-        }
-    }
-
-    /// What it was left alone for, and the status; without one, what such a cause goes with.
-    fn failure(&self, deployment: &Deployment, cause: Cause) -> (String, Option<u16>) {
-        match self.member(deployment).and_then(Member::failure) {
-            Some(failure) => (failure.to_string(), failure.status),
-            // A spillover deployment is closed by what its neighbour said.
-            None => (usual(cause).to_owned(), None),
         }
     }
 
@@ -101,6 +97,15 @@ impl Served {
     }
 }
 
+/// What it was left alone for, and the status; without one, what such a cause goes with.
+fn told(failure: Option<Failure>, cause: Cause) -> (String, Option<u16>) {
+    match failure {
+        Some(failure) => (failure.to_string(), failure.status),
+        // A spillover deployment is closed by what its neighbour said.
+        None => (usual(cause).to_owned(), None),
+    }
+}
+
 fn usual(cause: Cause) -> &'static str {
     match cause {
         Cause::Throttle => "429",
@@ -108,5 +113,6 @@ fn usual(cause: Cause) -> &'static str {
         Cause::Credential => "401",
         Cause::Configuration => "404",
         Cause::Redirect => "a redirect",
+        Cause::NotTheApi => "a web page",
     }
 }

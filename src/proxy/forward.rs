@@ -201,10 +201,7 @@ fn let_go(exchange: &mut Exchange, outcome: &Outcome, at_hand: bool, now: Instan
         current,
         ..
     } = &mut **admitted;
-    let (budget, is_fault) = (
-        served.pool.budget(),
-        matches!(outcome, Outcome::Faulted { .. }),
-    );
+    let (budget, is_fault) = (served.pool.budget(), outcome.is_load());
     if is_fault && progress.has_moved_on() {
         budget.note_wasted(client, now);
     }

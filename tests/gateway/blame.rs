@@ -221,6 +221,23 @@ async fn nothing_of_a_redirect_reaches_a_client() {
 }
 
 #[tokio::test]
+async fn a_web_page_or_a_proxys_407_is_no_answer_for_a_client() {
+    let page = status(200, &[("content-type", "text/html; charset=utf-8")]);
+    for (fault, code) in [(page, "200 with a web page"), (status(407, &[]), "407")] {
+        let house = house_with(&THREE, "").await;
+        house.fault("a", fault.clone());
+        assert_eq!(served_by(&house.chat().await), "b", "{code}");
+        let told = alarms(&house).await;
+        assert!(
+            told.contains("is not the API") && told.contains(code),
+            "{told}"
+        );
+        all(&house, &THREE, fault);
+        error_of(house.chat().await, 503, "ServiceUnavailable").await;
+    }
+}
+
+#[tokio::test]
 async fn a_switch_of_protocols_that_nobody_asked_for_reaches_no_client() {
     let house = house_with(&THREE, "").await;
     let head =

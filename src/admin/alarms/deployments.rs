@@ -162,6 +162,13 @@ impl Scene<'_> {
                 let mend = "The instance's `endpoint` is wrong: compare scheme, host and path with what Azure shows for the resource.";
                 alarm("redirected", text, mend.to_owned())
             }
+            Cause::NotTheApi => {
+                let text = format!(
+                    "{why} from {who}: what answers there is not the API, so it is set aside, {next}; {effect}."
+                );
+                let mend = "The instance's `endpoint` leads to a web page or a proxy: compare it with what Azure shows for the resource, and look for a proxy on the way that wants a login.";
+                alarm("not_the_api", text, mend.to_owned())
+            }
             Cause::Configuration => {
                 let text = format!(
                     "{why} from {who}: the instance knows no such deployment, so it is set aside, {next}; {effect}."
@@ -188,9 +195,10 @@ impl Scene<'_> {
             Instant,
         )| {
             let identity = &member.deployment().instance.identity;
+            let effect = pool.effect_beside(member, Some(operation), self.now);
             let (name, operation, model) = (member.name(), operation.path(), pool.model());
-            let why = failure(member, cause);
-            let effect = pool.effect_beside(member, self.now);
+            let why = member.failure_of_one(cause);
+            let why = why.map_or_else(|| "4xx".to_owned(), |failure| failure.to_string());
             let next = match until.checked_duration_since(self.now) {
                 Some(pause) if !pause.is_zero() => format!("next try in {}", Span(pause)),
                 _ => "the next request tries it".to_owned(),
@@ -275,7 +283,7 @@ impl Scene<'_> {
                 "refuses_everything",
                 format!(
                     "{text}, while others serve the same model: {}.",
-                    pool.effect_beside(member, self.now)
+                    pool.effect_beside(member, None, self.now)
                 ),
                 "Compare the instance's `endpoint` (scheme, host, path), the deployment's name and its API version with those that serve.",
             ),
@@ -354,7 +362,8 @@ impl Group<'_> {
     /// The latest failure of all of them.
     fn why(&self) -> String {
         let members = self.members.iter().map(|(_, member)| *member);
-        let latest = members.max_by_key(|it| it.failure().map(|failure| failure.at));
+        let at = |it: &&Member| it.failure(self.cause).map(|failure| failure.at);
+        let latest = members.max_by_key(at);
         latest.map_or(String::new(), |member| failure(member, self.cause))
     }
 }
@@ -383,10 +392,10 @@ fn add(names: &mut Vec<String>, name: String) {
 
 /// What it was left alone for; where nothing came, what such a cause goes with.
 fn failure(member: &Member, cause: Cause) -> String {
-    match (member.failure(), cause) {
-        (_, Cause::Credential) if member.failure().is_none() => "no token".to_owned(),
-        (Some(failure), _) => failure.to_string(),
-        (None, _) => "faults".to_owned(),
+    match member.failure(cause) {
+        Some(failure) => failure.to_string(),
+        None if cause == Cause::Credential => "no token".to_owned(),
+        None => "faults".to_owned(),
     }
 }
 
@@ -395,7 +404,9 @@ fn word(cause: Cause) -> &'static str {
     match cause {
         Cause::Throttle => "throttled",
         Cause::Fault => "circuit open",
-        Cause::Credential | Cause::Configuration | Cause::Redirect => "set aside",
+        Cause::Credential | Cause::Configuration | Cause::Redirect | Cause::NotTheApi => {
+            "set aside"
+        }
     }
 }
 

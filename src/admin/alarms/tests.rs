@@ -397,3 +397,44 @@ fn a_store_that_fails_is_an_alarm_and_one_that_was_set_aside_a_warning() {
     assert_eq!(store(3, 1), Some(("alarm", "counter_store_failing")));
     assert_eq!(store(0, 1), Some(("warning", "counter_store_set_aside")));
 }
+
+#[test]
+fn what_is_named_is_what_opened_the_circuit_and_not_what_came_behind_it() {
+    let (pools, t) = ([pool(&["a", "b"])], Instant::now());
+    for _ in 0..20 {
+        if pools[0].members()[0].is_ready(t) {
+            ends(&pools[0], 0, Outcome::fault(Fault::Unavailable), t);
+        }
+    }
+    // One that was under way.
+    pools[0].members()[0].note_failure(Failure {
+        outcome: Outcome::IdentityRejected,
+        status: Some(401),
+        at: t,
+    });
+    let told = told(&scene(&pools, t));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].2.starts_with("503 from a/chat"), "{told:?}");
+}
+
+#[test]
+fn who_serves_one_kind_of_work_is_told_without_those_that_refuse_it_too() {
+    let (pools, t) = ([pool(&["a", "b", "c"])], Instant::now());
+    for index in [0, 1] {
+        ends(&pools[0], index, Outcome::OperationRejected, t);
+    }
+    let of_bars = |pools: &[Arc<Pool>]| {
+        let told = told(&scene(pools, t)).into_iter();
+        let told: Vec<_> = told.filter(|it| it.1 == "operation_refused").collect();
+        told
+    };
+    let told = of_bars(&pools);
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (_, _, text) in &told {
+        assert!(text.contains("served by c/chat."), "{text}");
+    }
+    ends(&pools[0], 2, Outcome::OperationRejected, t);
+    for (_, _, text) in of_bars(&pools) {
+        assert!(text.contains("no other can be asked"), "{text}");
+    }
+}

@@ -35,6 +35,34 @@ function span(s) {
   return `${Math.floor(s / 86400)} days`;
 }
 const words = (label) => label.replaceAll('_', ' ');
+
+/** How attempts end, in the words that alarms have for it. */
+const ENDS = {
+  caller_error: 'the caller’s error (4xx)',
+  throttled: '429 throttled',
+  identity_rejected: 'credential refused (401, 403)',
+  operation_rejected: 'role lacks this operation (403)',
+  not_deployed: 'deployment not found (404)',
+  not_found: 'path not found (404)',
+  redirected: 'redirect (3xx)',
+  not_the_api: 'web page or proxy, not the API',
+  refused: '4xx to everything',
+  unwanted: 'status of more_statuses',
+  usage_rejected: 'stream_options refused',
+  limit_rejected: 'max_tokens refused',
+  stale_connection: 'pooled connection was closed',
+  not_processed: 'HTTP/2: not processed',
+  client_left: 'client left',
+  own_limit: 'this machine’s limit of connections',
+  fault_status: '5xx',
+  fault_timeout: '408 timeout',
+  fault_connect: 'no connection',
+  fault_credential: 'no token',
+  fault_reset: 'connection closed before an answer',
+  fault_silence: 'no answer in time',
+  fault_broken: 'answer broke off',
+};
+const ended = (label) => ENDS[label] ?? words(label);
 const times = (t) => (t ? [time(t.p50_seconds), `median, 95 % in ${time(t.p95_seconds)}`] : ['–', '']);
 
 const SHAPES = {
@@ -199,8 +227,8 @@ function showDeployment(d, row, cells, write) {
   write.first(...times(d.time_to_first_token));
   say(cells.inflight, number(d.inflight));
   const attempts = Object.entries(d.attempts_last_minute).sort((a, b) => b[1] - a[1]);
-  const last = d.last ? `last: ${words(d.last.outcome)}, ${span(d.last.seconds_ago)} ago` : 'not asked yet';
-  write.attempts(attempts.map(([label, n]) => `${number(n)} ${words(label)}`).join(', ') || '–', last);
+  const last = d.last ? `last: ${ended(d.last.outcome)}, ${span(d.last.seconds_ago)} ago` : 'not asked yet';
+  write.attempts(attempts.map(([label, n]) => `${number(n)} ${ended(label)}`).join(', ') || '–', last);
 }
 
 // What concerns all.
@@ -291,7 +319,7 @@ const failovers = plain('Last failovers', [['model', 'Model', 'name'], ['from', 
 $('failovers').append(...failovers.elements);
 function showFailovers(all) {
   const place = (it) => (it ? `${it.instance}/${it.deployment}` : 'nothing was left');
-  const row = (it) => ({ model: it.model, from: place(it.from), to: place(it.to), cause: words(it.cause), times: number(it.times), ago: `${span(it.seconds_ago)} ago` });
+  const row = (it) => ({ model: it.model, from: place(it.from), to: place(it.to), cause: ended(it.cause), times: number(it.times), ago: `${span(it.seconds_ago)} ago` });
   failovers.show(all.map(row), 'None so far.');
 }
 

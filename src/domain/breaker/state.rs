@@ -37,6 +37,8 @@ pub enum Cause {
     Configuration,
     /// Its endpoint sends requests elsewhere: the config names the wrong one.
     Redirect,
+    /// Something else answers at its endpoint.
+    NotTheApi,
 }
 
 impl Cause {
@@ -46,7 +48,7 @@ impl Cause {
             Self::Throttle => "throttle",
             Self::Fault => "fault",
             Self::Credential => "credential",
-            Self::Configuration | Self::Redirect => "configuration",
+            Self::Configuration | Self::Redirect | Self::NotTheApi => "configuration",
         }
     }
 }

@@ -486,6 +486,7 @@ fn a_redirect_is_set_aside_at_once_as_a_configuration_to_mend() {
     ends(&mut breaker, &Outcome::Redirected, t);
     assert_eq!(breaker.state(t), open(t + secs(10), Cause::Redirect));
     assert_eq!(Cause::Redirect.as_str(), "configuration");
+    assert_eq!(Cause::NotTheApi.as_str(), "configuration");
 }
 
 #[test]

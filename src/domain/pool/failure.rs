@@ -4,9 +4,11 @@ use std::{fmt, time::Instant};
 
 use super::{Member, Pool};
 use crate::domain::{
+    breaker::Cause,
     deployment::Deployment,
     health::Ability,
     outcome::{Fault, Outcome},
+    route::Operation,
 };
 
 /// An attempt that failed for the deployment's sake.
@@ -28,6 +30,9 @@ impl fmt::Display for Failure {
         match (self.status, fault) {
             (Some(_), Some(Fault::Broken)) => f.write_str("an answer that broke off"),
             (_, Some(Fault::Silence | Fault::Slow)) => f.write_str("no answer in time"),
+            (Some(status @ 200..=299), None) if self.outcome == Outcome::NotTheApi => {
+                write!(f, "{status} with a web page")
+            }
             // What the stream's error event says counts as the status that it names.
             (Some(status @ 200..=299), Some(_)) => write!(f, "an error in a {status} stream"),
             (Some(status @ 200..=299), None) => {
@@ -46,15 +51,84 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Member {
-    /// Keeps it, until the next.
-    pub fn note_failure(&self, failure: Failure) {
-        *self.failure.lock() = Some(failure);
+/// The last failure of each kind that a deployment is left alone for: a 429 behind the faults that opened its circuit did
+/// not open it.
+#[derive(Debug, Default)]
+pub(super) struct Failures([Option<Failure>; Kind::ALL]);
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Throttle,
+    Fault,
+    Credential,
+    Configuration,
+    Redirect,
+    NotTheApi,
+    /// What its identity may not do.
+    Operation,
+    /// Work that isn't there.
+    Path,
+}
+
+impl Kind {
+    const ALL: usize = 8;
+
+    /// `None`: it is left alone for no such thing.
+    fn made_by(outcome: &Outcome) -> Option<Self> {
+        Some(match outcome {
+            Outcome::Throttled { .. } => Self::Throttle,
+            Outcome::Faulted {
+                fault: Fault::Credential,
+                ..
+            }
+            | Outcome::IdentityRejected
+            | Outcome::IdentityUnfit => Self::Credential,
+            Outcome::Faulted {
+                fault: Fault::OwnLimit,
+                ..
+            } => return None,
+            Outcome::Faulted { .. } => Self::Fault,
+            Outcome::OperationRejected => Self::Operation,
+            Outcome::NotDeployed => Self::Configuration,
+            Outcome::NotFound | Outcome::Refused => Self::Path,
+            Outcome::Redirected => Self::Redirect,
+            Outcome::NotTheApi => Self::NotTheApi,
+            _ => return None,
+        })
     }
 
-    /// The last one, however long ago.
-    pub fn failure(&self) -> Option<Failure> {
-        *self.failure.lock()
+    fn behind(cause: Cause) -> Self {
+        match cause {
+            Cause::Throttle => Self::Throttle,
+            Cause::Fault => Self::Fault,
+            Cause::Credential => Self::Credential,
+            Cause::Configuration => Self::Configuration,
+            Cause::Redirect => Self::Redirect,
+            Cause::NotTheApi => Self::NotTheApi,
+        }
+    }
+}
+
+impl Member {
+    /// Keeps it, until the next of its kind.
+    pub fn note_failure(&self, failure: Failure) {
+        if let Some(kind) = Kind::made_by(&failure.outcome) {
+            self.failures.lock().0[kind as usize] = Some(failure);
+        }
+    }
+
+    /// The last one that it is left alone for where this is the cause, however long ago.
+    pub fn failure(&self, cause: Cause) -> Option<Failure> {
+        self.failures.lock().0[Kind::behind(cause) as usize]
+    }
+
+    /// The same of one kind of work, which it is not asked for while it does others.
+    pub fn failure_of_one(&self, cause: Cause) -> Option<Failure> {
+        let kind = match cause {
+            Cause::Credential => Kind::Operation,
+            _ => Kind::Path,
+        };
+        self.failures.lock().0[kind as usize]
     }
 }
 
@@ -68,9 +142,23 @@ impl Pool {
         members.filter(move |it| Some(it.deployment.priority) == priority)
     }
 
-    /// Who can be asked for what this member is not asked for.
-    pub fn effect_beside(&self, member: &Member, now: Instant) -> String {
-        let others = self.serving(now).filter(|it| !std::ptr::eq(*it, member));
+    /// Who can be asked for what this member is not asked for; `operation`: where that is one kind of work.
+    pub fn effect_beside(
+        &self,
+        member: &Member,
+        operation: Option<Operation>,
+        now: Instant,
+    ) -> String {
+        let does = |it: &&Member| {
+            !std::ptr::eq(*it, member)
+                && operation.is_none_or(|operation| !it.bars_now(operation, now))
+        };
+        let ready = self
+            .members
+            .iter()
+            .filter(|it| it.is_ready(now) && does(it));
+        let first = ready.clone().map(|it| it.deployment.priority).min();
+        let others = ready.filter(|it| Some(it.deployment.priority) == first);
         let names: Vec<_> = others.map(Member::name).collect();
         match names.is_empty() {
             true => "no other can be asked: its clients get this refusal".to_owned(),
@@ -142,6 +230,8 @@ mod tests {
             (fault(Fault::Timeout), Some(408), "408"),
             (fault(Fault::Status), Some(200), "an error in a 200 stream"),
             (fault(Fault::Broken), Some(200), "an answer that broke off"),
+            (Outcome::NotTheApi, Some(200), "200 with a web page"),
+            (Outcome::NotTheApi, Some(407), "407"),
             (fault(Fault::Silence), None, "no answer in time"),
             (fault(Fault::Connect), None, "no connection"),
             (fault(Fault::Credential), None, "no token"),

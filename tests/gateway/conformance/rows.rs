@@ -190,6 +190,20 @@ fn refused() -> Vec<Row> {
         redirects(307),
         redirects(308),
         row(
+            "407",
+            status(407, &[]),
+            Next,
+            "not_the_api",
+            SetAside("configuration"),
+        ),
+        row(
+            "200 with a web page (HTML or XML)",
+            status(200, &[("content-type", "text/html")]),
+            Next,
+            "not_the_api",
+            SetAside("configuration"),
+        ),
+        row(
             "404 `DeploymentNotFound`, where the next serves",
             absent,
             Next,
