@@ -65,10 +65,7 @@ written! {
         match humantime::parse_duration(text) {
             Ok(duration) if duration <= LONGEST => Ok(duration),
             Ok(_) => Err("nothing here waits longer than a week; write 7days or less".into()),
-            Err(_) => Err(match whole_span(text) {
-                Some(right) => format!("a duration is a whole number with its unit; write {right}"),
-                None => "a duration is a number with its unit, like 250ms, 30s or 10m".into(),
-            }),
+            Err(_) => Err("a duration is a number with its unit, like 250ms, 30s or 10m".into()),
         }
     };
     /// A size, like `512B`, `32KiB`, `32MiB` or `1GiB`.
@@ -173,33 +170,16 @@ fn whole_with_unit(name: &str, number: f64) -> Option<String> {
     };
     match name {
         "Span" => Some(format!(
-            "a duration is a whole number with its unit; write {}ms",
+            "a duration has its unit; write {}ms",
             as_whole(1e3)?
         )),
         "Size" => Some(format!(
             "a size is a whole number with its unit; write {}KiB",
             as_whole(1024.0)?
         )),
-        "Percent" => Some(format!("a share has its sign; write {number}%")),
+        // Whether 0.1 means a tenth or a thousandth nobody knows.
         _ => None,
     }
-}
-
-/// What to write instead of a duration in fractions of a unit, like `2.5s`.
-fn whole_span(text: &str) -> Option<String> {
-    let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit);
-    let number: f64 = number.trim().parse().ok()?;
-    let (below, times) = match unit {
-        "s" | "sec" | "second" | "seconds" => ("ms", 1e3),
-        "m" | "min" | "minute" | "minutes" => ("s", 60.0),
-        "h" | "hr" | "hour" | "hours" => ("m", 60.0),
-        "d" | "day" | "days" => ("h", 24.0),
-        _ => return None,
-    };
-    let whole = number * times;
-    let is_whole = whole.fract() == 0.0 && (1.0..1e12).contains(&whole);
-    is_whole.then(|| format!("{whole}{below}"))
 }
 
 /// A price per million tokens, like `2.50`.
