@@ -74,6 +74,8 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
     let naming = format!("x-ms-spillover-deployment: {CLIENT_KEY}\r\n");
     let chat = crate::house::chat().to_string();
     let misspelled = format!(r#"{{"Model":"{PROMPT}"}}"#);
+    let doubled = format!(r#"{{"model":"gpt-4o","n":1,"n":2,"messages":"{PROMPT}"}}"#);
+    let tool = format!(r#"{{"model":"gpt-4o","tools":[{{"model":"{PROMPT}"}}]}}"#);
     for (method, path, lines, body) in [
         ("GET", CHAT, "", ""),
         (
@@ -92,6 +94,8 @@ pub(super) async fn everything(house: &House, issuer: &str, told: &mut Told) {
         ("POST", CHAT, "content-encoding: gzip\r\n", PROMPT),
         ("POST", CHAT, "content-type: multipart/mixed\r\n", PROMPT),
         ("POST", CHAT, "", &misspelled),
+        ("POST", CHAT, "", &doubled),
+        ("POST", "/openai/v1/responses", "", &tool),
         (
             "POST",
             CHAT,
