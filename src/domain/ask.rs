@@ -220,7 +220,11 @@ const KNOWN: [&str; 20] = [
 ];
 
 /// Whether a name is one of those that are read here, but in other letters: there are readers to whom these are the same.
-/// Gives the right one.
+fn is_misspelled(name: &str) -> bool {
+    misspelled(name).is_some()
+}
+
+/// The one that it is in other letters.
 fn misspelled(name: &str) -> Option<&'static str> {
     let is_plain = |byte: u8| !byte.is_ascii_uppercase() && byte.is_ascii();
     if name.bytes().all(is_plain) || KNOWN.contains(&name) {

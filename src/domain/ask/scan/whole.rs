@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{DEEPEST, Number, Scan, end_of_plain, spelled};
-use crate::domain::ask::{Ask, Place, Said, Wants, misspelled};
+use crate::domain::ask::{Ask, Place, Said, Wants, is_misspelled};
 
 /// Where the values stand of those members of the outermost object that matter.
 #[derive(Default)]
@@ -111,7 +111,7 @@ fn members(body: &[u8], at: usize) -> Option<(Members, bool)> {
                     return None;
                 }
             }
-            None if misspelled(&name).is_some() => return None,
+            None if is_misspelled(&name) => return None,
             None => {}
         }
         at = space(body, end);
