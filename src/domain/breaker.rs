@@ -254,6 +254,7 @@ impl Breaker {
         if pass.trial {
             self.end_trial(pass);
             self.told.tried();
+            self.end_needless_trial();
         }
         match outcome {
             Outcome::Throttled { wait } => {
@@ -397,6 +398,13 @@ impl Breaker {
         self.trial.take_if(is_it);
     }
 
+    /// What another request found out, a trial under way need not: nobody is kept waiting for its end.
+    fn end_needless_trial(&mut self) {
+        if !self.needs_trial() {
+            self.trial = None;
+        }
+    }
+
     /// Takes in that the deployment wants to be left alone for so long.
     pub(super) fn tell(
         &mut self,
@@ -420,6 +428,9 @@ impl Breaker {
             closed |= self.close(now);
         } else if current {
             self.faults.pass_by();
+        }
+        if closed {
+            self.end_needless_trial();
         }
         (closed && self.aside.is_none()).then_some(Transition::Closed)
     }

@@ -2,11 +2,11 @@
 //! failover, metrics and log all read this value, and nobody looks at a status again.
 //!
 //! # Whose fault
-//! One attempt alone often can't tell ([`Blame`]). What can only be the deployment's (no connection, a reset, silence, a
-//! refused credential, a redirect, a 429) is charged to it at once. An answer that fails could as well be the request's
-//! own doing: it is held back, and charged only where another deployment served the same request, or where requests of
-//! different clients failed so (`pool/suspicions.rs`, `breaker/doubts.rs`). So no client's own mistake closes a deployment
-//! for others, and a deployment that fails for everybody is still closed.
+//! One attempt alone often can't tell ([`Blame`]). What can only be the deployment's (no connection, an answer that broke
+//! off, a refused credential, a redirect, a 429) is charged to it at once. A failure after it was asked (a status, a reset,
+//! silence) could as well be the request's own doing: it is held back, and charged only where another deployment served the
+//! same request, or where requests of different clients failed so (`pool/suspicions.rs`, `breaker/faults.rs`). So no
+//! client's own mistake closes a deployment for others, and a deployment that fails for everybody is still closed.
 
 mod error;
 mod words;
@@ -345,16 +345,16 @@ impl Fault {
         }
     }
 
-    /// An answer that fails could be the request's own doing; what fails without one is between the deployment and us.
+    /// Whatever follows a request that was sent could be its own doing; without one it is between the deployment and us.
     fn blame(self) -> Blame {
         match self {
-            Self::Status | Self::Unavailable | Self::Timeout | Self::Slow => Blame::Unclear,
-            Self::Connect
-            | Self::Credential
-            | Self::OwnLimit
+            Self::Status
+            | Self::Unavailable
+            | Self::Timeout
             | Self::Reset
             | Self::Silence
-            | Self::Broken => Blame::Deployment,
+            | Self::Slow => Blame::Unclear,
+            Self::Connect | Self::Credential | Self::OwnLimit | Self::Broken => Blame::Deployment,
         }
     }
 

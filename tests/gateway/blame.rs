@@ -104,17 +104,41 @@ async fn what_fails_everywhere_is_the_requests_own_and_closes_nothing_for_anothe
 }
 
 #[tokio::test]
-async fn a_pool_that_fails_for_different_clients_is_closed_soon() {
-    let house = house_with(&THREE, "").await;
-    all(&house, &THREE, status(500, &[]));
-    for _ in 0..10 {
-        for key in [KEY, OTHER] {
-            ask(&house, key, CHAT, &chat()).await;
+async fn what_is_reset_or_left_silent_everywhere_closes_nothing_for_another_client() {
+    let quick = "first_byte_timeout: 50ms, unstreamed_timeout: 1m, ";
+    for (fault, timeouts, code) in [
+        (FaultKind::Reset {}, "", 503),
+        (FaultKind::Hang {}, quick, 504),
+    ] {
+        let more = format!("failover: {{ {timeouts}retry_budget: {{ floor: 1000 }} }}");
+        let house = house_with(&THREE, &more).await;
+        all(&house, &THREE, fault.clone());
+        for _ in 0..12 {
+            let answer = ask(&house, KEY, CHAT, &streamed()).await;
+            assert_eq!(answer.status(), code, "{fault:?}");
         }
+        all(&house, &THREE, None);
+        assert_eq!(states(&house).await, ["closed"; 3], "{fault:?}");
+        let answer = ask(&house, OTHER, CHAT, &chat()).await;
+        assert_eq!(served_by(&answer), "a", "{fault:?}");
     }
-    assert_eq!(states(&house).await, ["open"; 3]);
-    let answer = ask(&house, KEY, CHAT, &chat()).await;
-    error_of(answer, 503, "ServiceUnavailable").await;
+}
+
+#[tokio::test]
+async fn a_pool_that_fails_for_different_clients_is_closed_soon() {
+    let more = "failover: { first_byte_timeout: 50ms }";
+    for fault in [status(500, &[]), FaultKind::Reset {}, FaultKind::Hang {}] {
+        let house = house_with(&THREE, more).await;
+        all(&house, &THREE, fault.clone());
+        for _ in 0..10 {
+            for key in [KEY, OTHER] {
+                ask(&house, key, CHAT, &streamed()).await;
+            }
+        }
+        assert_eq!(states(&house).await, ["open"; 3], "{fault:?}");
+        let answer = ask(&house, KEY, CHAT, &chat()).await;
+        error_of(answer, 503, "ServiceUnavailable").await;
+    }
 }
 
 #[tokio::test]
@@ -330,9 +354,13 @@ async fn a_trial_that_takes_its_time_keeps_nobody_waiting_who_has_nowhere_else_t
     let more = "breaker: { pause: 500ms, longest_pause: 500ms, ramp: 0s }";
     let house = house_with(&only, more).await;
     house.fault("only", FaultKind::Reset {});
-    for _ in 0..5 {
-        error_of(house.chat().await, 503, "ServiceUnavailable").await;
-    }
+    comes_true("it is closed off", async || {
+        for key in [KEY, OTHER] {
+            ask(&house, key, CHAT, &chat()).await;
+        }
+        states(&house).await == ["open"]
+    })
+    .await;
     house.fault(
         "only",
         FaultKind::Silent {

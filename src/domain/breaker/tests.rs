@@ -547,6 +547,22 @@ fn a_trial_whose_failure_is_held_back_leaves_its_place_and_is_charged_later() {
     assert_eq!(breaker.note(next, &Outcome::Served, back, EVEN), None);
 }
 
+/// A trial was for a wait that had been cut; an earlier one's answer shows meanwhile that it is over.
+#[test]
+fn nobody_waits_for_the_end_of_a_trial_that_is_no_longer_needed() {
+    let (t, back) = (Instant::now(), Instant::now() + secs(200));
+    let mut breaker = failed(t);
+    breaker.tell(secs(86_400), Cause::Throttle, t);
+    let first = breaker.pass(back).unwrap();
+    let follower = breaker.pass_behind(back + TRIAL_LEAD).unwrap();
+    breaker.note(follower, &Outcome::Served, back + TRIAL_LEAD, EVEN);
+    let second = breaker.pass(back + TRIAL_LEAD).unwrap();
+    assert!(first.trial && second.trial);
+    assert_eq!(breaker.pass(back + TRIAL_LEAD), None);
+    breaker.note(first, &Outcome::Served, back + TRIAL_LEAD, EVEN);
+    assert!(!breaker.pass(back + TRIAL_LEAD).unwrap().trial);
+}
+
 #[test]
 fn no_client_opens_a_breaker_alone_and_two_do() {
     let (one, other) = ("one".into(), "other".into());
