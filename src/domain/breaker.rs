@@ -154,6 +154,9 @@ impl Breaker {
     }
 
     pub(super) fn readiness(&self) -> Readiness {
+        if self.is_untroubled() {
+            return Readiness::Ready;
+        }
         match self.obstacle() {
             _ if self.trial.is_some_and(|trial| !trial.has_good_sign) => Readiness::Unknown,
             Some((until, _)) => {
@@ -169,6 +172,11 @@ impl Breaker {
         self.ramp_since.filter(|_| !self.needs_trial())
     }
 
+    /// Whether nothing was against it since it last served: nobody has to find out anything.
+    fn is_untroubled(&self) -> bool {
+        self.aside.is_none() && self.trial.is_none() && !self.told.has_word()
+    }
+
     /// Whether its last word, over or not, was that it is at its limit, and nothing else is wrong with it.
     pub(super) fn is_throttled(&self) -> bool {
         self.aside.is_none() && self.told.cause() == Some(Cause::Throttle)
@@ -180,7 +188,15 @@ impl Breaker {
     }
 
     /// Lets a request through, if one may go now.
+    #[inline]
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
+        match self.is_untroubled() {
+            true => Some(self.ordinary()),
+            false => self.pass_if_ready(now),
+        }
+    }
+
+    fn pass_if_ready(&mut self, now: Instant) -> Option<Pass> {
         if !self.is_ready(now) {
             return None;
         }
@@ -237,7 +253,27 @@ impl Breaker {
     }
 
     /// Takes in how an attempt ended that was let through by `pass`. `draw` spreads the pauses.
+    #[inline]
     pub fn note(
+        &mut self,
+        pass: Pass,
+        outcome: &Outcome,
+        now: Instant,
+        draw: u64,
+    ) -> Option<Transition> {
+        // So it is with most, most of the time, and needs no call.
+        if *outcome == Outcome::Served && !pass.finds_out() && self.is_untroubled() {
+            if pass.era == self.era {
+                self.has_served = true;
+                self.faults.pass_by();
+            }
+            return None;
+        }
+        self.note_news(pass, outcome, now, draw)
+    }
+
+    #[inline(never)]
+    fn note_news(
         &mut self,
         pass: Pass,
         outcome: &Outcome,
@@ -371,11 +407,11 @@ impl Breaker {
         now: Instant,
         draw: u64,
     ) -> Option<Transition> {
-        self.note(self.unsent(), outcome, now, draw)
+        self.note(self.ordinary(), outcome, now, draw)
     }
 
-    /// As what a request counts that was sent to another one and answered by this.
-    pub(super) fn unsent(&self) -> Pass {
+    /// What a request is let through as that finds nothing out; also one that was sent to another and answered by this.
+    pub(super) fn ordinary(&self) -> Pass {
         Pass {
             trial: false,
             follows: false,

@@ -9,6 +9,9 @@ use super::{
     refusal::Refusal,
 };
 
+/// No more deployments are asked by most requests.
+const MOSTLY_TRIED: usize = 4;
+
 /// How far a request has come.
 #[derive(Clone, Debug)]
 pub struct Progress {
@@ -53,7 +56,7 @@ impl Progress {
             repeat,
             faults: 0,
             acted: false,
-            tried: Vec::new(),
+            tried: Vec::with_capacity(MOSTLY_TRIED),
             barred: 0,
             spilled: 0,
             failures: Vec::new(),
@@ -130,7 +133,6 @@ impl Progress {
         budget_left: bool,
         now: Instant,
     ) -> Step {
-        self.was_silent |= outcome.is_silent();
         match outcome {
             Outcome::Served | Outcome::CallerError | Outcome::Screened => return Step::Deliver,
             Outcome::ClientLeft => return Step::GiveUp,
@@ -156,6 +158,7 @@ impl Progress {
             | Outcome::Unwanted
             | Outcome::NamedMissing => self.faults += 1,
         }
+        self.was_silent |= outcome.is_silent();
         let acted = !self.may_repeat() && !outcome.is_untouched();
         self.acted |= acted;
         let unpaid = !budget_left && matches!(outcome, Outcome::Faulted { .. });

@@ -51,12 +51,12 @@ impl Search {
     /// from call to call. What no head may hold is refused as soon as it is there.
     pub fn end(&mut self, bytes: &[u8], max: usize) -> Result<Option<usize>, Refusal> {
         while let Some(line) = bytes.get(self.seen..).filter(|line| !line.is_empty()) {
-            let (most, too_long) = self.limit(max);
+            let most = self.limit(max);
             let line = &line[..line.len().min(most.saturating_sub(self.seen))];
             self.seen += text(line);
             match bytes.get(self.seen..) {
                 None | Some([]) => break,
-                Some(_) if self.seen >= most => return Err(too_long),
+                Some(_) if self.seen >= most => return Err(self.too_long()),
                 // What follows is not there yet.
                 Some([b'\r']) => break,
                 Some([b'\r', b'\n', ..]) => {
@@ -76,12 +76,20 @@ impl Search {
         Ok(None)
     }
 
-    /// How far the line may go that is being read, and what it is beyond that.
-    fn limit(&self, max: usize) -> (usize, Refusal) {
+    /// How far the line may go that is being read.
+    fn limit(&self, max: usize) -> usize {
         match self.lines {
             // The method and the version come on top.
-            0 => (MAX_TARGET + MAX_METHOD + 12, Refusal::UriTooLong),
-            _ => (max, Refusal::HeadersTooLarge),
+            0 => MAX_TARGET + MAX_METHOD + 12,
+            _ => max,
+        }
+    }
+
+    /// What the line is beyond that.
+    fn too_long(&self) -> Refusal {
+        match self.lines {
+            0 => Refusal::UriTooLong,
+            _ => Refusal::HeadersTooLarge,
         }
     }
 }
@@ -119,7 +127,9 @@ pub fn read(bytes: &[u8], max: usize) -> Result<Head, Refusal> {
         let (name, rest) = lines.split_at(TOKEN.span(lines));
         // Also a line that goes on with the one before (it starts with a blank), and a blank before the colon.
         let value = rest.strip_prefix(b":").filter(|_| !name.is_empty());
-        let (value, rest) = value.and_then(line).ok_or(Refusal::MalformedRequest)?;
+        let Some((value, rest)) = value.and_then(line) else {
+            return Err(Refusal::MalformedRequest);
+        };
         fields.add(name, trimmed(value));
         lines = rest;
     }

@@ -148,19 +148,28 @@ pub struct Call<'a> {
 
 /// Reads a request's method and path.
 pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Refusal> {
-    let route = find(path).ok_or(Refusal::UnknownPath)?;
-    let (is_allowed, allow) = match route {
-        Route::Health | Route::ModelHealth(_) => {
-            let is_read = matches!(*method, Method::GET | Method::HEAD);
-            (is_read, "GET, HEAD")
-        }
-        Route::Models | Route::Model(_) | Route::Realtime(_) => (*method == Method::GET, "GET"),
-        Route::Call(_) => (*method == Method::POST, "POST"),
+    let Some(route) = find(path) else {
+        return Err(Refusal::UnknownPath);
+    };
+    let is_allowed = match route {
+        Route::Health | Route::ModelHealth(_) => matches!(*method, Method::GET | Method::HEAD),
+        Route::Models | Route::Model(_) | Route::Realtime(_) => *method == Method::GET,
+        Route::Call(_) => *method == Method::POST,
     };
     match is_allowed {
         true => Ok(route),
-        false => Err(Refusal::MethodNotAllowed { allow }),
+        false => Err(not_allowed(&route)),
     }
+}
+
+#[cold]
+fn not_allowed(route: &Route<'_>) -> Refusal {
+    let allow = match route {
+        Route::Health | Route::ModelHealth(_) => "GET, HEAD",
+        Route::Models | Route::Model(_) | Route::Realtime(_) => "GET",
+        Route::Call(_) => "POST",
+    };
+    Refusal::MethodNotAllowed { allow }
 }
 
 fn find(path: &str) -> Option<Route<'_>> {
@@ -197,21 +206,18 @@ fn find(path: &str) -> Option<Route<'_>> {
 }
 
 fn named_by_body(dialect: Dialect, rest: &str) -> Option<Route<'_>> {
-    if rest == "models" {
-        return Some(Route::Models);
+    if let Some(operation) = Operation::at(rest) {
+        return Some(Route::Call(Call {
+            dialect,
+            operation,
+            model: None,
+        }));
     }
-    if rest == "realtime" {
-        return Some(Route::Realtime(dialect));
+    match rest {
+        "models" => Some(Route::Models),
+        "realtime" => Some(Route::Realtime(dialect)),
+        rest => decode(rest.strip_prefix("models/")?).map(Route::Model),
     }
-    if let Some(model) = rest.strip_prefix("models/") {
-        return decode(model).map(Route::Model);
-    }
-    let operation = Operation::at(rest)?;
-    Some(Route::Call(Call {
-        dialect,
-        operation,
-        model: None,
-    }))
 }
 
 /// One path segment's text; `None` if it is empty, several segments, or no UTF-8.

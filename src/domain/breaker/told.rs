@@ -63,6 +63,11 @@ impl Told {
         });
     }
 
+    /// Whether there is a word that has not been seen to be over.
+    pub(super) fn has_word(&self) -> bool {
+        self.word.is_some()
+    }
+
     /// Until when, and why; it may be over.
     pub(super) fn until(&self) -> Option<(Instant, Cause)> {
         self.word.as_ref().map(|word| (word.until, word.cause))

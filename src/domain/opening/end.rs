@@ -14,9 +14,6 @@ use super::{
 const FINISH: &[u8] = br#""finish_reason""#;
 
 static FINISHES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(FINISH));
-static FINISHED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""finish_reason":""#));
-static FINISHED_SPACED: LazyLock<Finder<'static>> =
-    LazyLock::new(|| Finder::new(br#""finish_reason": ""#));
 
 /// What ends the answers whose events have types.
 const LAST: [&[u8]; 6] = [
@@ -55,23 +52,13 @@ impl Form {
     }
 }
 
-/// How the chunks of a chat are written: one writer writes all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Spacing {
-    #[default]
-    Unknown,
-    /// `"finish_reason":null`
-    None,
-    /// `"finish_reason": null`
-    AfterColon,
-    Other,
-}
-
 /// How far a stream's end has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct End {
     form: Form,
-    spacing: Spacing,
+    /// How far before its end a chunk of a chat said last that its answer is not finished. One writer writes all of them, so
+    /// that most say it there.
+    unfinished: usize,
     /// Something came that is no event as we know them.
     pub(super) is_odd: bool,
     is_whole: bool,
@@ -110,27 +97,32 @@ impl End {
             Form::Typed | Form::Unknown => {}
         }
         if event.is_unended {
-            let value: Result<IgnoredAny, _> = serde_json::from_slice(event.data);
-            self.is_cut = value.is_err();
+            self.is_cut = !is_json(event.data);
         }
     }
 
     fn see_chat(&mut self, event: &Event<'_>) {
-        if self.spacing == Spacing::Unknown {
-            self.spacing = spacing(event.data);
-        }
-        let gives_reason = match self.spacing {
-            Spacing::Unknown => return,
-            Spacing::None => FINISHED.find(event.data).is_some(),
-            Spacing::AfterColon => FINISHED_SPACED.find(event.data).is_some(),
-            Spacing::Other => gives_reason(event.data),
-        };
-        if gives_reason {
+        if self.gives_reason(event.data) {
             self.is_finished = true;
         } else if self.is_finished {
             // Of several answers one may be finished and another go on; what is only said about one is no more of it.
-            self.is_finished = !matches!(meaning(event).0, Meaning::Output);
+            self.is_finished = !is_output(event);
         }
+    }
+
+    /// Whether a chunk says why an answer is finished.
+    fn gives_reason(&mut self, data: &[u8]) -> bool {
+        let usual = data.len().saturating_sub(self.unfinished);
+        if is_unfinished(&data[usual..]) && FINISHES.find(&data[..usual]).is_none() {
+            return false;
+        }
+        for at in FINISHES.find_iter(data) {
+            if is_finished(&data[at..]) {
+                return true;
+            }
+            self.unfinished = data.len() - at;
+        }
+        false
     }
 
     /// Whether nothing is missing if only the transfer's end is.
@@ -149,28 +141,34 @@ impl End {
     }
 }
 
-/// How this chunk is written; `Unknown` where it does not say whether it is the last one.
-fn spacing(data: &[u8]) -> Spacing {
-    let Some(at) = FINISHES.find(data) else {
-        return Spacing::Unknown;
-    };
-    match &data[at + FINISH.len()..] {
-        [b':', b'"' | b'n', ..] => Spacing::None,
-        [b':', b' ', b'"' | b'n', ..] => Spacing::AfterColon,
-        _ => Spacing::Other,
-    }
+/// Whether this member, written as usual, says that an answer is not finished.
+fn is_unfinished(member: &[u8]) -> bool {
+    let value = member.strip_prefix(FINISH).unwrap_or_default();
+    value.starts_with(b":null") || value.starts_with(b": null")
 }
 
-/// Whether a chunk says why an answer is finished, however it is written.
-fn gives_reason(data: &[u8]) -> bool {
-    FINISHES.find_iter(data).any(|at| {
-        let value = &data[at + FINISH.len()..];
-        let mut value = value.iter().filter(|byte| !byte.is_ascii_whitespace());
-        value.next() == Some(&b':') && value.next() == Some(&b'"')
-    })
+/// Whether this member, however it is written, says why an answer is finished.
+fn is_finished(member: &[u8]) -> bool {
+    let value = member[FINISH.len()..].iter();
+    let mut value = value.filter(|byte| !byte.is_ascii_whitespace());
+    value.next() == Some(&b':') && value.next() == Some(&b'"')
+}
+
+// What follows takes much of the stack, and most events need none of it.
+
+#[inline(never)]
+fn is_output(event: &Event<'_>) -> bool {
+    matches!(meaning(event).0, Meaning::Output)
+}
+
+#[inline(never)]
+fn is_json(data: &[u8]) -> bool {
+    let value: Result<IgnoredAny, _> = serde_json::from_slice(data);
+    value.is_ok()
 }
 
 /// Whether an event without a name says by its type that it is the last one.
+#[inline(never)]
 fn is_last(data: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Typed<'a> {

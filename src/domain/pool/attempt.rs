@@ -170,7 +170,7 @@ impl Attempt {
         let index = self.spills_to()?;
         let pass = self.pool.change(index, |health| {
             health.last = Some((*outcome, now));
-            health.breaker.unsent()
+            health.breaker.ordinary()
         });
         Some(Held {
             pool: Arc::clone(&self.pool),

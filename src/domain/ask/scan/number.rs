@@ -1,6 +1,6 @@
 //! The grammar of a JSON number, byte by byte.
 
-use crate::domain::refusal::Refusal;
+use super::NotJson;
 
 /// The last part of a number that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Number {
     }
 
     /// The part that this byte belongs to; `None`: the number has ended before it.
-    pub(super) fn followed_by(self, byte: u8) -> Result<Option<Self>, Refusal> {
+    pub(super) fn followed_by(self, byte: u8) -> Result<Option<Self>, NotJson> {
         use Number::*;
         Ok(Some(match (self, byte) {
             (Minus, b'0') => Zero,
@@ -38,7 +38,7 @@ impl Number {
             (E, b'+' | b'-') => Sign,
             (E | Sign | Exponent, b'0'..=b'9') => Exponent,
             (Zero | Whole | Fraction | Exponent, _) => return Ok(None),
-            _ => return Err(Refusal::BodyNotJson),
+            _ => return Err(NotJson),
         }))
     }
 }

@@ -252,7 +252,7 @@ proptest! {
         let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
         let stop = text.iter().position(stops).unwrap_or(text.len());
         let expected = match text.get(stop) {
-            Some(0..b' ') => Err(Refusal::BodyNotJson),
+            Some(0..b' ') => Err(NotJson),
             _ => Ok(stop),
         };
         prop_assert_eq!(end_of_plain(&text), expected, "{:?}", text);

@@ -1,6 +1,6 @@
 //! A body that is here as a whole: the same grammar, without a state to keep between pieces.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use super::{DEEPEST, Number, Scan, end_of_plain, spelled};
 use crate::domain::ask::{Ask, Place, Said, Wants, is_misspelled};
@@ -28,22 +28,22 @@ struct Members {
 }
 
 impl Members {
-    fn named(&mut self, name: &str) -> Option<&mut Option<Range<usize>>> {
+    fn named(&mut self, name: &[u8]) -> Option<&mut Option<Range<usize>>> {
         Some(match name {
-            "model" => &mut self.model,
-            "stream" => &mut self.stream,
-            "background" => &mut self.background,
-            "conversation" => &mut self.conversation,
-            "tools" => &mut self.tools,
-            "max_tokens" => &mut self.max_tokens,
-            "max_completion_tokens" => &mut self.max_completion_tokens,
-            "max_output_tokens" => &mut self.max_output_tokens,
-            "n" => &mut self.n,
-            "best_of" => &mut self.best_of,
-            "stream_options" => &mut self.stream_options,
-            "data_sources" => &mut self.data_sources,
-            "dataSources" => &mut self.older_data_sources,
-            "store" => &mut self.store,
+            b"model" => &mut self.model,
+            b"stream" => &mut self.stream,
+            b"background" => &mut self.background,
+            b"conversation" => &mut self.conversation,
+            b"tools" => &mut self.tools,
+            b"max_tokens" => &mut self.max_tokens,
+            b"max_completion_tokens" => &mut self.max_completion_tokens,
+            b"max_output_tokens" => &mut self.max_output_tokens,
+            b"n" => &mut self.n,
+            b"best_of" => &mut self.best_of,
+            b"stream_options" => &mut self.stream_options,
+            b"data_sources" => &mut self.data_sources,
+            b"dataSources" => &mut self.older_data_sources,
+            b"store" => &mut self.store,
             _ => return None,
         })
     }
@@ -100,19 +100,18 @@ fn members(body: &[u8], at: usize) -> Option<(Members, bool)> {
     loop {
         let start = at;
         let end = text(body, at)?;
-        let name = spelled(&body[start..end])?;
+        let name = match &body[start + 1..end - 1] {
+            known if members.named(known).is_some() => Cow::Borrowed(known),
+            _ => other_name(&body[start..end])?,
+        };
         let start = space(body, byte(body, end, b':')?);
         let end = value(body, start, &mut members.names_stored)?;
-        match members.named(&name) {
-            Some(member) => {
-                // What matters must be text, and be said once.
-                std::str::from_utf8(&body[start..end]).ok()?;
-                if member.replace(start..end).is_some() {
-                    return None;
-                }
+        if let Some(member) = members.named(&name) {
+            // What matters must be text, and be said once.
+            std::str::from_utf8(&body[start..end]).ok()?;
+            if member.replace(start..end).is_some() {
+                return None;
             }
-            None if is_misspelled(&name) => return None,
-            None => {}
         }
         at = space(body, end);
         match body.get(at)? {
@@ -123,6 +122,16 @@ fn members(body: &[u8], at: usize) -> Option<(Members, bool)> {
     }
 }
 
+/// What a name says, quotes included, that is not written like one that matters. `None`: it can't be read, or is one of
+/// those in other letters.
+fn other_name(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match spelled(text)? {
+        name if is_misspelled(&name) => None,
+        Cow::Borrowed(name) => Some(Cow::Borrowed(name.as_bytes())),
+        Cow::Owned(name) => Some(Cow::Owned(name.into_bytes())),
+    }
+}
+
 /// Behind the value of a member that begins here.
 fn value(body: &[u8], mut at: usize, names_stored: &mut bool) -> Option<usize> {
     // The containers around, one bit each, innermost lowest: whether it is an object. The outermost is not among them.
@@ -130,7 +139,7 @@ fn value(body: &[u8], mut at: usize, names_stored: &mut bool) -> Option<usize> {
     loop {
         let first = *body.get(at)?;
         at = match first {
-            b'"' => text(body, at)?,
+            b'"' => rest_of_text(body, at + 1)?,
             b'{' | b'[' => {
                 let is_object = first == b'{';
                 depth += 1;
@@ -182,19 +191,20 @@ fn value(body: &[u8], mut at: usize, names_stored: &mut bool) -> Option<usize> {
 /// Behind a name and its colon, where the value begins.
 fn key(body: &[u8], at: usize, names_stored: &mut bool) -> Option<usize> {
     let end = text(body, at)?;
-    if may_name_stored(&body[at..end]) {
+    // It is asked of each name in a body, so most are told by their first letter.
+    if matches!(body[at + 1], b'a' | b'A' | b'f' | b'F' | b'\\') && may_name_stored(&body[at..end])
+    {
         *names_stored = true;
     }
     Some(space(body, byte(body, end, b':')?))
 }
 
-/// Whether a name, quotes included, may be one that stands for something stored in a message of a chat. It is asked of each
-/// name in a body, so most are told by their length or their first letter.
-#[inline]
+/// Whether a name, quotes included, may be one that stands for something stored in a message of a chat.
+#[inline(never)]
 fn may_name_stored(name: &[u8]) -> bool {
     const STORED: [&[u8]; 2] = [b"\"audio\"", b"\"file_id\""];
     match name.len() {
-        7 | 9 if matches!(name[1], b'a' | b'A' | b'f' | b'F') => STORED
+        7 | 9 => STORED
             .iter()
             .any(|stored| stored.eq_ignore_ascii_case(name)),
         // With escapes it is longer: from one in the shorter name to all in the longer one.
@@ -205,7 +215,11 @@ fn may_name_stored(name: &[u8]) -> bool {
 
 /// Behind the text that begins here.
 fn text(body: &[u8], at: usize) -> Option<usize> {
-    let mut at = word(body, at, b"\"")?;
+    rest_of_text(body, word(body, at, b"\"")?)
+}
+
+/// Behind the text that began before.
+fn rest_of_text(body: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += end_of_plain(&body[at..]).ok()?;
         if *body.get(at)? == b'"' {

@@ -46,6 +46,15 @@ fn a_chat_ends_with_its_last_event_or_with_a_reason_why_it_is_finished() {
             r#"{"choices": [{"text": "Dams", "finish_reason": null}]}"#,
             r#"{"choices": [{"text": "", "finish_reason": "length"}]}"#,
         ],
+        // One of two answers in a chunk is finished, and the other says where it always does that it isn't.
+        &[
+            r#"{"choices":[{"text":"Dams","finish_reason":null,"index":0}]}"#,
+            r#"{"choices":[{"text":"","finish_reason":"stop","index":1},{"text":"Dams","finish_reason":null,"index":0}]}"#,
+        ],
+        &[
+            r#"{"choices":[{"text":"Dams","finish_reason":null,"index":0}]}"#,
+            r#"{"choices":[{"text":"Dams","finish_reason":null,"index":0},{"text":"","finish_reason":"stop","index":1}]}"#,
+        ],
         // What filters say later of what was said is no more of it.
         &[
             WORD,
