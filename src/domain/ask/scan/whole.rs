@@ -137,6 +137,9 @@ fn value(body: &[u8], mut at: usize, names_stored: &mut bool) -> Option<usize> {
     // The containers around, one bit each, innermost lowest: whether it is an object. The outermost is not among them.
     let (mut open, mut depth) = (0_u128, 0);
     loop {
+        if open & 1 == 1 {
+            at = key(body, at, names_stored)?;
+        }
         let first = *body.get(at)?;
         at = match first {
             b'"' => rest_of_text(body, at + 1)?,
@@ -151,11 +154,7 @@ fn value(body: &[u8], mut at: usize, names_stored: &mut bool) -> Option<usize> {
                 match (body.get(at)?, is_object) {
                     // Left again below.
                     (b'}', true) | (b']', false) => at,
-                    (_, true) => {
-                        at = key(body, at, names_stored)?;
-                        continue;
-                    }
-                    (_, false) => continue,
+                    _ => continue,
                 }
             }
             b't' => word(body, at, b"true")?,
@@ -177,9 +176,6 @@ fn value(body: &[u8], mut at: usize, names_stored: &mut bool) -> Option<usize> {
                 }
                 (b',', _) => {
                     at = space(body, at + 1);
-                    if in_object {
-                        at = key(body, at, names_stored)?;
-                    }
                     break;
                 }
                 _ => return None,
