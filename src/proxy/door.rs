@@ -4,10 +4,13 @@
 //! request is, and its connection ends, since where the next request would start can't be trusted.
 //!
 //! HTTP/2 says of each frame where it ends, and its implementation refuses what is malformed by resetting the stream.
-//! Its heads get their time here, and are judged at the intake like any.
+//! Its heads get their time here, and are judged at the intake like any. A request that Pingora refuses for its host, with
+//! a bare 400, is answered, logged and counted in place of that.
 
 mod frames;
+mod host_refusal;
 mod lane;
+mod send_window;
 
 use std::{
     net::IpAddr,
@@ -29,7 +32,7 @@ use pingora::{
 };
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use self::{frames::PREFACE, lane::Lane};
+use self::{frames::PREFACE, lane::Lane, send_window::SendWindow};
 use super::{KEEP_ALIVE, drain::Drain, exchange::request_id, reply::Reply};
 use crate::{
     domain::{
@@ -122,7 +125,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Door<A> {
     }
 
     async fn serve_http2(&self, mut lane: Lane, shutdown: &ShutdownWatch) {
-        lane.admit_http2(self.rules.header_timeout);
+        let (rules, address) = (Arc::clone(&self.rules), peer(&lane));
+        let answer =
+            move |frame: &[u8], window: &mut SendWindow| rules.refuse_host(address, frame, window);
+        lane.admit_http2(self.rules.header_timeout, Box::new(answer));
         self.http2.process_new(Box::new(lane), shutdown).await;
     }
 }
@@ -241,15 +247,12 @@ impl Rules {
             lane.flush().await
         });
         let sent = matches!(sent.await, Ok(Ok(()))).then_some(body as u64);
-        let socket = lane.get_socket_digest();
-        let address = socket
-            .as_ref()
-            .and_then(|socket| socket.peer_addr()?.as_inet());
+        let address = peer(&lane);
         let (method, path) = head::glimpse(&lane.held).unzip();
         self.write_down(Record {
             method,
             path,
-            ..record(refused, id, address.map(|address| address.ip()), sent)
+            ..record(refused, id, address, sent)
         });
         // However slow what comes now is, and however much.
         let _ = timeout(FAREWELL, part(&mut lane)).await;
@@ -275,6 +278,29 @@ impl Rules {
         });
     }
 
+    /// The same for a request over HTTP/2 that Pingora refused for its host, by this frame: the answer in its place. Of the
+    /// request no more is known here.
+    fn refuse_host(
+        &self,
+        address: Option<IpAddr>,
+        frame: &[u8],
+        window: &mut SendWindow,
+    ) -> Vec<u8> {
+        let refused = Refused {
+            refusal: Refusal::AmbiguousHost,
+            since: (Instant::now(), SystemTime::now()),
+        };
+        let id = request_id();
+        let (headers, body) =
+            Reply::refusal(&refused.refusal)
+                .parts(&id, refused.refusal.reason(), |bytes| window.spend(bytes));
+        self.write_down(Record {
+            version: Version::HTTP_2,
+            ..record(refused, id, address, Some(body.len() as u64))
+        });
+        host_refusal::answer(frame, &headers, &body)
+    }
+
     fn write_down(&self, record: Record) {
         match &self.books {
             Some(books) => books.telemetry.account(record),
@@ -286,6 +312,11 @@ impl Rules {
             ),
         }
     }
+}
+
+fn peer(lane: &Lane) -> Option<IpAddr> {
+    let socket = lane.get_socket_digest()?;
+    Some(socket.peer_addr()?.as_inet()?.ip())
 }
 
 /// `sent`: bytes of the answer's body, where the client got it.

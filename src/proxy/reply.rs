@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::{Result, http::ResponseHeader, protocols::http::ServerSession};
 use pingora_proxy::Session;
 use serde_json::{Value, json};
@@ -108,6 +108,32 @@ impl Reply {
             format!("date: {date}\r\nconnection: close\r\n\r\n{body}").as_bytes(),
         );
         (wire, body.len())
+    }
+
+    /// The headers over HTTP/2, and the body, which is left out where there is no room for so many bytes: its code then
+    /// stands in a header, by Azure's name for that (Azure REST API Guidelines, "Handling errors").
+    pub(super) fn parts(
+        self,
+        request_id: &str,
+        code: &'static str,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> (HeaderMap, Vec<u8>) {
+        let mut body = self.body.to_string().into_bytes();
+        let is_whole = has_room(body.len());
+        if !is_whole {
+            body.clear();
+        }
+        let head = self
+            .head(request_id, body.len())
+            .expect("a refusal's headers are well formed");
+        let mut headers = head.headers.clone();
+        if !is_whole {
+            headers.remove(header::CONTENT_TYPE);
+            headers.insert("x-ms-error-code", HeaderValue::from_static(code));
+        }
+        let date = httpdate::fmt_http_date(SystemTime::now()).try_into();
+        headers.insert(header::DATE, date.expect("a date is a header's value"));
+        (headers, body)
     }
 
     /// Over HTTP/2, where nothing of a request has been read but its head.

@@ -122,12 +122,17 @@ pub(crate) fn request(stream: u32, block: &[u8]) -> Vec<u8> {
 }
 
 impl Frames {
+    /// As most clients begin: with a connection's window of 16 MiB.
     pub(crate) async fn open(address: SocketAddr) -> Self {
+        let wide = frame(WINDOW_UPDATE, 0, 0, (16u32 << 20).to_be_bytes());
+        Self::open_with(address, &[frame(SETTINGS, 0, 0, ""), wide].concat()).await
+    }
+
+    /// With these frames behind the preface.
+    pub(crate) async fn open_with(address: SocketAddr, first: &[u8]) -> Self {
         let mut frames = Self::bare(address).await;
         frames.is_silent = false;
-        frames
-            .send([PREFACE, &frame(SETTINGS, 0, 0, "")].concat())
-            .await;
+        frames.send([PREFACE, first].concat()).await;
         frames
     }
 
@@ -191,7 +196,27 @@ impl Frames {
         }
     }
 
-    async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+    /// The headers of this stream's answer, which are written out, and the length of its body. What other streams get is
+    /// passed over.
+    pub(crate) async fn written_out(&mut self, stream: u32) -> (Vec<(String, String)>, usize) {
+        let (mut headers, mut body) = (Vec::new(), 0);
+        loop {
+            let next = timeout(PATIENCE, self.next()).await;
+            let (kind, flags, from, payload) = next.unwrap().expect("the connection stays");
+            match kind {
+                SETTINGS if flags & 1 == 0 => self.send(frame(SETTINGS, 1, 0, "")).await,
+                HEADERS if from == stream => headers = literals(&payload),
+                DATA if from == stream => body += payload.len(),
+                _ => {}
+            }
+            if from == stream && matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0 {
+                return (headers, body);
+            }
+        }
+    }
+
+    /// Kind, flags, stream and payload.
+    pub(crate) async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         self.fill(9).await?;
         let head: Vec<u8> = self.read.drain(..9).collect();
         let length = code(&[&[0], &head[..3]].concat()) as usize;
@@ -212,6 +237,25 @@ impl Frames {
 
 fn code(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(bytes[..4].try_into().unwrap())
+}
+
+/// The headers behind the status and what changes the table's size, each written out, short, and uncompressed.
+fn literals(block: &[u8]) -> Vec<(String, String)> {
+    let status = block.iter().position(|byte| *byte == 0x8c);
+    let mut rest = &block[status.expect("the status is 400") + 1..];
+    let mut fields = Vec::new();
+    while let [0, behind @ ..] = rest {
+        let mut text = behind;
+        let mut next = || {
+            let (found, behind) = text[1..].split_at(text[0].into());
+            text = behind;
+            String::from_utf8(found.to_vec()).unwrap()
+        };
+        fields.push((next(), next()));
+        rest = text;
+    }
+    assert!(rest.is_empty(), "{block:?}");
+    fields
 }
 
 /// The status at the start of the first answer of a connection: a number of the static table, or written out.

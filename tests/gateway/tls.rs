@@ -8,7 +8,8 @@ use reqwest::{Certificate, Version};
 use crate::{
     authority::{Authority, Says, dns},
     house::{
-        CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, client_builder, folder, served_by,
+        CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, client_builder, error_of, folder,
+        served_by,
     },
 };
 
@@ -137,6 +138,25 @@ async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http
         connections <= 4,
         "{connections} connections for six requests"
     );
+}
+
+#[tokio::test]
+async fn a_request_over_http_2_with_another_host_is_answered_and_logged() {
+    let (house, ca) = house(SOUND).await;
+    let http = client_builder().add_root_certificate(ca).build().unwrap();
+    let ask = || http.post(url(&house)).header("api-key", KEY).json(&chat());
+    assert_eq!(ask().send().await.unwrap().status(), 200);
+    let refused = ask().header("host", "evil").send().await.unwrap();
+    assert_eq!(refused.version(), Version::HTTP_2);
+    let id = refused.headers()["x-request-id"].clone();
+    let error = error_of(refused, 400, "400").await;
+    assert_eq!(error["error"]["type"], "invalid_request_error");
+    assert_eq!(ask().send().await.unwrap().status(), 200);
+    let log = house.log(3).await;
+    let told = |line: &serde_json::Value| {
+        line["refusal"] == "ambiguous_host" && line["request_id"] == id.to_str().unwrap()
+    };
+    assert_eq!(log.iter().filter(|line| told(line)).count(), 1, "{log:?}");
 }
 
 /// Asks once; who served.

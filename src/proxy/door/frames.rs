@@ -1,5 +1,5 @@
-//! HTTP/2 as it arrives, looked at for one thing: that what a client begins, it goes on with. What a frame says is for
-//! the protocol's own implementation to read.
+//! HTTP/2 as it arrives, looked at for two things: that what a client begins, it goes on with, and how much it lets
+//! itself be sent. What else a frame says is for the protocol's own implementation to read.
 
 use std::{
     future::Future,
@@ -11,14 +11,18 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
+use super::send_window::SendWindow;
+
 /// What a client says before its first frame (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const FRAME_HEAD: usize = 9;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(super) const FRAME_HEAD: usize = 9;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
+pub(super) const END_HEADERS: u8 = 4;
 
 pub(super) struct Frames {
     head_timeout: Duration,
@@ -35,6 +39,8 @@ pub(super) struct Frames {
     is_head_open: bool,
     /// By when what has begun must be whole.
     due: Option<Pin<Box<Sleep>>>,
+    /// Room for what is written past the protocol's implementation.
+    pub(super) window: SendWindow,
 }
 
 impl Frames {
@@ -48,25 +54,27 @@ impl Frames {
             has_begun: false,
             is_head_open: false,
             due: Some(Box::pin(sleep(head_timeout))),
+            window: SendWindow::default(),
         }
     }
 
-    /// Takes in what comes next.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+    /// Takes in what comes next, and takes out of it what is kept of the client's window.
+    pub(super) fn pass(&mut self, bytes: &mut [u8]) {
         let before_frames = self.preface.min(bytes.len());
         self.preface -= before_frames;
-        bytes = &bytes[before_frames..];
+        let mut bytes = &mut bytes[before_frames..];
         let mut is_any_whole = false;
         while !bytes.is_empty() {
             let taken = match self.known {
                 FRAME_HEAD => self.left.min(bytes.len()),
                 known => (FRAME_HEAD - known).min(bytes.len()),
             };
+            let (piece, rest) = bytes.split_at_mut(taken);
             match self.known {
-                FRAME_HEAD => self.left -= taken,
-                known => self.learn(known, &bytes[..taken]),
+                FRAME_HEAD => self.look(piece),
+                known => self.learn(known, piece),
             }
-            bytes = &bytes[taken..];
+            bytes = rest;
             if self.known == FRAME_HEAD && self.left == 0 {
                 self.close();
                 is_any_whole |= !self.is_head_open;
@@ -84,9 +92,28 @@ impl Frames {
         self.known += bytes.len();
         self.head[known..self.known].copy_from_slice(bytes);
         if self.known == FRAME_HEAD {
-            let [a, b, c, ..] = self.head;
-            self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+            self.left = self.length();
         }
+    }
+
+    /// A piece of the present frame's payload.
+    fn look(&mut self, piece: &mut [u8]) {
+        let is_whole = self.length() == piece.len();
+        match (self.head, &mut *piece) {
+            ([_, _, _, SETTINGS, ..], _) => self.window.settings(piece, is_whole),
+            ([_, _, _, WINDOW_UPDATE, _, 0, 0, 0, 0], [a, b, c, d]) if is_whole => {
+                let increment = u32::from_be_bytes([*a, *b, *c, *d]);
+                [*a, *b, *c, *d] = self.window.widened(increment).to_be_bytes();
+            }
+            _ => {}
+        }
+        self.left -= piece.len();
+    }
+
+    /// Of the present frame's payload.
+    fn length(&self) -> usize {
+        let [a, b, c, ..] = self.head;
+        usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)
     }
 
     /// A frame is whole.
@@ -175,7 +202,10 @@ mod tests {
             // However it is cut.
             for step in [1, 3, 1000] {
                 let mut frames = Frames::new(Duration::from_secs(1));
-                bytes.chunks(step).for_each(|piece| frames.pass(piece));
+                bytes
+                    .clone()
+                    .chunks_mut(step)
+                    .for_each(|piece| frames.pass(piece));
                 assert_eq!(frames.due.is_some(), is_running, "{bytes:?} by {step}");
             }
         }

@@ -18,7 +18,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::frames::Frames;
+use super::{
+    frames::Frames,
+    host_refusal::{Ahead, Outgoing},
+    send_window::SendWindow,
+};
 use crate::{
     domain::head::{Chunks, Framing, Head},
     proxy::{
@@ -50,6 +54,18 @@ pub(super) struct Lane {
     look: Option<(Pin<Box<Sleep>>, Duration)>,
     /// Whoever serves the present request knows that its client has ended its side.
     is_told: bool,
+    answers: Option<Box<Answers>>,
+}
+
+/// The answer in place of a refusal over HTTP/2: the refusal's frame, and the room that there may be for a body.
+pub(super) type Answer = Box<dyn Fn(&[u8], &mut SendWindow) -> Vec<u8> + Send + Sync>;
+
+/// What goes out over HTTP/2.
+struct Answers {
+    outgoing: Outgoing,
+    answer: Answer,
+    /// Of such an answer, still to go out before anything else.
+    unsent: BytesMut,
 }
 
 /// What is passed on.
@@ -74,7 +90,7 @@ impl Passes {
     }
 
     /// How many of these bytes, which come next, go on.
-    fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn pass(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Bytes(left) => {
                 let some = usize::try_from(*left)
@@ -106,6 +122,7 @@ impl Lane {
             waiting: None,
             look: None,
             is_told: false,
+            answers: None,
         }
     }
 
@@ -137,9 +154,15 @@ impl Lane {
         (self.is_told, self.look) = (false, None);
     }
 
-    /// What comes next is HTTP/2, which says of each frame how long it is. A head may take so long.
-    pub(super) fn admit_http2(&mut self, head_timeout: Duration) {
+    /// What comes next is HTTP/2, which says of each frame how long it is. A head may take so long. Requests that are
+    /// refused for their host get this answer.
+    pub(super) fn admit_http2(&mut self, head_timeout: Duration, answer: Answer) {
         self.passes = Passes::Frames(Frames::new(head_timeout));
+        self.answers = Some(Box::new(Answers {
+            outgoing: Outgoing::default(),
+            answer,
+            unsent: BytesMut::new(),
+        }));
     }
 
     /// Whether all of a request has been passed on, so that another may follow.
@@ -189,14 +212,14 @@ impl Lane {
 
     fn pass_held(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         let some = self.held.len().min(buf.remaining());
-        let some = self.passes.pass(&self.held[..some])?;
+        let some = self.passes.pass(&mut self.held[..some])?;
         buf.put_slice(&self.held[..some]);
         self.held.advance(some);
         Ok(())
     }
 
     fn pass_fresh(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let fresh = &buf.filled()[before..];
+        let fresh = &mut buf.filled_mut()[before..];
         self.ended = fresh.is_empty();
         let some = self.passes.pass(fresh)?;
         self.held.extend_from_slice(&fresh[some..]);
@@ -211,6 +234,47 @@ impl Lane {
                 waiting.wake();
             }
         }
+    }
+}
+
+impl Lane {
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_unsent(cx))?;
+        let inner = Pin::new(&mut self.inner);
+        let (Some(answers), Passes::Frames(frames)) = (&mut self.answers, &mut self.passes) else {
+            return inner.poll_write_vectored(cx, pieces);
+        };
+        // What stands in further pieces is the body of the first one's last frame.
+        let first = pieces.iter().find(|piece| !piece.is_empty());
+        let first = first.map_or(&[][..], |piece| piece);
+        let (went, until) = match answers.outgoing.ahead(first) {
+            Ahead::All { until } => (ready!(inner.poll_write_vectored(cx, pieces))?, until),
+            Ahead::Some(some) => (ready!(inner.poll_write(cx, &first[..some]))?, some),
+            Ahead::Refusal(length) => {
+                let answer = (answers.answer)(&first[..length], &mut frames.window);
+                answers.unsent.extend_from_slice(&answer);
+                (length, length)
+            }
+        };
+        answers.outgoing.went(went, until);
+        Poll::Ready(Ok(went))
+    }
+
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(answers) = &mut self.answers else {
+            return Poll::Ready(Ok(()));
+        };
+        while !answers.unsent.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, &answers.unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                some => answers.unsent.advance(some),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -244,15 +308,20 @@ impl AsyncWrite for Lane {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.answers.is_some() {
+            return self.poll_frames(cx, &[io::IoSlice::new(bytes)]);
+        }
         self.watch_answer(bytes);
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
@@ -261,6 +330,9 @@ impl AsyncWrite for Lane {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.answers.is_some() {
+            return self.poll_frames(cx, pieces);
+        }
         if let Some(first) = pieces.iter().find(|piece| !piece.is_empty()) {
             self.watch_answer(first);
         }
