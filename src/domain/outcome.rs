@@ -115,6 +115,7 @@ impl Outcome {
     /// [`Outcome::of_error_body`] reads.
     pub fn of_response(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
         match status.as_u16() {
+            200..=299 if is_page(headers) => Self::NotTheApi,
             200..=299 => Self::Served,
             429 => Self::Throttled {
                 wait: wait::after_throttle(headers, now),
@@ -128,7 +129,6 @@ impl Outcome {
             },
             400..=499 => Self::CallerError,
             300..=399 => Self::Redirected,
-            200..=299 if is_page(headers) => Self::NotTheApi,
             _ => Self::Served,
         }
     }
