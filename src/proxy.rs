@@ -65,7 +65,8 @@ use served::Served;
 /// How long a client's unused connection is kept: longer than Front Door's 90 s, so that the end that may send
 /// the next request is the end that closes.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
-/// How long what is left of a refused request's body is read past, so that its connection stays usable.
+/// How long what a client still sends of a request that is answered already is read past: so that its connection stays
+/// usable, or, where it ends with the answer, that no reset takes the answer with it.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
 
 /// The gateway as Pingora's proxy.

@@ -45,11 +45,8 @@ use crate::{
     },
 };
 
-/// For a refusal to leave, and for what its client still sends to be read past: a connection closed on unread bytes is
-/// reset, and the reset may destroy the answer.
+/// For a refusal to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How much of that is read past.
-const READ_PAST: usize = 256 << 10;
 
 /// What stands before a listener: the clients' and the operators' alike.
 pub(crate) struct Door<A> {
@@ -254,8 +251,7 @@ impl Rules {
             path,
             ..record(refused, id, address, sent)
         });
-        // However slow what comes now is, and however much.
-        let _ = timeout(FAREWELL, part(&mut lane)).await;
+        lane.part().await;
     }
 
     /// The same for a tunnel that was asked for over HTTP/2, whose connection goes on.
@@ -367,20 +363,6 @@ async fn begins(lane: &mut Lane, patience: Duration, shutdown: &ShutdownWatch) -
         read = timeout(patience, lane.read_more()) => matches!(read, Ok(Ok(1..))),
         _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down) => false,
     }
-}
-
-/// Says that nothing more will come from here, and reads past what the client still sends.
-async fn part(lane: &mut Lane) -> std::io::Result<()> {
-    lane.shutdown().await?;
-    let mut past = 0;
-    while past < READ_PAST {
-        lane.held.clear();
-        match lane.read_more().await? {
-            0 => break,
-            some => past += some,
-        }
-    }
-    Ok(())
 }
 
 /// HTTP/2 connections: Pingora's own way, but for a tunnel asked for, which Pingora would answer in words of its own.

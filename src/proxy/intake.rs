@@ -140,7 +140,7 @@ fn pass_front_door(
     let (head, connection) = (session.req_header(), connection_address(session));
     let admitted = front_door.admit(head.uri.path(), connection, &head.headers);
     if admitted.is_err() {
-        // Nothing that a stranger still sends is waited for.
+        // A stranger asks nothing more.
         session.set_keepalive(None);
     }
     exchange.client_address = admitted?;

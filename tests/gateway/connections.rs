@@ -9,7 +9,7 @@ use crate::{
     counted,
     house::{CHAT, Gateway, House, KEY, chat, comes_true, folder, streamed},
     puppet::{Puppet, STREAM},
-    raw::{Wire, good_chat},
+    raw::{Wire, good_chat, post, request},
 };
 
 async fn gauge(house: &House, name: &str) -> f64 {
@@ -271,5 +271,49 @@ async fn a_small_request_reaches_its_deployment_in_one_piece() {
         assert_eq!(call.1, 1, "the head came before its body");
         call.answer("200 OK", b"{}").await;
         assert_eq!(wire.answer().await.unwrap().status, 200);
+    }
+}
+
+/// A connection that ends with its answer is not reset by what its client still sends of the request: the reset may take
+/// the answer with it.
+#[tokio::test]
+async fn what_a_client_still_sends_when_its_last_answer_has_come_resets_nothing() {
+    let house = House::open(&[("well", 1, 1)]).await;
+    let door = "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f] }";
+    let behind = House::open_with(&[("well", 1, 1)], door).await;
+    let body = "x".repeat(100_000);
+    let wrong = |lines: &str| request("POST", CHAT, &format!("api-key: wrong\r\n{lines}"), &body);
+    let good = |lines: &str| post(CHAT, lines, &body);
+    for (what, house, whole, status) in [
+        (
+            "its last request",
+            &house,
+            wrong("connection: close\r\n"),
+            401,
+        ),
+        (
+            "not waved on",
+            &house,
+            wrong("expect: 100-continue\r\n"),
+            401,
+        ),
+        ("not by Front Door", &behind, good(""), 403),
+        ("a head like none", &house, good("x y: z\r\n"), 400),
+    ] {
+        let (head, rest) = whole.split_at(whole.len() - body.len());
+        let mut wire = Wire::open(house.gateway.address).await;
+        wire.send(head).await;
+        let answer = wire.answer().await.unwrap();
+        assert_eq!(
+            (answer.status, answer.keeps_open()),
+            (status, false),
+            "{what}"
+        );
+        assert!(wire.ends().await, "{what}");
+        for piece in rest.chunks(10_000) {
+            assert!(wire.takes(piece).await, "{what}");
+            // For a reset to come back.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }

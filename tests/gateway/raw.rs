@@ -59,6 +59,15 @@ impl Wire {
         let _ = self.stream.get_mut().write_all(bytes.as_ref()).await;
     }
 
+    /// Whether the other end still takes what is sent, and has not reset the connection.
+    pub(crate) async fn takes(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream
+            .get_mut()
+            .write_all(bytes.as_ref())
+            .await
+            .is_ok()
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) async fn half_close(&mut self) {
         let _ = self.stream.get_mut().shutdown().await;

@@ -15,7 +15,7 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::{Peek, Shutdown, Stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     domain::head::{Chunks, Framing, Head},
     proxy::{
+        DRAIN_BODY,
         half_closed::{Standing, half_closed},
         likeness::speaks_of_inner,
     },
@@ -55,6 +56,10 @@ pub(super) struct Lane {
     /// Whoever serves the present request knows that its client has ended its side.
     is_told: bool,
     answers: Option<Box<Answers>>,
+    /// Nothing more is written.
+    is_shut: bool,
+    /// Until when what the client still sends is read past, once nothing more is written.
+    parting: Option<Pin<Box<Sleep>>>,
 }
 
 /// The answer in place of a refusal over HTTP/2: the refusal's frame, and the room that there may be for a body.
@@ -123,7 +128,39 @@ impl Lane {
             look: None,
             is_told: false,
             answers: None,
+            is_shut: false,
+            parting: None,
         }
+    }
+
+    /// Ends a connection of which nothing is known but that more may come.
+    pub(super) async fn part(&mut self) {
+        self.passes = Passes::All;
+        let _ = timeout(DRAIN_BODY, self.shutdown()).await;
+    }
+
+    /// Reads past what the client still sends: a connection that is closed on unread bytes, or before the rest of a
+    /// request comes, is reset, and the reset may destroy what was written before it was read (RFC 9112, 9.6).
+    fn poll_past(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let time = self
+            .parting
+            .get_or_insert_with(|| Box::pin(sleep(DRAIN_BODY)));
+        if time.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !self.held.is_empty() {
+            self.passes = Passes::All;
+        }
+        while !self.ended {
+            self.held.clear();
+            match self.poll_more(cx) {
+                // More may be behind it.
+                Poll::Ready(Ok(_)) => self.passes = Passes::All,
+                Poll::Pending if self.passes.any() => return Poll::Pending,
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Reads more of what the client sends. Gives how much; 0: it will send nothing more.
@@ -322,7 +359,11 @@ impl AsyncWrite for Lane {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_unsent(cx))?;
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            self.is_shut = true;
+        }
+        self.poll_past(cx).map(Ok)
     }
 
     fn poll_write_vectored(
@@ -353,7 +394,10 @@ impl fmt::Debug for Lane {
 #[async_trait]
 impl Shutdown for Lane {
     async fn shutdown(&mut self) {
+        let _ = std::future::poll_fn(|cx| self.poll_unsent(cx)).await;
         self.inner.shutdown().await;
+        self.is_shut = true;
+        std::future::poll_fn(|cx| self.poll_past(cx)).await;
     }
 }
 
@@ -370,3 +414,6 @@ impl Peek for Lane {
 }
 
 speaks_of_inner!(Lane);
+
+#[cfg(test)]
+mod tests;
