@@ -378,6 +378,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_lost_before_it_was_processed_is_nobodys_fault_and_costs_nothing() {
+        for outcome in [Outcome::NotProcessed, Outcome::StaleConnection] {
+            assert_eq!(outcome.blame(), Blame::Nobody, "{outcome:?}");
+            assert!(
+                outcome.is_untouched() && !outcome.may_be_billed(),
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
     fn each_status_says_one_thing() {
         let at = |status| {
             Outcome::of_response(

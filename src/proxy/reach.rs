@@ -23,7 +23,7 @@ use pingora::{
     Error, Result,
     protocols::{ALPN, TcpKeepalive, l4::socket},
     server::ShutdownWatch,
-    upstreams::peer::HttpPeer,
+    upstreams::peer::{HttpPeer, PeerOptions},
 };
 use pingora_load_balancing::{
     Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, selection::RoundRobin,
@@ -207,22 +207,23 @@ impl Reach {
         options.idle_timeout = Some(KEEP_IDLE);
         options.ca = self.authorities.as_ref().map(|file| file.believed());
         options.max_h2_streams = 100;
-        options.tcp_keepalive = Some(alive());
-        options.h2_ping_interval = Some(ALIVE_AFTER);
+        stay_known(options);
         options.alpn = if endpoint.tls() { ALPN::H2H1 } else { ALPN::H1 };
         Box::new(peer)
     }
 }
 
-/// How the system sees to it that a silent connection stays known to what lies between, and learns that it has ended.
-fn alive() -> TcpKeepalive {
-    TcpKeepalive {
+/// A silent connection stays known to what lies between, and that it has ended is learned: by the system, and over HTTP/2
+/// by what answers there.
+fn stay_known(options: &mut PeerOptions) {
+    options.tcp_keepalive = Some(TcpKeepalive {
         idle: ALIVE_AFTER,
         interval: ALIVE_EVERY,
         count: ALIVE_TRIES,
         // What was sent and not acknowledged keeps the system's own patience.
         user_timeout: Duration::ZERO,
-    }
+    });
+    options.h2_ping_interval = Some(ALIVE_AFTER);
 }
 
 /// The present thread's number.
@@ -253,5 +254,25 @@ impl ServiceDiscovery for Discovery {
         std::collections::HashMap<u64, bool>,
     )> {
         self.0.discover().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_connection_is_asked_well_before_it_is_forgotten_over_both_protocols() {
+        // By what does network address translation at Azure.
+        const FORGOTTEN: Duration = Duration::from_secs(240);
+        let mut options = PeerOptions::new();
+        stay_known(&mut options);
+        let by_system = options.tcp_keepalive.map(|it| it.idle);
+        for after in [by_system, options.h2_ping_interval] {
+            assert!(
+                after.is_some_and(|after| after <= FORGOTTEN / 2),
+                "{after:?}"
+            );
+        }
     }
 }

@@ -320,16 +320,21 @@ mod tests {
         assert!(limiter.admit(1, t + secs(10)).is_ok());
     }
 
-    #[test]
-    fn a_burst_within_a_second_is_refused_though_ten_have_room() {
-        let t = Instant::now();
+    /// By both windows; what is refused does not count.
+    fn by_both(requests_per_minute: u64, now: Instant) -> Limiter {
         let capacity = Capacity::Standard {
             tokens_per_minute: 1_000,
-            requests_per_minute: 120,
+            requests_per_minute,
             request_windows: RequestWindows::Both,
             counts_refused: false,
         };
-        let mut limiter = Limiter::new(capacity, t);
+        Limiter::new(capacity, now)
+    }
+
+    #[test]
+    fn a_burst_within_a_second_is_refused_though_ten_have_room() {
+        let t = Instant::now();
+        let mut limiter = by_both(120, t);
         assert!(limiter.admit(1, t).is_ok() && limiter.admit(1, t).is_ok());
         let no = limiter.admit(1, t).unwrap_err();
         assert_eq!((no.limit, no.wait), (Limit::Calls, secs(1)));
@@ -341,6 +346,17 @@ mod tests {
         let late = t + Duration::from_millis(9_500);
         let no = limiter.admit(1, late).unwrap_err();
         assert_eq!(no.wait, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn what_each_second_has_room_for_is_refused_where_ten_have_none() {
+        let t = Instant::now();
+        // A second's share is one at least, and ten seconds have two.
+        let mut limiter = by_both(12, t);
+        assert!(limiter.admit(1, t).is_ok() && limiter.admit(1, t + secs(1)).is_ok());
+        let no = limiter.admit(1, t + secs(2)).unwrap_err();
+        assert_eq!((no.limit, no.wait), (Limit::Calls, secs(8)));
+        assert!(limiter.admit(1, t + secs(10)).is_ok());
     }
 
     #[test]
