@@ -226,8 +226,10 @@ fn is_misspelled(name: &str) -> bool {
 
 /// The one that it is in other letters.
 fn misspelled(name: &str) -> Option<&'static str> {
-    let is_plain = |byte: u8| !byte.is_ascii_uppercase() && byte.is_ascii();
-    if name.bytes().all(is_plain) || KNOWN.contains(&name) {
+    let is_odd = |byte: u8| byte.is_ascii_uppercase() | !byte.is_ascii();
+    // Names are short: to stop at the first costs more than it saves.
+    let has_odd = name.bytes().fold(false, |any, byte| any | is_odd(byte));
+    if !has_odd || KNOWN.contains(&name) {
         return None;
     }
     // The two letters beyond ASCII that are the same as one of it.
