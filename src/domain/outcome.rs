@@ -329,8 +329,13 @@ fn is_page(headers: &HeaderMap) -> bool {
         return false;
     };
     let kind = kind.as_bytes().trim_ascii_start();
-    // JSON, events and sound are told by their first letter and their length.
-    matches!(kind.first(), Some(b't' | b'T' | b'a' | b'A'))
+    // JSON, events and sound are told by the letter behind the slash.
+    let subtype = match kind.first() {
+        Some(b't' | b'T') => kind.get("text/".len()),
+        Some(b'a' | b'A') => kind.get("application/".len()),
+        _ => None,
+    };
+    matches!(subtype, Some(b'h' | b'H' | b'x' | b'X'))
         && PAGES.iter().any(|page| {
             kind.get(..page.len())
                 .is_some_and(|it| it.eq_ignore_ascii_case(page))
