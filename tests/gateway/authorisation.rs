@@ -70,10 +70,10 @@ async fn a_header_names_a_model_of_its_client_and_no_deployment_beside_them() {
     }
     assert_eq!((house.asked("east"), house.asked("west")), (0, 0));
     assert_eq!(house.chat().await.status(), 200);
+    let line = house.log(7).await.pop().unwrap();
     let page = house.metrics().await;
     let refused = "forebay_refusals_total{client=\"limited\",reason=\"named_elsewhere\"} 6";
     assert!(page.contains(refused), "{page}");
-    let line = house.log(7).await.pop().unwrap();
     assert_eq!(line["attempts"].as_array().map(Vec::len), Some(1), "{line}");
 }
 

@@ -1,10 +1,13 @@
 //! The limit of open files: raised at the start, and nobody else's fault when it is reached.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use crate::{
     counted,
-    house::{Gateway, comes_true, eventually},
+    house::{Gateway, comes_true, eventually, forebay, free_address},
     puppet::Puppet,
     raw::{Wire, good_chat},
 };
@@ -29,21 +32,49 @@ fn open(gateway: &Gateway) -> usize {
         .count()
 }
 
+/// The soft limit of a process, and its hard one.
+fn limits(pid: u32) -> [String; 2] {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let mut lines = limits.lines();
+    let line = lines.find(|line| line.starts_with("Max open files"));
+    let words = line.unwrap().split_whitespace();
+    let mut numbers = words.filter(|word| word.parse::<u64>().is_ok());
+    [(); 2].map(|()| numbers.next().unwrap().to_owned())
+}
+
 #[tokio::test]
 async fn a_gateway_takes_as_many_open_files_as_it_may() {
     let (_puppet, house) = Puppet::house("").await;
-    let limits = fs::read_to_string(format!("/proc/{}/limits", house.gateway.pid())).unwrap();
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    let numbers: Vec<&str> = line
-        .split_whitespace()
-        .filter(|word| word.parse::<u64>().is_ok())
-        .collect();
-    assert_eq!(numbers[0], numbers[1], "{line}");
+    let [_, hard] = limits(house.gateway.pid());
     let most = counted::value(&house.metrics().await, "process_max_fds");
-    assert_eq!(most.to_string(), numbers[1]);
+    assert_eq!(most.to_string(), hard);
+
+    // Wherever it is started with a lower soft limit.
+    let folder = &house.gateway.folder;
+    let (file, said) = (folder.join("second.yaml"), folder.join("second.stderr"));
+    let [address, admin] = [(); 2].map(|()| free_address());
+    let listeners =
+        format!("listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n");
+    fs::write(&file, listeners + &house.gateway.config()).unwrap();
+    let mut second = Command::new("prlimit")
+        .arg("--nofile=512:")
+        .arg(forebay().get_program())
+        .args(["serve", "--config"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    eventually("it has started", || {
+        fs::read_to_string(&said)
+            .unwrap()
+            .contains("gateway_started")
+    })
+    .await;
+    let raised = limits(second.id());
+    second.kill().unwrap();
+    second.wait().unwrap();
+    assert_eq!(raised, [hard.clone(), hard]);
 }
 
 #[tokio::test]

@@ -149,6 +149,7 @@ async fn a_model_in_other_letters_goes_to_nobody() {
         }
     }
     assert!(house.seen("only").is_empty());
+    house.log(9).await;
     let page = house.metrics().await;
     let told = "forebay_refusals_total{client=\"tests\",reason=\"member_misspelled\"} 9";
     assert!(page.contains(told), "{page}");
