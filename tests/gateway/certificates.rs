@@ -233,6 +233,27 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
     );
 }
 
+/// They are looked at every second, and can't be opened for a while.
+#[tokio::test]
+async fn a_gateway_out_of_open_files_takes_no_certificate_for_unsound() {
+    let stage = Stage::open().await;
+    let old = stage.connect().await.shown();
+    crate::open_files::limit(&stage.house.gateway, "8:");
+    stage
+        .authority
+        .certify(&stage.folder, "gateway", "localhost");
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    crate::open_files::limit(&stage.house.gateway, "4096:");
+    stage.renewed(&old).await;
+    let reloads = (
+        stage.reloads("success").await,
+        stage.reloads("failure").await,
+    );
+    assert_eq!(reloads, (1.0, 0.0));
+    let said = stage.house.gateway.stderr();
+    assert!(!said.contains("certificate_invalid"), "{said}");
+}
+
 #[tokio::test]
 async fn half_a_renewal_is_not_taken_and_the_other_half_completes_it() {
     let stage = Stage::open().await;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Sets the limit of a process that runs, or the soft one alone.
-fn limit(gateway: &Gateway, limit: &str) {
+pub(crate) fn limit(gateway: &Gateway, limit: &str) {
     let mut prlimit = Command::new("prlimit");
     let pid = format!("--pid={}", gateway.pid());
     assert!(
