@@ -91,6 +91,14 @@ function time(seconds) {
 const percent = (part) => `${Math.round(part * 100)} %`;
 const plain = (label) => label.replaceAll('_', ' ');
 
+/** How attempts end here, in an operator's words. */
+const ENDS = {
+  served: 'served',
+  throttled: '429 throttled',
+  identity_rejected: 'credential refused (401, 403)',
+  fault_connect: 'no connection',
+};
+
 function stateOf(d) {
   const causes = { throttle: 'Throttled', fault: 'Circuit open', credential: 'Credential refused', configuration: 'Not found' };
   if (d.state === 'closed') return ['Ready'];
@@ -118,8 +126,8 @@ function rowOf(d) {
     first: first ? [time(first.p50_seconds), `median, 95 % in ${time(first.p95_seconds)}`] : ['–'],
     inflight: [number(d.inflight)],
     attempts: [
-      attempts.map(([label, n]) => `${number(n)} ${plain(label)}`).join(', ') || '–',
-      d.last ? `last: ${plain(d.last.outcome)}, ${span(d.last.seconds_ago)} ago` : 'not asked yet',
+      attempts.map(([label, n]) => `${number(n)} ${ENDS[label]}`).join(', ') || '–',
+      d.last ? `last: ${ENDS[d.last.outcome]}, ${span(d.last.seconds_ago)} ago` : 'not asked yet',
     ],
   };
 }
@@ -235,7 +243,7 @@ describe('the dashboard', () => {
           assert.deepEqual(tiles.slice(0, 2), [number(t.requests_per_second), number(t.tokens_per_second)]);
           assert.equal(tiles[3], number(t.inflight));
           const place = (it) => (it ? `${it.instance}/${it.deployment}` : 'nothing was left');
-          const moves = status.failovers.map((it) => [it.model, place(it.from), place(it.to), plain(it.cause), number(it.times), `${span(it.seconds_ago)} ago`]);
+          const moves = status.failovers.map((it) => [it.model, place(it.from), place(it.to), ENDS[it.cause] ?? it.cause, number(it.times), `${span(it.seconds_ago)} ago`]);
           assert.ok(moves.length >= 3, `${moves}`);
           const rows = page.locator('#failovers tbody tr');
           assert.deepEqual(await rows.evaluateAll((all) => all.map((row) => [...row.children].map((it) => it.textContent))), moves);
