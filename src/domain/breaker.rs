@@ -289,11 +289,11 @@ impl Breaker {
         let tries = pass.trial && self.needs_trial();
         if pass.trial {
             self.end_trial(pass);
-            self.told.tried();
-            self.end_needless_trial();
+            self.asked_first(pass);
         }
         match outcome {
             Outcome::Throttled { wait } => {
+                self.asked_first(pass);
                 let unsaid = self.settings.unsaid_pause.min(self.settings.longest_pause);
                 let wait = wait.unwrap_or(unsaid);
                 let returns = now + wait.min(self.settings.longest_pause);
@@ -434,10 +434,12 @@ impl Breaker {
         self.trial.take_if(is_it);
     }
 
-    /// What another request found out, a trial under way need not: nobody is kept waiting for its end.
-    fn end_needless_trial(&mut self) {
-        if !self.needs_trial() {
-            self.trial = None;
+    /// The latest trial, or one that followed it, has an answer: a wait that was cut needs no other trial, and nobody is
+    /// kept waiting for the end of the one under way. A request from before that trial can't know of the wait it was for.
+    fn asked_first(&mut self, pass: Pass) {
+        if pass.finds_out() && pass.number == self.trials {
+            self.told.tried();
+            self.trial.take_if(|_| self.aside.is_none());
         }
     }
 
@@ -459,14 +461,12 @@ impl Breaker {
     }
 
     fn worked(&mut self, pass: Pass, current: bool, now: Instant) -> Option<Transition> {
+        self.asked_first(pass);
         let mut closed = self.told.end(now);
         if current && pass.finds_out() {
             closed |= self.close(now);
         } else if current {
             self.faults.pass_by();
-        }
-        if closed {
-            self.end_needless_trial();
         }
         (closed && self.aside.is_none()).then_some(Transition::Closed)
     }

@@ -547,20 +547,43 @@ fn a_trial_whose_failure_is_held_back_leaves_its_place_and_is_charged_later() {
     assert_eq!(breaker.note(next, &Outcome::Served, back, EVEN), None);
 }
 
-/// A trial was for a wait that had been cut; an earlier one's answer shows meanwhile that it is over.
 #[test]
-fn nobody_waits_for_the_end_of_a_trial_that_is_no_longer_needed() {
+fn nobody_waits_for_the_end_of_a_trial_whose_follower_found_out() {
     let (t, back) = (Instant::now(), Instant::now() + secs(200));
-    let mut breaker = failed(t);
+    let answers = [Outcome::Served, Outcome::CallerError, throttled(0)];
+    for (answer, is_aside) in answers.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let mut breaker = if is_aside {
+            failed(t)
+        } else {
+            Breaker::new(SETTINGS)
+        };
+        breaker.tell(secs(86_400), Cause::Throttle, t);
+        let trial = breaker.pass(back).unwrap();
+        assert!(trial.trial);
+        assert_eq!(breaker.pass(back), None);
+        let now = back + TRIAL_LEAD;
+        let follower = breaker.pass_behind(now).unwrap();
+        breaker.note(follower, &answer, now, EVEN);
+        assert!(!breaker.pass(now).unwrap().finds_out(), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_answer_from_before_a_wait_ends_no_trial_that_is_for_it() {
+    let (t, back) = (Instant::now(), Instant::now() + secs(200));
+    let mut breaker = Breaker::new(SETTINGS);
     breaker.tell(secs(86_400), Cause::Throttle, t);
     let first = breaker.pass(back).unwrap();
     let follower = breaker.pass_behind(back + TRIAL_LEAD).unwrap();
     breaker.note(follower, &Outcome::Served, back + TRIAL_LEAD, EVEN);
-    let second = breaker.pass(back + TRIAL_LEAD).unwrap();
+    breaker.tell(secs(86_400), Cause::Throttle, back + TRIAL_LEAD);
+    let again = back + secs(200);
+    let second = breaker.pass(again).unwrap();
     assert!(first.trial && second.trial);
-    assert_eq!(breaker.pass(back + TRIAL_LEAD), None);
-    breaker.note(first, &Outcome::Served, back + TRIAL_LEAD, EVEN);
-    assert!(!breaker.pass(back + TRIAL_LEAD).unwrap().trial);
+    breaker.note(first, &Outcome::Served, again, EVEN);
+    assert_eq!(breaker.pass(again), None, "the second has no answer yet");
+    breaker.note(second, &Outcome::Served, again, EVEN);
+    assert!(!breaker.pass(again).unwrap().finds_out());
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) const WHOLE: u64 = 1000;
 /// Not before somebody says so, or without an end.
 const UNKNOWN: u64 = u64::MAX;
 
-/// Nanoseconds since the first moment that the pool was used at. 0 is before all.
+/// Nanoseconds since the first moment that the pool was used at, which is 1, as is all before it; 0 stands for nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Moment(u64);
 
@@ -55,7 +55,7 @@ impl Ready {
 
     pub(super) fn moment(&self, at: Instant) -> Moment {
         let base = *self.base.get_or_init(|| at);
-        Moment(at.saturating_duration_since(base).as_nanos() as u64)
+        Moment(at.saturating_duration_since(base).as_nanos() as u64 + 1)
     }
 
     pub(super) fn is_ready(&self, index: usize, now: Moment) -> bool {
@@ -93,20 +93,15 @@ impl Ready {
         put(&self.ends[index], ends);
         let from = match breaker.readiness() {
             Readiness::Ready => 0,
-            Readiness::From(at) => self.after_all(at),
+            Readiness::From(at) => self.moment(at).0,
             Readiness::Unknown => UNKNOWN,
         };
         put(&self.from[index], from);
-        let ramp_since = breaker.ramp_since().map_or(0, |at| self.after_all(at));
+        let ramp_since = breaker.ramp_since().map_or(0, |at| self.moment(at).0);
         if put(&self.ramp_since[index], ramp_since) && ramp_since > 0 {
             let until = ramp_since.saturating_add(self.settings.ramp.as_nanos() as u64);
             self.ramps_until.fetch_max(until, Relaxed);
         }
-    }
-
-    /// Never 0, which stands for nothing: what was before the base is just over at it.
-    fn after_all(&self, at: Instant) -> u64 {
-        self.moment(at).0.max(1)
     }
 }
 

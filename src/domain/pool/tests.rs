@@ -466,3 +466,20 @@ fn who_was_told_of_no_time_at_all_is_not_sent_back_at_once() {
         assert_eq!((exhausted.throttled, exhausted.back_at), (true, t + back));
     }
 }
+
+#[test]
+fn a_wait_that_is_over_at_the_pools_first_moment_is_over_for_choosing_too() {
+    let (pool, t) = (pool_of(&[("a", 1, 1)]), Instant::now());
+    assert_eq!(chosen(&pool, &[], t, 0).as_deref(), Some("a"));
+    let wait = Some(Duration::ZERO);
+    ends(
+        &pool,
+        0,
+        &Outcome::Faulted {
+            fault: Fault::Status,
+            wait,
+        },
+        t,
+    );
+    assert!(pool.members()[0].is_ready(t) && pool.has_ready(&[], t));
+}
