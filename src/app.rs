@@ -457,7 +457,9 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
 
 /// What clients may spend; nothing of it is spent.
 fn quotas(plan: &Plan) -> Quotas {
-    Quotas::new(plan.clients.all(), plan.counters.calendar.clone(), moment())
+    let clients = plan.clients.all().iter();
+    let limits = clients.map(|client| (&client.name, &client.limits));
+    Quotas::new(limits, plan.counters.calendar.clone(), moment())
 }
 
 /// Takes in what was spent before the last restart.

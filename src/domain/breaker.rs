@@ -20,13 +20,11 @@ use std::time::{Duration, Instant};
 pub(super) use self::faults::Faults;
 use self::told::Told;
 pub use self::{
+    faults::Doubter,
     settings::Settings,
     state::{Cause, State, Transition},
 };
-use super::{
-    name::ClientName,
-    outcome::{Fault, Outcome},
-};
+use super::outcome::{Fault, Outcome};
 
 /// What a request was let through as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +49,6 @@ impl Pass {
     fn finds_out(self) -> bool {
         self.trial || self.follows
     }
-}
-
-/// Whose request failed, where nobody served it.
-#[derive(Clone, Copy, Debug)]
-pub struct Doubter<'a> {
-    /// `None`: a client without a name.
-    pub client: Option<&'a ClientName>,
-    /// Another deployment of the pool served this client a little while ago.
-    pub is_served_elsewhere: bool,
-    /// There is no other client.
-    pub is_alone: bool,
 }
 
 /// From when on a deployment may be tried, if nothing else happens.

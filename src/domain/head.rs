@@ -5,6 +5,7 @@
 //! request and the beginning of another, it is refused (RFC 9112, and RFC 9113 for HTTP/2). So whoever reads next, here
 //! or at a deployment, has nothing left to understand otherwise.
 
+mod characters;
 mod chunks;
 mod target;
 
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderName, Method, Version, header};
 use memchr::memchr;
 
 use super::{eight::Eight, refusal::Refusal};
+use characters::{TOKEN, is_token};
 pub use chunks::Chunks;
 use target::{absolute, is_authority, is_target};
 
@@ -329,40 +331,6 @@ fn trimmed(value: &[u8]) -> &[u8] {
 }
 
 /// The characters of a method or a header's name (RFC 9110, 5.6.2).
-static TOKEN: Characters = Characters::alphanumeric_and(b"!#$%&'*+-.^_`|~");
-
-fn is_token(word: &[u8]) -> bool {
-    !word.is_empty() && TOKEN.all(word)
-}
-
-/// A set of bytes: one look-up for each byte of a head, and not one comparison for each that it might be.
-struct Characters([bool; 256]);
-
-impl Characters {
-    const fn alphanumeric_and(others: &[u8]) -> Self {
-        let (mut set, mut byte, mut other) = ([false; 256], 0, 0);
-        while byte < set.len() {
-            set[byte] = (byte as u8).is_ascii_alphanumeric();
-            byte += 1;
-        }
-        while other < others.len() {
-            set[others[other] as usize] = true;
-            other += 1;
-        }
-        Self(set)
-    }
-
-    /// How many bytes at the beginning are of the set.
-    fn span(&self, bytes: &[u8]) -> usize {
-        let end = bytes.iter().position(|byte| !self.0[usize::from(*byte)]);
-        end.unwrap_or(bytes.len())
-    }
-
-    fn all(&self, bytes: &[u8]) -> bool {
-        self.span(bytes) == bytes.len()
-    }
-}
-
 /// Judges a head that HTTP/2 carried: the same limits and the same target; its frames say where it ends.
 pub fn check(method: &Method, path: &[u8], headers: &HeaderMap, max: usize) -> Result<(), Refusal> {
     if method == Method::CONNECT {

@@ -29,11 +29,11 @@ use account::LEAST_ASSUMED;
 use account::{Account, Assumed, Held, Now};
 pub use account::{Count, Left, Spent, Standing};
 pub use calendar::{Calendar, Period};
-pub use limits::{Bound, ClientLimits, Limit, Limits, OverMaxOutput};
+pub use limits::{ClientLimits, Limits, OverMaxOutput};
 pub use output::{Cap, Field, Output, Rules, Wanted};
 
+pub use super::limit::{Bound, Limit};
 use super::{
-    client::Client,
     name::{ClientName, ModelName},
     refusal::Refusal,
     route::Operation,
@@ -81,26 +81,26 @@ impl Clock {
 
 impl Quotas {
     pub fn new<'a>(
-        clients: impl IntoIterator<Item = &'a Arc<Client>>,
+        clients: impl IntoIterator<Item = (&'a ClientName, &'a ClientLimits)>,
         calendar: Calendar,
         now: Moment,
     ) -> Self {
-        let limited = clients.into_iter().filter(|it| !it.limits.is_empty());
-        let accounts = limited.map(|client| {
+        let limited = clients.into_iter().filter(|(_, limits)| !limits.is_empty());
+        let accounts = limited.map(|(client, limits)| {
             let of = |model: Option<&ModelName>, limits: &Limits| {
                 let any = !limits.all().is_empty();
-                any.then(|| Account::new(client.name.clone(), model.cloned(), limits.clone()))
+                any.then(|| Account::new(client.clone(), model.cloned(), limits.clone()))
                     .map(Arc::new)
             };
-            let models = client.limits.models.iter();
+            let models = limits.models.iter();
             let accounts = Accounts {
-                own: of(None, &client.limits.own),
+                own: of(None, &limits.own),
                 models: models
                     .filter_map(|(model, limits)| Some((model.clone(), of(Some(model), limits)?)))
                     .collect(),
-                need_body: client.limits.need_body(),
+                need_body: limits.need_body(),
             };
-            (client.name.clone(), Arc::new(accounts))
+            (client.clone(), Arc::new(accounts))
         });
         let opened = now.at;
         Self {

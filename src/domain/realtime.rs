@@ -11,8 +11,8 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use super::{
     deployment::Kind,
+    dialect::{Dialect, SEGMENT, is_credential},
     refusal::Refusal,
-    route::{Dialect, SEGMENT, is_credential},
 };
 
 /// How OpenAI's clients in browsers offer their key as a protocol.

@@ -10,9 +10,10 @@ mod secrets;
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
 use regex::{NoExpand, Regex};
 use thiserror::Error;
+
+use self::secrets::closing_quote;
 
 /// What stands in the place of what was taken out.
 const REDACTED: &str = "[redacted]";
@@ -231,19 +232,6 @@ fn word(json: &[u8], text: &mut String) -> Option<usize> {
     let length = word.len().min(json.len());
     text.push_str(&word[..length]);
     Some(length)
-}
-
-/// Where a string ends whose inside this begins with.
-fn closing_quote(inside: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(found) = memchr2(b'"', b'\\', inside.get(at..)?) {
-        at += found;
-        match inside[at] {
-            b'"' => return Some(at),
-            _ => at += 2,
-        }
-    }
-    None
 }
 
 fn push_quoted(content: &str, is_ended: bool, text: &mut String) {

@@ -2,13 +2,14 @@
 //! all come from the variant, so a new reason is one variant and the compiler lists what it still needs.
 
 mod limited;
+mod token;
 
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 
-use super::client::token::Rejection;
 pub use limited::Limited;
+pub use token::Rejection;
 
 /// The longest wait ever told to a client: the official Python client does not retry at all after a longer
 /// one (CLIENTS.md 3).

@@ -174,10 +174,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::domain::{
-        client::Client,
-        quota::{Calendar, ClientLimits, Count, Limits, Output, Period, Spent},
-    };
+    use crate::domain::quota::{Calendar, ClientLimits, Count, Limits, Output, Period, Spent};
 
     /// What a store has, and what is wrong with it.
     #[derive(Default)]
@@ -249,11 +246,11 @@ mod tests {
             },
             ..ClientLimits::default()
         };
-        let client = Arc::new(Client {
-            limits,
-            ..Client::named("app")
-        });
-        Arc::new(Quotas::new([&client], Calendar::default(), moment()))
+        Arc::new(Quotas::new(
+            [(&"app".into(), &limits)],
+            Calendar::default(),
+            moment(),
+        ))
     }
 
     fn moment() -> Moment {

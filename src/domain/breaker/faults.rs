@@ -3,8 +3,19 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{Doubter, Settings};
+use super::settings::Settings;
 use crate::domain::name::ClientName;
+
+/// Whose request failed, where nobody served it.
+#[derive(Clone, Copy, Debug)]
+pub struct Doubter<'a> {
+    /// `None`: a client without a name.
+    pub client: Option<&'a ClientName>,
+    /// Another deployment of the pool served this client a little while ago.
+    pub is_served_elsewhere: bool,
+    /// There is no other client.
+    pub is_alone: bool,
+}
 
 /// A window that slides over attempts and over time. An attempt that is no fault costs one addition.
 #[derive(Debug, Default)]

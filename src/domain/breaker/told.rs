@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Cause;
+use super::state::Cause;
 
 /// The word that holds longest. It is kept when it is over, until the deployment was seen to serve.
 #[derive(Debug, Default)]

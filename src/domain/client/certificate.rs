@@ -1,11 +1,9 @@
 //! Whom a client's certificate stands for. The certificate itself was verified in the TLS handshake; here its names
 //! are looked up, exactly as they are written: no wildcard is expanded, and no name is taken for another.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{path::PathBuf, time::SystemTime};
 
 use thiserror::Error;
-
-use super::Client;
 
 /// A certificate with more names than these is nobody's: looking them up must not take long.
 const MOST_NAMES: usize = 64;
@@ -41,8 +39,8 @@ pub struct Subject(Vec<(String, String)>);
 /// What a verified certificate says of its bearer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    names: Vec<Name>,
-    until: SystemTime,
+    pub(super) names: Vec<Name>,
+    pub(super) until: SystemTime,
     /// Of the entries' files, those whose authorities have signed it.
     signed_by: Vec<PathBuf>,
 }
@@ -277,7 +275,7 @@ impl Certificate {
         Self { signed_by, ..self }
     }
 
-    fn is_signed_by(&self, ca: Option<&PathBuf>) -> bool {
+    pub(super) fn is_signed_by(&self, ca: Option<&PathBuf>) -> bool {
         ca.is_none_or(|ca| self.signed_by.contains(ca))
     }
 
@@ -287,50 +285,6 @@ impl Certificate {
             self.names.contains(&entry.name) && self.is_signed_by(entry.ca.as_ref())
         };
         now <= self.until && entries.iter().any(fits)
-    }
-}
-
-/// Whose certificates there are: by name, and for each name by who has signed it.
-#[derive(Clone, Debug, Default)]
-pub struct Bearers(HashMap<Name, Vec<Bearer>>);
-
-/// Who has signed the certificates of one bearer of a name, and whose they are.
-type Bearer = (Option<PathBuf>, Arc<Client>);
-
-impl Bearers {
-    /// No two clients have the same name from the same authorities; the config sees to that.
-    pub(super) fn of(clients: &[Arc<Client>]) -> Self {
-        let mut bearers: HashMap<_, Vec<Bearer>> = HashMap::new();
-        for client in clients {
-            for Entry { name, ca } in client.certificates.iter().cloned() {
-                let bearer = (ca, Arc::clone(client));
-                bearers.entry(name).or_default().push(bearer);
-            }
-        }
-        Self(bearers)
-    }
-
-    /// Whose certificate this is; `None`: nobody's.
-    pub fn bearer(
-        &self,
-        certificate: &Certificate,
-        now: SystemTime,
-    ) -> Result<Option<&Arc<Client>>, Rejected> {
-        let named = certificate.names.iter().filter_map(|name| self.0.get(name));
-        let mut found = named
-            .flatten()
-            .filter(|(ca, _)| certificate.is_signed_by(ca.as_ref()))
-            .map(|(_, client)| client);
-        let Some(client) = found.next() else {
-            return Ok(None);
-        };
-        if found.any(|other| other.name != client.name) {
-            return Err(Rejected::Ambiguous);
-        }
-        match now <= certificate.until {
-            true => Ok(Some(client)),
-            false => Err(Rejected::Ended),
-        }
     }
 }
 

@@ -6,10 +6,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::domain::{
-    refusal::Refusal,
-    route::{Operation, is_credential},
-};
+use crate::domain::{dialect::is_credential, refusal::Refusal, route::Operation};
 
 /// Of requests to a model.
 const CALL: [&str; 3] = ["api-version", "include", "include[]"];

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, header};
 
-use super::is_token;
+use super::characters::is_token;
 use crate::domain::refusal::Refusal;
 
 /// Digits of a chunk's size: none holds more than sixteen say.

@@ -2,7 +2,7 @@
 
 use memchr::memchr_iter;
 
-use super::Characters;
+use super::characters::Characters;
 
 /// The authority and the rest of a target that is a whole URL.
 pub(super) fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -5,7 +5,13 @@ use std::{
     time::Instant,
 };
 
-use super::{Member, NOWHERE, Pool, suspicions::Held};
+use super::{
+    chance::Chance,
+    held::Held,
+    member::{Member, NOWHERE},
+    members::{Exhausted, Pool},
+    tried::Tried,
+};
 use crate::domain::{
     breaker::{Pass, Transition},
     deployment::Deployment,
@@ -28,7 +34,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(pool: Arc<Pool>, index: usize, pass: Pass) -> Self {
+    fn new(pool: Arc<Pool>, index: usize, pass: Pass) -> Self {
         pool.members[index].inflight.fetch_add(1, Ordering::Relaxed);
         Self {
             pool,
@@ -179,6 +185,40 @@ impl Attempt {
             operation: self.operation,
             outcome: *outcome,
         })
+    }
+}
+
+impl Pool {
+    /// Takes the deployment to ask now, none of those `tried`. `draw` decides among equals.
+    pub fn choose(
+        self: &Arc<Self>,
+        tried: &[usize],
+        now: Instant,
+        draw: u64,
+    ) -> Result<Attempt, Exhausted> {
+        let mut chance = Chance::new(draw);
+        // Another request may have taken a trial since it was picked; then there is one candidate fewer.
+        for _ in 0..=self.members.len() {
+            let Some(index) = self.pick(tried, now, &mut chance) else {
+                break;
+            };
+            if let Some(pass) = self.change(index, |health| health.pass(now)) {
+                return Ok(Attempt::new(Arc::clone(self), index, pass));
+            }
+        }
+        let behind = self.behind_another(tried, now);
+        behind.ok_or_else(|| self.exhausted(tried, now))
+    }
+
+    /// Rather than to refuse it, a request is sent right behind one that is a moment ahead.
+    fn behind_another(self: &Arc<Self>, tried: &[usize], now: Instant) -> Option<Attempt> {
+        let tried = Tried::of(tried);
+        let untried = (0..self.members.len()).filter(|index| !tried.has(*index));
+        let mut passes = untried.map(|index| {
+            let pass = self.change(index, |health| health.pass_behind(now));
+            pass.map(|pass| Attempt::new(Arc::clone(self), index, pass))
+        });
+        passes.find_map(|attempt| attempt)
     }
 }
 

@@ -2,13 +2,9 @@
 
 use std::{fmt, time::Instant};
 
-use super::{Member, Pool};
 use crate::domain::{
     breaker::Cause,
-    deployment::Deployment,
-    health::Ability,
     outcome::{Fault, Outcome},
-    route::Operation,
 };
 
 /// An attempt that failed for the deployment's sake.
@@ -54,16 +50,12 @@ impl fmt::Display for Failure {
 /// The last failure of each kind that a deployment is left alone for: a 429 behind the faults that opened its circuit did
 /// not open it.
 #[derive(Debug, Default)]
-pub(super) struct Failures([Option<Failure>; Kind::ALL]);
+pub(super) struct Failures(Vec<(Kind, Failure)>);
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Throttle,
-    Fault,
-    Credential,
-    Configuration,
-    Redirect,
-    NotTheApi,
+    /// What it is left alone for as a whole.
+    Whole(Cause),
     /// What its identity may not do.
     Operation,
     /// Work that isn't there.
@@ -71,137 +63,59 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: usize = 8;
-
     /// `None`: it is left alone for no such thing.
     fn made_by(outcome: &Outcome) -> Option<Self> {
-        Some(match outcome {
-            Outcome::Throttled { .. } => Self::Throttle,
+        Some(Self::Whole(match outcome {
+            Outcome::Faulted {
+                fault: Fault::OwnLimit,
+                ..
+            } => return None,
+            Outcome::OperationRejected => return Some(Self::Operation),
+            Outcome::NotFound | Outcome::Refused => return Some(Self::Path),
+            Outcome::Throttled { .. } => Cause::Throttle,
             Outcome::Faulted {
                 fault: Fault::Credential,
                 ..
             }
             | Outcome::IdentityRejected
-            | Outcome::IdentityUnfit => Self::Credential,
-            Outcome::Faulted {
-                fault: Fault::OwnLimit,
-                ..
-            } => return None,
-            Outcome::Faulted { .. } => Self::Fault,
-            Outcome::OperationRejected => Self::Operation,
-            Outcome::NotDeployed => Self::Configuration,
-            Outcome::NotFound | Outcome::Refused => Self::Path,
-            Outcome::Redirected => Self::Redirect,
-            Outcome::NotTheApi => Self::NotTheApi,
+            | Outcome::IdentityUnfit => Cause::Credential,
+            Outcome::Faulted { .. } => Cause::Fault,
+            Outcome::NotDeployed => Cause::Configuration,
+            Outcome::Redirected => Cause::Redirect,
+            Outcome::NotTheApi => Cause::NotTheApi,
             _ => return None,
-        })
-    }
-
-    fn behind(cause: Cause) -> Self {
-        match cause {
-            Cause::Throttle => Self::Throttle,
-            Cause::Fault => Self::Fault,
-            Cause::Credential => Self::Credential,
-            Cause::Configuration => Self::Configuration,
-            Cause::Redirect => Self::Redirect,
-            Cause::NotTheApi => Self::NotTheApi,
-        }
+        }))
     }
 }
 
-impl Member {
+impl Failures {
     /// Keeps it, until the next of its kind.
-    pub fn note_failure(&self, failure: Failure) {
-        if let Some(kind) = Kind::made_by(&failure.outcome) {
-            self.failures.lock().0[kind as usize] = Some(failure);
+    pub(super) fn note(&mut self, failure: Failure) {
+        let Some(kind) = Kind::made_by(&failure.outcome) else {
+            return;
+        };
+        match self.0.iter_mut().find(|(of, _)| *of == kind) {
+            Some((_, last)) => *last = failure,
+            None => self.0.push((kind, failure)),
         }
     }
 
     /// The last one that it is left alone for where this is the cause, however long ago.
-    pub fn failure(&self, cause: Cause) -> Option<Failure> {
-        self.failures.lock().0[Kind::behind(cause) as usize]
+    pub(super) fn of(&self, cause: Cause) -> Option<Failure> {
+        self.last(Kind::Whole(cause))
     }
 
     /// The same of one kind of work, which it is not asked for while it does others.
-    pub fn failure_of_one(&self, cause: Cause) -> Option<Failure> {
-        let kind = match cause {
+    pub(super) fn of_one(&self, cause: Cause) -> Option<Failure> {
+        self.last(match cause {
             Cause::Credential => Kind::Operation,
             _ => Kind::Path,
-        };
-        self.failures.lock().0[kind as usize]
-    }
-}
-
-impl Pool {
-    /// Who gets the requests now: those of the first priority that can be asked.
-    pub fn serving(&self, now: Instant) -> impl Iterator<Item = &Member> {
-        let ready = move |member: &&Member| member.is_ready(now);
-        let first = self.members.iter().find(ready);
-        let priority = first.map(|it| it.deployment.priority);
-        let members = self.members.iter().filter(ready);
-        members.filter(move |it| Some(it.deployment.priority) == priority)
+        })
     }
 
-    /// Who can be asked for what this member is not asked for; `operation`: where that is one kind of work.
-    pub fn effect_beside(
-        &self,
-        member: &Member,
-        operation: Option<Operation>,
-        now: Instant,
-    ) -> String {
-        let does = |it: &&Member| {
-            !std::ptr::eq(*it, member)
-                && operation.is_none_or(|operation| !it.bars_now(operation, now))
-        };
-        let ready = self
-            .members
-            .iter()
-            .filter(|it| it.is_ready(now) && does(it));
-        let first = ready.clone().map(|it| it.deployment.priority).min();
-        let others = ready.filter(|it| Some(it.deployment.priority) == first);
-        let names: Vec<_> = others.map(Member::name).collect();
-        match names.is_empty() {
-            true => "no other can be asked: its clients get this refusal".to_owned(),
-            false => format!("clients are served by {}", Few(&names)),
-        }
-    }
-
-    /// What becomes of its clients' requests now.
-    pub fn effect(&self, now: Instant) -> String {
-        let names: Vec<_> = self.serving(now).map(Member::name).collect();
-        match self.ability(now) {
-            _ if !names.is_empty() => format!("clients are served by {}", Few(&names)),
-            Ability::Serves | Ability::Untried => "clients are still served".to_owned(),
-            Ability::Throttled => {
-                "no other can be asked: clients get 429 with Retry-After".to_owned()
-            }
-            Ability::OnTrial | Ability::Down => {
-                "no other can be asked: clients get 503 with Retry-After".to_owned()
-            }
-        }
-    }
-}
-
-impl Member {
-    /// `INSTANCE/DEPLOYMENT`.
-    pub fn name(&self) -> String {
-        let Deployment { instance, name, .. } = &self.deployment;
-        format!("{}/{name}", instance.name)
-    }
-}
-
-/// Names in a sentence: no more of them than anybody reads.
-pub struct Few<'a>(pub &'a [String]);
-
-impl fmt::Display for Few<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 3;
-        let told = self.0.len().min(MOST);
-        f.write_str(&self.0[..told].join(", "))?;
-        match self.0.len() - told {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+    fn last(&self, kind: Kind) -> Option<Failure> {
+        let found = self.0.iter().find(|(of, _)| *of == kind);
+        found.map(|(_, failure)| *failure)
     }
 }
 
@@ -210,7 +124,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::pool::tests::pool_of;
 
     #[test]
     fn a_failure_is_told_by_its_status_or_by_what_came_instead() {
@@ -250,32 +163,5 @@ mod tests {
         ] {
             assert_eq!(told(outcome, status), text, "{outcome:?} {status:?}");
         }
-    }
-
-    #[test]
-    fn those_of_the_first_priority_that_can_be_asked_get_the_requests() {
-        let (pool, t) = (
-            pool_of(&[("ptu", 1, 1), ("a", 2, 1), ("b", 2, 1)]),
-            Instant::now(),
-        );
-        let names = |pool: &Pool| -> Vec<String> {
-            let serving = pool.serving(t);
-            serving
-                .map(|it| it.deployment().instance.name.to_string())
-                .collect()
-        };
-        assert_eq!(names(&pool), ["ptu"]);
-        let wait = Duration::from_secs(9);
-        pool.choose(&[], t, 0)
-            .unwrap()
-            .judge(&Outcome::Throttled { wait: Some(wait) }, t, 0);
-        assert_eq!(names(&pool), ["a", "b"]);
-        assert_eq!(pool.effect(t), "clients are served by a/gpt-4o, b/gpt-4o");
-        for _ in 0..2 {
-            let mut attempt = pool.choose(&[0], t, 0).unwrap();
-            attempt.judge(&Outcome::Throttled { wait: Some(wait) }, t, 0);
-        }
-        let effect = "no other can be asked: clients get 429 with Retry-After";
-        assert_eq!(pool.effect(t), effect);
     }
 }

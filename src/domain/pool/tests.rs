@@ -5,10 +5,10 @@ use std::{
 
 use super::*;
 use crate::domain::{
-    breaker::Transition,
-    deployment::{Capacity, Endpoint, Instance, Kind, Priority, Weight},
+    breaker::{Cause, Settings, State, Transition},
+    deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
     health::Ability,
-    outcome::Fault,
+    outcome::{Fault, Outcome},
 };
 
 const SETTINGS: Settings = Settings {

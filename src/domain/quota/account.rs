@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 
 use super::{
     calendar::{Calendar, Period, Span, time},
-    limits::{Bound, Limit, Limits},
+    limits::Limits,
     window::{Nanos, Window},
 };
 use crate::domain::{
+    limit::{Bound, Limit},
     name::{ClientName, ModelName},
     refusal::{Limited, Refusal},
     route::Operation,
@@ -335,7 +336,7 @@ impl Account {
         };
         let held = state.held;
         let counter = state.counter(period, now.second, calendar);
-        let (used, limit) = (counter.used(), Limit::of_period(period));
+        let (used, limit) = (counter.used(), period.limit());
         let below = below(most, tokens);
         if used >= below {
             let renews = calendar.say(counter.span.end);

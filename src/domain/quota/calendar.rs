@@ -7,6 +7,8 @@ use std::{
 
 use jiff::{RoundMode, Timestamp, ToSpan, Unit, Zoned, ZonedRound, tz::TimeZone};
 
+use crate::domain::limit::Limit;
+
 /// A length of time that tokens are counted over, from its calendar beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Period {
@@ -16,6 +18,15 @@ pub enum Period {
 }
 
 impl Period {
+    /// The limit on its tokens.
+    pub fn limit(self) -> Limit {
+        match self {
+            Self::Hour => Limit::TokensPerHour,
+            Self::Day => Limit::TokensPerDay,
+            Self::Month => Limit::TokensPerMonth,
+        }
+    }
+
     pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Month];
 
     /// The word in the store.

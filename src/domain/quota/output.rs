@@ -7,15 +7,12 @@ use std::{ops::Range, str};
 
 use percent_encoding::percent_decode_str;
 
-use super::{
-    account::Account,
-    limits::{Bound, Limit, OverMaxOutput},
-    prompts,
-};
+use super::{account::Account, limits::OverMaxOutput, prompts};
 use crate::domain::{
     additions::Form,
     ask::{Ask, Said, Splice, Wants},
     deployment::Kind,
+    limit::{Bound, Limit},
     refusal::{Limited, Refusal},
     route::{Dialect, Operation},
 };

@@ -3,7 +3,6 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -30,12 +29,8 @@ impl Desk {
             at: Instant::now(),
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
         };
-        let client = Arc::new(Client {
-            limits,
-            ..Client::named("app")
-        });
         let calendar = Calendar::of(zone).unwrap();
-        let quotas = Quotas::new([&client], calendar, opened);
+        let quotas = Quotas::new([(&"app".into(), &limits)], calendar, opened);
         Self { quotas, opened }
     }
 

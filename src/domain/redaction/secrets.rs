@@ -1,5 +1,7 @@
 //! Fields of a request that hold credentials, by their names, whatever stands in them.
 
+use memchr::memchr2;
+
 /// Fields whose value proves somebody to somebody: what MCP servers and data sources are shown.
 const SECRETS: [&str; 14] = [
     "authorization",
@@ -95,7 +97,7 @@ pub(super) fn length(json: &[u8]) -> usize {
         match byte {
             b'"' => {
                 let inside = &json[at + 1..];
-                at += super::closing_quote(inside).map_or(inside.len(), |quote| quote + 1);
+                at += closing_quote(inside).map_or(inside.len(), |quote| quote + 1);
             }
             b'{' | b'[' => depth += 1,
             b'}' | b']' if depth == 0 => return at,
@@ -110,4 +112,17 @@ pub(super) fn length(json: &[u8]) -> usize {
         }
     }
     json.len()
+}
+
+/// Where a string ends whose inside this begins with.
+pub(super) fn closing_quote(inside: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = memchr2(b'"', b'\\', inside.get(at..)?) {
+        at += found;
+        match inside[at] {
+            b'"' => return Some(at),
+            _ => at += 2,
+        }
+    }
+    None
 }

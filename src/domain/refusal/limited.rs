@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::domain::quota::{Bound, Limit};
+use crate::domain::limit::{Bound, Limit};
 
 /// How a client is at a limit of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
+use crate::domain::client::{Client, bearers::Bearers};
 
 fn subject(text: &str) -> Name {
     Name::subject(text).unwrap()

@@ -8,7 +8,7 @@ use std::{
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::rejection::Rejection;
+use crate::domain::refusal::Rejection;
 
 /// The last second of the year 9999: what is added to a clock must not overflow it.
 const LATEST: f64 = 253_402_300_799.0;

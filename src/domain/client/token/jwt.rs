@@ -8,8 +8,9 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use super::{LONGEST, claims::Claims, rejection::Rejection};
+use super::{LONGEST, claims::Claims};
 use crate::domain::client::issuer::Algorithm;
+use crate::domain::refusal::Rejection;
 
 /// As RFC 7515 wants it: no padding, and no second way to write the same bytes.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{claims::Claims, rejection::Rejection};
-use crate::domain::name::IssuerName;
+use super::claims::Claims;
+use crate::domain::{name::IssuerName, refusal::Rejection};
 
 /// Whose tokens a client shows, and what they must say: all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

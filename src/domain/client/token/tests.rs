@@ -1,12 +1,18 @@
 //! What a token must say to be somebody's.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{jwt::Jwt, *};
-use crate::domain::client::issuer::AUTHORITY;
+use super::{claims::Claims, jwt::Jwt, *};
+use crate::domain::client::{
+    Client,
+    issuer::{AUTHORITY, Issuer},
+};
 
 const TENANT: &str = "11111111-1111-1111-1111-111111111111";
 const NOW: u64 = 1_800_000_000;
