@@ -3,126 +3,26 @@
 pub mod access;
 mod alarms;
 mod dashboard;
+mod gateway;
+mod page;
 mod status;
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Instant, SystemTime},
+use std::time::{Instant, SystemTime};
+
+use http::{Method, StatusCode};
+
+pub use self::{
+    gateway::{Admin, IdentityState, IssuerState, ListenerState, Phase},
+    page::Page,
 };
-
-use http::{HeaderName, HeaderValue, Method, StatusCode};
-use parking_lot::Mutex;
-
-use self::status::{Status, Wants};
+use self::{
+    page::text,
+    status::{Status, Wants},
+};
 use crate::{
-    domain::{
-        breaker::Cause,
-        health::Verdict,
-        name::{IdentityName, InstanceName, IssuerName},
-        pool::Pool,
-        quota::Standing,
-        refusal::Refusal,
-        validity::Validity,
-    },
-    telemetry::{failovers::Failovers, metrics::Metrics, pulse::Pulse},
+    domain::{breaker::Cause, health::Verdict, refusal::Refusal},
+    telemetry::metrics::Metrics,
 };
-
-/// What the admin page shows of a running gateway.
-pub struct Admin {
-    /// The machine's name, which tells this gateway from its fellows.
-    pub host: String,
-    pub metrics: Arc<Metrics>,
-    pub pools: Vec<Arc<Pool>>,
-    /// How fast it goes, of these pools' deployments.
-    pub pulse: Arc<Pulse>,
-    pub failovers: Arc<Failovers>,
-    pub identities: Box<dyn Fn() -> Vec<IdentityState> + Send + Sync>,
-    pub listeners: Box<dyn Fn() -> Vec<ListenerState> + Send + Sync>,
-    pub issuers: Box<dyn Fn() -> Vec<IssuerState> + Send + Sync>,
-    /// How many signatures of clients' tokens were checked.
-    pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// How clients stand against their limits.
-    pub limits: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
-    pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
-    /// What `/health` tells load balancers.
-    pub health: Box<dyn Fn() -> Verdict + Send + Sync>,
-    pub started: Instant,
-    /// Held while the metrics are brought up to date.
-    pub refreshing: Mutex<()>,
-}
-
-/// How far the gateway's life has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Its listeners don't answer yet.
-    Starting,
-    Serving,
-    /// It was told to end: running requests are served, new ones should go elsewhere.
-    Draining,
-}
-
-impl Phase {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Serving => "serving",
-            Self::Draining => "draining",
-        }
-    }
-}
-
-/// How one identity stands. Nothing in it is secret.
-#[derive(Clone, Debug)]
-pub struct IdentityState {
-    pub identity: IdentityName,
-    pub kind: &'static str,
-    /// Whose tokens they are, and where they are asked for; an api-key has neither.
-    pub source: Option<&'static str>,
-    pub asked_at: Option<String>,
-    pub instances: Vec<InstanceName>,
-    pub scope: Option<String>,
-    /// Whether requests can be signed with it now.
-    pub ready: bool,
-    pub expires_on: Option<SystemTime>,
-    pub failures: u64,
-    pub last_error: Option<String>,
-}
-
-/// How one of the clients' listeners stands.
-#[derive(Clone, Debug)]
-pub struct ListenerState {
-    pub address: SocketAddr,
-    pub connections: usize,
-    /// Where it speaks TLS.
-    pub certificate: Option<Validity>,
-    /// Why the certificate's files, as they are now, are not in force.
-    pub certificate_error: Option<String>,
-}
-
-/// How one issuer of clients' tokens stands.
-#[derive(Clone, Debug)]
-pub struct IssuerState {
-    pub issuer: IssuerName,
-    pub url: String,
-    /// Signing keys in use.
-    pub keys: usize,
-    /// When they were last fetched.
-    pub fetched_at: Option<SystemTime>,
-    pub fetches: u64,
-    pub failures: u64,
-    pub last_error: Option<String>,
-}
-
-/// An answer of the admin listener.
-#[derive(Debug)]
-pub struct Page {
-    pub status: StatusCode,
-    pub content_type: &'static str,
-    pub body: Vec<u8>,
-    /// Beside those that every answer has.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-}
 
 /// What is asked of it.
 #[derive(Clone, Copy, Debug)]
@@ -187,9 +87,11 @@ impl Admin {
                     &deployment.name,
                 );
                 let state = member.state(now);
-                let pause = status::pause(state, now).unwrap_or_default();
+                let pause = state.pause(now).unwrap_or_default();
                 metrics.say_state(member.is_ready(now), pause);
-                let cause = status::cause(state).or_else(|| member.bars().first().map(|bar| bar.1));
+                let cause = state
+                    .cause()
+                    .or_else(|| member.bars().first().map(|bar| bar.1));
                 metrics.say_set_aside(cause.map(Cause::as_str));
             }
         }
@@ -249,23 +151,20 @@ pub fn refused(refusal: &Refusal) -> Page {
     text(refusal.status(), &refusal.message())
 }
 
-fn text(status: StatusCode, text: &str) -> Page {
-    Page {
-        status,
-        content_type: "text/plain; charset=utf-8",
-        body: format!("{text}\n").into_bytes(),
-        headers: Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
+
+    use parking_lot::Mutex;
 
     use super::*;
-    use crate::domain::{
-        breaker::Settings,
-        deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+    use crate::{
+        domain::{
+            breaker::Settings,
+            deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
+            pool::Pool,
+        },
+        telemetry::pulse::Pulse,
     };
 
     fn admin(phase: Phase) -> Admin {

@@ -5,6 +5,7 @@
 
 mod build;
 mod fill_in;
+mod filled;
 mod foreign;
 mod hash_key;
 mod node;
@@ -32,7 +33,7 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 
 use problem::{Findings, Place, Placed};
-use read::{Read, Reader};
+use read::{Read, Reader, Values};
 
 /// The largest config, in bytes.
 const SIZE_LIMIT: u64 = 4 << 20;
@@ -43,13 +44,6 @@ pub struct Loaded {
     pub plan: Plan,
     /// What is allowed but deserves a look.
     pub warnings: Vec<Problem>,
-}
-
-/// Whether what a config refers to must be there: variables, files of secrets, certificates and keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Values {
-    Needed,
-    MayBeMissing,
 }
 
 /// Reads a config file, with this process's environment.
@@ -110,7 +104,7 @@ fn found(
         warnings: Findings::default(),
         environment,
         folder: origin.parent().unwrap_or(Path::new("")).to_owned(),
-        filled: fill_in::Filled::default(),
+        filled: filled::Filled::default(),
         is_filled_in: false,
         values,
         is_any_missing: false,

@@ -8,11 +8,12 @@
 
 mod assertion;
 mod credential;
-mod giver;
+mod error;
 mod renewal;
 mod schedule;
 mod source;
 mod token;
+mod token_endpoint;
 mod transport;
 
 #[cfg(test)]
@@ -34,7 +35,7 @@ use crate::domain::{
 };
 
 pub use credential::{Credential, CredentialState};
-pub use source::{FetchError, SetupError};
+pub use error::{FetchError, SetupError};
 use transport::Clients;
 
 /// Why the identities can't be set up. Each is a mistake in the config or on this machine.
@@ -163,17 +164,10 @@ impl<'a> Sharing<'a> {
         Self {
             identity: &identity.name,
             scope: (!is_key).then_some(instance.scope.as_str()),
-            cloud: cloud(instance),
+            cloud: Cloud::of_instance(instance),
             bearer_key: is_key && instance.kind == Kind::Openai,
         }
     }
-}
-
-/// The cloud that an instance is in; what is none of Azure's own goes by the public one.
-fn cloud(instance: &Instance) -> Cloud {
-    let by_scope = || Cloud::of_scope(&instance.scope);
-    let by_host = Cloud::of_host(instance.endpoint.host());
-    by_host.or_else(by_scope).unwrap_or(Cloud::Public)
 }
 
 fn named<'a>(

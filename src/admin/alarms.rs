@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{IdentityState, IssuerState, ListenerState, status};
+use super::gateway::{IdentityState, IssuerState, ListenerState};
 use crate::{
     domain::{pool::Pool, span::Span, validity::Standing},
     telemetry::pulse::{DeploymentReading, LogPulse},

@@ -3,6 +3,7 @@
 mod around;
 mod clients;
 mod deployments;
+mod figures;
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +12,15 @@ use std::{
 
 use serde::Serialize;
 
-pub(super) use self::deployments::{cause, pause};
 use self::{
     around::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
     clients::ClientStatus,
     deployments::{ModelStatus, Times},
+    figures::round,
 };
 use super::{
-    Admin, Phase,
     alarms::{self, Alarm},
+    gateway::{Admin, Phase},
 };
 use crate::telemetry::{
     failovers::{Failover, Place},
@@ -236,11 +237,6 @@ impl PlaceStatus {
             deployment: place.deployment.to_string(),
         }
     }
-}
-
-/// To thousandths: more is noise, and makes a page hard to read.
-fn round(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

@@ -15,9 +15,8 @@ use pingora::{
 };
 
 use super::{
-    Parts,
     listening::{Listening, Port},
-    moment,
+    parts::{Parts, moment},
 };
 use crate::{
     admin::{

@@ -22,13 +22,16 @@ use tokio::{
 };
 
 use super::{
-    StartError,
     line::Line,
     places::{Place, Places},
+    start_error::StartError,
     tls::Tls,
     workers::Workers,
 };
 use crate::{proxy::drain::Drain, telemetry::metrics::ListenerMetrics};
+
+/// Enough for every probe, scraper and operator.
+pub(super) const ADMIN_CONNECTIONS: usize = 256;
 
 /// Connections that wait to be taken; the system has a bound of its own below this.
 const BACKLOG: i32 = 65_535;

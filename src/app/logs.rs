@@ -1,6 +1,6 @@
 //! Opens the logs that a plan names.
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::{
     config::{Log, LogFile, Plan, Prompts},
     telemetry::{

@@ -3,7 +3,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{ADMIN_CONNECTIONS, Plan};
+use super::listening::ADMIN_CONNECTIONS;
+use crate::config::Plan;
 
 /// Files, sockets of its own, idle connections: beside those to clients, and one to a deployment for each of them.
 const BESIDE: u64 = 256;

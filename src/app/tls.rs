@@ -32,7 +32,7 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{StartError, peer};
+use super::{peer, start_error::StartError};
 use crate::{
     config::{TlsFiles, pem},
     domain::{

@@ -11,11 +11,17 @@ use std::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    Values,
-    fill_in::Filled,
+    filled::Filled,
     node::{Content, Node},
     problem::{Findings, Place, Placed},
 };
+
+/// Whether what a config refers to must be there: variables, files of secrets, certificates and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    Needed,
+    MayBeMissing,
+}
 
 /// What reading needs beside the tree, and what it finds.
 pub(super) struct Reader<'a> {

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::deployment::Endpoint;
+use super::deployment::{Endpoint, Instance};
 
 /// A cloud with an Entra and hosts of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +86,13 @@ impl Cloud {
 
     fn find(fits: impl Fn(&Facts) -> bool) -> Option<Self> {
         Self::ALL.into_iter().find(|cloud| fits(cloud.facts()))
+    }
+
+    /// The cloud that an instance is in; what is none of Azure's own goes by the public one.
+    pub fn of_instance(instance: &Instance) -> Self {
+        let by_scope = || Self::of_scope(&instance.scope);
+        let by_host = Self::of_host(instance.endpoint.host());
+        by_host.or_else(by_scope).unwrap_or(Self::Public)
     }
 
     /// Whose model service has this name; `None`: nobody's, whatever it begins with.

@@ -14,13 +14,9 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{
-    schedule,
-    source::{SetupError, Source},
-    token::Token,
-    transport::Clients,
-};
+use super::{error::SetupError, schedule, source::Source, token::Token, transport::Clients};
 use crate::domain::{
+    cloud::Cloud,
     deployment::{Instance, Kind},
     identity::{Identity, Proof},
     name::{IdentityName, InstanceName},
@@ -103,7 +99,15 @@ impl Credential {
             proof => (
                 AUTHORIZATION,
                 None,
-                Some(Source::new(proof, &instance.scope, super::cloud(instance), clients)?.into()),
+                Some(
+                    Source::new(
+                        proof,
+                        &instance.scope,
+                        Cloud::of_instance(instance),
+                        clients,
+                    )?
+                    .into(),
+                ),
             ),
         };
         Ok(Self {
@@ -233,7 +237,10 @@ impl Credential {
             identity: self.identity.clone(),
             scope: self.source.as_ref().map(|s| s.scope().to_owned()),
             kind: self.kind,
-            source: self.source.as_ref().map(|s| s.authority().giver().as_str()),
+            source: self
+                .source
+                .as_ref()
+                .map(|s| s.authority().endpoint().as_str()),
             asked_at: self.source.as_ref().and_then(|s| s.asked_at()),
             instances: self.instances.clone(),
             expires_on: self.token.load().as_ref().and_then(|t| t.expires_on),

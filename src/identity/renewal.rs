@@ -12,12 +12,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{
-    credential::Credential,
-    schedule,
-    source::{FetchError, Source},
-    token::Token,
-};
+use super::{credential::Credential, error::FetchError, schedule, source::Source, token::Token};
 
 /// The wall clock is looked at this often while nothing is to be done.
 const LOOK: Duration = Duration::from_secs(15);

@@ -3,10 +3,7 @@
 //! Its credentials keep a token until five minutes before the end, and then forget it when the authority
 //! fails. So each fetch makes a credential of its own, and when to fetch and what to keep is decided here.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use azure_core::{
     credentials::{AccessToken, Secret, TokenCredential},
@@ -18,88 +15,19 @@ use azure_identity::{
     ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
     WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
-use http::header::InvalidHeaderValue;
-use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{
     assertion::{Assertion, Claim},
-    giver::{Giver, managed_by},
+    error::{CALL, FetchError, SetupError},
     token::Token,
+    token_endpoint::{TokenEndpoint, managed_by},
     transport::{Authority, Call, Clients},
 };
 use crate::domain::{
     cloud::Cloud,
     identity::{AssignedId, Managed, Proof},
 };
-
-/// For a token request as a whole, the wait for its turn counted in. IMDS and Entra answer in well under a second when they are well.
-const CALL: Duration = Duration::from_secs(10);
-
-/// Why an identity can't be set up.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    #[error("the key holds a character that no header may")]
-    Key(#[from] InvalidHeaderValue),
-    #[error("its authority is no URL; write it like https://login.microsoftonline.com")]
-    Authority,
-    #[error(
-        "its authority would be sent a secret unencrypted; use https:// (http:// only on loopback)"
-    )]
-    Insecure,
-    #[error("{0} is set to what is no URL")]
-    Variable(&'static str),
-    #[error("the authorities in its `ca` can't be used: {0}")]
-    Ca(String),
-    #[error("no HTTPS client: {0}")]
-    Client(#[from] reqwest::Error),
-    #[error("{0}")]
-    Azure(String),
-}
-
-/// Why a token request failed. No text in it comes from an answer's free text, which could repeat a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum FetchError {
-    #[error("no answer within {} s", CALL.as_secs())]
-    TimedOut,
-    #[error("{host} can't be reached: {reason}")]
-    Unreachable { host: String, reason: String },
-    #[error("{host} answered {status}{codes}")]
-    Answered {
-        host: String,
-        status: u16,
-        /// The error codes and ids that the answer named, ready to print.
-        codes: String,
-        retry_after: Option<Duration>,
-    },
-    #[error("the answer holds no usable token")]
-    NoToken,
-    #[error(
-        "`az account get-access-token` gave no token: is the Azure CLI installed, and somebody logged in (`az login`)?"
-    )]
-    NoLogin,
-    #[error("the token had ended before it came: is this machine's clock right?")]
-    Ended,
-    #[error("{0}")]
-    Setup(String),
-}
-
-impl FetchError {
-    /// Whether the authority understood and said no: asking again soon won't change that. IMDS's 404 and
-    /// 410 and anybody's 429 are no such answer (AZURE.md 12).
-    pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Answered { status, .. }
-            if (400..500).contains(status) && ![404, 408, 410, 429].contains(status))
-    }
-
-    /// The wait that the authority asked for.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Answered { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-}
 
 /// An identity's tokens for one scope.
 pub(super) struct Source {
@@ -139,8 +67,8 @@ impl Source {
 
     /// Where its tokens are asked for; `None`: somebody else does that.
     pub(super) fn asked_at(&self) -> Option<String> {
-        match self.authority.giver() {
-            Giver::AzureCli => None,
+        match self.authority.endpoint() {
+            TokenEndpoint::AzureCli => None,
             _ => Some(self.authority.origin()),
         }
     }
@@ -277,20 +205,20 @@ async fn asked(
         .await
         .map_err(|_| FetchError::TimedOut)?;
     // What azure_identity says of an answer it can't read may quote the answer, and the CLI's words are anybody's.
-    answer.map_err(|_| match (call.failure(), authority.giver()) {
+    answer.map_err(|_| match (call.failure(), authority.endpoint()) {
         (Some(failure), _) => failure,
-        (None, Giver::AzureCli) => FetchError::NoLogin,
+        (None, TokenEndpoint::AzureCli) => FetchError::NoLogin,
         (None, _) => FetchError::NoToken,
     })
 }
 
 /// Where a machine's own identity is asked for.
 fn machine(by: &Managed, clients: &mut Clients) -> Result<Authority, SetupError> {
-    let giver = match by.endpoint {
-        Some(_) => Giver::Imds,
+    let endpoint = match by.endpoint {
+        Some(_) => TokenEndpoint::Imds,
         None => managed_by(),
     };
-    Authority::new(giver, by.endpoint.as_deref(), by.ca.as_deref(), clients)
+    Authority::new(endpoint, by.endpoint.as_deref(), by.ca.as_deref(), clients)
 }
 
 /// What an answer held, if it is of use. `azure_identity` keeps its own copy of a token in a type that can't be wiped, and
@@ -312,18 +240,18 @@ fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
 fn authority(proof: &Proof, cloud: Cloud, clients: &mut Clients) -> Result<Authority, SetupError> {
     // The public cloud's is what AZURE_AUTHORITY_HOST may say otherwise.
     let of_cloud = (cloud != Cloud::Public).then(|| cloud.authority());
-    let (giver, instead, ca) = match proof {
+    let (endpoint, instead, ca) = match proof {
         Proof::ManagedIdentity(own) => return machine(own, clients),
-        Proof::AzureCli { .. } => (Giver::AzureCli, &None, &None),
+        Proof::AzureCli { .. } => (TokenEndpoint::AzureCli, &None, &None),
         Proof::FederatedIdentity { authority, ca, .. }
         | Proof::WorkloadIdentity { authority, ca, .. }
         | Proof::ClientSecret { authority, ca, .. }
-        | Proof::ClientCertificate { authority, ca, .. } => (Giver::Entra, authority, ca),
-        Proof::ApiKey(_) => (Giver::Entra, &None, &None),
+        | Proof::ClientCertificate { authority, ca, .. } => (TokenEndpoint::Entra, authority, ca),
+        Proof::ApiKey(_) => (TokenEndpoint::Entra, &None, &None),
     };
-    let of_cloud = of_cloud.filter(|_| giver == Giver::Entra);
+    let of_cloud = of_cloud.filter(|_| endpoint == TokenEndpoint::Entra);
     let instead = instead.as_deref().or(of_cloud.as_deref());
-    Authority::new(giver, instead, ca.as_deref(), clients)
+    Authority::new(endpoint, instead, ca.as_deref(), clients)
 }
 
 fn client_options(call: &Arc<Call>) -> ClientOptions {

@@ -27,8 +27,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::{
-    giver::{Giver, own, stand_in},
-    source::{FetchError, SetupError},
+    error::{FetchError, SetupError},
+    token_endpoint::{TokenEndpoint, own, stand_in},
 };
 
 /// A token answer is a few kilobytes; a longer one is none.
@@ -45,7 +45,7 @@ const IMDS_AT_ONCE: usize = 3;
 #[derive(Clone)]
 pub(super) struct Authority {
     client: reqwest::Client,
-    giver: Giver,
+    endpoint: TokenEndpoint,
     /// Scheme, host and port.
     origin: Url,
     /// Whether they replace those of every request.
@@ -58,21 +58,21 @@ impl Authority {
     /// `instead`: what stands in for Azure's own. `ca`: authorities that may have signed its certificate, beside the
     /// system's.
     pub(super) fn new(
-        giver: Giver,
+        endpoint: TokenEndpoint,
         instead: Option<&str>,
         ca: Option<&Path>,
         clients: &mut Clients,
     ) -> Result<Self, SetupError> {
         let origin = match instead {
-            Some(text) => stand_in(text, giver)?,
-            None => own(giver)?,
+            Some(text) => stand_in(text, endpoint)?,
+            None => own(endpoint)?,
         };
         Ok(Self {
             client: clients.client(ca)?,
-            giver,
+            endpoint,
             origin,
             stands_in: instead.is_some(),
-            turns: (giver == Giver::Imds).then(|| clients.imds()),
+            turns: (endpoint == TokenEndpoint::Imds).then(|| clients.imds()),
         })
     }
 
@@ -83,8 +83,8 @@ impl Authority {
         turns.acquire().await.ok()
     }
 
-    pub(super) fn giver(&self) -> Giver {
-        self.giver
+    pub(super) fn endpoint(&self) -> TokenEndpoint {
+        self.endpoint
     }
 
     /// Scheme, host and port, as `/status` shows them.
@@ -114,7 +114,7 @@ impl Authority {
         let _ = url.set_scheme(instead.scheme());
         let _ = url.set_host(instead.host_str());
         let _ = url.set_port(instead.port());
-        if self.giver == Giver::Imds {
+        if self.endpoint == TokenEndpoint::Imds {
             // Where App Service's variables are set, azure_identity has built its request instead, with its secret.
             url.set_path(IMDS_PATH);
             request.headers_mut().remove(APP_SERVICE_SECRET);

@@ -9,7 +9,7 @@ use std::{
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
-use super::{Counters, StoreError};
+use super::counters::{Counters, StoreError};
 use crate::domain::quota::{Count, Period};
 
 /// By period, its beginning, client and model (empty: all together).

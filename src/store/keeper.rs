@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Counters, StoreError};
+use super::counters::{Counters, StoreError};
 use crate::domain::quota::{Moment, Quotas};
 
 /// How often changes are written: what a crash may lose is less than a second's, the writing included.

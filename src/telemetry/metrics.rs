@@ -7,6 +7,7 @@
 mod clients;
 mod deployment;
 mod handles;
+mod in_flight;
 mod instruments;
 mod limits;
 mod listener;
@@ -30,6 +31,7 @@ pub use clients::Bounds;
 use clients::{ByClient, ToldApart};
 pub use deployment::DeploymentMetrics;
 use handles::Handles;
+pub use in_flight::InFlight;
 pub use instruments::Family;
 use instruments::Instruments;
 pub use listener::ListenerMetrics;
@@ -435,24 +437,6 @@ impl Default for Metrics {
 pub struct SignalMetrics {
     pub(super) dropped: IntCounter,
     pub(super) failures: IntCounter,
-}
-
-/// One more of something, for as long as this lives.
-#[must_use]
-#[derive(Debug)]
-pub struct InFlight(IntGauge);
-
-impl InFlight {
-    fn enter(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 #[cfg(test)]

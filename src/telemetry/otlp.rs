@@ -7,12 +7,12 @@
 mod attributes;
 mod exporter;
 mod gen_ai;
+mod places;
 mod points;
 mod spans;
 mod worker;
 
 use std::{
-    collections::HashMap,
     sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
 };
@@ -20,25 +20,17 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    metrics::{Metrics, SignalMetrics},
-    record::Record,
-};
-use crate::domain::{
-    collector::Collector,
-    deployment::{Instance, Kind},
-    name::InstanceName,
-};
+use super::{metrics::Metrics, record::Record};
+use crate::domain::{collector::Collector, deployment::Instance};
 
 use exporter::Exporter;
 pub use exporter::SetupError;
-use worker::Worker;
+use places::places;
+pub use worker::Refresh;
+use worker::{Signals, Worker};
 
 /// Records that may wait for the thread, which looks at them ten times a second: a few megabytes.
 const WAITING: usize = 8192;
-
-/// What brings the metrics up to date that change without a request.
-pub type Refresh = Box<dyn Fn() + Send + Sync>;
 
 /// Sends what finished requests were: shared by all, closed once at the end.
 pub struct Otlp {
@@ -46,22 +38,6 @@ pub struct Otlp {
     signals: Signals,
     refresh: Arc<OnceLock<Refresh>>,
     thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
-}
-
-/// What is sent, each with its own counters.
-#[derive(Clone)]
-struct Signals {
-    traces: Option<SignalMetrics>,
-    metrics: Option<SignalMetrics>,
-}
-
-/// Where instances are, and whose API they have, by the conventions' words.
-type Places = HashMap<InstanceName, Place>;
-
-struct Place {
-    host: String,
-    port: u16,
-    provider: &'static str,
 }
 
 impl Otlp {
@@ -139,21 +115,6 @@ impl Drop for Otlp {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn places(instances: &[Arc<Instance>]) -> Places {
-    let place = |instance: &Arc<Instance>| {
-        let place = Place {
-            host: instance.endpoint.host().to_owned(),
-            port: instance.endpoint.port(),
-            provider: match instance.kind {
-                Kind::AzureOpenai => gen_ai::AZURE,
-                Kind::Openai => "openai",
-            },
-        };
-        (instance.name.clone(), place)
-    };
-    instances.iter().map(place).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use super::{Alarm, IdentityState, Scene, alarm, status, warning};
+use super::{Alarm, Scene, alarm, warning};
+use crate::admin::gateway::IdentityState;
 use crate::{
     domain::{
         breaker::{Cause, State},
@@ -32,7 +33,7 @@ impl Scene<'_> {
             .strip_prefix("no other can be asked: ")
             .unwrap_or(&effect);
         let back = pool.members().iter();
-        let back = back.filter_map(|it| status::pause(it.state(self.now), self.now));
+        let back = back.filter_map(|it| it.state(self.now).pause(self.now));
         let next = match back.min() {
             Some(pause) => format!("the soonest is tried in {}", Span(pause)),
             None => "one is being tried".to_owned(),
@@ -47,7 +48,7 @@ impl Scene<'_> {
     fn told<'a>(&self, members: impl IntoIterator<Item = &'a Member>) -> String {
         let tell = |member: &Member| {
             let state = member.state(self.now);
-            let why = match status::cause(state) {
+            let why = match state.cause() {
                 _ if member.is_ready(self.now) => "ready".to_owned(),
                 None => "one request goes ahead".to_owned(),
                 Some(Cause::Throttle) => "429, throttled".to_owned(),
@@ -82,7 +83,7 @@ impl Scene<'_> {
             let served = attempts.filter(|(outcome, _)| *outcome == "served");
             served.map(|(_, times)| times).sum()
         };
-        let is_full = |it: &&Member| status::cause(it.state(self.now)) == Some(Cause::Throttle);
+        let is_full = |it: &&Member| it.state(self.now).cause() == Some(Cause::Throttle);
         let only_full = provisioned.iter().all(is_full);
         if only_full && (served(true) > 0 || served(false) == 0) {
             return None;
@@ -109,7 +110,7 @@ impl Scene<'_> {
         let mut groups: Vec<Group<'_>> = Vec::new();
         for pool in self.pools {
             for member in pool.members() {
-                let cause = status::cause(member.state(self.now));
+                let cause = member.state(self.now).cause();
                 let cause = cause.filter(|cause| *cause != Cause::Throttle);
                 let Some(cause) = cause.filter(|cause| !self.is_told(member, *cause)) else {
                     continue;
@@ -304,7 +305,7 @@ impl Scene<'_> {
     /// When it is asked again, the soonest of them.
     fn next(&self, group: &Group<'_>) -> String {
         let states = || group.members.iter().map(|(_, it)| it.state(self.now));
-        let pauses = states().filter_map(|state| status::pause(state, self.now));
+        let pauses = states().filter_map(|state| state.pause(self.now));
         match pauses.min() {
             _ if states().any(|it| matches!(it, State::Trial { .. })) => {
                 "a request is trying it now".to_owned()

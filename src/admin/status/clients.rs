@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::round;
+use super::figures::round;
 use crate::domain::{
     name::{ClientName, ModelName},
     quota::Standing,

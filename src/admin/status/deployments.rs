@@ -1,13 +1,10 @@
 //! Each model's pool and its deployments: how they stand, what they get, what they said of themselves.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use serde::Serialize;
 
-use super::round;
+use super::figures::round;
 use crate::{
     domain::{
         breaker::{Cause, State},
@@ -167,8 +164,8 @@ impl<'a> DeploymentStatus<'a> {
                 State::Trial { .. } => "trial",
             },
             available: member.is_ready(now),
-            cause: cause(state).map(Cause::as_str),
-            retry_in_seconds: pause(state, now).map(|pause| round(pause.as_secs_f64())),
+            cause: state.cause().map(Cause::as_str),
+            retry_in_seconds: state.pause(now).map(|pause| round(pause.as_secs_f64())),
             set_aside_for: set_aside_for(member, now),
             ramp: match state {
                 State::Ramping { share } => Some(round(share)),
@@ -200,22 +197,4 @@ fn set_aside_for(member: &Member, now: Instant) -> Vec<SetAsideFor> {
         retry_in_seconds: round(until.saturating_duration_since(now).as_secs_f64()),
     })
     .collect()
-}
-
-/// Why it is left alone; `None` where it is not.
-pub(in crate::admin) fn cause(state: State) -> Option<Cause> {
-    match state {
-        State::Open { cause, .. } | State::Trial { cause, .. } => Some(cause),
-        State::Closed | State::Ramping { .. } => None,
-    }
-}
-
-/// How long until it may be tried again; `None` where it may be now, or is being tried.
-pub(in crate::admin) fn pause(state: State, now: Instant) -> Option<Duration> {
-    match state {
-        State::Open { until, .. } => until
-            .checked_duration_since(now)
-            .filter(|pause| !pause.is_zero()),
-        State::Closed | State::Ramping { .. } | State::Trial { .. } => None,
-    }
 }

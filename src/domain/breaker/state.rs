@@ -1,6 +1,6 @@
 //! What can be said of a breaker: to operators, and to those who choose.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::domain::route::Operation;
 
@@ -22,6 +22,26 @@ pub enum State {
         since: Instant,
         cause: Cause,
     },
+}
+
+impl State {
+    /// Why it is left alone; `None` where it is not.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Open { cause, .. } | Self::Trial { cause, .. } => Some(cause),
+            Self::Closed | Self::Ramping { .. } => None,
+        }
+    }
+
+    /// How long until it may be tried again; `None` where it may be now, or is being tried.
+    pub fn pause(self, now: Instant) -> Option<Duration> {
+        match self {
+            Self::Open { until, .. } => until
+                .checked_duration_since(now)
+                .filter(|pause| !pause.is_zero()),
+            Self::Closed | Self::Ramping { .. } | Self::Trial { .. } => None,
+        }
+    }
 }
 
 /// Why a deployment is left alone.

@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use parking_lot::Mutex;
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
-use super::{InFlight, handles::Handles, instruments::Instruments};
+use super::{handles::Handles, in_flight::InFlight, instruments::Instruments};
 use crate::domain::usage::Guess;
 
 /// Model, instance, deployment.

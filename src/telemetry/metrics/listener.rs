@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, IntCounter, IntGauge};
 
-use super::{InFlight, instruments::Instruments};
+use super::{in_flight::InFlight, instruments::Instruments};
 
 /// The instruments of one listener, under its configured address.
 pub struct ListenerMetrics {

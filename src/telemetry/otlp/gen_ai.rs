@@ -2,11 +2,8 @@
 
 use prometheus::{HistogramOpts, HistogramVec, core::Collector, proto::MetricFamily};
 
-use super::Places;
+use super::places::{AZURE, Places};
 use crate::telemetry::record::Record;
-
-/// The conventions' word for Azure OpenAI.
-pub(super) const AZURE: &str = "azure.ai.openai";
 
 /// The conventions' word for an operation; for those that they have none for, one like theirs.
 pub(super) fn operation(path: &str) -> Option<&'static str> {

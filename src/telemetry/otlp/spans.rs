@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::Version;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::SpanKind, status::StatusCode};
 
-use super::{Places, attributes::Attributes, gen_ai};
+use super::{attributes::Attributes, gen_ai, places::Places};
 use crate::{
     domain::{trace::Trace, usage::Usage},
     telemetry::record::{AttemptRecord, End, Record},

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::{
 
 use super::{
     gen_ai::GenAi,
+    places::{AZURE, Place, Places},
     points::{self, Times},
     *,
 };
@@ -46,7 +47,7 @@ fn known() -> Places {
         provider,
     };
     Places::from([
-        ("east".into(), place("east.example", gen_ai::AZURE)),
+        ("east".into(), place("east.example", AZURE)),
         ("west".into(), place("west.example", "openai")),
     ])
 }

@@ -21,10 +21,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Places, Refresh, Signals,
     attributes::Attributes,
     exporter::{Exporter, Failure},
     gen_ai::GenAi,
+    places::Places,
     points::{self, Times},
     spans::spans,
 };
@@ -56,6 +56,16 @@ const PAUSES: [Duration; 4] = [
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// For all that is left when the gateway ends.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What brings the metrics up to date that change without a request.
+pub type Refresh = Box<dyn Fn() + Send + Sync>;
+
+/// What is sent, each with its own counters.
+#[derive(Clone)]
+pub(super) struct Signals {
+    pub(super) traces: Option<SignalMetrics>,
+    pub(super) metrics: Option<SignalMetrics>,
+}
 
 pub(super) struct Worker {
     exporter: Exporter,

@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use super::source::SetupError;
+use super::error::SetupError;
 
 /// Azure's own places (AZURE.md 12), and the variables that name others where the platform sets them.
 const IMDS: &str = "http://169.254.169.254";
@@ -13,7 +13,7 @@ const APP_SERVICE_HEADER: &str = "IDENTITY_HEADER";
 
 /// Whose word a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Giver {
+pub(super) enum TokenEndpoint {
     /// A VM's metadata service.
     Imds,
     /// The local endpoint of App Service, Functions and Container Apps, named by `IDENTITY_ENDPOINT`.
@@ -24,7 +24,7 @@ pub(super) enum Giver {
     AzureCli,
 }
 
-impl Giver {
+impl TokenEndpoint {
     /// As `/status` calls it.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -37,12 +37,12 @@ impl Giver {
 }
 
 /// Azure's own place.
-pub(super) fn own(giver: Giver) -> Result<Url, SetupError> {
+pub(super) fn own(endpoint: TokenEndpoint) -> Result<Url, SetupError> {
     // As azure_identity reads them.
-    let (variable, otherwise) = match giver {
-        Giver::Imds => return Url::parse(IMDS).map_err(|_| SetupError::Authority),
-        Giver::AppService => (APP_SERVICE, ""),
-        Giver::Entra | Giver::AzureCli => (AUTHORITY_HOST, ENTRA),
+    let (variable, otherwise) = match endpoint {
+        TokenEndpoint::Imds => return Url::parse(IMDS).map_err(|_| SetupError::Authority),
+        TokenEndpoint::AppService => (APP_SERVICE, ""),
+        TokenEndpoint::Entra | TokenEndpoint::AzureCli => (AUTHORITY_HOST, ENTRA),
     };
     let text = std::env::var(variable).unwrap_or_else(|_| otherwise.to_owned());
     let url = Url::parse(&text).ok().filter(Url::has_host);
@@ -50,23 +50,23 @@ pub(super) fn own(giver: Giver) -> Result<Url, SetupError> {
 }
 
 /// Which of the two a managed identity asks: App Service names its endpoint and a secret for it.
-pub(super) fn managed_by() -> Giver {
+pub(super) fn managed_by() -> TokenEndpoint {
     let is_set = |name: &str| std::env::var(name).is_ok();
     match is_set(APP_SERVICE) && is_set(APP_SERVICE_HEADER) {
-        true => Giver::AppService,
-        false => Giver::Imds,
+        true => TokenEndpoint::AppService,
+        false => TokenEndpoint::Imds,
     }
 }
 
 /// The place that the config names.
-pub(super) fn stand_in(text: &str, giver: Giver) -> Result<Url, SetupError> {
+pub(super) fn stand_in(text: &str, endpoint: TokenEndpoint) -> Result<Url, SetupError> {
     let url = Url::parse(text).map_err(|_| SetupError::Authority)?;
     let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
     if !plain || !matches!(url.scheme(), "http" | "https") {
         return Err(SetupError::Authority);
     }
     // What a machine's own endpoint is asked holds no secret, and its way doesn't leave the machine.
-    if giver == Giver::Entra && url.scheme() == "http" && !is_loopback(&url) {
+    if endpoint == TokenEndpoint::Entra && url.scheme() == "http" && !is_loopback(&url) {
         return Err(SetupError::Insecure);
     }
     Ok(url)
@@ -87,11 +87,14 @@ mod tests {
 
     #[test]
     fn an_authority_is_https_or_loopback_unless_it_is_imds() {
-        let is_good = |text, giver| stand_in(text, giver).is_ok();
-        assert!(is_good("https://login.microsoftonline.us", Giver::Entra));
-        assert!(is_good("http://127.0.0.1:9000", Giver::Entra));
-        assert!(is_good("http://[::1]:9000/", Giver::Entra));
-        assert!(is_good("http://169.254.1.1", Giver::Imds));
+        let is_good = |text, endpoint| stand_in(text, endpoint).is_ok();
+        assert!(is_good(
+            "https://login.microsoftonline.us",
+            TokenEndpoint::Entra
+        ));
+        assert!(is_good("http://127.0.0.1:9000", TokenEndpoint::Entra));
+        assert!(is_good("http://[::1]:9000/", TokenEndpoint::Entra));
+        assert!(is_good("http://169.254.1.1", TokenEndpoint::Imds));
         for text in [
             "http://login.test",
             "ftp://a",
@@ -100,7 +103,7 @@ mod tests {
             "https://a?b",
             "https://u@a",
         ] {
-            assert!(!is_good(text, Giver::Entra), "{text}");
+            assert!(!is_good(text, TokenEndpoint::Entra), "{text}");
         }
     }
 }

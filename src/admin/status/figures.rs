@@ -1,0 +1,6 @@
+//! How figures are written.
+
+/// To thousandths: more is noise, and makes a page hard to read.
+pub(super) fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,74 @@
+//! Why there is no token, in texts that are safe to print.
+
+use std::time::Duration;
+
+use http::header::InvalidHeaderValue;
+use thiserror::Error;
+
+/// For a token request as a whole, the wait for its turn counted in. IMDS and Entra answer in well under a second when they are well.
+pub(super) const CALL: Duration = Duration::from_secs(10);
+
+/// Why an identity can't be set up.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    #[error("the key holds a character that no header may")]
+    Key(#[from] InvalidHeaderValue),
+    #[error("its authority is no URL; write it like https://login.microsoftonline.com")]
+    Authority,
+    #[error(
+        "its authority would be sent a secret unencrypted; use https:// (http:// only on loopback)"
+    )]
+    Insecure,
+    #[error("{0} is set to what is no URL")]
+    Variable(&'static str),
+    #[error("the authorities in its `ca` can't be used: {0}")]
+    Ca(String),
+    #[error("no HTTPS client: {0}")]
+    Client(#[from] reqwest::Error),
+    #[error("{0}")]
+    Azure(String),
+}
+
+/// Why a token request failed. No text in it comes from an answer's free text, which could repeat a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FetchError {
+    #[error("no answer within {} s", CALL.as_secs())]
+    TimedOut,
+    #[error("{host} can't be reached: {reason}")]
+    Unreachable { host: String, reason: String },
+    #[error("{host} answered {status}{codes}")]
+    Answered {
+        host: String,
+        status: u16,
+        /// The error codes and ids that the answer named, ready to print.
+        codes: String,
+        retry_after: Option<Duration>,
+    },
+    #[error("the answer holds no usable token")]
+    NoToken,
+    #[error(
+        "`az account get-access-token` gave no token: is the Azure CLI installed, and somebody logged in (`az login`)?"
+    )]
+    NoLogin,
+    #[error("the token had ended before it came: is this machine's clock right?")]
+    Ended,
+    #[error("{0}")]
+    Setup(String),
+}
+
+impl FetchError {
+    /// Whether the authority understood and said no: asking again soon won't change that. IMDS's 404 and
+    /// 410 and anybody's 429 are no such answer (AZURE.md 12).
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Answered { status, .. }
+            if (400..500).contains(status) && ![404, 408, 410, 429].contains(status))
+    }
+
+    /// The wait that the authority asked for.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Answered { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}

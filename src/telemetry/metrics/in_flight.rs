@@ -1,0 +1,21 @@
+//! What is going on now, counted while a value lives.
+
+use prometheus::IntGauge;
+
+/// One more of something, for as long as this lives.
+#[must_use]
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl InFlight {
+    pub(super) fn enter(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
