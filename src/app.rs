@@ -1,15 +1,16 @@
 //! Builds everything from a plan, starts the server, drains it on a signal.
 
 mod admin;
+mod buffered_stream;
+mod connection_limit;
 mod engine;
 mod examine;
-mod line;
 mod listening;
 mod logs;
 mod open_files;
 mod parts;
 mod peer;
-mod places;
+
 mod signals;
 mod start_error;
 mod start_line;

@@ -76,12 +76,13 @@ fn machine() -> String {
 
 /// How a port stands, whenever that is asked.
 fn listener(port: &Port) -> impl Fn() -> ListenerState + Send + Sync + use<> {
-    let (address, tls, places) = (port.address, port.tls.clone(), Arc::clone(&port.places));
+    let (address, tls) = (port.address, port.tls.clone());
+    let connection_limit = Arc::clone(&port.connection_limit);
     move || {
         let report = tls.as_ref().map(|tls| tls.report());
         ListenerState {
             address,
-            connections: places.taken(),
+            connections: connection_limit.taken(),
             certificate: report.as_ref().and_then(|it| it.validity),
             certificate_error: report.and_then(|it| it.error),
         }

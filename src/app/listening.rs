@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use super::{
-    line::Line,
-    places::{Place, Places},
+    buffered_stream::BufferedStream,
+    connection_limit::{ConnectionLimit, ConnectionPermit},
     start_error::StartError,
     tls::Tls,
     workers::Workers,
@@ -57,7 +57,7 @@ pub(super) struct Port {
     pub(super) address: SocketAddr,
     bound: Option<Bound>,
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) places: Arc<Places>,
+    pub(super) connection_limit: Arc<ConnectionLimit>,
     metrics: Arc<ListenerMetrics>,
     patience: Patience,
 }
@@ -77,7 +77,11 @@ impl Port {
             address,
             bound: Some(bound),
             tls,
-            places: Places::new(max_connections, Arc::clone(&metrics), drain),
+            connection_limit: Arc::new(ConnectionLimit::new(
+                max_connections,
+                Arc::clone(&metrics),
+                drain,
+            )),
             metrics,
             patience,
         })
@@ -181,21 +185,21 @@ impl Port {
                 arrived = listener.accept() => arrived.and_then(|(it, from)| Ok((it.into_std()?, from))),
             };
             match arrived {
-                Ok((stream, from)) => match port.places.take() {
-                    Some(place) => {
+                Ok((stream, from)) => match port.connection_limit.take() {
+                    Some(permit) => {
                         let (port, app, shutdown) =
                             (Arc::clone(&port), Arc::clone(&app), shutdown.clone());
                         // Watched from now on by the thread that serves it.
                         workers.next().spawn(async move {
-                            if let Some(line) = port.enter(stream, from, place).await {
-                                talk(line, app, shutdown).await;
+                            if let Some(stream) = port.enter(stream, from, permit).await {
+                                talk(stream, app, shutdown).await;
                             }
                         });
                     }
                     None if told.is_some_and(|told| told.elapsed() < SELDOM) => {}
                     None => {
                         told = Some(Instant::now());
-                        let (listener, most) = (port.address, port.places.taken());
+                        let (listener, most) = (port.address, port.connection_limit.taken());
                         tracing::warn!(event = "listener_full", %listener, connections = most, "the listener has as many connections as listeners[].max_connections allows: new ones are closed at once; raise it, or find who opens so many");
                     }
                 },
@@ -208,7 +212,12 @@ impl Port {
     }
 
     /// Makes a connection ready to be spoken on; `None` where nothing comes of it.
-    async fn enter(&self, taken: Taken, from: SocketAddr, place: Place) -> Option<Stream> {
+    async fn enter(
+        &self,
+        taken: Taken,
+        from: SocketAddr,
+        permit: ConnectionPermit,
+    ) -> Option<Stream> {
         let stream = match self.prepare(taken) {
             Ok(stream) => stream,
             Err(error) => {
@@ -230,7 +239,7 @@ impl Port {
                 let handshake = Box::pin(acceptor.tls_handshake(stream));
                 let failed = match timeout(patience, handshake).await {
                     Ok(Ok(stream)) => {
-                        return Some(Box::new(Line::new(Box::new(stream), place)));
+                        return Some(Box::new(BufferedStream::new(Box::new(stream), permit)));
                     }
                     Ok(Err(error)) => Some(error),
                     Err(_) => None,
@@ -241,7 +250,7 @@ impl Port {
                 return None;
             }
         };
-        Some(Box::new(Line::new(stream, place)))
+        Some(Box::new(BufferedStream::new(stream, permit)))
     }
 
     /// Bounds how long a peer may leave unread, or unacknowledged, what was written to it: the system sees every byte
@@ -259,12 +268,12 @@ impl Port {
 }
 
 async fn talk<A: ServerApp + Send + Sync + 'static>(
-    line: Stream,
+    stream: Stream,
     app: Arc<A>,
     shutdown: ShutdownWatch,
 ) {
-    let mut next = Some(line);
-    while let Some(line) = next {
-        next = app.process_new(line, &shutdown).await;
+    let mut next = Some(stream);
+    while let Some(stream) = next {
+        next = app.process_new(stream, &shutdown).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One client's connection as Pingora reads and writes it: small writes leave together, and it holds its place among
+//! One client's connection as Pingora reads and writes it: small writes leave together, and it holds its permit among
 //! the listener's connections until it is closed.
 
 use std::{
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use pingora::protocols::{Peek, Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::places::Place;
+use super::connection_limit::ConnectionPermit;
 use crate::proxy::likeness::speaks_of_inner;
 
 /// An answer's head and a body of this size leave in one write.
@@ -19,21 +19,21 @@ const WRITE_BUFFER: usize = 16 << 10;
 /// What of that room a quiet connection keeps.
 const KEPT: usize = 4 << 10;
 
-pub(super) struct Line {
+pub(super) struct BufferedStream {
     inner: Stream,
     unwritten: Vec<u8>,
     /// How much of it is written already.
     written: usize,
-    place: Place,
+    permit: ConnectionPermit,
 }
 
-impl Line {
-    pub(super) fn new(inner: Stream, place: Place) -> Self {
+impl BufferedStream {
+    pub(super) fn new(inner: Stream, permit: ConnectionPermit) -> Self {
         Self {
             inner,
             unwritten: Vec::new(),
             written: 0,
-            place,
+            permit,
         }
     }
 
@@ -61,24 +61,24 @@ fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for BufferedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.place.connection.is_cut() {
+        if self.permit.connection.is_cut() {
             return Poll::Ready(Err(cut_off()));
         }
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        match read.is_pending() && self.place.connection.waits(cx) {
+        match read.is_pending() && self.permit.connection.waits(cx) {
             true => Poll::Ready(Err(cut_off())),
             false => read,
         }
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for BufferedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -128,7 +128,7 @@ impl AsyncWrite for Line {
 }
 
 /// What an answer that breaks off had come to is still said, as far as that is possible at once.
-impl Drop for Line {
+impl Drop for BufferedStream {
     fn drop(&mut self) {
         if self.written < self.unwritten.len() {
             let cx = &mut Context::from_waker(Waker::noop());
@@ -139,10 +139,10 @@ impl Drop for Line {
     }
 }
 
-impl Peek for Line {}
+impl Peek for BufferedStream {}
 
 #[async_trait]
-impl Shutdown for Line {
+impl Shutdown for BufferedStream {
     async fn shutdown(&mut self) {
         if let Err(error) = AsyncWriteExt::shutdown(self).await {
             tracing::debug!(event = "connection_unclean", %error, "a client's connection did not end in order");
@@ -150,10 +150,10 @@ impl Shutdown for Line {
     }
 }
 
-speaks_of_inner!(Line);
+speaks_of_inner!(BufferedStream);
 
-impl fmt::Debug for Line {
+impl fmt::Debug for BufferedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Line").field(&self.inner).finish()
+        f.debug_tuple("BufferedStream").field(&self.inner).finish()
     }
 }
