@@ -164,14 +164,14 @@ mod tests {
             deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
             pool::Pool,
         },
-        telemetry::pulse::Pulse,
+        telemetry::traffic_rates::TrafficRates,
     };
 
     fn admin(phase: Phase) -> Admin {
         let (metrics, now) = (Arc::new(Metrics::new()), Instant::now());
         Admin {
             host: "a".to_owned(),
-            pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
+            rates: Arc::new(TrafficRates::new(Arc::clone(&metrics), Vec::new(), now)),
             metrics,
             failovers: Arc::default(),
             pools: Vec::new(),

@@ -79,9 +79,9 @@ pub fn serve_watched(
         .filter_map(|port| port.tls.clone())
         .collect();
     let is_looked_at = admin_port.is_some() || parts.telemetry.otlp.is_some();
-    let pulse = is_looked_at.then(|| parts.pulse());
-    if let Some(pulse) = &pulse {
-        let page = Arc::new(admin::page(&parts, &ports, pulse));
+    let rates = is_looked_at.then(|| parts.rates());
+    if let Some(rates) = &rates {
+        let page = Arc::new(admin::page(&parts, &ports, rates));
         if let Some(otlp) = &parts.telemetry.otlp {
             let page = Arc::clone(&page);
             otlp.refresh_by(Box::new(move || page.refresh()));
@@ -102,7 +102,7 @@ pub fn serve_watched(
             started();
         });
     server.add_service(gateway);
-    let mut upkeep = background_service("upkeep", parts.upkeep(tls, pulse));
+    let mut upkeep = background_service("upkeep", parts.upkeep(tls, rates));
     upkeep.threads = Some(1);
     server.add_service(upkeep);
     signals::exit_when_drained(

@@ -31,7 +31,7 @@
 //! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.
 //! - [`proxy`]: with [`app`] all that knows Pingora; its page is the table of contents of a request's life.
 //! - [`identity`]: tokens kept ready ahead of need.
-//! - [`entra`]: the signing keys that prove clients' tokens, kept fresh, and the tokens found good.
+//! - [`oidc`]: the signing keys that prove clients' tokens, kept fresh, and the tokens found good.
 //! - [`store`]: what clients have spent, kept where a restart finds it.
 //! - [`telemetry`]: what operators see of the traffic, from one record a request.
 //! - [`admin`]: metrics, health and status, on their own address.
@@ -40,17 +40,17 @@
 //! - [`simulator`]: instances that answer, stall, throttle and break on demand; it knows nothing of the rest.
 //! - [`demo`]: simulator and gateway in one process.
 //!
-//! Who may use whom: `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, entra, store, simulator} → domain`,
-//! each all to its right, and beside it `proxy → identity, entra, telemetry` and `admin → telemetry`. `tests/layers.rs` names any other.
+//! Who may use whom: `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, oidc, store, simulator} → domain`,
+//! each all to its right, and beside it `proxy → identity, oidc, telemetry` and `admin → telemetry`. `tests/layers.rs` names any other.
 
 pub mod admin;
 pub mod app;
 pub mod config;
 pub mod demo;
 pub mod domain;
-pub mod entra;
 pub mod explain;
 pub mod identity;
+pub mod oidc;
 pub mod proxy;
 pub mod simulator;
 pub mod store;

@@ -52,7 +52,7 @@ use crate::{
         quota::Quotas,
         trace::Sampling,
     },
-    entra::Issuers,
+    oidc::Issuers,
     telemetry::{Telemetry, record::End},
 };
 use drain::Drain;

@@ -6,10 +6,10 @@
 //! [`Counters`] is what a place to keep it in can do. It is narrow enough for one that several gateways share: it adds, and
 //! says what there is then, whoever added it.
 
+mod counter_writer;
 mod counters;
 mod file;
-mod keeper;
 
+pub use counter_writer::{CounterWriter, Meters};
 pub use counters::{Counters, StoreError};
 pub use file::CounterFile;
-pub use keeper::{Keeper, Meters};

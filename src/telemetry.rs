@@ -11,8 +11,8 @@ pub mod metrics;
 mod object;
 pub mod otlp;
 pub mod prompt_log;
-pub mod pulse;
 pub mod record;
+pub mod traffic_rates;
 pub mod usage_log;
 
 use std::sync::Arc;

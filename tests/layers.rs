@@ -1,29 +1,35 @@
 //! Who may use whom: reads the sources and names every arrow between rooms that the house does not have.
 //!
-//! `main → {explain, demo → app} → {config, proxy, probe, admin, telemetry, identity, entra, store, simulator} → domain`, each may use all to
-//! its right; beside it `proxy → identity, entra, telemetry`, `probe → identity`, `admin → telemetry`. The simulator
+//! `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, oidc, store, simulator} → domain`, each may use all to
+//! its right; beside it `proxy → identity, oidc, telemetry` and `admin → telemetry`. The simulator
 //! uses nothing of the crate, only `proxy` and `app` know Pingora, and `domain` takes no more from outside than words
 //! and pure functions: neither sockets nor a clock nor async.
+
+#[path = "layers/circles.rs"]
+mod circles;
+#[path = "layers/tokens.rs"]
+mod tokens;
 
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
 };
 
+use tokens::{Token, tokens};
+
 /// The rooms, and the other rooms each may use.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("lib", EVERY_ROOM),
     ("main", EVERY_ROOM),
     ("demo", EVERY_ROOM),
     ("app", EVERY_ROOM),
     ("explain", &["config", "domain"]),
     ("config", &["domain"]),
-    ("proxy", &["domain", "identity", "entra", "telemetry"]),
-    ("probe", &["domain", "identity"]),
+    ("proxy", &["domain", "identity", "oidc", "telemetry"]),
     ("admin", &["domain", "telemetry"]),
     ("telemetry", &["domain"]),
     ("identity", &["domain"]),
-    ("entra", &["domain"]),
+    ("oidc", &["domain"]),
     ("store", &["domain"]),
     ("simulator", &[]),
     ("domain", &[]),
@@ -35,11 +41,10 @@ const EVERY_ROOM: &[&str] = &[
     "explain",
     "config",
     "proxy",
-    "probe",
     "admin",
     "telemetry",
     "identity",
-    "entra",
+    "oidc",
     "store",
     "simulator",
     "domain",
@@ -83,6 +88,23 @@ fn every_arrow_is_one_the_house_has() {
         .map(|arrow| arrow.to_string())
         .collect();
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn no_files_of_a_room_import_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    rust_files(&root.join("src"), &mut files);
+    let sources: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let name = file.strip_prefix(root).expect("found below the root");
+            (module_of(name), read(file))
+        })
+        .filter(|(module, _)| !module.iter().any(|name| name == "tests"))
+        .collect();
+    let circles = circles::circles(&sources);
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
 /// A use that the house does not have.
@@ -160,6 +182,13 @@ fn wrong_arrows(file: &Path, source: &str, packages: &[String]) -> Vec<Arrow> {
                 token.line,
                 token.text,
                 "not one of the packages domain may use",
+            );
+        }
+        if token.text == "thread_local" && !in_tests {
+            found(
+                token.line,
+                token.text,
+                "what domain remembers is handed to it",
             );
         }
         if ["async", "await"].contains(&token.text) {
@@ -272,107 +301,6 @@ impl<'a> InlineModules<'a> {
     }
 }
 
-/// A word, `::`, or another sign, with its line.
-#[derive(Clone, Copy, Debug)]
-struct Token<'a> {
-    text: &'a str,
-    line: usize,
-}
-
-/// A source's words and signs, without comments, texts, characters and lifetimes.
-fn tokens(source: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let (mut rest, mut line) = (source, 1);
-    while let Some(first) = rest.chars().next() {
-        let word = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            comment_length(rest)
-        } else if let Some(length) = raw_text_length(rest) {
-            length
-        } else if first == '"' {
-            text_length(rest)
-        } else if first == '\'' {
-            character_length(rest)
-        } else {
-            let length = match word {
-                0 if rest.starts_with("::") => 2,
-                0 => first.len_utf8(),
-                word => word,
-            };
-            if !first.is_whitespace() {
-                let text = &rest[..length];
-                tokens.push(Token { text, line });
-            }
-            length
-        };
-        line += rest[..length].matches('\n').count();
-        rest = &rest[length..];
-    }
-    tokens
-}
-
-fn comment_length(rest: &str) -> usize {
-    let (mut open, mut at) = (0, 0);
-    while at < rest.len() {
-        if rest[at..].starts_with("/*") {
-            (open, at) = (open + 1, at + 2);
-        } else if rest[at..].starts_with("*/") {
-            (open, at) = (open - 1, at + 2);
-            if open == 0 {
-                break;
-            }
-        } else {
-            at += rest[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    at
-}
-
-/// `r"…"`, `r#"…"#`, and with a `b` or `c` before it.
-fn raw_text_length(rest: &str) -> Option<usize> {
-    let inner = rest.trim_start_matches(['b', 'c']);
-    let prefix = rest.len() - inner.len();
-    let hashes = inner.strip_prefix('r')?;
-    let text = hashes.trim_start_matches('#');
-    let count = hashes.len() - text.len();
-    let end = format!("\"{}", "#".repeat(count));
-    let length = text.strip_prefix('"')?.find(&end)?;
-    (prefix <= 1).then(|| prefix + 1 + count + 1 + length + end.len())
-}
-
-fn text_length(rest: &str) -> usize {
-    let mut escaped = false;
-    for (at, c) in rest.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    rest.len()
-}
-
-/// `'x'`, `'\n'`, or a lifetime: all of it.
-fn character_length(rest: &str) -> usize {
-    let mut inner = rest[1..].char_indices();
-    match inner.next() {
-        Some((_, '\\')) => {
-            let end = rest[3..].find('\'');
-            end.map_or(rest.len(), |end| 3 + end + 1)
-        }
-        Some((_, c)) if rest[1 + c.len_utf8()..].starts_with('\'') => 1 + c.len_utf8() + 1,
-        _ => {
-            let name = rest[1..].find(|c: char| !c.is_alphanumeric() && c != '_');
-            1 + name.unwrap_or(rest.len() - 1)
-        }
-    }
-}
-
 /// The packages of `[dependencies]`, as code names them.
 fn packages(cargo_toml: &str) -> Vec<String> {
     cargo_toml
@@ -473,7 +401,7 @@ fn what_is_no_arrow_is_let_pass() {
         ),
         (
             "src/proxy/intake.rs",
-            "use super::exchange; use crate::{identity, entra, telemetry, domain, proxy::reply};",
+            "use super::exchange; use crate::{identity, oidc, telemetry, domain, proxy::reply};",
         ),
         (
             "src/domain/pool.rs",
@@ -514,6 +442,7 @@ fn the_engine_the_clock_and_the_network_stay_out_of_domain() {
         "async fn f() {}",
         "fn f() { std::time::Instant::now(); }",
         "fn f() { SystemTime::now(); }",
+        "thread_local! { static A: u8 = 0; }",
     ] {
         assert_eq!(found("src/domain/pool.rs", source).len(), 1, "{source}");
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::gateway::{IdentityState, IssuerState, ListenerState};
 use crate::{
     domain::{pool::Pool, span::Span, validity::Standing},
-    telemetry::pulse::{DeploymentReading, LogPulse},
+    telemetry::traffic_rates::{DeploymentReading, LogRates},
 };
 
 /// More than this nobody reads at once.
@@ -52,7 +52,7 @@ pub(super) struct Scene<'a> {
     pub(super) identities: &'a [IdentityState],
     pub(super) issuers: &'a [IssuerState],
     pub(super) listeners: &'a [ListenerState],
-    pub(super) logs: &'a [LogPulse],
+    pub(super) logs: &'a [LogRates],
     /// Writes of what clients have spent that failed in the last minute, and stores set aside since the start.
     pub(super) store_failures: u64,
     pub(super) stores_set_aside: u64,
@@ -182,7 +182,7 @@ impl Scene<'_> {
     }
 }
 
-fn of_log(state: &LogPulse) -> Option<Alarm> {
+fn of_log(state: &LogRates) -> Option<Alarm> {
     let (log, lost) = (&state.log, state.dropped_lately);
     if state.failing {
         let text = format!("The {log} log can't be written, and its lines are lost.");

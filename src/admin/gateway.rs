@@ -16,7 +16,7 @@ use crate::{
         quota::Standing,
         validity::Validity,
     },
-    telemetry::{failovers::Failovers, metrics::Metrics, pulse::Pulse},
+    telemetry::{failovers::Failovers, metrics::Metrics, traffic_rates::TrafficRates},
 };
 
 /// What the admin page shows of a running gateway.
@@ -26,7 +26,7 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub pools: Vec<Arc<Pool>>,
     /// How fast it goes, of these pools' deployments.
-    pub pulse: Arc<Pulse>,
+    pub rates: Arc<TrafficRates>,
     pub failovers: Arc<Failovers>,
     pub identities: Box<dyn Fn() -> Vec<IdentityState> + Send + Sync>,
     pub listeners: Box<dyn Fn() -> Vec<ListenerState> + Send + Sync>,

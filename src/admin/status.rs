@@ -25,7 +25,7 @@ use super::{
 use crate::telemetry::{
     failovers::{Failover, Place},
     metrics::Class,
-    pulse::{Rate, Reading},
+    traffic_rates::{Rate, Reading},
 };
 
 /// What an asker wants beside the rest.
@@ -126,7 +126,7 @@ impl Wants {
 
 impl<'a> Status<'a> {
     pub(super) fn of(admin: &'a Admin, wants: Wants, now: Instant, today: SystemTime) -> Self {
-        let reading = admin.pulse.read(now);
+        let reading = admin.rates.read(now);
         let (identities, issuers) = ((admin.identities)(), (admin.issuers)());
         let (listeners, phase) = ((admin.listeners)(), (admin.phase)());
         let (clients, clients_left_off) = clients::of((admin.limits)(), wants.all_clients, today);

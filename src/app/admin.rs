@@ -25,14 +25,14 @@ use crate::{
         refused,
     },
     domain::head,
-    entra::Keeper,
     identity::Credential,
+    oidc::JwksCache,
     proxy::door::Door,
-    telemetry::pulse::Pulse,
+    telemetry::traffic_rates::TrafficRates,
 };
 
 /// What it shows of these parts and the clients' ports.
-pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
+pub(super) fn page(parts: &Parts, ports: &[Port], rates: &Arc<TrafficRates>) -> Admin {
     let (identities, drain) = (Arc::clone(&parts.identities), Arc::clone(&parts.drain));
     let (issuers, checks) = (Arc::clone(&parts.issuers), Arc::clone(&parts.issuers));
     let (quotas, health) = (Arc::clone(&parts.quotas), Arc::clone(&parts.health));
@@ -41,19 +41,13 @@ pub(super) fn page(parts: &Parts, ports: &[Port], pulse: &Arc<Pulse>) -> Admin {
         host: machine(),
         metrics: Arc::clone(&parts.telemetry.metrics),
         pools: parts.pools(),
-        pulse: Arc::clone(pulse),
+        rates: Arc::clone(rates),
         failovers: Arc::clone(&parts.telemetry.failovers),
         identities: Box::new(move || {
             let credentials = identities.credentials().iter();
             credentials.map(|it| identity_state(it)).collect()
         }),
-        issuers: Box::new(move || {
-            issuers
-                .keepers()
-                .iter()
-                .map(|it| issuer_state(it))
-                .collect()
-        }),
+        issuers: Box::new(move || issuers.caches().iter().map(|it| issuer_state(it)).collect()),
         token_checks: Box::new(move || checks.checked()),
         listeners: Box::new(move || ports.iter().map(|state| state()).collect()),
         limits: Box::new(move || quotas.report(moment())),
@@ -124,8 +118,8 @@ fn identity_state(credential: &Credential) -> IdentityState {
     }
 }
 
-fn issuer_state(keeper: &Keeper) -> IssuerState {
-    let state = keeper.state();
+fn issuer_state(cache: &JwksCache) -> IssuerState {
+    let state = cache.state();
     IssuerState {
         issuer: state.issuer,
         url: state.url,

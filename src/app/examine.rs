@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use rustix::fs::{Access, access};
 
 use super::{open_files, parts::reaches};
-use crate::{config::Plan, entra::Issuers, identity::Identities};
+use crate::{config::Plan, identity::Identities, oidc::Issuers};
 
 /// What was found, each in one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

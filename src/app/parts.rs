@@ -29,8 +29,8 @@ use crate::{
         pool::Pool,
         quota::{Moment, Quotas},
     },
-    entra::Issuers,
     identity::Identities,
+    oidc::Issuers,
     proxy::{
         Gateway, KEEP_ALIVE,
         door::{Books, Door, Rules},
@@ -40,12 +40,12 @@ use crate::{
         reach::{Authorities, AuthoritiesError, Reach},
         served::{Connections, Served, Takes, Target},
     },
-    store::{CounterFile, Keeper, Meters},
+    store::{CounterFile, CounterWriter, Meters},
     telemetry::{
         Telemetry,
         metrics::{Bounds, Metrics},
         otlp::Otlp,
-        pulse::Pulse,
+        traffic_rates::TrafficRates,
     },
 };
 
@@ -59,7 +59,7 @@ pub(super) struct Parts {
     pub(super) models: Vec<Arc<Served>>,
     pub(super) quotas: Arc<Quotas>,
     /// Keeps what is spent, where the config says where.
-    pub(super) keeper: Option<Arc<Keeper>>,
+    pub(super) counter_writer: Option<Arc<CounterWriter>>,
     pub(super) drain: Arc<Drain>,
     pub(super) health: Arc<HealthCheck>,
 }
@@ -96,7 +96,7 @@ impl Parts {
             failovers: Arc::default(),
         });
         let quotas = Arc::new(quotas(&plan));
-        let keeper = keeper(&plan, &quotas, &telemetry.metrics)?;
+        let counter_writer = counter_writer(&plan, &quotas, &telemetry.metrics)?;
         let drain = Arc::default();
         let health = Arc::new(HealthCheck::new(plan.health, models.clone()));
         Ok(Self {
@@ -107,7 +107,7 @@ impl Parts {
             reaches,
             models,
             quotas,
-            keeper,
+            counter_writer,
             drain,
             health,
         })
@@ -215,7 +215,7 @@ impl Parts {
     pub(super) fn last(&self) -> Last {
         Last {
             telemetry: Arc::clone(&self.telemetry),
-            keeper: self.keeper.clone(),
+            counter_writer: self.counter_writer.clone(),
             drain: Arc::clone(&self.drain),
         }
     }
@@ -228,7 +228,7 @@ impl Parts {
     }
 
     /// Watches the deployments in the order in which the pools show them.
-    pub(super) fn pulse(&self) -> Arc<Pulse> {
+    pub(super) fn rates(&self) -> Arc<TrafficRates> {
         let metrics = &self.telemetry.metrics;
         let watched = self.models.iter().map(|served| {
             let model = served.pool.model();
@@ -238,17 +238,17 @@ impl Parts {
             });
             (model.clone(), counters.collect())
         });
-        let pulse = Pulse::new(Arc::clone(metrics), watched.collect(), Instant::now());
-        Arc::new(pulse)
+        let rates = TrafficRates::new(Arc::clone(metrics), watched.collect(), Instant::now());
+        Arc::new(rates)
     }
 
-    pub(super) fn upkeep(&self, tls: Vec<Arc<Tls>>, pulse: Option<Arc<Pulse>>) -> Upkeep {
+    pub(super) fn upkeep(&self, tls: Vec<Arc<Tls>>, rates: Option<Arc<TrafficRates>>) -> Upkeep {
         Upkeep {
             reaches: self.reaches.clone(),
             identities: Arc::clone(&self.identities),
             tls,
             issuers: Arc::clone(&self.issuers),
-            pulse,
+            rates,
             health: Arc::clone(&self.health),
         }
     }
@@ -316,11 +316,11 @@ fn quotas(plan: &Plan) -> Quotas {
 }
 
 /// Takes in what was spent before the last restart.
-fn keeper(
+fn counter_writer(
     plan: &Plan,
     quotas: &Arc<Quotas>,
     metrics: &Metrics,
-) -> Result<Option<Arc<Keeper>>, StartError> {
+) -> Result<Option<Arc<CounterWriter>>, StartError> {
     let Some(path) = &plan.counters.file else {
         return Ok(None);
     };
@@ -335,12 +335,13 @@ fn keeper(
     let meters = Meters {
         count_failure: Box::new(move || failures.inc()),
     };
-    let keeper = file.and_then(|file| Keeper::start(Box::new(file), Arc::clone(quotas), meters));
-    let keeper = keeper.map_err(|source| StartError::Counters {
+    let counter_writer =
+        file.and_then(|file| CounterWriter::start(Box::new(file), Arc::clone(quotas), meters));
+    let counter_writer = counter_writer.map_err(|source| StartError::Counters {
         path: path.display().to_string(),
         source,
     })?;
-    Ok(Some(Arc::new(keeper)))
+    Ok(Some(Arc::new(counter_writer)))
 }
 
 pub(super) fn moment() -> Moment {

@@ -16,7 +16,7 @@ use tokio::{
     sync::{broadcast::Receiver, watch},
 };
 
-use crate::{config, domain::span::Span, proxy, store::Keeper, telemetry::Telemetry};
+use crate::{config, domain::span::Span, proxy, store::CounterWriter, telemetry::Telemetry};
 
 /// How often a draining gateway looks whether its last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -27,15 +27,15 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// What is written out before the process ends.
 pub(super) struct Last {
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) keeper: Option<Arc<Keeper>>,
+    pub(super) counter_writer: Option<Arc<CounterWriter>>,
     pub(super) drain: Arc<proxy::drain::Drain>,
 }
 
 impl Last {
     fn close(&self) {
         self.telemetry.close();
-        if let Some(keeper) = &self.keeper {
-            keeper.close();
+        if let Some(counter_writer) = &self.counter_writer {
+            counter_writer.close();
         }
     }
 }

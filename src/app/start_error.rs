@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use thiserror::Error;
 
-use crate::{entra::IssuersError, identity::IdentitiesError, store::StoreError, telemetry::otlp};
+use crate::{identity::IdentitiesError, oidc::IssuersError, store::StoreError, telemetry::otlp};
 
 /// Why a gateway can't start. The message says what to mend.
 #[derive(Debug, Error)]

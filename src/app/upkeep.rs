@@ -10,10 +10,10 @@ use pingora::{server::ShutdownWatch, services::background::BackgroundService};
 
 use super::tls::{self, Tls};
 use crate::{
-    entra::Issuers,
     identity::Identities,
+    oidc::Issuers,
     proxy::{health::HealthCheck, reach::Reach},
-    telemetry::pulse::{self, Pulse},
+    telemetry::traffic_rates::{self, TrafficRates},
 };
 
 /// How often the gateway's own health is looked at.
@@ -25,7 +25,7 @@ pub(super) struct Upkeep {
     pub(super) issuers: Arc<Issuers>,
     pub(super) tls: Vec<Arc<Tls>>,
     /// Where somebody may look at it.
-    pub(super) pulse: Option<Arc<Pulse>>,
+    pub(super) rates: Option<Arc<TrafficRates>>,
     pub(super) health: Arc<HealthCheck>,
 }
 
@@ -36,8 +36,8 @@ impl BackgroundService for Upkeep {
         for credential in self.identities.credentials() {
             tasks.spawn(Arc::clone(credential).run(shutdown.clone()));
         }
-        for keeper in self.issuers.keepers() {
-            tasks.spawn(Arc::clone(keeper).run(shutdown.clone()));
+        for cache in self.issuers.caches() {
+            tasks.spawn(Arc::clone(cache).run(shutdown.clone()));
         }
         for reach in &self.reaches {
             tasks.spawn(Arc::clone(reach).keep_fresh(shutdown.clone()));
@@ -45,8 +45,8 @@ impl BackgroundService for Upkeep {
         for tls in &self.tls {
             tasks.spawn(watch(Arc::clone(tls), shutdown.clone()));
         }
-        if let Some(pulse) = &self.pulse {
-            tasks.spawn(beat(Arc::clone(pulse), shutdown.clone()));
+        if let Some(rates) = &self.rates {
+            tasks.spawn(beat(Arc::clone(rates), shutdown.clone()));
         }
         tasks.spawn(look(Arc::clone(&self.health), shutdown.clone()));
         while tasks.join_next().await.is_some() {}
@@ -83,13 +83,13 @@ async fn look(health: Arc<HealthCheck>, mut shutdown: ShutdownWatch) {
     }
 }
 
-async fn beat(pulse: Arc<Pulse>, mut shutdown: ShutdownWatch) {
-    let mut every = tokio::time::interval(pulse::EVERY);
+async fn beat(rates: Arc<TrafficRates>, mut shutdown: ShutdownWatch) {
+    let mut every = tokio::time::interval(traffic_rates::EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = shutdown.changed() => return,
-            _ = every.tick() => pulse.beat(Instant::now()),
+            _ = every.tick() => rates.beat(Instant::now()),
         }
     }
 }

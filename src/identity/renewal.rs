@@ -32,7 +32,7 @@ enum Standing {
 }
 
 /// What the task knows beside its credential.
-struct Keeper<'a> {
+struct TokenRenewer<'a> {
     credential: &'a Credential,
     standing: Standing,
     /// When the next token is asked for.
@@ -44,14 +44,14 @@ impl Credential {
     /// needs none of it, and this returns at once.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let Some(source) = &self.source else { return };
-        let mut keeper = Keeper {
+        let mut renewer = TokenRenewer {
             credential: &self,
             standing: Standing::Starting,
             renewal: Instant::now(),
         };
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => {}
-            () = keeper.keep_fresh(source) => {}
+            () = renewer.keep_fresh(source) => {}
         }
     }
 
@@ -65,7 +65,7 @@ impl Credential {
     }
 }
 
-impl Keeper<'_> {
+impl TokenRenewer<'_> {
     /// The only place where tokens are asked for: one flight at a time.
     async fn keep_fresh(&mut self, source: &Arc<Source>) {
         loop {

@@ -16,7 +16,7 @@ use crate::{
         cors,
         refusal::Refusal,
     },
-    entra::NotIdentified,
+    oidc::NotIdentified,
 };
 
 /// What a request shows of who sends it.

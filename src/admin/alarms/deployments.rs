@@ -13,7 +13,7 @@ use crate::{
         route::Operation,
         span::Span,
     },
-    telemetry::pulse::DeploymentReading,
+    telemetry::traffic_rates::DeploymentReading,
 };
 
 /// What is set aside, or fails, at one instance for one cause.

@@ -332,7 +332,7 @@ fn certificates_issuers_the_log_and_the_end_have_their_words() {
         listener(Some(79 * day), Some("no key")),
     ];
     let issuers = [issuer(2, None), issuer(2, Some("down")), issuer(0, None)];
-    let log = |log: &str, failing, dropped_lately| LogPulse {
+    let log = |log: &str, failing, dropped_lately| LogRates {
         log: log.into(),
         failing,
         lines_dropped: 9,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     admin::{IdentityState, IssuerState, ListenerState},
-    telemetry::pulse::LogPulse,
+    telemetry::traffic_rates::LogRates,
 };
 
 #[derive(Serialize)]
@@ -105,12 +105,12 @@ pub(super) struct LogStatus {
 }
 
 impl LogStatus {
-    pub(super) fn of(pulse: LogPulse) -> Self {
+    pub(super) fn of(rates: LogRates) -> Self {
         Self {
-            log: pulse.log,
-            failing: pulse.failing,
-            lines_dropped: pulse.lines_dropped,
-            lines_dropped_last_minute: pulse.dropped_lately,
+            log: rates.log,
+            failing: rates.failing,
+            lines_dropped: rates.lines_dropped,
+            lines_dropped_last_minute: rates.dropped_lately,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     telemetry::{
         metrics::{Buckets, Metrics},
-        pulse::DeploymentReading,
+        traffic_rates::DeploymentReading,
     },
 };
 

@@ -18,7 +18,7 @@ const MOST: usize = 16_384;
 /// finding it is proof enough; it is no secret, and what a look-up's timing tells of it is of no use (`client::key`).
 type Digest = [u8; 32];
 
-pub(super) struct Memory(Cache<Digest, Remembered>);
+pub(super) struct TokenCache(Cache<Digest, Remembered>);
 
 #[derive(Clone)]
 struct Remembered {
@@ -27,13 +27,13 @@ struct Remembered {
     key: Arc<Key>,
 }
 
-impl Default for Memory {
+impl Default for TokenCache {
     fn default() -> Self {
         Self(Cache::new(MOST))
     }
 }
 
-impl Memory {
+impl TokenCache {
     pub(super) fn recall(&self, token: &[u8], now: SystemTime) -> Option<Arc<Client>> {
         let digest = digest(token);
         let found = self.0.get(&digest)?;
@@ -60,7 +60,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::entra::keys::Keys;
+    use crate::oidc::keys::Keys;
 
     fn key() -> (Keys, Arc<Key>) {
         let json = br#"{"keys":[{"kid":"k","kty":"RSA","n":"AQAB","e":"AQAB"}]}"#;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_token_is_remembered_to_the_letter_until_it_ends() {
-        let (memory, (_keys, key)) = (Memory::default(), key());
+        let (memory, (_keys, key)) = (TokenCache::default(), key());
         let now = SystemTime::now();
         let end = now + Duration::from_secs(60);
         memory.remember(b"token", granted(end), key);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_a_withdrawn_key_signed_is_forgotten() {
-        let (memory, (keys, key)) = (Memory::default(), key());
+        let (memory, (keys, key)) = (TokenCache::default(), key());
         let now = SystemTime::now();
         memory.remember(b"token", granted(now + Duration::from_secs(60)), key);
         assert!(memory.recall(b"token", now).is_some());
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_tokens_neither_grows_the_memory_nor_drives_out_the_one_in_use() {
-        let (memory, (_keys, key)) = (Memory::default(), key());
+        let (memory, (_keys, key)) = (TokenCache::default(), key());
         let now = SystemTime::now();
         let until = now + Duration::from_secs(60);
         memory.remember(b"in use", granted(until), Arc::clone(&key));

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::metrics::{Buckets, Class, DeploymentMetrics, LogReading, Metrics};
 use crate::domain::name::ModelName;
 
-/// How often [`Pulse::beat`] wants to be called.
+/// How often [`TrafficRates::beat`] wants to be called.
 pub const EVERY: Duration = Duration::from_secs(1);
 /// Rates are those of so many seconds.
 const SECONDS: usize = 10;
@@ -31,7 +31,7 @@ const ANSWERED: [&str; 2] = ["served", "caller_error"];
 pub type Watched = (ModelName, Vec<Arc<DeploymentMetrics>>);
 
 /// Shared by who keeps it beating and who looks.
-pub struct Pulse {
+pub struct TrafficRates {
     metrics: Arc<Metrics>,
     models: Vec<Watched>,
     looks: Mutex<Looks>,
@@ -88,7 +88,7 @@ pub struct Reading {
     pub rate: Rate,
     /// What clients got in the last minute, in the order of [`Class::ALL`].
     pub answers: [u64; 5],
-    pub logs: Vec<LogPulse>,
+    pub logs: Vec<LogRates>,
     /// Writes of what clients have spent that failed in the last minute.
     pub store_failures: u64,
     /// Over all models, in the last minute.
@@ -101,7 +101,7 @@ pub struct Reading {
 
 /// How a log stands.
 #[derive(Clone, Debug)]
-pub struct LogPulse {
+pub struct LogRates {
     pub log: String,
     /// Whether it could not be written when it last had to be.
     pub failing: bool,
@@ -121,9 +121,9 @@ pub struct DeploymentReading {
     pub first_token: Buckets,
 }
 
-impl Pulse {
+impl TrafficRates {
     pub fn new(metrics: Arc<Metrics>, models: Vec<Watched>, now: Instant) -> Self {
-        let pulse = Self {
+        let rates = Self {
             metrics,
             models,
             looks: Mutex::new(Looks {
@@ -132,8 +132,8 @@ impl Pulse {
                 history: VecDeque::with_capacity(HISTORY + 1),
             }),
         };
-        pulse.beat(now);
-        pulse
+        rates.beat(now);
+        rates
     }
 
     /// Looks at the counters. To be called [`EVERY`] second; where it is late, the rates are still right.
@@ -237,15 +237,15 @@ impl Pulse {
 }
 
 impl Stretch {
-    fn logs(&self, before: Option<&Self>) -> Vec<LogPulse> {
+    fn logs(&self, before: Option<&Self>) -> Vec<LogRates> {
         let was = |log: &str| before.and_then(|it| it.logs.get(log));
-        let pulse = |(log, reading): (&String, &LogReading)| LogPulse {
+        let rates = |(log, reading): (&String, &LogReading)| LogRates {
             log: log.clone(),
             failing: reading.failing,
             lines_dropped: reading.lines_dropped,
             dropped_lately: reading.lines_dropped - was(log).map_or(0, |it| it.lines_dropped),
         };
-        self.logs.iter().map(pulse).collect()
+        self.logs.iter().map(rates).collect()
     }
 }
 
@@ -313,27 +313,27 @@ mod tests {
     }
 
     /// The deployments of the record that others are made from: east is throttled, west serves.
-    fn watched(now: Instant) -> (Arc<Metrics>, Pulse) {
+    fn watched(now: Instant) -> (Arc<Metrics>, TrafficRates) {
         let metrics = Arc::new(Metrics::new());
         let model = ModelName::from("gpt-4o");
         let deployment =
             |instance: &str| metrics.deployment(&model, &instance.into(), &"gpt-4o".into());
         let deployments = ["east", "west"].map(deployment).to_vec();
-        let pulse = Pulse::new(Arc::clone(&metrics), vec![(model, deployments)], now);
-        (metrics, pulse)
+        let rates = TrafficRates::new(Arc::clone(&metrics), vec![(model, deployments)], now);
+        (metrics, rates)
     }
 
     #[test]
     fn rates_are_those_of_the_last_ten_seconds() {
         let t = Instant::now();
-        let (metrics, pulse) = watched(t);
+        let (metrics, rates) = watched(t);
         for second in 1..=30 {
             for _ in 0..if second <= 10 { 50 } else { 2 } {
                 metrics.account(&record());
             }
-            pulse.beat(t + secs(second));
+            rates.beat(t + secs(second));
         }
-        let reading = pulse.read(t + secs(30));
+        let reading = rates.read(t + secs(30));
         // 30 tokens in and 12 out; what it was cached or reasoned is part of them.
         let rate = Rate {
             requests: 2.0,
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn a_minute_is_told_by_outcome_and_what_is_older_is_not() {
         let t = Instant::now();
-        let (metrics, pulse) = watched(t);
+        let (metrics, rates) = watched(t);
         metrics.account(&record());
         let mut refused = record();
         (refused.refusal, refused.status) = (Some("throttled"), Some(429));
@@ -362,7 +362,7 @@ mod tests {
         log.failing.set(1);
         metrics.counter_store_failures().inc_by(2);
         // It is there at once, not only with the next look.
-        let reading = pulse.read(t);
+        let reading = rates.read(t);
         assert_eq!(reading.answers, [1, 0, 1, 0, 0]);
         let [log] = &reading.logs[..] else { panic!() };
         assert_eq!((log.log.as_str(), log.failing), ("access", true));
@@ -376,10 +376,10 @@ mod tests {
         assert!(reading.overhead.quantile(0.5).is_some());
 
         for second in 1..=75 {
-            pulse.beat(t + secs(second));
+            rates.beat(t + secs(second));
         }
         metrics.account(&record());
-        let reading = pulse.read(t + secs(75));
+        let reading = rates.read(t + secs(75));
         assert_eq!(reading.answers, [1, 0, 0, 0, 0]);
         let log = &reading.logs[0];
         assert_eq!((log.lines_dropped, log.dropped_lately), (3, 0));
@@ -395,15 +395,15 @@ mod tests {
     #[test]
     fn where_beats_come_late_the_rates_are_right_and_little_is_kept() {
         let t = Instant::now();
-        let (metrics, pulse) = watched(t);
+        let (metrics, rates) = watched(t);
         for beat in 1..=300 {
             (0..30).for_each(|_| metrics.account(&record()));
-            pulse.beat(t + secs(3 * beat));
+            rates.beat(t + secs(3 * beat));
         }
-        let reading = pulse.read(t + secs(900));
+        let reading = rates.read(t + secs(900));
         assert_eq!(reading.rate.requests, 10.0);
         assert_eq!(reading.history.len(), HISTORY);
-        let looks = pulse.looks.lock();
+        let looks = rates.looks.lock();
         assert_eq!(looks.seconds.len(), SECONDS + 1);
         assert_eq!(looks.stretches.len(), STRETCHES + 1);
         // Nothing came to it meanwhile: all looks share one.

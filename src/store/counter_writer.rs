@@ -23,12 +23,12 @@ pub struct Meters {
 }
 
 /// Keeps what clients have spent, until it is closed.
-pub struct Keeper {
+pub struct CounterWriter {
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Keeper {
+impl CounterWriter {
     /// Takes in what was kept, and keeps what is spent from now on.
     pub fn start(
         store: Box<dyn Counters>,
@@ -338,10 +338,11 @@ mod tests {
         let meters = Meters {
             count_failure: Box::new(|| {}),
         };
-        let keeper = Keeper::start(Box::new(shelf.clone()), Arc::clone(&quotas), meters).unwrap();
+        let writer =
+            CounterWriter::start(Box::new(shelf.clone()), Arc::clone(&quotas), meters).unwrap();
         spend(&quotas, 42);
-        keeper.close();
-        keeper.close();
+        writer.close();
+        writer.close();
         assert_eq!(shelf.0.lock().tokens.values().sum::<u64>(), 42);
     }
 }

@@ -1,16 +1,16 @@
 //! Clients' tokens: whose they are, by the signing keys that Entra and other issuers publish.
 //!
 //! What a token must say is decided in [`crate::domain::client::token`]; here are the keys, kept fresh by a background task
-//! for each issuer ([`Keeper::run`]), the check of a signature, and the memory of tokens that were found good. A request
+//! for each issuer ([`JwksCache::run`]), the check of a signature, and the memory of tokens that were found good. A request
 //! waits for an issuer only where its token names a key that isn't there.
 //!
 //! No token, and no part of one, is ever in an error, a log line or a `Debug` output.
 
 mod fetch;
-mod keeper;
+mod jwks_cache;
 mod keys;
-mod memory;
 mod schedule;
+mod token_cache;
 
 use std::{
     collections::HashMap,
@@ -33,9 +33,9 @@ use crate::domain::{
     name::IssuerName,
 };
 pub use fetch::SetupError;
-use keeper::Missing;
-pub use keeper::{Keeper, KeeperState};
-use memory::Memory;
+use jwks_cache::Missing;
+pub use jwks_cache::{JwksCache, JwksCacheState};
+use token_cache::TokenCache;
 
 /// Why the issuers can't be set up.
 #[derive(Debug, Error)]
@@ -62,35 +62,35 @@ impl From<Rejection> for NotIdentified {
 /// All issuers whose tokens clients show.
 #[derive(Default)]
 pub struct Issuers {
-    keepers: Vec<Arc<Keeper>>,
+    caches: Vec<Arc<JwksCache>>,
     /// By what they call themselves in a token.
-    by_name: HashMap<String, Arc<Keeper>>,
-    memory: Memory,
+    by_name: HashMap<String, Arc<JwksCache>>,
+    memory: TokenCache,
     checked: AtomicU64,
 }
 
 impl Issuers {
-    /// No keys are fetched before [`Keeper::run`].
+    /// No keys are fetched before [`JwksCache::run`].
     pub fn new(issuers: &[Arc<Issuer>], clients: &Clients) -> Result<Self, IssuersError> {
         let mut all = Self::default();
         for issuer in issuers {
-            let keeper = Keeper::new(issuer, clients).map_err(|source| IssuersError {
+            let cache = JwksCache::new(issuer, clients).map_err(|source| IssuersError {
                 issuer: issuer.name.clone(),
                 source,
             })?;
-            let keeper = Arc::new(keeper);
+            let cache = Arc::new(cache);
             let names = issuer
                 .names()
-                .map(|name| (name.to_owned(), Arc::clone(&keeper)));
+                .map(|name| (name.to_owned(), Arc::clone(&cache)));
             all.by_name.extend(names);
-            all.keepers.push(keeper);
+            all.caches.push(cache);
         }
         Ok(all)
     }
 
     /// Whether there is any: if not, nothing that is sent is taken for a token.
     pub fn are_there(&self) -> bool {
-        !self.keepers.is_empty()
+        !self.caches.is_empty()
     }
 
     /// Whose token this is. It is checked once, and remembered until it ends.
@@ -112,11 +112,11 @@ impl Issuers {
     async fn check(&self, token: &[u8]) -> Result<Arc<Client>, NotIdentified> {
         let jwt = Jwt::read(token)?;
         let name = jwt.claims.text("iss")?.unwrap_or_default();
-        let keeper = self.by_name.get(name).ok_or(Rejection::UnknownIssuer)?;
-        if !keeper.issuer.algorithms.contains(&jwt.algorithm) {
+        let cache = self.by_name.get(name).ok_or(Rejection::UnknownIssuer)?;
+        if !cache.issuer.algorithms.contains(&jwt.algorithm) {
             return Err(Rejection::Algorithm.into());
         }
-        let key = keeper
+        let key = cache
             .key(&jwt.key_id)
             .await
             .map_err(|missing| match missing {
@@ -126,15 +126,15 @@ impl Issuers {
         self.checked.fetch_add(1, Ordering::Relaxed);
         key.check(&jwt)?;
         let now = SystemTime::now();
-        let granted = token::judge(&keeper.issuer, &keeper.rules, &jwt.claims, now)?;
+        let granted = token::judge(&cache.issuer, &cache.rules, &jwt.claims, now)?;
         let client = Arc::clone(&granted.client);
         self.memory.remember(token, granted, key);
         Ok(client)
     }
 
-    /// Each wants its [`Keeper::run`] spawned, and has a state to show.
-    pub fn keepers(&self) -> &[Arc<Keeper>] {
-        &self.keepers
+    /// Each wants its [`JwksCache::run`] spawned, and has a state to show.
+    pub fn caches(&self) -> &[Arc<JwksCache>] {
+        &self.caches
     }
 
     /// How many signatures were checked since the start.
@@ -146,7 +146,7 @@ impl Issuers {
 impl fmt::Debug for Issuers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.keepers.iter().map(|keeper| &keeper.issuer.name))
+            .entries(self.caches.iter().map(|cache| &cache.issuer.name))
             .finish()
     }
 }

@@ -28,7 +28,7 @@ use crate::domain::{
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One issuer.
-pub struct Keeper {
+pub struct JwksCache {
     pub(super) issuer: Arc<Issuer>,
     /// What its tokens must say.
     pub(super) rules: Vec<Ruled>,
@@ -56,7 +56,7 @@ struct Progress {
 
 /// How an issuer stands, for `/status` and the metrics.
 #[derive(Clone, Debug)]
-pub struct KeeperState {
+pub struct JwksCacheState {
     pub issuer: IssuerName,
     pub url: String,
     /// Keys in use.
@@ -80,7 +80,7 @@ pub(super) enum Missing {
     NoKeysYet,
 }
 
-impl Keeper {
+impl JwksCache {
     pub(super) fn new(issuer: &Arc<Issuer>, clients: &Clients) -> Result<Self, SetupError> {
         Ok(Self {
             rules: clients.rules(&issuer.name),
@@ -201,9 +201,9 @@ impl Keeper {
         })
     }
 
-    pub fn state(&self) -> KeeperState {
+    pub fn state(&self) -> JwksCacheState {
         let progress = self.progress.borrow().clone();
-        KeeperState {
+        JwksCacheState {
             issuer: self.issuer.name.clone(),
             url: self.issuer.url.clone(),
             keys: self.keys.load().as_ref().map_or(0, |keys| keys.len()),
