@@ -70,7 +70,7 @@ const read = (page) =>
     return all;
   });
 
-// How numbers and times are written, as the README says; worked out apart from the page.
+// How numbers and times are written; worked out apart from the page.
 const trim = (n, digits) => n.toLocaleString('en-GB', { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false });
 function number(n) {
   if (n > 0 && n < 0.05) return '< 0.1';

@@ -1,5 +1,5 @@
-//! The outcome table, run: what a deployment does, what that means for the request, what for the deployment. The README
-//! shows the same rows.
+//! The outcome table, run: what a deployment does, what that means for the request, what for the deployment.
+//! `conf/README.md` shows the same rows.
 
 mod files;
 mod forms;
@@ -148,11 +148,11 @@ fn check_deployment(case: &Case<'_>, state: &Value, played: &Played) -> Result<(
 }
 
 #[test]
-fn the_readme_shows_the_same_rows() {
-    let (readme, table) = (include_str!("../../README.md"), table(&rows()));
+fn the_page_of_the_configuration_shows_the_same_rows() {
+    let (page, table) = (include_str!("../../conf/README.md"), table(&rows()));
     assert!(
-        readme.contains(&table),
-        "the README should have this table:\n\n{table}"
+        page.contains(&table),
+        "conf/README.md should have this table:\n\n{table}"
     );
 }
 

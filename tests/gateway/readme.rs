@@ -1,29 +1,39 @@
-//! The README says what is: each metric there is on the page, and each on the page is there; each event of the log likewise.
+//! The pages say what is: each metric there is on its page, and each on a page is there; each event of the log and each alert
+//! likewise.
+
+mod pages;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use forebay::telemetry::metrics::Metrics;
 
 use crate::house::House;
+use pages::pages;
+
+/// Metrics, alerts and events of the log.
+const OBSERVABILITY: &str = include_str!("../../conf/prometheus/README.md");
 
 #[test]
-fn the_readme_names_every_metric_and_its_labels_and_no_other() {
+fn the_readme_of_observability_names_every_metric_and_its_labels_and_no_other() {
     let metrics = Metrics::new();
     let there: BTreeSet<&str> = metrics.families().iter().map(|it| it.0.as_str()).collect();
-    let readme = include_str!("../../README.md");
-    let told: BTreeSet<&str> = names(readme, "`").collect();
-    assert_eq!(
-        told.difference(&there).collect::<Vec<_>>(),
-        Vec::<&&str>::new(),
-        "the README promises these"
-    );
+    for (page, text) in pages() {
+        let told: BTreeSet<&str> = names(&text, "`").collect();
+        assert_eq!(
+            told.difference(&there).collect::<Vec<_>>(),
+            Vec::<&&str>::new(),
+            "{} promises these",
+            page.display()
+        );
+    }
+    let told: BTreeSet<&str> = names(OBSERVABILITY, "`").collect();
     assert_eq!(
         there.difference(&told).collect::<Vec<_>>(),
         Vec::<&&str>::new(),
-        "the README leaves these out"
+        "the page leaves these out"
     );
     for (name, labels) in metrics.families() {
-        let row = readme
+        let row = OBSERVABILITY
             .lines()
             .find(|line| line.starts_with("| `forebay_") && line.contains(&format!("`{name}`")));
         let row = row.unwrap_or_else(|| panic!("{name} is in no row of the table"));
@@ -32,13 +42,13 @@ fn the_readme_names_every_metric_and_its_labels_and_no_other() {
             let is_said = said
                 .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
                 .any(|word| word == label);
-            assert!(is_said, "{name} has the label {label}; the README: {said}");
+            assert!(is_said, "{name} has the label {label}; the page: {said}");
         }
     }
 }
 
 #[tokio::test]
-async fn the_page_has_no_metric_that_the_readme_leaves_out() {
+async fn metrics_have_none_that_the_readme_leaves_out() {
     let house = House::open(&[("ptu", 1, 1), ("std", 2, 1)]).await;
     house.fault("ptu", crate::house::status(429, &[("retry-after", "60")]));
     assert_eq!(house.chat().await.status(), 200);
@@ -48,11 +58,11 @@ async fn the_page_has_no_metric_that_the_readme_leaves_out() {
     let page = house.metrics().await;
     let shown: BTreeSet<&str> = names(&page, "# TYPE ").collect();
     assert!(shown.len() > 20, "{page}");
-    let told: BTreeSet<&str> = names(include_str!("../../README.md"), "`").collect();
+    let told: BTreeSet<&str> = names(OBSERVABILITY, "`").collect();
     assert_eq!(
         shown.difference(&told).collect::<Vec<_>>(),
         Vec::<&&str>::new(),
-        "the README leaves these out"
+        "the page leaves these out"
     );
 }
 
@@ -103,7 +113,7 @@ fn events(folder: &Path, names: &mut BTreeSet<String>, nameless: &mut Vec<String
 }
 
 #[test]
-fn the_readme_names_every_event_of_the_log_and_no_other() {
+fn the_readme_of_observability_names_every_event_of_the_log_and_no_other() {
     let (mut there, mut nameless) = (BTreeSet::new(), Vec::new());
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     events(&sources, &mut there, &mut nameless);
@@ -112,8 +122,9 @@ fn the_readme_names_every_event_of_the_log_and_no_other() {
         Vec::<String>::new(),
         "these begin with no `event = \"…\"`"
     );
-    let readme = include_str!("../../README.md");
-    let (_, table) = readme.split_once("| event | level | what |\n").unwrap();
+    let (_, table) = OBSERVABILITY
+        .split_once("| event | level | what |\n")
+        .unwrap();
     let rows = table
         .lines()
         .skip(1)
@@ -124,6 +135,39 @@ fn the_readme_names_every_event_of_the_log_and_no_other() {
         names.collect::<Vec<_>>()
     });
     let told: BTreeSet<String> = names.collect();
-    assert_eq!(told, there, "the README's table and the sources");
+    assert_eq!(told, there, "the page's table and the sources");
     assert!(there.len() > 40, "{there:?}");
+}
+
+#[test]
+fn the_readme_of_observability_names_every_alert_with_its_severity_and_no_other() {
+    let rules = include_str!("../../conf/prometheus/alerts.yaml");
+    let rules: serde_json::Value = serde_yaml::from_str(rules).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let there = rules.map(|rule| (text(&rule["alert"]), text(&rule["labels"]["severity"])));
+    let there: BTreeSet<(String, String)> = there.collect();
+    let (_, table) = OBSERVABILITY
+        .split_once("| alert | severity | means |\n")
+        .unwrap();
+    let rows = table.lines().skip(1);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let told = rows.flat_map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let names = cells[1].split('`').skip(1).step_by(2);
+        names
+            .map(|name| (name.to_owned(), cells[2].to_owned()))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(told.collect::<BTreeSet<_>>(), there);
+    let alerts: BTreeSet<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
+    for (page, text) in pages() {
+        for code in text.split('`').skip(1).step_by(2) {
+            let is_alert = code
+                .strip_prefix("Forebay")
+                .is_some_and(|rest| rest.starts_with(char::is_uppercase));
+            assert!(!is_alert || alerts.contains(code), "{page:?}: {code}");
+        }
+    }
 }

@@ -51,7 +51,8 @@ fn examples() -> Vec<(PathBuf, String)> {
     let files = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let configs = files.filter(|path| path.is_file() && !path.ends_with("simulator.yaml"));
+    let yaml = files.filter(|path| path.extension().is_some_and(|it| it == "yaml"));
+    let configs = yaml.filter(|path| !path.ends_with("simulator.yaml"));
     configs
         .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
         .collect()

@@ -1,4 +1,4 @@
-//! What a usage record says, and that its schema and the README say the same.
+//! What a usage record says, and that its schema and `conf/prometheus/README.md` say the same.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -124,9 +124,9 @@ fn fits(value: &Value, property: &Value) -> bool {
 }
 
 #[test]
-fn the_readme_names_every_column_in_its_order_with_its_type() {
-    let readme = include_str!("../../../README.md");
-    let (_, table) = readme.split_once("| usage record |").unwrap();
+fn the_page_names_every_column_in_its_order_with_its_type() {
+    let page = include_str!("../../../conf/prometheus/README.md");
+    let (_, table) = page.split_once("| usage record |").unwrap();
     let (table, _) = table.split_once("\n\n").unwrap();
     let mut told = Vec::new();
     for row in table.lines().skip(2) {
@@ -154,7 +154,7 @@ fn the_readme_names_every_column_in_its_order_with_its_type() {
         .iter()
         .map(|(name, _)| line.find(&format!("\"{name}\":")))
         .collect();
-    assert!(places.is_sorted(), "the README's order is the line's");
+    assert!(places.is_sorted(), "the page's order is the line's");
     told.sort();
     assert_eq!(told, columns.collect::<Vec<_>>());
 }

@@ -1,4 +1,4 @@
-//! What a row of the table consists of, and how the README says it.
+//! What a row of the table consists of, and how `conf/README.md` says it.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,7 +31,7 @@ pub(crate) const ALL: &[Shape] = &[
 pub(crate) const STREAMS: &[Shape] = &[Shape::StreamedChat, Shape::StreamedResponses];
 
 pub(crate) struct Row {
-    /// The first deployment, as the README's first column says it.
+    /// The first deployment, as the page's first column says it.
     pub(crate) deployment: String,
     pub(crate) does: Does,
     pub(crate) shapes: &'static [Shape],
@@ -123,7 +123,7 @@ impl Does {
 }
 
 impl Row {
-    /// As the README says it: for the request, and for the deployment.
+    /// As the page says it: for the request, and for the deployment.
     pub(crate) fn meaning(&self) -> (&'static str, String) {
         (self.request.text(), self.after.text())
     }
@@ -133,8 +133,10 @@ impl ForRequest {
     fn text(self) -> &'static str {
         match self {
             Self::Delivered(_) => "delivered unchanged",
-            Self::Next => "the next deployment",
-            Self::OnceMoreThenNext => "once more with a fresh token, then the next deployment",
+            Self::Next => "failover to the next deployment",
+            Self::OnceMoreThenNext => {
+                "once more with a fresh token, then failover to the next deployment"
+            }
             Self::Aborted => "ends with an error event if it is a stream, and aborted",
             Self::Stopped => "stopped, and cancelled there",
         }
@@ -147,12 +149,12 @@ impl ForDeployment {
             Self::Success => "a success".to_owned(),
             Self::Nothing => "nothing".to_owned(),
             Self::Fault => "a fault".to_owned(),
-            Self::Closed { seconds: 0.0, .. } => "may be asked at once".to_owned(),
+            Self::Closed { seconds: 0.0, .. } => "no cooldown".to_owned(),
             Self::Closed { seconds, .. } if seconds == LONGEST_PAUSE => {
-                "not asked for `longest_pause`, then by one request first".to_owned()
+                "cooldown of `longest_pause`, then half-open: one request first".to_owned()
             }
-            Self::Closed { seconds, .. } => format!("not asked for {seconds} s"),
-            Self::FaultAndClosed { seconds } => format!("a fault, and not asked for {seconds} s"),
+            Self::Closed { seconds, .. } => format!("cooldown of {seconds} s"),
+            Self::FaultAndClosed { seconds } => format!("a fault, and cooldown of {seconds} s"),
             Self::SetAside(cause) => format!("set aside ({cause}) for `pause`"),
             Self::SetAsideFor(cause) => {
                 format!("set aside ({cause}) for `pause`, for this operation only")

@@ -198,10 +198,10 @@ async fn hear(gateway: &Gateway, bytes: Vec<u8>, told: &mut Told) {
     }
 }
 
-/// Every reason that the README has, but those that no test here can bring about.
+/// Every reason that `conf/README.md` has, but those that no test here can bring about.
 pub(super) fn reasons() -> BTreeSet<&'static str> {
-    let readme = include_str!("../../../README.md");
-    let table = readme.split_once("| status | code | reason").unwrap().1;
+    let page = include_str!("../../../conf/README.md");
+    let table = page.split_once("| status | code | reason").unwrap().1;
     let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
     let reasons = rows.flat_map(|row| {
         let cell = row.split('|').nth(3).unwrap();
