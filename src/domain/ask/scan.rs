@@ -14,7 +14,7 @@ use std::{borrow::Cow, mem, ops::Range};
 use memchr::{memchr, memchr2};
 
 use super::{Ask, DEEPEST, Place, Wants, misspelled};
-use crate::domain::{eight::Eight, refusal::Refusal};
+use crate::domain::{refusal::Refusal, swar::Bytes8};
 
 use acting::Acting;
 use number::Number;
@@ -502,7 +502,7 @@ fn end_of_plain(rest: &[u8]) -> Result<usize, NotJson> {
     // Most texts are short, and a search that looks at more bytes at once takes a while to begin.
     let (near, _) = rest[..rest.len().min(NEAR)].as_chunks();
     for (i, word) in near.iter().enumerate() {
-        let word = Eight::of(*word);
+        let word = Bytes8::of(*word);
         let stops = word.below(b' ') | word.equal(b'"') | word.equal(b'\\');
         if let Some(stop) = stops.first() {
             let stop = i * 8 + stop;

@@ -3,13 +3,13 @@
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    Usage,
+    char_estimate::CharEstimate,
     lines::{Lines, Part},
-    place::Place,
+    output_count::{OutputCount, Words},
     report::{Report, is_sound},
     scan::Scan,
-    tally::{Tally, Words},
-    weigh::Scale,
+    schema::Place,
+    token_counts::Usage,
 };
 use crate::domain::{opening, route::Operation};
 
@@ -43,14 +43,14 @@ impl Meter {
             true => Form::Events(Lines::default()),
             false => plain(operation, headers)?,
         };
-        let tally = match form {
-            Form::Json => Tally::Characters(Scale::default()),
-            Form::Events(_) | Form::Words => Tally::Words(Words::default()),
+        let output = match form {
+            Form::Json => OutputCount::Characters(CharEstimate::default()),
+            Form::Events(_) | Form::Words => OutputCount::Words(Words::default()),
         };
         Some(Self {
             form,
             scan: Scan::of(Place::outermost(operation, is_stream)),
-            report: Report::with(tally),
+            report: Report::with(output),
         })
     }
 
