@@ -5,6 +5,7 @@
 //! functions and plain values.
 
 pub mod additions;
+pub mod answer;
 pub mod ask;
 pub mod breaker;
 pub mod budget;
@@ -13,6 +14,7 @@ pub mod cloud;
 pub mod collector;
 pub mod cors;
 pub mod deployment;
+pub mod event_stream;
 pub mod failover;
 pub mod forwarding;
 pub mod front_door;

@@ -6,7 +6,6 @@ mod char_estimate;
 mod cursor;
 pub mod estimate;
 mod json_search;
-mod lines;
 mod memo;
 mod meter;
 mod output_count;
@@ -17,6 +16,7 @@ mod token_counts;
 mod tokenizer;
 pub mod trim;
 
+pub use memo::Memo;
 pub use meter::Meter;
 pub use token_counts::{Guess, Tier, Usage};
 pub use tokenizer::load as load_tokenizer;

@@ -53,7 +53,7 @@ impl OutputCount {
 
     pub(super) fn tokens(&self) -> u64 {
         match self {
-            Self::Words(words) => words.counted + count(&words.text[..words.length]),
+            Self::Words(words) => words.tokens(),
             Self::Characters(scale) => scale.tokens(),
         }
     }
@@ -71,9 +71,6 @@ impl Default for Words {
 
 impl Words {
     fn add(&mut self, text: &[u8]) {
-        if self.is_empty() {
-            tokenizer::want();
-        }
         let mut rest = text;
         while !rest.is_empty() {
             let room = &mut self.text[self.length..];
@@ -93,6 +90,14 @@ impl Words {
         self.counted += count(&self.text[..whole]);
         self.text.copy_within(whole.., 0);
         self.length = BLOCK - whole;
+    }
+
+    /// An answer has come to where nobody says: from now on it is worth while to count as its model does.
+    fn tokens(&self) -> u64 {
+        if !self.is_empty() {
+            tokenizer::want();
+        }
+        self.counted + count(&self.text[..self.length])
     }
 
     fn is_empty(&self) -> bool {

@@ -9,7 +9,7 @@ use super::{
     json_search::{
         bracket_or_quote, ends_scalar, meant, quote_or_escape, whole_scalar, whole_text,
     },
-    memo::{self, End, Side},
+    memo::{End, Memo, Side},
     report::Report,
     schema::{Member, Place},
 };
@@ -73,10 +73,10 @@ impl Scan {
     }
 
     /// Reads on.
-    pub(super) fn push(&mut self, piece: &[u8], report: &mut Report) {
+    pub(super) fn push(&mut self, piece: &[u8], report: &mut Report, memo: &mut Memo) {
         let mut at = 0;
         let mut stretch = match self.cursor == Cursor::beginning_of(self.root) {
-            true => self.set_out(Side::Before, piece, &mut at, report),
+            true => self.set_out(Side::Before, piece, &mut at, report, memo),
             false => None,
         };
         while at < piece.len() {
@@ -84,25 +84,25 @@ impl Scan {
             match self.cursor.token {
                 Token::Key | Token::Value if self.cursor.skipped > 0 => at += self.skip(rest),
                 Token::Key | Token::Value if rest[0] == b'"' && self.cursor.is_before_output() => {
-                    self.arrive(stretch.take(), &piece[..at], report);
+                    self.arrive(stretch.take(), &piece[..at], report, memo);
                     self.begin_text();
                     at += 1;
                 }
-                Token::Key | Token::Value => at += self.between(rest, report),
+                Token::Key | Token::Value => at += self.between(rest, report, memo),
                 Token::InKey => at += self.text(rest, report),
                 Token::InScalar => at += self.scalar(rest, report),
                 Token::InText => {
                     let is_output = self.cursor.member == Member::Text;
                     at += self.text(rest, report);
                     if is_output && self.cursor.token == Token::Value {
-                        stretch = self.set_out(Side::Behind, piece, &mut at, report);
+                        stretch = self.set_out(Side::Behind, piece, &mut at, report, memo);
                     }
                 }
             }
         }
         if self.cursor.is_between() && self.cursor.is_outside() {
             let behind = stretch.filter(|stretch| stretch.side == Side::Behind);
-            self.arrive(behind, piece, report);
+            self.arrive(behind, piece, report, memo);
         }
     }
 
@@ -113,8 +113,9 @@ impl Scan {
         piece: &[u8],
         at: &mut usize,
         report: &mut Report,
+        memo: &Memo,
     ) -> Option<Stretch> {
-        if let Some((length, end)) = memo::recall(side, &self.cursor, &piece[*at..]) {
+        if let Some((length, end)) = memo.recall(side, &self.cursor, &piece[*at..]) {
             *at += length;
             self.cursor = end.cursor;
             report.served_with(end.tier);
@@ -126,16 +127,16 @@ impl Scan {
     }
 
     /// At the end of a stretch, which is the end of what was `read`.
-    fn arrive(&self, stretch: Option<Stretch>, read: &[u8], report: &Report) {
+    fn arrive(&self, stretch: Option<Stretch>, read: &[u8], report: &Report, memo: &mut Memo) {
         if let (Some(stretch), Some(tier)) = (stretch, report.only_tier()) {
             let cursor = self.cursor;
             let end = End { cursor, tier };
-            memo::learn(stretch.side, stretch.from, &read[stretch.at..], end);
+            memo.learn(stretch.side, stretch.from, &read[stretch.at..], end);
         }
     }
 
     /// Between two tokens, where it matters what comes, and on for as long as each is whole. Gives how much was read.
-    fn between(&mut self, rest: &[u8], report: &mut Report) -> usize {
+    fn between(&mut self, rest: &[u8], report: &mut Report, memo: &mut Memo) -> usize {
         let mut at = 0;
         while let Some(byte) = rest.get(at) {
             match byte {
@@ -165,7 +166,7 @@ impl Scan {
                     at += 1;
                 }
                 b'{' | b'[' if self.cursor.member == Member::Filters => {
-                    at += self.filters(&rest[at..]);
+                    at += self.filters(&rest[at..], memo);
                     if self.cursor.skipped > 0 || self.cursor.token == Token::InText {
                         return at;
                     }
@@ -236,9 +237,9 @@ impl Scan {
     }
 
     /// What filters say, in a stretch of its own: what stands around it differs from answer to answer.
-    fn filters(&mut self, rest: &[u8]) -> usize {
+    fn filters(&mut self, rest: &[u8], memo: &mut Memo) -> usize {
         let from = self.cursor;
-        if let Some((length, end)) = memo::recall(Side::Filters, &from, rest) {
+        if let Some((length, end)) = memo.recall(Side::Filters, &from, rest) {
             self.cursor = end.cursor;
             return length;
         }
@@ -249,7 +250,7 @@ impl Scan {
                 cursor: self.cursor,
                 tier: None,
             };
-            memo::learn(Side::Filters, from, &rest[..read], end);
+            memo.learn(Side::Filters, from, &rest[..read], end);
         }
         read
     }
