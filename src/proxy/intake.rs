@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ask::{self, Ask, Forbidden, Scan},
+        ask::{Ask, Forbidden, Scan},
         client::{Client, Clients},
         cors,
         failover::{Progress, Repeat},
@@ -209,7 +209,7 @@ async fn understand(
     let served = match by_path {
         Some(served) => served,
         None => {
-            let missing = || ask::model_missing(call.operation, &kept);
+            let missing = || ask.model_missing(call.operation);
             let model = ask.model.as_deref().ok_or_else(missing)?;
             let served = find(gateway, client, model)?;
             admission::ask_model(exchange, served.pool.model())?;
