@@ -25,7 +25,23 @@ impl Ask {
     pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
         match form::boundary(content_type.unwrap_or_default().as_bytes())? {
             Some(boundary) => form::read(boundary, body),
-            None => whole::read(body),
+            None => whole::read(body, Scan::default()).map(|(ask, _)| ask),
+        }
+    }
+
+    /// The same by a scan that looks for more in a JSON body: that comes back with what it has noted.
+    pub fn read_by(
+        scan: Scan,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<(Self, Option<Scan>), Refusal> {
+        match Self::is_multipart(content_type) {
+            true => Ok((Self::read(content_type, body)?, None)),
+            false => {
+                form::boundary(content_type.unwrap_or_default().as_bytes())?;
+                let (ask, scan) = whole::read(body, scan)?;
+                Ok((ask, Some(scan)))
+            }
         }
     }
 

@@ -14,7 +14,6 @@ mod token;
 use std::mem;
 
 use super::{
-    body::{Ask, ModelPlace},
     members::{Member, Members, Value},
     names::misspelled,
 };
@@ -25,7 +24,7 @@ use number::Number;
 pub use state::Forbidden;
 use state::{Watch, may_name_stored};
 use text::{end_of_plain, spelled, whole_text};
-use token::{Escape, Next, Token};
+use token::{Escape, Next, Stop, Token};
 
 /// How deep an object may nest.
 pub(super) const DEEPEST: usize = 128;
@@ -63,6 +62,8 @@ pub struct Scan {
     watch: Option<Watch>,
     /// Of a request for a response.
     acting: Option<Acting>,
+    /// What is refused beside the grammar, where that is no error at once.
+    noted: Option<Result<(), Refusal>>,
 }
 
 impl Scan {
@@ -80,6 +81,27 @@ impl Scan {
         Self {
             acting: Some(Acting::default()),
             ..Self::default()
+        }
+    }
+
+    /// What is refused, but for what can't be read, is no error as soon as it comes: [`Self::noted`] tells it.
+    pub(super) fn noting(self) -> Self {
+        let noted = Some(Ok(()));
+        Self { noted, ..self }
+    }
+
+    /// Whether nothing was refused beside what can't be read.
+    pub fn noted(&self) -> Result<(), Refusal> {
+        self.noted.clone().unwrap_or(Ok(()))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Stop> {
+        match &mut self.noted {
+            Some(noted) => {
+                *noted = noted.clone().and(Err(refusal));
+                Ok(())
+            }
+            None => Err(refusal.into()),
         }
     }
 
@@ -103,7 +125,6 @@ impl Scan {
                 Token::Word(word) => self.word(word, rest)?,
                 Token::Number(part) => self.number(part, rest)?,
             };
-            self.at += read;
             rest = &rest[read..];
         }
         Ok(())
@@ -124,48 +145,37 @@ impl Scan {
         stream.is_some_and(|value| value.first == b't')
     }
 
-    /// What the object asks for, once its model is known. That it may do something which must not be done twice is
-    /// left out: who has not been sent all of it can't have done it.
-    pub fn ask(&self) -> Option<Ask> {
-        let model = self.members.said(Member::Model)?;
-        Some(Ask {
-            model: self.model.clone(),
-            stream: self.stream(),
-            acts: self.acts(),
-            place: ModelPlace::Json {
-                value: Some(model.at.clone()),
-                start: self.start,
-                empty: false,
-            },
-            ..Ask::unread()
-        })
-    }
-
-    /// Between two tokens. Gives how much was read.
-    fn outside(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
-        match (self.next, rest[0]) {
-            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
-            (Next::Key | Next::KeyOrEnd, b'"') => return self.begin_key(rest),
-            (Next::Value | Next::ValueOrEnd, byte) if byte != b']' || self.next == Next::Value => {
-                return self.begin_value(rest);
+    /// Between two tokens, and over all that are here as a whole. Gives how much was read.
+    fn outside(&mut self, rest: &[u8]) -> Result<usize, Stop> {
+        let mut at = 0;
+        while let Some(byte) = rest.get(at) {
+            let mut read = 1;
+            match (self.next, byte) {
+                (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+                (Next::Key | Next::KeyOrEnd, b'"') => read = self.begin_key(&rest[at..])?,
+                (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave()?,
+                (Next::Value | Next::ValueOrEnd, _) => read = self.begin_value(&rest[at..])?,
+                (Next::CommaOrEnd, b',') if self.in_object() => self.next = Next::Key,
+                (Next::CommaOrEnd, b',') => self.next = Next::Value,
+                (Next::CommaOrEnd, b'}') if self.in_object() => self.leave()?,
+                (Next::CommaOrEnd, b']') if !self.in_object() => self.leave()?,
+                (Next::Colon, b':') => self.next = Next::Value,
+                (Next::Object, b'{') => {
+                    self.start = self.at + 1;
+                    self.enter(true)?;
+                }
+                _ => return Err(Stop::NotJson),
             }
-            (Next::CommaOrEnd, b',') if self.in_object() => self.next = Next::Key,
-            (Next::CommaOrEnd, b',') => self.next = Next::Value,
-            (Next::Colon, b':') => self.next = Next::Value,
-            (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave()?,
-            (Next::CommaOrEnd, b'}') if self.in_object() => self.leave()?,
-            (Next::CommaOrEnd, b']') if !self.in_object() => self.leave()?,
-            (Next::Object, b'{') => {
-                self.start = self.at + 1;
-                self.enter(true)?;
+            (at, self.at) = (at + read, self.at + read);
+            if self.token != Token::None {
+                break;
             }
-            _ => return Err(Refusal::BodyNotJson),
         }
-        Ok(1)
+        Ok(at)
     }
 
     /// A name begins: most are here as a whole, and so is the colon.
-    fn begin_key(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
+    fn begin_key(&mut self, rest: &[u8]) -> Result<usize, Stop> {
         self.next = Next::Colon;
         let Some(length) = whole_text(rest) else {
             self.begin_text(self.is_outermost() || self.is_key_wanted());
@@ -193,35 +203,34 @@ impl Scan {
             || acting.is_some_and(|acting| acting.wants_key(self.depth))
     }
 
-    fn begin_value(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
+    fn begin_value(&mut self, rest: &[u8]) -> Result<usize, Stop> {
         let (byte, is_model) = (rest[0], self.is_model());
         if is_model && !matches!(byte, b'"' | b'n') {
-            return Err(Refusal::ModelNotText);
+            return Err(Refusal::ModelNotText.into());
         }
         if self.is_outermost() {
             (self.value_at, self.value_first) = (self.at, byte);
         }
         let (depth, in_object) = (self.depth, self.in_object());
-        if let Some(acting) = &mut self.acting {
-            acting.value(byte, in_object)?;
+        if let Some(acting) = &mut self.acting
+            && let Err(refusal) = acting.value(byte, in_object)
+        {
+            self.refuse(refusal)?;
         }
         self.look(|watch| watch.value(depth, byte, in_object))?;
         self.next = Next::CommaOrEnd;
-        self.token = match byte {
-            b'{' | b'[' => {
-                self.enter(byte == b'{')?;
-                return Ok(1);
-            }
+        match byte {
+            b'{' | b'[' => self.enter(byte == b'{')?,
             b'"' => return self.begin_value_text(is_model, rest),
-            b't' => Token::Word(b"rue"),
-            b'f' => Token::Word(b"alse"),
-            b'n' => Token::Word(b"ull"),
-            _ => Token::Number(Number::begun_by(byte).ok_or(Refusal::BodyNotJson)?),
-        };
+            b't' => self.token = Token::Word(b"rue"),
+            b'f' => self.token = Token::Word(b"alse"),
+            b'n' => self.token = Token::Word(b"ull"),
+            _ => self.token = Token::Number(Number::begun_by(byte).ok_or(Stop::NotJson)?),
+        }
         Ok(1)
     }
 
-    fn begin_value_text(&mut self, is_model: bool, rest: &[u8]) -> Result<usize, Refusal> {
+    fn begin_value_text(&mut self, is_model: bool, rest: &[u8]) -> Result<usize, Stop> {
         let is_wanted = is_model
             || self.in_object()
                 && (self.watch.as_ref().is_some_and(Watch::wants_text)
@@ -238,16 +247,15 @@ impl Scan {
     }
 
     /// Shows something to whoever watches for what needs a grant.
-    fn look(&mut self, is_forbidden: impl FnOnce(&mut Watch) -> bool) -> Result<(), Refusal> {
+    fn look(&mut self, is_forbidden: impl FnOnce(&mut Watch) -> bool) -> Result<(), Stop> {
         let Some(watch) = &mut self.watch else {
             return Ok(());
         };
-        match is_forbidden(watch) {
-            true => Err(Refusal::OperationNotAllowed {
-                needs: watch.needs(),
-            }),
-            false => Ok(()),
+        if !is_forbidden(watch) {
+            return Ok(());
         }
+        let needs = watch.needs();
+        self.refuse(Refusal::OperationNotAllowed { needs })
     }
 
     fn in_object(&self) -> bool {
@@ -264,9 +272,9 @@ impl Scan {
         self.is_outermost() && self.member == Some(Member::Model)
     }
 
-    fn enter(&mut self, is_object: bool) -> Result<(), Refusal> {
+    fn enter(&mut self, is_object: bool) -> Result<(), Stop> {
         if self.depth == DEEPEST {
-            return Err(Refusal::BodyTooDeep);
+            return Err(Refusal::BodyTooDeep.into());
         }
         self.open = self.open << 1 | u128::from(is_object);
         self.depth += 1;
@@ -283,7 +291,7 @@ impl Scan {
         Ok(())
     }
 
-    fn leave(&mut self) -> Result<(), Refusal> {
+    fn leave(&mut self) -> Result<(), Stop> {
         let depth = self.depth;
         if let Some(acting) = &mut self.acting {
             acting.step();
@@ -313,26 +321,27 @@ impl Scan {
         self.text = matters.then(|| vec![b'"']);
     }
 
-    fn text(&mut self, escape: Escape, rest: &[u8]) -> Result<usize, Refusal> {
+    fn text(&mut self, escape: Escape, rest: &[u8]) -> Result<usize, Stop> {
         let byte = rest[0];
         let after = match escape {
             Escape::None => return self.plain_text(rest),
             Escape::Begun => match byte {
                 b'u' => Escape::Digits(4),
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Escape::None,
-                _ => return Err(Refusal::BodyNotJson),
+                _ => return Err(Stop::NotJson),
             },
-            Escape::Digits(_) if !byte.is_ascii_hexdigit() => return Err(Refusal::BodyNotJson),
+            Escape::Digits(_) if !byte.is_ascii_hexdigit() => return Err(Stop::NotJson),
             Escape::Digits(1) => Escape::None,
             Escape::Digits(left) => Escape::Digits(left - 1),
         };
         self.keep(&rest[..1])?;
         self.token = Token::Text(after);
+        self.at += 1;
         Ok(1)
     }
 
     /// Text up to the next escape or the closing quote.
-    fn plain_text(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
+    fn plain_text(&mut self, rest: &[u8]) -> Result<usize, Stop> {
         let stop = end_of_plain(rest)?;
         let read = rest.len().min(stop + 1);
         self.keep(&rest[..read])?;
@@ -344,11 +353,12 @@ impl Scan {
             Some(_) => self.token = Token::Text(Escape::Begun),
             None => {}
         }
+        self.at += read;
         Ok(read)
     }
 
     /// Adds to the text that may matter, until it is too long to.
-    fn keep(&mut self, more: &[u8]) -> Result<(), Refusal> {
+    fn keep(&mut self, more: &[u8]) -> Result<(), Stop> {
         let names_model = self.next != Next::Colon && self.is_model();
         let Some(text) = &mut self.text else {
             return Ok(());
@@ -356,7 +366,7 @@ impl Scan {
         if !names_model && text.len() + more.len() > LONGEST_KEY {
             self.text = None;
         } else if text.len() + more.len() > LONGEST_NAME {
-            return Err(Refusal::ModelNotText);
+            return Err(Refusal::ModelNotText.into());
         } else {
             text.extend_from_slice(more);
         }
@@ -364,7 +374,7 @@ impl Scan {
     }
 
     /// A text has ended that came in pieces.
-    fn end_text(&mut self, end: usize) -> Result<(), Refusal> {
+    fn end_text(&mut self, end: usize) -> Result<(), Stop> {
         let is_key = self.next == Next::Colon;
         match (mem::take(&mut self.text), is_key) {
             (Some(key), true) => return self.key(&key),
@@ -383,7 +393,7 @@ impl Scan {
     }
 
     /// A name, quotes included, that matters to somebody.
-    fn key(&mut self, key: &[u8]) -> Result<(), Refusal> {
+    fn key(&mut self, key: &[u8]) -> Result<(), Stop> {
         let name = spelled(key);
         let told = name.as_deref().filter(|_| key.len() <= LONGEST_KEY);
         self.tell_key(told.unwrap_or_default());
@@ -391,12 +401,12 @@ impl Scan {
             return Ok(());
         }
         self.has_members = true;
-        let name = name.ok_or(Refusal::BodyNotJson)?;
+        let name = name.ok_or(Stop::NotJson)?;
         self.member = Member::named(name.as_bytes());
         match self.member {
-            Some(member) => self.members.begin(member),
+            Some(member) => Ok(self.members.begin(member)?),
             None => match misspelled(&name) {
-                Some(name) => Err(Refusal::MemberMisspelled { name }),
+                Some(name) => Err(Refusal::MemberMisspelled { name }.into()),
                 None => Ok(()),
             },
         }
@@ -412,9 +422,9 @@ impl Scan {
     }
 
     /// A value, quotes included, that matters to somebody.
-    fn value_text(&mut self, text: &[u8]) -> Result<(), Refusal> {
+    fn value_text(&mut self, text: &[u8]) -> Result<(), Stop> {
         if self.is_model() {
-            let name = std::str::from_utf8(text).map_err(|_| Refusal::BodyNotJson)?;
+            let name = std::str::from_utf8(text).map_err(|_| Stop::NotJson)?;
             let name = spelled(name.as_bytes()).ok_or(Refusal::ModelNotText)?;
             self.model = Some(name.into_owned());
             return Ok(());
@@ -439,33 +449,40 @@ impl Scan {
         }
     }
 
-    fn word(&mut self, word: &'static [u8], rest: &[u8]) -> Result<usize, Refusal> {
+    fn word(&mut self, word: &'static [u8], rest: &[u8]) -> Result<usize, Stop> {
         let read = word.len().min(rest.len());
         let (here, due) = word.split_at(read);
         if !rest.starts_with(here) {
-            return Err(Refusal::BodyNotJson);
+            return Err(Stop::NotJson);
         }
-        if !due.is_empty() {
-            self.token = Token::Word(due);
-            return Ok(read);
+        self.at += read;
+        match due {
+            b"" => {
+                self.token = Token::None;
+                self.end_value(self.at);
+            }
+            due => self.token = Token::Word(due),
         }
-        self.token = Token::None;
-        self.end_value(self.at + read);
         Ok(read)
     }
 
     /// A number has no end of its own: what can't belong to it is read again as what follows it.
-    fn number(&mut self, mut part: Number, rest: &[u8]) -> Result<usize, Refusal> {
-        for (read, byte) in rest.iter().enumerate() {
-            let Some(next) = part.followed_by(*byte)? else {
-                self.token = Token::None;
-                self.end_value(self.at + read);
-                return Ok(read);
-            };
-            part = next;
+    fn number(&mut self, mut part: Number, rest: &[u8]) -> Result<usize, Stop> {
+        let mut read = 0;
+        self.token = Token::None;
+        for byte in rest {
+            match part.followed_by(*byte)? {
+                Some(next) => part = next,
+                None => break,
+            }
+            read += 1;
         }
-        self.token = Token::Number(part);
-        Ok(rest.len())
+        self.at += read;
+        match read == rest.len() {
+            true => self.token = Token::Number(part),
+            false => self.end_value(self.at),
+        }
+        Ok(read)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads a JSON body that is here as a whole.
+//! What a JSON body asks for, as far as it has been read: all of it, or up to its model.
 
 use memchr::memchr2;
 
@@ -10,26 +10,44 @@ use super::{
 };
 use crate::domain::refusal::Refusal;
 
-/// Reads a body.
-pub(super) fn read(body: &[u8]) -> Result<Ask, Refusal> {
-    scanned(body).map_err(|refusal| match is_too_deep(body) {
+/// Reads a body, with a scan that may look for more.
+pub(super) fn read(body: &[u8], scan: Scan) -> Result<(Ask, Scan), Refusal> {
+    scanned(body, scan.noting()).map_err(|refusal| match is_too_deep(body) {
         true => Refusal::BodyTooDeep,
         false => refusal,
     })
 }
 
-fn scanned(body: &[u8]) -> Result<Ask, Refusal> {
-    let mut scan = Scan::default();
+fn scanned(body: &[u8], mut scan: Scan) -> Result<(Ask, Scan), Refusal> {
     scan.push(body)?;
     scan.finish()?;
     match scan.members.are_text(body) {
-        true => Ok(ask(scan)),
+        true => Ok((ask(&mut scan), scan)),
         false => Err(Refusal::BodyNotJson),
     }
 }
 
+impl Scan {
+    /// What the object asks for, once its model is known. That it may do something which must not be done twice is
+    /// left out: who has not been sent all of it can't have done it.
+    pub fn ask(&self) -> Option<Ask> {
+        let model = self.members.said(Member::Model)?;
+        Some(Ask {
+            model: self.model.clone(),
+            stream: self.stream(),
+            acts: self.acts(),
+            place: ModelPlace::Json {
+                value: Some(model.at.clone()),
+                start: self.start,
+                empty: false,
+            },
+            ..Ask::unread()
+        })
+    }
+}
+
 /// What all of an object asks for.
-fn ask(scan: Scan) -> Ask {
+fn ask(scan: &mut Scan) -> Ask {
     let members = &scan.members;
     let is_given = |member| members.given(member).is_some();
     let brings_data = is_given(Member::DataSources) || is_given(Member::OlderDataSources);
@@ -48,7 +66,7 @@ fn ask(scan: Scan) -> Ask {
             start: scan.start,
             empty: !scan.has_members,
         },
-        model: scan.model,
+        model: scan.model.take(),
     }
 }
 

@@ -267,6 +267,10 @@ mod tests {
         };
         let (whole, bytewise) = (read(body.len()), read(1));
         assert_eq!(whole, bytewise, "{body}");
+        // Who reads all that a body says finds it on the way.
+        if let Ok((_, scan)) = Ask::read_by(Scan::forbidding(forbidden), None, body.as_bytes()) {
+            assert_eq!(scan.map(|scan| scan.noted()), Some(whole.clone()), "{body}");
+        }
         match whole {
             Ok(()) => None,
             Err(Refusal::OperationNotAllowed { needs }) => Some(needs),

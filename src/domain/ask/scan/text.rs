@@ -4,20 +4,14 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-use crate::domain::{refusal::Refusal, swar::Bytes8};
+use crate::domain::swar::Bytes8;
 
 /// How far a text's end is looked for by eight bytes.
 const NEAR: usize = 64;
 
-/// A byte is no part of a JSON object. Unlike a [`Refusal`] it takes no room, in what is asked of every text and number.
+/// A byte is no part of a JSON object. Unlike a refusal it takes no room, in what is asked of every text and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotJson;
-
-impl From<NotJson> for Refusal {
-    fn from(_: NotJson) -> Self {
-        Self::BodyNotJson
-    }
-}
 
 /// How long the text is that begins here, its quotes included. `None`: its end is not in here, or it is none.
 #[inline]
