@@ -271,7 +271,7 @@ fn is_known(field: &[u8]) -> bool {
 #[derive(Clone, Debug)]
 struct Text<const MOST: usize> {
     bytes: [u8; MOST],
-    length: usize,
+    length: u8,
 }
 
 impl<const MOST: usize> Default for Text<MOST> {
@@ -283,17 +283,17 @@ impl<const MOST: usize> Default for Text<MOST> {
 
 impl<const MOST: usize> Text<MOST> {
     fn add(&mut self, more: &[u8]) {
-        let room = &mut self.bytes[self.length..];
+        let room = &mut self.bytes[usize::from(self.length)..];
         let kept = more.len().min(room.len());
         room[..kept].copy_from_slice(&more[..kept]);
-        self.length += kept;
+        self.length += kept as u8;
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes[..usize::from(self.length)]
     }
 
     fn is_full(&self) -> bool {
-        self.length == MOST
+        usize::from(self.length) == MOST
     }
 }
