@@ -5,6 +5,7 @@
 //! functions and plain values.
 
 pub mod additions;
+pub mod answer;
 pub mod ask;
 pub mod breaker;
 pub mod budget;
@@ -14,7 +15,7 @@ pub mod collector;
 pub mod cors;
 pub mod deployment;
 pub mod dialect;
-mod eight;
+pub mod event_stream;
 pub mod failover;
 pub mod forwarding;
 pub mod front_door;
@@ -37,6 +38,7 @@ pub mod route;
 pub mod secret;
 pub mod span;
 pub mod spillover;
+mod swar;
 pub mod trace;
 pub mod usage;
 pub mod validity;

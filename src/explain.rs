@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::{
     config::Plan,
     domain::{
-        ask::{self, Ask, Scan},
+        ask::{Ask, Scan},
         client::{Client, Clients, Models},
         deployment::{Bounds, Capacity, Deployment, Model},
         quota::Limits,
@@ -214,8 +214,8 @@ fn asked(
     if ask.in_background && call.operation == Operation::Responses {
         return Err(Unread::Refused(Refusal::NoBackground));
     }
-    let missing = || Unread::Refused(ask::model_missing(call.operation, body));
-    let model = ask.model.ok_or_else(missing)?;
+    let missing = || Unread::Refused(ask.model_missing(call.operation));
+    let model = ask.model.clone().ok_or_else(missing)?;
     Ok((model, needs()))
 }
 

@@ -25,7 +25,8 @@
 //!   way), [`domain::route`] (what the path asks), [`domain::client`] (who asks), [`domain::ask`] (what the body says) or
 //!   [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment,
 //!   now), [`domain::outcome`] (what its end means), [`domain::usage`] (what it used) and [`domain::price`] (what that cost),
-//!   with [`domain::opening`] (what an answer's first pieces say) and [`domain::wait`] (when to come back),
+//!   with [`domain::answer`] (who reads an answer as it passes), [`domain::event_stream`] (its events, framed once),
+//!   [`domain::opening`] (what its first pieces say) and [`domain::wait`] (when to come back),
 //!   [`domain::quota`] (what its client may spend), [`domain::forwarding`] (which headers go on), [`domain::failover`] (what follows) within [`domain::budget`], and
 //!   perhaps [`domain::refusal`].
 //! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.

@@ -19,7 +19,7 @@ use gungraun::{
 use pieces::{
     Piece, account, admit_and_settle, answer_usage, ask, breaker, certificate, choose, estimate,
     forwarding, front_door, head, head_of_http2, key, log_line, opening, outcome, outgoing, price,
-    progress, route, stream_usage, trim, usage_line, watch,
+    progress, route, stream, stream_usage, trim, usage_line, watch,
 };
 
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
@@ -57,6 +57,7 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::watch_100_events(args = (), setup = watch, config = at_most(77_700))]
 #[bench::usage_of_100_events(args = (), setup = stream_usage, config = at_most(150_000))]
 #[bench::trim_100_events(args = (), setup = trim, config = at_most(92_900))]
+#[bench::all_of_100_events(args = (), setup = stream, config = at_most(320_600))]
 #[bench::usage_of_an_answer_1_kib(args = (1 << 10), setup = answer_usage, config = at_most(6_110))]
 #[bench::usage_of_an_answer_64_kib(args = (64 << 10), setup = answer_usage, config = at_most(22_700))]
 #[bench::price(args = (), setup = price, config = at_most(410))]

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use forebay::{
     domain::{
+        answer::Answer,
         ask::Ask,
         breaker::{Breaker, Settings},
         client::credential::Credential,
@@ -22,7 +23,7 @@ use forebay::{
         quota::{Output, Spent},
         route::{self as routes, Dialect, Operation},
         trace::{Sampling, Trace},
-        usage::{Meter, estimate as estimates, trim::Trim},
+        usage::{Memo, Meter, estimate as estimates},
     },
     telemetry::{access_log::Format, line_log::Script, metrics::Metrics, usage_log},
 };
@@ -196,61 +197,82 @@ pub(crate) fn outcome(status: u16) -> Piece {
 pub(crate) fn opening() -> Piece {
     let head = samples::head_of("text/event-stream");
     let [filter, role] = samples::opening_events();
-    let events = [filter, role, samples::output_event("")];
+    let events = [filter, role, samples::output_event("")].map(Bytes::from);
     let now = SystemTime::UNIX_EPOCH;
     Piece::of(move || {
-        let mut opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
-        let mut read = |event: &String| opening.read(black_box(event.as_bytes()), false, now);
-        let outcome = events.iter().find_map(&mut read);
-        outcome.expect("there is output")
+        let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+        let mut answer = Answer::opened(opening);
+        let mut read = |event: &Bytes| answer.pass(black_box(event.clone()), false, now, None).1;
+        let verdict = events.iter().find_map(&mut read);
+        verdict.expect("there is output")
+    })
+}
+
+/// A stream that has been committed to.
+fn watched(event: &str) -> Answer {
+    let (head, now) = (
+        samples::head_of("text/event-stream"),
+        SystemTime::UNIX_EPOCH,
+    );
+    let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+    let mut answer = Answer::opened(opening);
+    answer.pass(event.to_owned().into(), false, now, None);
+    answer
+}
+
+fn meter() -> Meter {
+    let head = samples::head_of("text/event-stream");
+    let meter = Meter::of(Operation::ChatCompletions, StatusCode::OK, &head);
+    meter.expect("it can be read")
+}
+
+/// Hundred times the same event, read by the meter too where there is one.
+fn events_of(mut answer: Answer, mut meter: Option<Meter>, usage: &str) -> Piece {
+    let (event, mut memo) = (Bytes::from(samples::output_event(usage)), Memo::default());
+    Piece::of(move || {
+        for _ in 0..EVENTS {
+            let (event, meter) = (event.clone(), meter.as_mut());
+            let meter = meter.map(|meter| (meter, &mut memo));
+            drop(black_box(answer.pass(
+                black_box(event),
+                false,
+                SystemTime::UNIX_EPOCH,
+                meter,
+            )));
+        }
     })
 }
 
 /// What is looked for in a stream that has been committed to.
 pub(crate) fn watch() -> Piece {
-    let (head, now) = (
-        samples::head_of("text/event-stream"),
-        SystemTime::UNIX_EPOCH,
-    );
-    let event = samples::output_event("");
-    let mut opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
-    opening.read(event.as_bytes(), false, now);
-    let mut watch = opening.into_watch().expect("it is a stream");
-    Piece::of(move || {
-        for _ in 0..EVENTS {
-            black_box(watch.read(black_box(event.as_bytes()), false, now));
-        }
-    })
+    events_of(watched(&samples::output_event("")), None, "")
 }
 
 pub(crate) fn stream_usage() -> Piece {
-    let head = samples::head_of("text/event-stream");
-    let meter = Meter::of(Operation::ChatCompletions, StatusCode::OK, &head);
-    let mut meter = meter.expect("it can be read");
-    let event = samples::output_event(r#","usage":null"#);
-    Piece::of(move || {
-        for _ in 0..EVENTS {
-            meter.read(black_box(event.as_bytes()));
-        }
-    })
+    events_of(Answer::default(), Some(meter()), r#","usage":null"#)
 }
 
 pub(crate) fn trim() -> Piece {
-    let mut trim = Trim::default();
-    let event = Bytes::from(samples::output_event(r#","usage":null"#));
-    Piece::of(move || {
-        for _ in 0..EVENTS {
-            drop(black_box(trim.pass(black_box(event.clone()), false)));
-        }
-    })
+    let mut answer = Answer::default();
+    answer.trim_usage();
+    events_of(answer, None, r#","usage":null"#)
+}
+
+/// All that is done to a chat's stream whose usage only the gateway has asked for.
+pub(crate) fn stream() -> Piece {
+    let usage = r#","usage":null"#;
+    let mut answer = watched(&samples::output_event(usage));
+    answer.trim_usage();
+    events_of(answer, Some(meter()), usage)
 }
 
 pub(crate) fn answer_usage(size: usize) -> Piece {
     let (head, answer) = (samples::head_of("application/json"), samples::answer(size));
+    let mut memo = Memo::default();
     Piece::of(move || {
         let meter = Meter::of(Operation::ChatCompletions, StatusCode::OK, &head);
         let mut meter = meter.expect("it can be read");
-        meter.read(black_box(answer.as_bytes()));
+        meter.read(black_box(answer.as_bytes()), &mut memo);
         meter.usage().expect("it says so")
     })
 }

@@ -5,12 +5,13 @@ use std::{hint::black_box, time::SystemTime};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use forebay::domain::{
+    answer::Answer,
     deployment::Capacity,
     opening::Opening,
     outcome::Outcome,
     price::Served,
     route::Operation,
-    usage::{self, Meter, trim::Trim},
+    usage::{self, Memo, Meter},
 };
 use http::StatusCode;
 use serde_json::json;
@@ -35,12 +36,14 @@ pub(crate) fn judging(c: &mut Criterion) {
 pub(crate) fn opening(c: &mut Criterion) {
     let head = samples::head_of("text/event-stream");
     let [filter, role] = samples::opening_events();
-    let events = [filter, role, samples::output_event("")];
+    let events = [filter, role, samples::output_event("")].map(Bytes::from);
     let now = SystemTime::UNIX_EPOCH;
     c.bench_function("open_a_stream", |b| {
         b.iter(|| {
-            let mut opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
-            let mut read = |event: &String| opening.read(black_box(event.as_bytes()), false, now);
+            let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+            let mut answer = Answer::opened(opening);
+            let mut read =
+                |event: &Bytes| answer.pass(black_box(event.clone()), false, now, None).1;
             events.iter().find_map(&mut read)
         });
     });
@@ -69,17 +72,21 @@ pub(crate) fn metering_events(c: &mut Criterion) {
         ("response_delta", Operation::Responses, delta.to_owned()),
     ] {
         let head = samples::head_of("text/event-stream");
+        let (event, now) = (Bytes::from(event), SystemTime::UNIX_EPOCH);
         group.throughput(Throughput::Bytes(event.len() as u64));
         group.bench_function(format!("{name}/meter"), |b| {
             let mut meter = Meter::of(operation, StatusCode::OK, &head).expect("it can be read");
-            b.iter(|| meter.read(black_box(event.as_bytes())));
+            let (mut answer, mut memo) = (Answer::default(), Memo::default());
+            b.iter(|| {
+                let meter = Some((&mut meter, &mut memo));
+                answer.pass(black_box(event.clone()), false, now, meter)
+            });
         });
         group.bench_function(format!("{name}/watch"), |b| {
-            let now = SystemTime::UNIX_EPOCH;
-            let mut opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
-            opening.read(event.as_bytes(), false, now);
-            let mut watch = opening.into_watch().expect("it is a stream");
-            b.iter(|| watch.read(black_box(event.as_bytes()), false, now));
+            let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+            let mut answer = Answer::opened(opening);
+            answer.pass(event.clone(), false, now, None);
+            b.iter(|| answer.pass(black_box(event.clone()), false, now, None));
         });
     }
     group.finish();
@@ -98,10 +105,11 @@ pub(crate) fn metering_answers(c: &mut Criterion) {
         let head = samples::head_of("application/json");
         group.throughput(Throughput::Bytes(answer.len() as u64));
         group.bench_function(name, |b| {
+            let mut memo = Memo::default();
             b.iter(|| {
                 let meter = Meter::of(operation, StatusCode::OK, &head);
                 let mut meter = meter.expect("it can be read");
-                meter.read(black_box(answer.as_bytes()));
+                meter.read(black_box(answer.as_bytes()), &mut memo);
                 meter.usage().expect("it says so")
             });
         });
@@ -116,8 +124,10 @@ pub(crate) fn trimming(c: &mut Criterion) {
         let event = Bytes::from(samples::output_event(usage));
         group.throughput(Throughput::Bytes(event.len() as u64));
         group.bench_function(name, |b| {
-            let mut trim = Trim::default();
-            b.iter(|| trim.pass(black_box(event.clone()), false));
+            let mut answer = Answer::default();
+            answer.trim_usage();
+            let now = SystemTime::UNIX_EPOCH;
+            b.iter(|| answer.pass(black_box(event.clone()), false, now, None));
         });
     }
     group.finish();

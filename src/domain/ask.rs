@@ -1,80 +1,47 @@
 //! What a request's body says: the model it asks for and where that stands, so that it alone can be replaced.
 //!
-//! A body is read once, in place: nothing is copied, and nothing but the model's name is ever rewritten.
+//! A body is read once, in place, by one reader for whole bodies and for those that are passed on as they come: nothing is
+//! copied, and nothing but the model's name is ever rewritten.
 
-use std::ops::Range;
-
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use serde::{Deserialize, de::IgnoredAny};
 
-use super::{refusal::Refusal, route::Operation};
+use super::refusal::Refusal;
 
+mod body;
 mod form;
-mod json;
+mod members;
+mod names;
 mod scan;
 mod stream_usage;
 mod wants;
+mod whole;
 
-use json::{place_of, said};
+pub use body::{Ask, Splice};
 pub use scan::{Forbidden, Scan};
-pub use wants::{Said, Wants};
-
-/// How deep a JSON body may nest.
-const DEEPEST: usize = 128;
-
-/// What a body says of the model, and how it could be told another name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// The model the body names, if it names one.
-    pub model: Option<String>,
-    /// Whether a stream of events is asked for.
-    pub stream: bool,
-    /// Whether it adds to something that would be there twice if it were done twice: a conversation.
-    pub acts: bool,
-    /// Whether a response is to be made in the background.
-    pub in_background: bool,
-    /// Whether it brings tools; what they do, a [`Scan::of_response`] tells.
-    pub has_tools: bool,
-    /// What it says of how much it wants; of a JSON body that was read whole.
-    pub wants: Wants,
-    /// Whether something in it, or that it can't be read, is reason to look whether it keeps or uses state. False only
-    /// where that is out of the question for a chat.
-    pub may_use_state: bool,
-    place: Place,
-}
-
-/// Where a body names its model, or where it could.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    /// A body of neither form, or none.
-    Nowhere,
-    /// The value's bytes, quotes included; or just behind the opening brace if the object has no such member.
-    Json {
-        value: Option<Range<usize>>,
-        start: usize,
-        empty: bool,
-    },
-    /// The part's content; or in front of the first part.
-    Multipart {
-        value: Option<Range<usize>>,
-        boundary: String,
-    },
-}
-
-/// A piece of a body and what stands there instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Splice {
-    pub at: Range<usize>,
-    pub with: Bytes,
-}
+pub use wants::{Nulls, Said, Wants};
 
 impl Ask {
     /// Reads a body by its content type. What is neither JSON nor multipart says nothing.
     pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
         match form::boundary(content_type.unwrap_or_default().as_bytes())? {
             Some(boundary) => form::read(boundary, body),
-            None => json::read(body),
+            None => whole::read(body, Scan::default()).map(|(ask, _)| ask),
+        }
+    }
+
+    /// The same by a scan that looks for more in a JSON body: that comes back with what it has noted.
+    pub fn read_by(
+        scan: Scan,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<(Self, Option<Scan>), Refusal> {
+        match Self::is_multipart(content_type) {
+            true => Ok((Self::read(content_type, body)?, None)),
+            false => {
+                form::boundary(content_type.unwrap_or_default().as_bytes())?;
+                let (ask, scan) = whole::read(body, scan)?;
+                Ok((ask, Some(scan)))
+            }
         }
     }
 
@@ -98,144 +65,6 @@ impl Ask {
         let content_type = content_type.unwrap_or_default().as_bytes();
         matches!(form::boundary(content_type), Ok(Some(_)))
     }
-
-    /// Whether it is a form of parts.
-    pub fn is_form(&self) -> bool {
-        matches!(self.place, Place::Multipart { .. })
-    }
-
-    /// A body that is passed on unread.
-    pub fn unread() -> Self {
-        Self {
-            model: None,
-            stream: false,
-            acts: false,
-            in_background: false,
-            has_tools: false,
-            wants: Wants::default(),
-            may_use_state: true,
-            place: Place::Nowhere,
-        }
-    }
-
-    /// The change that gives the outermost object a member it does not have yet, like `"n":1`; `None` where there is no
-    /// such object, or it was not read whole.
-    pub fn adding(&self, member: &str) -> Option<Splice> {
-        let Place::Json { start, empty, .. } = &self.place else {
-            return None;
-        };
-        let comma = if *empty { "" } else { "," };
-        Some(Splice {
-            at: *start..*start,
-            with: format!("{member}{comma}").into(),
-        })
-    }
-
-    /// Changes of which several may add a member. In an object without members only the first stands alone.
-    pub fn joined(&self, changes: &mut [Splice]) {
-        let Place::Json {
-            start, empty: true, ..
-        } = &self.place
-        else {
-            return;
-        };
-        let added = changes.iter_mut().filter(|it| it.at == (*start..*start));
-        for change in added.skip(1) {
-            change.with = [&b","[..], &change.with].concat().into();
-        }
-    }
-
-    /// The change that makes the body name `deployment`; `None` if it can't, or names it already.
-    pub fn naming(&self, deployment: &str) -> Option<Splice> {
-        if self.model.as_deref() == Some(deployment) {
-            return None;
-        }
-        let json = || serde_json::Value::from(deployment).to_string();
-        let (at, with) = match &self.place {
-            Place::Nowhere => return None,
-            Place::Json {
-                value: Some(value), ..
-            } => (value.clone(), json()),
-            Place::Json { value: None, .. } => {
-                return self.adding(&format!("\"model\":{}", json()));
-            }
-            Place::Multipart {
-                value: Some(value), ..
-            } => (value.clone(), deployment.to_owned()),
-            Place::Multipart {
-                value: None,
-                boundary,
-            } => (
-                0..0,
-                format!(
-                    "--{boundary}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{deployment}\r\n"
-                ),
-            ),
-        };
-        Some(Splice {
-            at,
-            with: with.into(),
-        })
-    }
-}
-
-/// Why a request without a model is refused. A response may leave it to a stored prompt, which only the instance can read.
-pub fn model_missing(operation: Operation, body: &[u8]) -> Refusal {
-    #[derive(Deserialize)]
-    struct Members {
-        prompt: Option<IgnoredAny>,
-    }
-    let leaves_it = || {
-        let members: Option<Members> = serde_json::from_slice(body).ok();
-        members.is_some_and(|members| members.prompt.is_some())
-    };
-    match operation.is_of_responses() && leaves_it() {
-        true => Refusal::ModelInPrompt,
-        false => Refusal::ModelMissing,
-    }
-}
-
-/// The members and fields that are read here.
-const KNOWN: [&str; 20] = [
-    "model",
-    "stream",
-    "store",
-    "background",
-    "conversation",
-    "previous_response_id",
-    "prompt",
-    "input",
-    "messages",
-    "tools",
-    "max_tokens",
-    "max_completion_tokens",
-    "max_output_tokens",
-    "n",
-    "best_of",
-    "stream_options",
-    "data_sources",
-    "dataSources",
-    "agent",
-    "agent_reference",
-];
-
-/// Whether a name is one of those that are read here, but in other letters: there are readers to whom these are the same.
-fn is_misspelled(name: &str) -> bool {
-    misspelled(name).is_some()
-}
-
-/// The one that it is in other letters.
-fn misspelled(name: &str) -> Option<&'static str> {
-    let is_odd = |byte: u8| byte.is_ascii_uppercase() | !byte.is_ascii();
-    // Names are short: to stop at the first costs more than it saves.
-    let has_odd = name.bytes().fold(false, |any, byte| any | is_odd(byte));
-    if !has_odd || KNOWN.contains(&name) {
-        return None;
-    }
-    // The two letters beyond ASCII that are the same as one of it.
-    let name = name.replace('\u{17f}', "s").replace('\u{212a}', "k");
-    let mut known = KNOWN.into_iter();
-    known.find(|known| known.eq_ignore_ascii_case(&name))
 }
 
 #[cfg(test)]
@@ -243,6 +72,7 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
+    use crate::domain::route::Operation;
 
     fn json(body: &str) -> Result<Ask, Refusal> {
         Ask::read(Some("application/json"), body.as_bytes())
@@ -439,7 +269,8 @@ mod tests {
             ),
             (Operation::Responses, b"{}", Refusal::ModelMissing),
         ] {
-            assert_eq!(model_missing(operation, body), refusal, "{operation:?}");
+            let ask = Ask::read(None, body).unwrap();
+            assert_eq!(ask.model_missing(operation), refusal, "{operation:?}");
         }
     }
 

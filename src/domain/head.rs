@@ -12,7 +12,7 @@ mod target;
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use memchr::memchr;
 
-use super::{eight::Eight, refusal::Refusal};
+use super::{refusal::Refusal, swar::Bytes8};
 use characters::{TOKEN, is_token};
 pub use chunks::Chunks;
 use target::{absolute, is_authority, is_target};
@@ -100,7 +100,7 @@ impl Search {
 fn text(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(bytes) = bytes[at..].first_chunk() {
-        let word = Eight::of(*bytes);
+        let word = Bytes8::of(*bytes);
         match (word.below(b' ') | word.equal(0x7f)).first() {
             None => at += bytes.len(),
             Some(found) if is_text(bytes[found]) => at += found + 1,

@@ -5,22 +5,22 @@
 //! soon as there is one. Pieces may be cut anywhere. What is kept of them is bounded.
 
 mod end;
-mod events;
+mod head;
 mod meaning;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderMap, StatusCode, header};
 
 use self::{
     end::End,
-    events::Events,
-    meaning::{Meaning, meaning},
+    head::Head,
+    meaning::{Meaning, may_be_error, meaning},
 };
 use super::{
     additions::Added,
+    event_stream::{Event, is_encoded, is_event_stream},
     outcome::{Fault, Outcome},
-    wait,
 };
 
 /// The most of a stream that is held, and the most of an error's body that is read, in bytes.
@@ -39,22 +39,15 @@ enum Kind {
 /// A stream before its first output.
 #[derive(Debug)]
 struct Stream {
-    events: Events,
     head: Head,
     /// How much of it has come.
     seen: usize,
     has_output: bool,
     /// It said that it failed, and not yet why.
     has_failed: bool,
+    /// It said that it failed, and why.
+    error: Option<Outcome>,
     end: End,
-}
-
-/// What the head of a stream says for the case that the stream is an error.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    wait: Option<Duration>,
-    /// No requests or no tokens were left, or it says when to come back: an error without words is a throttle then.
-    is_exhausted: bool,
 }
 
 #[derive(Debug)]
@@ -69,9 +62,9 @@ struct ErrorBody {
 /// A stream after the commit: it can still say that it failed.
 #[derive(Debug)]
 pub struct Watch {
-    events: Events,
     head: Head,
     has_failed: bool,
+    error: Option<Outcome>,
     end: End,
 }
 
@@ -122,10 +115,18 @@ impl Opening {
         matches!(self.0, Kind::Stream(_))
     }
 
-    /// Takes in the next piece; `end`: the last one. `Some` once the outcome is known, at the end at the latest.
+    /// Takes in an event of a stream.
+    pub fn see(&mut self, event: &Event<'_>, now: SystemTime) {
+        if let Kind::Stream(stream) = &mut self.0 {
+            stream.see(event, now);
+        }
+    }
+
+    /// Takes in the next piece, whose events have been seen; `end`: the last one. `Some` once the outcome is known, at the end
+    /// at the latest.
     pub fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
         match &mut self.0 {
-            Kind::Stream(stream) => stream.read(piece, end, now),
+            Kind::Stream(stream) => stream.outcome(piece.len(), end),
             Kind::Body(body) => body.read(piece, end, now),
         }
     }
@@ -145,33 +146,14 @@ impl Opening {
     pub fn into_watch(self) -> Option<Watch> {
         match self.0 {
             Kind::Stream(stream) => Some(Watch {
-                events: stream.events,
                 head: stream.head,
                 has_failed: stream.has_failed,
+                error: None,
                 end: stream.end,
             }),
             Kind::Body(_) => None,
         }
     }
-}
-
-/// Whether an answer is a stream of events.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    const KIND: &[u8] = b"text/event-stream";
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.as_bytes().get(..KIND.len()));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(KIND))
-}
-
-/// The same, where its events can be read as they pass.
-pub fn is_readable_stream(headers: &HeaderMap) -> bool {
-    is_event_stream(headers) && !is_encoded(headers)
-}
-
-/// Whether an answer's content is compressed, or otherwise can't be read.
-pub fn is_encoded(headers: &HeaderMap) -> bool {
-    let coding = headers.get(header::CONTENT_ENCODING);
-    coding.is_some_and(|coding| coding != "identity")
 }
 
 /// Whether nothing comes behind an answer's head.
@@ -180,56 +162,46 @@ fn is_empty(headers: &HeaderMap) -> bool {
     length.is_some_and(|length| length == "0")
 }
 
-impl Head {
-    fn read(headers: &HeaderMap, now: SystemTime) -> Self {
-        let is_none_left = |name| headers.get(name).is_some_and(|left| left == "0");
-        let wait = wait::retry_after(headers, now);
-        Self {
-            wait,
-            is_exhausted: wait.is_some()
-                || is_none_left("x-ratelimit-remaining-requests")
-                || is_none_left("x-ratelimit-remaining-tokens"),
-        }
-    }
-}
-
 impl Stream {
     fn new(head: Head) -> Self {
         Self {
-            events: Events::default(),
             head,
             seen: 0,
             has_output: false,
             has_failed: false,
+            error: None,
             end: End::default(),
         }
     }
 
-    /// An error beats output that came with it: none of it has gone out yet.
-    fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
-        self.seen = self.seen.saturating_add(piece.len());
-        let (mut has_output, mut error) = (false, None);
-        self.events.read(piece, end, |event| {
-            let (meaning, form) = meaning(&event);
-            self.end.take_form(form);
-            self.end.see(&event);
-            match meaning {
-                Meaning::Nothing => {}
-                // Nobody knows what half an event would have been.
-                Meaning::Odd => self.end.is_odd |= event.is_odd || !event.is_unended,
-                Meaning::Output => has_output = true,
-                Meaning::Failed => self.has_failed = true,
-                Meaning::Error(told) => error = error.take().or(Some(told)),
+    fn see(&mut self, event: &Event<'_>, now: SystemTime) {
+        let (meaning, form) = meaning(event);
+        self.end.take_form(form);
+        self.end.see(event);
+        match meaning {
+            Meaning::Nothing => {}
+            // Nobody knows what half an event would have been.
+            Meaning::Odd => self.end.is_odd |= event.is_odd || !event.is_unended,
+            Meaning::Output => self.has_output = true,
+            Meaning::Failed => self.has_failed = true,
+            Meaning::Error(told) => {
+                self.error
+                    .get_or_insert_with(|| told.outcome(&self.head, now));
             }
-        });
-        if let Some(error) = error {
-            return Some(error.outcome(&self.head, now));
         }
-        self.has_output = has_output;
+    }
+
+    /// What it comes to with so many bytes more. An error beats output that came with it: none of it has gone out yet.
+    fn outcome(&mut self, length: usize, end: bool) -> Option<Outcome> {
+        self.seen = self.seen.saturating_add(length);
+        if let Some(error) = self.error.take() {
+            self.has_output = false;
+            return Some(error);
+        }
         if end {
             return Some(self.outcome_at_end());
         }
-        (has_output || self.seen > MOST_HELD).then_some(Outcome::Served)
+        (self.has_output || self.seen > MOST_HELD).then_some(Outcome::Served)
     }
 
     /// What it comes to if all of it is here already.
@@ -265,27 +237,31 @@ impl Watch {
         self.end.is_whole()
     }
 
-    /// Takes in the next piece; `Some` where the deployment says in it that it failed, or has ended without its end.
-    pub fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
-        let (mut error, head) = (None, self.head);
-        let (has_failed, its_end) = (&mut self.has_failed, &mut self.end);
-        self.events.read(piece, end, |event| {
-            its_end.see(&event);
-            if !event.may_be_error(its_end.is_chat()) {
-                return;
+    /// Takes in an event.
+    pub fn see(&mut self, event: &Event<'_>, now: SystemTime) {
+        self.end.see(event);
+        if !may_be_error(event, self.end.is_chat()) {
+            return;
+        }
+        match meaning(event).0 {
+            Meaning::Failed => self.has_failed = true,
+            Meaning::Error(told) => {
+                self.error
+                    .get_or_insert_with(|| told.outcome(&self.head, now));
             }
-            match meaning(&event).0 {
-                Meaning::Failed => *has_failed = true,
-                Meaning::Error(told) => error = error.or(Some(told.outcome(&head, now))),
-                Meaning::Nothing | Meaning::Odd | Meaning::Output => {}
-            }
-        });
+            Meaning::Nothing | Meaning::Odd | Meaning::Output => {}
+        }
+    }
+
+    /// A piece has come, whose events have been seen; `Some` where the deployment says in it that it failed, or has ended
+    /// without its end.
+    pub fn outcome(&mut self, end: bool) -> Option<Outcome> {
         let at_end = || match (self.has_failed, self.end.may_end()) {
             (true, _) => Some(Outcome::fault(Fault::Status)),
             (false, true) => None,
             (false, false) => Some(Outcome::fault(Fault::Broken)),
         };
-        error.or_else(|| end.then(at_end).flatten())
+        self.error.take().or_else(|| end.then(at_end).flatten())
     }
 }
 

@@ -277,7 +277,7 @@ mod tests {
             audio_input: 8,
             ..Usage::default()
         };
-        // Eight from the cache, the other two audio.
+        // Bytes8 from the cache, the other two audio.
         assert_eq!(cost(STANDARD, both), "0.00009");
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     additions::Form,
-    ask::{Ask, Splice},
+    ask::{Ask, Scan, Splice},
     deployment::Instance,
     name::ModelName,
     quota::{Field, Moment, Spent, Wanted},
@@ -58,7 +58,12 @@ pub(super) fn needs_body(exchange: &Exchange) -> bool {
 }
 
 /// Reads a body that has to be read. What is no JSON for us where an operation takes nothing else could be read by others.
-pub(super) fn read(session: &Session, operation: Operation, body: &[u8]) -> Result<Ask, Refusal> {
+pub(super) fn read(
+    session: &Session,
+    operation: Operation,
+    body: &[u8],
+    scan: Scan,
+) -> Result<(Ask, Option<Scan>), Refusal> {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let takes_forms = matches!(
@@ -67,7 +72,7 @@ pub(super) fn read(session: &Session, operation: Operation, body: &[u8]) -> Resu
     );
     match Ask::is_multipart(content_type) {
         true if !takes_forms => Err(Refusal::BodyNotJson),
-        _ => Ask::read(content_type, body),
+        _ => Ask::read_by(scan, content_type, body),
     }
 }
 

@@ -31,25 +31,23 @@ pub(super) fn hold(exchange: &mut Exchange, head: &mut ResponseHeader, opening: 
         let until = Instant::now() + admitted.served.bounds.hold;
         let asked = admitted.current.as_ref().map(|current| current.usage);
         let mut gate = admitted.relay.gate();
-        if opening.is_stream() && asked == Some(Wish::Asked) {
+        let trims = opening.is_stream() && asked == Some(Wish::Asked);
+        gate.hold(opening, until);
+        if trims {
             gate.trim_usage();
         }
-        gate.hold(opening, until);
     }
 }
 
 /// Reads a piece of an answer on its way. `Err` takes the answer back before the client has seen any of it.
 pub(super) fn piece(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) -> Result<()> {
     if let Some(admitted) = exchange.admitted() {
-        let piece = body.as_deref().unwrap_or_default();
-        metering::read(admitted, piece);
         if !end {
             // However long the answer takes, the body does not wait for it.
             admitted.prompt.tokens();
         }
         let mut gate = admitted.relay.gate();
-        let word = gate.read(piece, end);
-        gate.trim(body, end);
+        let word = metering::along(&mut admitted.current, |meter| gate.pass(body, end, meter));
         let has_output = gate.has_output();
         drop(gate);
         let is_error = match &word {

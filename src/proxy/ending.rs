@@ -14,7 +14,7 @@ use super::{
     session::{self, is_final},
 };
 use crate::{
-    domain::{cors, opening::is_readable_stream, refusal::Refusal, route::Operation},
+    domain::{cors, event_stream::is_readable_stream, refusal::Refusal, route::Operation},
     telemetry::record::{End, Record},
 };
 

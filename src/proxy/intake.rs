@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ask::{self, Ask, Forbidden, Scan},
+        ask::{Ask, Forbidden, Scan},
         client::{Client, Clients},
         cors,
         failover::{Progress, Repeat},
@@ -194,10 +194,13 @@ async fn understand(
     let Arrived { kept, mut rest } = read?;
     exchange.request_bytes = kept.len() as u64;
     let head = session.req_header();
-    let ask = match &rest {
-        None if is_limited => admission::read(session, call.operation, &kept)?,
-        None => read_ask(head, &kept, stays)?,
-        Some(rest) => rest.ask(),
+    // A chat is looked at only where it might use state.
+    let along = forbidden.filter(|forbidden| !forbidden.is_chat);
+    let along = along.map(Scan::forbidding).unwrap_or_default();
+    let (ask, looked) = match &rest {
+        None if is_limited => admission::read(session, call.operation, &kept, along)?,
+        None => read_ask(head, &kept, stays, along)?,
+        Some(rest) => (rest.ask(), None),
     };
     if ask.in_background && call.operation == Operation::Responses {
         return Err(Refusal::NoBackground);
@@ -209,7 +212,7 @@ async fn understand(
     let served = match by_path {
         Some(served) => served,
         None => {
-            let missing = || ask::model_missing(call.operation, &kept);
+            let missing = || ask.model_missing(call.operation);
             let model = ask.model.as_deref().ok_or_else(missing)?;
             let served = find(gateway, client, model)?;
             admission::ask_model(exchange, served.pool.model())?;
@@ -224,7 +227,11 @@ async fn understand(
     };
     if let Some(mut scan) = scan.filter(|_| rest.is_none() && !ask.is_form()) {
         // What is still on its way is looked at as it comes.
-        scan.push(&kept)?;
+        match looked.filter(|_| forbidden.is_some_and(|forbidden| !forbidden.is_chat)) {
+            Some(looked) => scan = looked,
+            None => scan.push(&kept)?,
+        }
+        scan.noted()?;
         acts |= scan.acts();
         check_tools(gateway, client, &scan)?;
     }
@@ -368,11 +375,16 @@ fn content_type(head: &RequestHeader) -> Option<&str> {
 
 /// Where the path alone names the model, a body that can't be read is for the deployment to judge, as it always was.
 /// Elsewhere it could name a model to the deployment that we did not read in it.
-fn read_ask(head: &RequestHeader, body: &[u8], stays_as_it_is: bool) -> Result<Ask, Refusal> {
-    match Ask::read(content_type(head), body) {
+fn read_ask(
+    head: &RequestHeader,
+    body: &[u8],
+    stays_as_it_is: bool,
+    scan: Scan,
+) -> Result<(Ask, Option<Scan>), Refusal> {
+    match Ask::read_by(scan, content_type(head), body) {
         Err(refusal) if !stays_as_it_is || refusal == Refusal::BodyTooDeep => Err(refusal),
-        Err(_) => Ok(Ask::unread()),
-        Ok(ask) => Ok(ask),
+        Err(_) => Ok((Ask::unread(), None)),
+        Ok(read) => Ok(read),
     }
 }
 

@@ -1,14 +1,16 @@
 //! What an answer cost: read as it passes, and worked out once, when the request has ended.
 
+use std::cell::RefCell;
+
 use pingora::http::ResponseHeader;
 
-use super::exchange::{Admitted, Current, Exchange, Wish};
+use super::exchange::{Current, Exchange, Wish};
 use crate::{
     domain::{
-        opening::is_encoded,
+        event_stream::is_encoded,
         outcome::Outcome,
         route::Operation,
-        usage::{Guess, Meter, Usage},
+        usage::{Guess, Memo, Meter, Usage},
     },
     telemetry::record::End,
 };
@@ -47,12 +49,19 @@ pub(super) fn begin(exchange: &mut Exchange, head: &ResponseHeader) {
     };
 }
 
-/// Reads a piece as it came from the deployment.
-pub(super) fn read(admitted: &mut Admitted, piece: &[u8]) {
-    if let Some(current) = &mut admitted.current
-        && let Reading::Meter(meter) = &mut current.reading
-    {
-        meter.read(piece);
+thread_local! {
+    /// What this thread's answers have in common.
+    static MEMO: RefCell<Memo> = RefCell::default();
+}
+
+/// Lends the attempt's meter, where it has one, to what reads a piece as it came from the deployment.
+pub(super) fn along<T>(
+    current: &mut Option<Current>,
+    read: impl FnOnce(Option<(&mut Meter, &mut Memo)>) -> T,
+) -> T {
+    match current.as_mut().map(|current| &mut current.reading) {
+        Some(Reading::Meter(meter)) => MEMO.with_borrow_mut(|memo| read(Some((meter, memo)))),
+        _ => read(None),
     }
 }
 
@@ -124,12 +133,12 @@ mod tests {
     use std::mem::size_of;
 
     use super::*;
-    use crate::domain::usage::trim::{self, Trim};
+    use crate::domain::event_stream::{Framer, KEPT};
 
     #[test]
     fn all_that_is_kept_of_an_open_stream_to_count_it_is_less_than_a_kilobyte() {
         let read = size_of::<Reading>() + size_of::<Wish>() + size_of::<Option<(Usage, Guess)>>();
-        let taken_out = size_of::<Option<Trim>>() + trim::KEPT;
-        assert!(read + taken_out < 1024, "{read} and {taken_out}");
+        let framed = size_of::<Option<Framer>>() + KEPT;
+        assert!(read + framed < 1024, "{read} and {framed}");
     }
 }

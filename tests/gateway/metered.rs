@@ -1,9 +1,12 @@
 //! What the meter reads of an instance's answers is what the instance itself has in its books.
 
+use std::time::SystemTime;
+
 use forebay::{
     domain::{
+        answer::Answer,
         route::Operation,
-        usage::{Meter, Usage, load_tokenizer},
+        usage::{Memo, Meter, Usage, load_tokenizer},
     },
     simulator::{self, Config, Simulator},
 };
@@ -34,7 +37,11 @@ async fn metered(
     let meter = Meter::of(operation, answer.status(), answer.headers());
     let mut meter = meter.expect("it can be read");
     let bytes = answer.bytes().await.unwrap();
-    bytes.chunks(size).for_each(|piece| meter.read(piece));
+    let (mut answer, mut memo) = (Answer::default(), Memo::default());
+    for piece in bytes.chunks(size) {
+        let (piece, meter) = (bytes.slice_ref(piece), (&mut meter, &mut memo));
+        answer.pass(piece, false, SystemTime::UNIX_EPOCH, Some(meter));
+    }
     (meter.usage(), meter.estimate(5))
 }
 

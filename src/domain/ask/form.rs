@@ -5,7 +5,11 @@
 
 use memchr::memmem;
 
-use super::{Ask, Place, Said, Wants, misspelled};
+use super::{
+    body::{Ask, ModelPlace},
+    names::misspelled,
+    wants::{Said, Wants},
+};
 use crate::domain::refusal::Refusal;
 
 /// RFC 2046, 5.1.1.
@@ -160,7 +164,7 @@ pub(super) fn read(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
         model,
         stream: stream == Some(true),
         wants,
-        place: Place::Multipart {
+        place: ModelPlace::Multipart {
             value,
             boundary: boundary.to_owned(),
         },

@@ -1,36 +1,40 @@
-//! Reads a JSON object while it arrives, in pieces cut anywhere: its grammar, and which model it names where.
+//! Reads a JSON object while it arrives, in pieces cut anywhere: its grammar, which model it names where, and whatever
+//! else a request goes by. A body that is here as a whole is one piece.
 //!
-//! It is for bodies that are passed on before their end is known. Whatever reads such a body at its destination must
-//! not find another model in it than was found here, so a second `model`, however its name is spelled, is an error as
-//! soon as it comes, and so is every byte that does not belong to one JSON object.
+//! Some bodies are passed on before their end is known. Whatever reads one at its destination must not find another model
+//! in it than was found here, so a second `model`, however its name is spelled, is an error as soon as it comes, and so is
+//! every byte that does not belong to one JSON object.
 
 mod acting;
 mod number;
 mod state;
-mod whole;
+mod text;
+mod token;
 
-use std::{borrow::Cow, mem, ops::Range};
+use std::mem;
 
-use memchr::{memchr, memchr2};
-
-use super::{Ask, DEEPEST, Place, Wants, misspelled};
-use crate::domain::{eight::Eight, refusal::Refusal};
+use super::{
+    members::{Member, Members, Value},
+    names::misspelled,
+};
+use crate::domain::refusal::Refusal;
 
 use acting::Acting;
 use number::Number;
 pub use state::Forbidden;
-use state::Watch;
+use state::{Watch, may_name_stored};
+use text::{end_of_plain, spelled, whole_text};
+use token::{Escape, Next, Stop, Token};
 
+/// How deep an object may nest.
+pub(super) const DEEPEST: usize = 128;
 /// The longest text that may spell a name that matters, each character an escape.
 const LONGEST_KEY: usize = 2 + 6 * "previous_response_id".len();
-/// The longest model's name, as it is spelled.
+/// The longest model's name that comes in pieces, as it is spelled.
 const LONGEST_NAME: usize = 4096;
 
-/// How far a text's end is looked for by eight bytes.
-const NEAR: usize = 64;
-
 /// How far an object has been read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scan {
     /// Bytes read.
     at: usize,
@@ -39,94 +43,27 @@ pub struct Scan {
     depth: usize,
     next: Next,
     token: Token,
-    /// The text being read, its quotes included, as long as it may be one that matters.
+    /// The text being read that came in pieces, its quotes included, as long as it may be one that matters.
     text: Option<Vec<u8>>,
-    text_start: usize,
-    /// What the value being read, or due, is to the outermost object.
-    member: Member,
+    /// The member of the outermost object whose value is being read, or due.
+    member: Option<Member>,
+    /// Where that value begins, and with which byte.
+    value_at: usize,
+    value_first: u8,
     /// Just behind the opening brace.
-    start: usize,
-    model: Option<Named>,
-    stream: Option<bool>,
+    pub(super) start: usize,
+    pub(super) has_members: bool,
+    pub(super) members: Members,
+    /// What the model is called that is named.
+    pub(super) model: Option<String>,
+    /// A member further inside has a name that may stand for something stored.
+    pub(super) names_stored: bool,
     /// Given where a request that needs a grant is refused.
     watch: Option<Watch>,
     /// Of a request for a response.
     acting: Option<Acting>,
-}
-
-/// The model's name and where it stands; `None`: it is `null`.
-#[derive(Clone, Debug)]
-struct Named {
-    name: Option<String>,
-    at: Range<usize>,
-}
-
-/// What may come next, outside of any token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Object,
-    Value,
-    ValueOrEnd,
-    Key,
-    KeyOrEnd,
-    Colon,
-    CommaOrEnd,
-    Nothing,
-}
-
-/// The token being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    None,
-    Text(Escape),
-    /// What is still to come of `true`, `false` or `null`.
-    Word(&'static [u8]),
-    Number(Number),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Escape {
-    None,
-    Begun,
-    /// So many hexadecimal digits are still to come.
-    Digits(u8),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Member {
-    Model,
-    Stream,
-    Other,
-}
-
-/// A byte is no part of a JSON object. Unlike a [`Refusal`] it takes no room, in what is asked of every text and number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct NotJson;
-
-impl From<NotJson> for Refusal {
-    fn from(_: NotJson) -> Self {
-        Self::BodyNotJson
-    }
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Self {
-            at: 0,
-            open: 0,
-            depth: 0,
-            next: Next::Object,
-            token: Token::None,
-            text: None,
-            text_start: 0,
-            member: Member::Other,
-            start: 0,
-            model: None,
-            stream: None,
-            watch: None,
-            acting: None,
-        }
-    }
+    /// What is refused beside the grammar, where that is no error at once.
+    noted: Option<Result<(), Refusal>>,
 }
 
 impl Scan {
@@ -147,6 +84,27 @@ impl Scan {
         }
     }
 
+    /// What is refused, but for what can't be read, is no error as soon as it comes: [`Self::noted`] tells it.
+    pub(super) fn noting(self) -> Self {
+        let noted = Some(Ok(()));
+        Self { noted, ..self }
+    }
+
+    /// Whether nothing was refused beside what can't be read.
+    pub fn noted(&self) -> Result<(), Refusal> {
+        self.noted.clone().unwrap_or(Ok(()))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Stop> {
+        match &mut self.noted {
+            Some(noted) => {
+                *noted = noted.clone().and(Err(refusal));
+                Ok(())
+            }
+            None => Err(refusal.into()),
+        }
+    }
+
     /// Whether what has come of it does something that would be there twice if it were done twice.
     pub fn acts(&self) -> bool {
         self.acting.as_ref().is_some_and(Acting::acts)
@@ -160,14 +118,13 @@ impl Scan {
     /// Reads on. After an error nothing more can be read.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         let mut rest = piece;
-        while let Some(byte) = rest.first() {
+        while !rest.is_empty() {
             let read = match self.token {
-                Token::None => self.outside(*byte)?,
+                Token::None => self.outside(rest)?,
                 Token::Text(escape) => self.text(escape, rest)?,
                 Token::Word(word) => self.word(word, rest)?,
                 Token::Number(part) => self.number(part, rest)?,
             };
-            self.at += read;
             rest = &rest[read..];
         }
         Ok(())
@@ -183,103 +140,122 @@ impl Scan {
 
     /// Whether a stream of events is asked for, as far as is known.
     pub fn stream(&self) -> bool {
-        self.stream == Some(true)
+        // The grammar has no other value that begins like this.
+        let stream = self.members.said(Member::Stream);
+        stream.is_some_and(|value| value.first == b't')
     }
 
-    /// What the object asks for, once its model is known. That it may do something which must not be done twice is
-    /// left out: who has not been sent all of it can't have done it.
-    pub fn ask(&self) -> Option<Ask> {
-        let model = self.model.as_ref()?;
-        Some(Ask {
-            model: model.name.clone(),
-            stream: self.stream(),
-            acts: self.acts(),
-            in_background: false,
-            has_tools: false,
-            wants: Wants::default(),
-            may_use_state: true,
-            place: Place::Json {
-                value: Some(model.at.clone()),
-                start: self.start,
-                empty: false,
-            },
-        })
+    /// Between two tokens, and over all that are here as a whole. Gives how much was read.
+    fn outside(&mut self, rest: &[u8]) -> Result<usize, Stop> {
+        let mut at = 0;
+        while let Some(byte) = rest.get(at) {
+            let mut read = 1;
+            match (self.next, byte) {
+                (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+                (Next::Key | Next::KeyOrEnd, b'"') => read = self.begin_key(&rest[at..])?,
+                (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave()?,
+                (Next::Value | Next::ValueOrEnd, _) => read = self.begin_value(&rest[at..])?,
+                (Next::CommaOrEnd, b',') if self.in_object() => self.next = Next::Key,
+                (Next::CommaOrEnd, b',') => self.next = Next::Value,
+                (Next::CommaOrEnd, b'}') if self.in_object() => self.leave()?,
+                (Next::CommaOrEnd, b']') if !self.in_object() => self.leave()?,
+                (Next::Colon, b':') => self.next = Next::Value,
+                (Next::Object, b'{') => {
+                    self.start = self.at + 1;
+                    self.enter(true)?;
+                }
+                _ => return Err(Stop::NotJson),
+            }
+            (at, self.at) = (at + read, self.at + read);
+            if self.token != Token::None {
+                break;
+            }
+        }
+        Ok(at)
     }
 
-    /// Between two tokens. Gives how much was read.
-    fn outside(&mut self, byte: u8) -> Result<usize, Refusal> {
-        match (self.next, byte) {
-            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
-            (Next::Object, b'{') => {
-                self.start = self.at + 1;
-                self.enter(true)?;
-            }
-            (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave()?,
-            (Next::CommaOrEnd, b'}') if self.in_object() => {
-                self.leave()?;
-            }
-            (Next::CommaOrEnd, b']') if !self.in_object() => self.leave()?,
-            (Next::CommaOrEnd, b',') if self.in_object() => {
-                self.next = Next::Key;
-            }
-            (Next::CommaOrEnd, b',') => self.next = Next::Value,
-            (Next::Colon, b':') => self.next = Next::Value,
-            (Next::Key | Next::KeyOrEnd, b'"') => {
-                self.next = Next::Colon;
-                let watched = |watch: &Watch| watch.wants_key(self.depth);
-                let acting = |acting: &Acting| acting.wants_key(self.depth);
-                self.begin_text(
-                    self.is_outermost()
-                        || self.watch.as_ref().is_some_and(watched)
-                        || self.acting.as_ref().is_some_and(acting),
-                );
-            }
-            (Next::Value | Next::ValueOrEnd, byte) => self.begin_value(byte)?,
-            _ => return Err(Refusal::BodyNotJson),
+    /// A name begins: most are here as a whole, and so is the colon.
+    fn begin_key(&mut self, rest: &[u8]) -> Result<usize, Stop> {
+        self.next = Next::Colon;
+        let Some(length) = whole_text(rest) else {
+            self.begin_text(self.is_outermost() || self.is_key_wanted());
+            return Ok(1);
+        };
+        let key = &rest[..length];
+        if self.is_outermost() || self.is_key_wanted() {
+            self.key(key)?;
+        }
+        // It is asked of each name in a body, so most are told by their first letter.
+        if matches!(key[1], b'a' | b'A' | b'f' | b'F' | b'\\') && may_name_stored(key) {
+            self.names_stored |= !self.is_outermost();
+        }
+        if rest.get(length) != Some(&b':') {
+            return Ok(length);
+        }
+        self.next = Next::Value;
+        Ok(length + 1)
+    }
+
+    /// Whether somebody else looks at the names of members here.
+    fn is_key_wanted(&self) -> bool {
+        let (watch, acting) = (self.watch.as_ref(), self.acting.as_ref());
+        watch.is_some_and(|watch| watch.wants_key(self.depth))
+            || acting.is_some_and(|acting| acting.wants_key(self.depth))
+    }
+
+    fn begin_value(&mut self, rest: &[u8]) -> Result<usize, Stop> {
+        let (byte, is_model) = (rest[0], self.is_model());
+        if is_model && !matches!(byte, b'"' | b'n') {
+            return Err(Refusal::ModelNotText.into());
+        }
+        if self.is_outermost() {
+            (self.value_at, self.value_first) = (self.at, byte);
+        }
+        let (depth, in_object) = (self.depth, self.in_object());
+        if let Some(acting) = &mut self.acting
+            && let Err(refusal) = acting.value(byte, in_object)
+        {
+            self.refuse(refusal)?;
+        }
+        self.look(|watch| watch.value(depth, byte, in_object))?;
+        self.next = Next::CommaOrEnd;
+        match byte {
+            b'{' | b'[' => self.enter(byte == b'{')?,
+            b'"' => return self.begin_value_text(is_model, rest),
+            b't' => self.token = Token::Word(b"rue"),
+            b'f' => self.token = Token::Word(b"alse"),
+            b'n' => self.token = Token::Word(b"ull"),
+            _ => self.token = Token::Number(Number::begun_by(byte).ok_or(Stop::NotJson)?),
         }
         Ok(1)
     }
 
-    fn begin_value(&mut self, byte: u8) -> Result<(), Refusal> {
-        let is_model = self.is_model();
-        if is_model && !matches!(byte, b'"' | b'n') {
-            return Err(Refusal::ModelNotText);
-        }
-        let (depth, in_object) = (self.depth, self.in_object());
-        if let Some(acting) = &mut self.acting {
-            acting.value(byte, in_object)?;
-        }
-        self.look(|watch| watch.value(depth, byte, in_object))?;
-        self.next = Next::CommaOrEnd;
-        self.token = match byte {
-            b'{' | b'[' => return self.enter(byte == b'{'),
-            b'"' => {
-                let is_wanted = in_object
-                    && (self.watch.as_ref().is_some_and(Watch::wants_text)
-                        || self.acting.as_ref().is_some_and(Acting::wants_text));
-                self.begin_text(is_model || is_wanted);
-                return Ok(());
-            }
-            b't' => Token::Word(b"rue"),
-            b'f' => Token::Word(b"alse"),
-            b'n' => Token::Word(b"ull"),
-            _ => Token::Number(Number::begun_by(byte).ok_or(Refusal::BodyNotJson)?),
+    fn begin_value_text(&mut self, is_model: bool, rest: &[u8]) -> Result<usize, Stop> {
+        let is_wanted = is_model
+            || self.in_object()
+                && (self.watch.as_ref().is_some_and(Watch::wants_text)
+                    || self.acting.as_ref().is_some_and(Acting::wants_text));
+        let Some(length) = whole_text(rest) else {
+            self.begin_text(is_wanted);
+            return Ok(1);
         };
-        self.text_start = self.at;
-        Ok(())
+        if is_wanted {
+            self.value_text(&rest[..length])?;
+        }
+        self.end_value(self.at + length);
+        Ok(length)
     }
 
     /// Shows something to whoever watches for what needs a grant.
-    fn look(&mut self, is_forbidden: impl FnOnce(&mut Watch) -> bool) -> Result<(), Refusal> {
+    fn look(&mut self, is_forbidden: impl FnOnce(&mut Watch) -> bool) -> Result<(), Stop> {
         let Some(watch) = &mut self.watch else {
             return Ok(());
         };
-        match is_forbidden(watch) {
-            true => Err(Refusal::OperationNotAllowed {
-                needs: watch.needs(),
-            }),
-            false => Ok(()),
+        if !is_forbidden(watch) {
+            return Ok(());
         }
+        let needs = watch.needs();
+        self.refuse(Refusal::OperationNotAllowed { needs })
     }
 
     fn in_object(&self) -> bool {
@@ -293,12 +269,12 @@ impl Scan {
 
     /// Whether the value being read, or due, is the model's name.
     fn is_model(&self) -> bool {
-        self.is_outermost() && self.member == Member::Model
+        self.is_outermost() && self.member == Some(Member::Model)
     }
 
-    fn enter(&mut self, is_object: bool) -> Result<(), Refusal> {
+    fn enter(&mut self, is_object: bool) -> Result<(), Stop> {
         if self.depth == DEEPEST {
-            return Err(Refusal::BodyTooDeep);
+            return Err(Refusal::BodyTooDeep.into());
         }
         self.open = self.open << 1 | u128::from(is_object);
         self.depth += 1;
@@ -315,7 +291,7 @@ impl Scan {
         Ok(())
     }
 
-    fn leave(&mut self) -> Result<(), Refusal> {
+    fn leave(&mut self) -> Result<(), Stop> {
         let depth = self.depth;
         if let Some(acting) = &mut self.acting {
             acting.step();
@@ -327,35 +303,45 @@ impl Scan {
             0 => Next::Nothing,
             _ => Next::CommaOrEnd,
         };
+        self.end_value(self.at + 1);
         Ok(())
     }
 
+    /// A value has ended.
+    fn end_value(&mut self, end: usize) {
+        if let (true, Some(member)) = (self.is_outermost(), self.member) {
+            let (at, first) = (self.value_at..end, self.value_first);
+            self.members.end(member, Value { at, first });
+        }
+    }
+
+    /// A text begins that comes in pieces.
     fn begin_text(&mut self, matters: bool) {
         self.token = Token::Text(Escape::None);
-        self.text_start = self.at;
         self.text = matters.then(|| vec![b'"']);
     }
 
-    fn text(&mut self, escape: Escape, rest: &[u8]) -> Result<usize, Refusal> {
+    fn text(&mut self, escape: Escape, rest: &[u8]) -> Result<usize, Stop> {
         let byte = rest[0];
         let after = match escape {
             Escape::None => return self.plain_text(rest),
             Escape::Begun => match byte {
                 b'u' => Escape::Digits(4),
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Escape::None,
-                _ => return Err(Refusal::BodyNotJson),
+                _ => return Err(Stop::NotJson),
             },
-            Escape::Digits(_) if !byte.is_ascii_hexdigit() => return Err(Refusal::BodyNotJson),
+            Escape::Digits(_) if !byte.is_ascii_hexdigit() => return Err(Stop::NotJson),
             Escape::Digits(1) => Escape::None,
             Escape::Digits(left) => Escape::Digits(left - 1),
         };
         self.keep(&rest[..1])?;
         self.token = Token::Text(after);
+        self.at += 1;
         Ok(1)
     }
 
     /// Text up to the next escape or the closing quote.
-    fn plain_text(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
+    fn plain_text(&mut self, rest: &[u8]) -> Result<usize, Stop> {
         let stop = end_of_plain(rest)?;
         let read = rest.len().min(stop + 1);
         self.keep(&rest[..read])?;
@@ -367,11 +353,12 @@ impl Scan {
             Some(_) => self.token = Token::Text(Escape::Begun),
             None => {}
         }
+        self.at += read;
         Ok(read)
     }
 
     /// Adds to the text that may matter, until it is too long to.
-    fn keep(&mut self, more: &[u8]) -> Result<(), Refusal> {
+    fn keep(&mut self, more: &[u8]) -> Result<(), Stop> {
         let names_model = self.next != Next::Colon && self.is_model();
         let Some(text) = &mut self.text else {
             return Ok(());
@@ -379,152 +366,123 @@ impl Scan {
         if !names_model && text.len() + more.len() > LONGEST_KEY {
             self.text = None;
         } else if text.len() + more.len() > LONGEST_NAME {
-            return Err(Refusal::ModelNotText);
+            return Err(Refusal::ModelNotText.into());
         } else {
             text.extend_from_slice(more);
         }
         Ok(())
     }
 
-    fn end_text(&mut self, end: usize) -> Result<(), Refusal> {
+    /// A text has ended that came in pieces.
+    fn end_text(&mut self, end: usize) -> Result<(), Stop> {
         let is_key = self.next == Next::Colon;
-        let text = mem::take(&mut self.text);
-        match text {
-            Some(key) if is_key => self.begin_member(&key),
-            Some(name) if self.is_model() => {
-                let name = serde_json::from_slice(&name).map_err(|_| Refusal::ModelNotText)?;
-                self.name(Some(name), end);
-                Ok(())
+        match (mem::take(&mut self.text), is_key) {
+            (Some(key), true) => return self.key(&key),
+            (Some(text), false) => self.value_text(&text)?,
+            (None, true) => {
+                if self.is_outermost() {
+                    self.member = None;
+                }
+                self.tell_key("");
+                return Ok(());
             }
-            Some(text) => {
-                let text = spelled(&text);
-                let text = text.unwrap_or_default();
-                if let Some(acting) = &mut self.acting {
-                    acting.text(&text);
-                }
-                self.look(|watch| watch.wants_text() && watch.text(&text))
-            }
-            None => {
-                if let (false, Some(acting)) = (is_key, &mut self.acting)
-                    && acting.wants_text()
-                {
-                    acting.text("");
-                }
-                if is_key && self.is_outermost() {
-                    self.member = Member::Other;
-                }
-                if let (true, Some(watch)) = (is_key, &mut self.watch) {
-                    watch.key(self.depth, "");
-                }
-                if let (true, Some(acting)) = (is_key, &mut self.acting) {
-                    acting.key(self.depth, "");
-                }
-                Ok(())
-            }
+            (None, false) => self.tell_long_text(),
         }
-    }
-
-    fn begin_member(&mut self, key: &[u8]) -> Result<(), Refusal> {
-        let key = spelled(key);
-        if let Some(watch) = &mut self.watch {
-            watch.key(self.depth, key.as_deref().unwrap_or_default());
-        }
-        if let Some(acting) = &mut self.acting {
-            acting.key(self.depth, key.as_deref().unwrap_or_default());
-        }
-        if !self.is_outermost() {
-            return Ok(());
-        }
-        let key = key.ok_or(Refusal::BodyNotJson)?;
-        self.member = match &*key {
-            "model" if self.model.is_some() => return Err(Refusal::ModelTwice),
-            "model" => Member::Model,
-            "stream" if self.stream.is_some() => {
-                return Err(Refusal::MemberTwice { name: "stream" });
-            }
-            "stream" => {
-                self.stream = Some(false);
-                Member::Stream
-            }
-            key => match misspelled(key) {
-                Some(name) => return Err(Refusal::MemberMisspelled { name }),
-                None => Member::Other,
-            },
-        };
+        self.end_value(end);
         Ok(())
     }
 
-    fn name(&mut self, name: Option<String>, end: usize) {
-        let at = self.text_start..end;
-        self.model = Some(Named { name, at });
+    /// A name, quotes included, that matters to somebody.
+    fn key(&mut self, key: &[u8]) -> Result<(), Stop> {
+        let name = spelled(key);
+        let told = name.as_deref().filter(|_| key.len() <= LONGEST_KEY);
+        self.tell_key(told.unwrap_or_default());
+        if !self.is_outermost() {
+            return Ok(());
+        }
+        self.has_members = true;
+        let name = name.ok_or(Stop::NotJson)?;
+        self.member = Member::named(name.as_bytes());
+        match self.member {
+            Some(member) => Ok(self.members.begin(member)?),
+            None => match misspelled(&name) {
+                Some(name) => Err(Refusal::MemberMisspelled { name }.into()),
+                None => Ok(()),
+            },
+        }
     }
 
-    fn word(&mut self, word: &'static [u8], rest: &[u8]) -> Result<usize, Refusal> {
+    fn tell_key(&mut self, name: &str) {
+        if let Some(watch) = &mut self.watch {
+            watch.key(self.depth, name);
+        }
+        if let Some(acting) = &mut self.acting {
+            acting.key(self.depth, name);
+        }
+    }
+
+    /// A value, quotes included, that matters to somebody.
+    fn value_text(&mut self, text: &[u8]) -> Result<(), Stop> {
+        if self.is_model() {
+            let name = std::str::from_utf8(text).map_err(|_| Stop::NotJson)?;
+            let name = spelled(name.as_bytes()).ok_or(Refusal::ModelNotText)?;
+            self.model = Some(name.into_owned());
+            return Ok(());
+        }
+        if text.len() > LONGEST_KEY {
+            self.tell_long_text();
+            return Ok(());
+        }
+        let text = spelled(text).unwrap_or_default();
+        if let Some(acting) = &mut self.acting {
+            acting.text(&text);
+        }
+        self.look(|watch| watch.wants_text() && watch.text(&text))
+    }
+
+    /// A text is too long to matter.
+    fn tell_long_text(&mut self) {
+        if let Some(acting) = &mut self.acting
+            && acting.wants_text()
+        {
+            acting.text("");
+        }
+    }
+
+    fn word(&mut self, word: &'static [u8], rest: &[u8]) -> Result<usize, Stop> {
         let read = word.len().min(rest.len());
         let (here, due) = word.split_at(read);
         if !rest.starts_with(here) {
-            return Err(Refusal::BodyNotJson);
+            return Err(Stop::NotJson);
         }
-        if !due.is_empty() {
-            self.token = Token::Word(due);
-            return Ok(read);
-        }
-        self.token = Token::None;
-        let end = self.at + read;
-        match self.member {
-            Member::Model if self.is_outermost() => self.name(None, end),
-            Member::Stream if self.is_outermost() => {
-                let length = end - self.text_start;
-                self.stream = Some(length == b"true".len() && word.ends_with(b"e"));
+        self.at += read;
+        match due {
+            b"" => {
+                self.token = Token::None;
+                self.end_value(self.at);
             }
-            _ => {}
+            due => self.token = Token::Word(due),
         }
         Ok(read)
     }
 
     /// A number has no end of its own: what can't belong to it is read again as what follows it.
-    fn number(&mut self, mut part: Number, rest: &[u8]) -> Result<usize, Refusal> {
-        for (read, byte) in rest.iter().enumerate() {
-            let Some(next) = part.followed_by(*byte)? else {
-                self.token = Token::None;
-                return Ok(read);
-            };
-            part = next;
+    fn number(&mut self, mut part: Number, rest: &[u8]) -> Result<usize, Stop> {
+        let mut read = 0;
+        self.token = Token::None;
+        for byte in rest {
+            match part.followed_by(*byte)? {
+                Some(next) => part = next,
+                None => break,
+            }
+            read += 1;
         }
-        self.token = Token::Number(part);
-        Ok(rest.len())
-    }
-}
-
-/// Where the next escape or the closing quote stands, or where the piece ends.
-#[inline(always)]
-fn end_of_plain(rest: &[u8]) -> Result<usize, NotJson> {
-    // Most texts are short, and a search that looks at more bytes at once takes a while to begin.
-    let (near, _) = rest[..rest.len().min(NEAR)].as_chunks();
-    for (i, word) in near.iter().enumerate() {
-        let word = Eight::of(*word);
-        let stops = word.below(b' ') | word.equal(b'"') | word.equal(b'\\');
-        if let Some(stop) = stops.first() {
-            let stop = i * 8 + stop;
-            let is_text = rest[stop] >= b' ';
-            return is_text.then_some(stop).ok_or(NotJson);
+        self.at += read;
+        match read == rest.len() {
+            true => self.token = Token::Number(part),
+            false => self.end_value(self.at),
         }
-    }
-    let (near, far) = rest.split_at(near.as_flattened().len());
-    let stop = memchr2(b'"', b'\\', far).unwrap_or(far.len());
-    // Without an early end it can look at many bytes at once.
-    let is_text = far[..stop]
-        .iter()
-        .fold(true, |all, byte| all & (*byte >= b' '));
-    is_text.then_some(near.len() + stop).ok_or(NotJson)
-}
-
-/// What a text says, quotes included; `None`: it is none.
-fn spelled(text: &[u8]) -> Option<Cow<'_, str>> {
-    let inside = text.get(1..text.len().checked_sub(1)?)?;
-    match memchr(b'\\', inside) {
-        None => std::str::from_utf8(inside).ok().map(Cow::Borrowed),
-        Some(_) => serde_json::from_slice(text).ok().map(Cow::Owned),
+        Ok(read)
     }
 }
 

@@ -1,15 +1,20 @@
 //! How a chat's body is made to ask for usage at the end of its stream, where its client did not.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Ask, Splice, said};
+use super::body::{Ask, Splice};
 
 /// The members of `stream_options` that matter.
 #[derive(Deserialize)]
 struct Options<'a> {
     #[serde(borrow, default, deserialize_with = "said")]
     include_usage: Option<&'a RawValue>,
+}
+
+/// A member that is there, be it `null`.
+fn said<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 impl Ask {

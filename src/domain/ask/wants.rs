@@ -3,12 +3,6 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-
-use super::place_of;
-
 /// The members of the outermost object that say how much of an answer is wanted, and what is to be said of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
@@ -26,42 +20,16 @@ pub struct Wants {
     pub stream_options: Option<Said>,
     /// The answer is to be drawn from data of the caller's own (Azure's `data_sources`).
     pub brings_data: bool,
+    /// The bounds of the output that stand there and say nothing.
+    pub nulls: Nulls,
 }
 
-impl Wants {
-    /// Where the members that bound the output stand that are `null`: to serde those and missing ones are the same, on the
-    /// wire they are not.
-    pub(in crate::domain) fn nulls(body: &[u8]) -> Self {
-        #[derive(Default, Deserialize)]
-        struct Members<'a> {
-            #[serde(borrow, default, deserialize_with = "even_null")]
-            max_tokens: Option<&'a RawValue>,
-            #[serde(borrow, default, deserialize_with = "even_null")]
-            max_completion_tokens: Option<&'a RawValue>,
-            #[serde(borrow, default, deserialize_with = "even_null")]
-            max_output_tokens: Option<&'a RawValue>,
-        }
-        if memmem::find(body, b"null").is_none() {
-            return Self::default();
-        }
-        let members: Members<'_> = serde_json::from_slice(body).unwrap_or_default();
-        let null = |raw: Option<&RawValue>| {
-            let raw = raw.filter(|raw| raw.get() == "null")?;
-            Some(Said(place_of(raw, body)))
-        };
-        Self {
-            max_tokens: null(members.max_tokens),
-            max_completion_tokens: null(members.max_completion_tokens),
-            max_output_tokens: null(members.max_output_tokens),
-            ..Self::default()
-        }
-    }
-}
-
-fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
-    value: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
+/// Where the members that bound the output stand that are `null`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nulls {
+    pub max_tokens: Option<Said>,
+    pub max_completion_tokens: Option<Said>,
+    pub max_output_tokens: Option<Said>,
 }
 
 /// Where a member's value stands in the body, quotes and brackets included. Unless told otherwise, one that is `null` is

@@ -6,10 +6,8 @@ use std::{borrow::Cow, sync::LazyLock};
 use memchr::memmem::Finder;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{
-    events::Event,
-    meaning::{Meaning, meaning},
-};
+use super::meaning::{Form, Meaning, meaning};
+use crate::domain::event_stream::Event;
 
 const FINISH: &[u8] = br#""finish_reason""#;
 
@@ -24,34 +22,6 @@ const LAST: [&[u8]; 6] = [
     b"image_generation.completed",
     b"image_edit.completed",
 ];
-/// How the types begin of answers that such an event ends.
-const FAMILIES: [&str; 5] = [
-    "response.",
-    "transcript.text.",
-    "speech.audio.",
-    "image_generation.",
-    "image_edit.",
-];
-
-/// How a stream says that it is whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Form {
-    /// That is not known: any clean end will do.
-    #[default]
-    Unknown,
-    /// Chat and completions: by `[DONE]`, or by a reason why it is finished.
-    Chat,
-    /// By an event of a certain type.
-    Typed,
-}
-
-impl Form {
-    pub(super) fn of_type(kind: &str) -> Self {
-        let is_known = FAMILIES.iter().any(|family| kind.starts_with(family));
-        if is_known { Self::Typed } else { Self::Unknown }
-    }
-}
-
 /// How far a stream's end has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct End {

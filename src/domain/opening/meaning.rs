@@ -3,16 +3,33 @@
 //! Chat and completions are known by their `choices`, Responses by their events' types; anything else that can be read
 //! is taken for output.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memmem::Finder;
 use serde_json::{Map, Value};
 
-use super::{Head, end::Form, events::Event};
+use super::head::Head;
 use crate::domain::{
+    event_stream::Event,
     outcome::{Fault, Outcome, lightest, says_set_up},
     wait,
 };
+
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("error"));
+static FAILED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("response.failed"));
+
+/// How the types begin of answers that such an event ends.
+const FAMILIES: [&str; 5] = [
+    "response.",
+    "transcript.text.",
+    "speech.audio.",
+    "image_generation.",
+    "image_edit.",
+];
 
 /// What comes before a response's first output, and says nothing of how it goes.
 const PREAMBLES: [&str; 4] = [
@@ -21,6 +38,25 @@ const PREAMBLES: [&str; 4] = [
     "response.in_progress",
     "keepalive",
 ];
+
+/// How a stream says that it is whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// That is not known: any clean end will do.
+    #[default]
+    Unknown,
+    /// Chat and completions: by `[DONE]`, or by a reason why it is finished.
+    Chat,
+    /// By an event of a certain type.
+    Typed,
+}
+
+impl Form {
+    pub(super) fn of_type(kind: &str) -> Self {
+        let is_known = FAMILIES.iter().any(|family| kind.starts_with(family));
+        if is_known { Self::Typed } else { Self::Unknown }
+    }
+}
 
 pub(super) enum Meaning {
     /// Nothing of the model is in it.
@@ -35,6 +71,14 @@ pub(super) enum Meaning {
 
 /// An error as it was told: the object that holds its code, its type and its message.
 pub(super) struct Told(Value);
+
+/// Whether reading an event closely is worth while for one who looks for errors, in a chat or elsewhere.
+pub(super) fn may_be_error(event: &Event<'_>, is_chat: bool) -> bool {
+    event.name == b"error"
+        || event.name == b"response.failed"
+        || ERROR.find(event.data).is_some()
+        || !is_chat && FAILED.find(event.data).is_some()
+}
 
 /// What an event says, and which form of answer it shows.
 pub(super) fn meaning(event: &Event<'_>) -> (Meaning, Form) {

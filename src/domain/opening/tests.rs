@@ -1,6 +1,53 @@
+use std::time::Duration;
+
 use super::*;
+use crate::domain::event_stream::{Framer, Part};
 
 mod ends;
+
+/// What is read of a stream, and who reads it.
+struct Read<T>(Framer, T);
+
+impl Read<Opening> {
+    fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
+        let Self(framer, opening) = self;
+        if opening.is_stream() {
+            framer.read(piece, end, |part| {
+                see(part, |event| opening.see(event, now))
+            });
+        }
+        opening.read(piece, end, now)
+    }
+
+    fn into_watch(self) -> Option<Read<Watch>> {
+        Some(Read(self.0, self.1.into_watch()?))
+    }
+}
+
+impl Read<Watch> {
+    fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
+        let Self(framer, watch) = self;
+        framer.read(piece, end, |part| see(part, |event| watch.see(event, now)));
+        watch.outcome(end)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.1.is_whole()
+    }
+}
+
+fn see(part: Part<'_>, see: impl FnOnce(&Event<'_>)) {
+    if let Part::Event(event) = part
+        && event.says_something()
+    {
+        see(&event);
+    }
+}
+
+fn opening(status: StatusCode, headers: &HeaderMap) -> Read<Opening> {
+    let opening = Opening::of(status, headers, SystemTime::UNIX_EPOCH);
+    Read(Framer::default(), opening.unwrap())
+}
 
 const ROLE: &str = r#"{"choices":[{"delta":{"role":"assistant","content":"","refusal":null,"tool_calls":[]},"finish_reason":null,"index":0}]}"#;
 const FILTER: &str = r#"{"choices":[],"id":"","prompt_filter_results":[{"prompt_index":0}]}"#;
@@ -18,15 +65,15 @@ fn head(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     pairs.map(pair).collect()
 }
 
-fn stream() -> Opening {
+fn stream() -> Read<Opening> {
     stream_with(&[])
 }
 
-fn stream_with(pairs: &[(&'static str, &'static str)]) -> Opening {
-    Opening::of(StatusCode::OK, &head(pairs), SystemTime::UNIX_EPOCH).unwrap()
+fn stream_with(pairs: &[(&'static str, &'static str)]) -> Read<Opening> {
+    opening(StatusCode::OK, &head(pairs))
 }
 
-fn read(opening: &mut Opening, text: impl AsRef<[u8]>, end: bool) -> Option<Outcome> {
+fn read(opening: &mut Read<Opening>, text: impl AsRef<[u8]>, end: bool) -> Option<Outcome> {
     opening.read(text.as_ref(), end, SystemTime::UNIX_EPOCH)
 }
 
@@ -313,9 +360,8 @@ fn a_bodys_code_or_wait_is_read_from_every_cut() {
     let of = |status, body: &str| {
         let status = StatusCode::from_u16(status).unwrap();
         let mut outcomes = (0..=body.len()).map(|at| {
-            let mut opening =
-                Opening::of(status, &HeaderMap::new(), SystemTime::UNIX_EPOCH).unwrap();
-            assert!(!opening.is_stream());
+            let mut opening = opening(status, &HeaderMap::new());
+            assert!(!opening.1.is_stream());
             assert_eq!(read(&mut opening, &body[..at], false), None);
             read(&mut opening, &body[at..], true).unwrap()
         });
@@ -335,19 +381,14 @@ fn a_bodys_code_or_wait_is_read_from_every_cut() {
         r#"{"error":{"code":"400","message":"Token tenant 1 does not match resource tenant."}}"#;
     assert_eq!(of(400, tenant), Outcome::IdentityUnfit);
     let large = "x".repeat(MOST_HELD + 1);
-    let mut opening = Opening::of(
-        StatusCode::NOT_FOUND,
-        &HeaderMap::new(),
-        SystemTime::UNIX_EPOCH,
-    )
-    .unwrap();
+    let mut opening = opening(StatusCode::NOT_FOUND, &HeaderMap::new());
     assert_eq!(read(&mut opening, large, false), Some(Outcome::CallerError));
 }
 
 #[test]
 fn what_breaks_off_is_a_fault_but_a_429_stays_one() {
     let (fault, now) = (Fault::Reset, SystemTime::UNIX_EPOCH);
-    assert_eq!(stream().broken_off(fault, now), Outcome::fault(fault));
+    assert_eq!(stream().1.broken_off(fault, now), Outcome::fault(fault));
     let of = |status| Opening::of(status, &HeaderMap::new(), now).unwrap();
     assert_eq!(
         of(StatusCode::NOT_FOUND).broken_off(fault, now),

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::{account::Account, limits::OverMaxOutput, prompts};
 use crate::domain::{
     additions::Form,
-    ask::{Ask, Said, Splice, Wants},
+    ask::{Ask, Nulls, Said, Splice, Wants},
     deployment::Kind,
     limit::{Bound, Limit},
     refusal::{Limited, Refusal},
@@ -42,7 +42,7 @@ pub struct Wanted {
 pub struct Cap {
     pub tokens: u64,
     /// Where the body names it, and says `null`.
-    nulls: Wants,
+    nulls: Nulls,
 }
 
 /// How much a request may be answered with, in tokens, all its answers together.
@@ -78,6 +78,14 @@ impl Field {
             Self::MaxTokens => wants.max_tokens.as_ref(),
             Self::MaxCompletionTokens => wants.max_completion_tokens.as_ref(),
             Self::MaxOutputTokens => wants.max_output_tokens.as_ref(),
+        }
+    }
+
+    fn in_nulls(self, nulls: &Nulls) -> Option<&Said> {
+        match self {
+            Self::MaxTokens => nulls.max_tokens.as_ref(),
+            Self::MaxCompletionTokens => nulls.max_completion_tokens.as_ref(),
+            Self::MaxOutputTokens => nulls.max_output_tokens.as_ref(),
         }
     }
 
@@ -154,7 +162,7 @@ fn is_old(query: &str) -> bool {
 impl Cap {
     /// The change that says it in a body, in the field that its reader knows; `None` where the body is no object.
     pub fn say(&self, field: Field, ask: &Ask) -> Option<Splice> {
-        if let Some(Said(at)) = field.in_wants(&self.nulls) {
+        if let Some(Said(at)) = field.in_nulls(&self.nulls) {
             return Some(put(at, self.tokens));
         }
         ask.adding(&format!("\"{}\":{}", field.as_str(), self.tokens))
@@ -231,7 +239,7 @@ impl<'a> Rules<'a> {
             .filter(|_| most.is_none() && bounds_output)
             .map(|(_, tokens)| Cap {
                 tokens,
-                nulls: Wants::nulls(body),
+                nulls: wants.nulls.clone(),
             });
         let output = match most.or(cap.as_ref().map(|cap| cap.tokens)) {
             Some(most) => Output::AtMost(most.saturating_mul(answers)),

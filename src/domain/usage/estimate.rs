@@ -1,7 +1,7 @@
 //! How many tokens a prompt comes to, before any deployment has said so: what is reserved for a request, and what an answer
 //! is taken to have read that broke off.
 //!
-//! Text goes by its characters: 4 % off on the average (`weigh.rs` has the figures), and half a nanosecond a byte. Of a
+//! Text goes by its characters: 4 % off on the average (`char_estimate.rs` has the figures), and half a nanosecond a byte. Of a
 //! long text, samples from all over it are looked at. The tokenizer on four samples of 512 bytes each would be 2 % off, and
 //! take 20 µs more of every request, though each is settled with the true figure in the end. Pictures count as pictures,
 //! whatever their size in base64.
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2, memmem};
 
-use super::weigh::Scale;
+use super::char_estimate::CharEstimate;
 use crate::domain::route::Operation;
 
 /// The most of one prompt that is looked at, in bytes of text; a longer one is taken to go on as it began.
@@ -42,7 +42,7 @@ pub fn input(operation: Operation, body: &[u8]) -> u64 {
 /// What has been found of a prompt.
 struct Prompt<'a> {
     operation: Operation,
-    scale: Scale,
+    scale: CharEstimate,
     /// How much has been looked at.
     effort: usize,
     /// What is no text.
@@ -66,7 +66,7 @@ impl<'a> Prompt<'a> {
     fn of(operation: Operation) -> Self {
         Self {
             operation,
-            scale: Scale::default(),
+            scale: CharEstimate::default(),
             effort: 0,
             others: 0,
             depth: 0,
@@ -284,7 +284,7 @@ fn is_blob(text: &[u8]) -> bool {
 
 /// The prompt of a form, and its pictures where they are read.
 fn of_form(operation: Operation, body: &[u8]) -> u64 {
-    let mut scale = Scale::default();
+    let mut scale = CharEstimate::default();
     if let Some(at) = memmem::find(body, b"name=\"prompt\"") {
         let part = &body[at..];
         let start = memmem::find(part, b"\r\n\r\n").map_or(part.len(), |at| at + 4);

@@ -3,15 +3,18 @@
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    Usage,
-    lines::{Lines, Part},
-    place::Place,
+    char_estimate::CharEstimate,
+    memo::Memo,
+    output_count::{OutputCount, Words},
     report::{Report, is_sound},
     scan::Scan,
-    tally::{Tally, Words},
-    weigh::Scale,
+    schema::Place,
+    token_counts::Usage,
 };
-use crate::domain::{opening, route::Operation};
+use crate::domain::{
+    event_stream::{Part, is_encoded, is_event_stream},
+    route::Operation,
+};
 
 /// Reads one answer on its way, plain or as a stream of events, in pieces cut anywhere. It keeps no text: its size is all
 /// the memory it takes, however long the answer is.
@@ -24,10 +27,10 @@ pub struct Meter {
     report: Report,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Json,
-    Events(Lines),
+    Events,
     /// A transcript in plain text.
     Words,
 }
@@ -35,51 +38,59 @@ enum Form {
 impl Meter {
     /// `None` where nothing can be read: an error, compressed content, sound.
     pub fn of(operation: Operation, status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        if !status.is_success() || opening::is_encoded(headers) {
+        if !status.is_success() || is_encoded(headers) {
             return None;
         }
-        let is_stream = opening::is_event_stream(headers);
+        let is_stream = is_event_stream(headers);
         let form = match is_stream {
-            true => Form::Events(Lines::default()),
+            true => Form::Events,
             false => plain(operation, headers)?,
         };
-        let tally = match form {
-            Form::Json => Tally::Characters(Scale::default()),
-            Form::Events(_) | Form::Words => Tally::Words(Words::default()),
+        let output = match form {
+            Form::Json => OutputCount::Characters(CharEstimate::default()),
+            Form::Events | Form::Words => OutputCount::Words(Words::default()),
         };
         Some(Self {
             form,
             scan: Scan::of(Place::outermost(operation, is_stream)),
-            report: Report::with(tally),
+            report: Report::with(output),
         })
     }
 
-    /// Takes in the next piece.
-    pub fn read(&mut self, piece: &[u8]) {
+    /// Whether the answer is a stream, whose events are read one by one.
+    pub fn reads_events(&self) -> bool {
+        self.form == Form::Events
+    }
+
+    /// Takes in the next piece of an answer that is no stream.
+    pub fn read(&mut self, piece: &[u8], memo: &mut Memo) {
         let Self { form, scan, report } = self;
         match form {
-            Form::Json => read_answer(piece, scan, report),
+            Form::Json => read_answer(piece, scan, report, memo),
             Form::Words => report.text(piece),
-            Form::Events(lines) => lines.read(piece, |part| match part {
-                Part::Data(data) => scan.push(data, report),
-                Part::LineEnd => scan.push(b"\n", report),
-                Part::Name(name) => {
-                    if is_sound(name) {
-                        report.kind(name);
-                    }
-                }
-                Part::EventEnd => {
-                    scan.restart();
-                    report.end_event();
-                }
-            }),
+            Form::Events => {}
+        }
+    }
+
+    /// Takes in the next part of a stream.
+    pub fn part(&mut self, part: &Part<'_>, memo: &mut Memo) {
+        let Self { scan, report, .. } = self;
+        match part {
+            Part::Data(data) => scan.push(data, report, memo),
+            Part::NewLine => scan.push(b"\n", report, memo),
+            Part::Name(name) if is_sound(name) => report.kind(name),
+            Part::Event(_) => {
+                scan.restart();
+                report.end_event();
+            }
+            Part::Name(_) | Part::Large { .. } | Part::LineFeed => {}
         }
     }
 
     /// What the deployment itself has reported, its last word: `None` where it has not, where its report can't be trusted,
     /// and where output has come since.
     pub fn usage(&self) -> Option<Usage> {
-        self.report.usage(matches!(self.form, Form::Events(_)))
+        self.report.usage(self.reads_events())
     }
 
     /// Whether a report was there that could not be believed.
@@ -101,13 +112,13 @@ impl Meter {
 
 /// Reads more of an answer that is no stream. To weigh its output takes ten times as long as all the rest, and is for
 /// nothing where its report comes in the same piece, as in most: so it is left out at first.
-fn read_answer(piece: &[u8], scan: &mut Scan, report: &mut Report) {
+fn read_answer(piece: &[u8], scan: &mut Scan, report: &mut Report, memo: &mut Memo) {
     let before = (scan.clone(), report.clone());
     report.withhold();
-    scan.push(piece, report);
+    scan.push(piece, report, memo);
     if report.lacks_output() {
         (*scan, *report) = before;
-        scan.push(piece, report);
+        scan.push(piece, report, memo);
     }
 }
 

@@ -1,23 +1,13 @@
 //! What an answer has said of its tokens so far, and what of its output has passed.
 
-use super::{Tier, Usage, place::Member, place::Place, tally::Tally};
+use super::{
+    output_count::OutputCount,
+    schema::{FIELDS, Field, Member, Place},
+    token_counts::{Tier, Usage},
+};
 
 /// The most that is believed of one number: far more than any model reads or says.
 const MOST: u32 = 1_000_000_000;
-
-/// The numbers of a usage report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    Input,
-    Cached,
-    AudioInput,
-    Output,
-    Reasoning,
-    AudioOutput,
-    Total,
-}
-
-const FIELDS: usize = Field::Total as usize + 1;
 
 /// What one answer has reported, and what has passed of it.
 #[derive(Clone, Debug)]
@@ -28,7 +18,7 @@ pub(super) struct Report {
     last: Option<Usage>,
     tier: Option<Tier>,
     /// The output since the last report.
-    tally: Tally,
+    output: OutputCount,
     /// The event being read has brought a report: its own output is part of it, wherever it stands.
     has_reported: bool,
     /// What the event being read says is sound, and no words.
@@ -62,12 +52,12 @@ struct Draft {
 
 impl Report {
     /// Nothing yet; of what passes this is the beginning.
-    pub(super) fn with(tally: Tally) -> Self {
+    pub(super) fn with(output: OutputCount) -> Self {
         Self {
             draft: Draft::default(),
             last: None,
             tier: None,
-            tally,
+            output,
             has_reported: false,
             is_sound: false,
             was_disbelieved: false,
@@ -173,7 +163,7 @@ impl Report {
         match &mut self.withheld {
             Some(any) => *any = true,
             None if self.is_sound => {}
-            None => self.tally.add(bytes),
+            None => self.output.add(bytes),
         }
     }
 
@@ -194,14 +184,14 @@ impl Report {
     /// An event is over.
     pub(super) fn end_event(&mut self) {
         if std::mem::take(&mut self.has_reported) {
-            self.tally.clear();
+            self.output.clear();
         }
         self.is_sound = false;
     }
 
     /// What was reported last, where no output has passed since.
     pub(super) fn usage(&self, is_stream: bool) -> Option<Usage> {
-        let is_all = !is_stream || self.has_reported || self.tally.is_empty();
+        let is_all = !is_stream || self.has_reported || self.output.is_empty();
         let last = self.last.filter(|_| is_all)?;
         Some(Usage {
             tier: self.tier,
@@ -217,7 +207,7 @@ impl Report {
         });
         let passed = match self.has_reported {
             true => 0,
-            false => self.tally.tokens(),
+            false => self.output.tokens(),
         };
         Usage {
             output: last.output + passed,

@@ -5,11 +5,13 @@
 //! whole. It is no judge of JSON: what can't be read ends in nothing having been reported.
 
 use super::{
-    find::{bracket_or_quote, ends_scalar, meant, quote_or_escape, whole_scalar, whole_text},
-    place::{Member, Place},
+    cursor::{Cursor, Token},
+    json_search::{
+        bracket_or_quote, ends_scalar, meant, quote_or_escape, whole_scalar, whole_text,
+    },
+    memo::{End, Memo, Side},
     report::Report,
-    seen::{self, End, Side},
-    spot::{Spot, Token},
+    schema::{Member, Place},
 };
 
 /// The longest key that matters, and more than the longest number and tier.
@@ -21,7 +23,7 @@ const UNIT: usize = r"\u0000".len();
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
     root: Place,
-    spot: Spot,
+    cursor: Cursor,
     escape: Escape,
     /// The first half of a character that is escaped in two.
     high: Option<u16>,
@@ -31,7 +33,7 @@ pub(super) struct Scan {
 /// A stretch that is being read.
 struct Stretch {
     side: Side,
-    from: Spot,
+    from: Cursor,
     at: usize,
 }
 
@@ -57,7 +59,7 @@ impl Scan {
     pub(super) fn of(root: Place) -> Self {
         Self {
             root,
-            spot: Spot::beginning_of(root),
+            cursor: Cursor::beginning_of(root),
             escape: Escape::None,
             high: None,
             word: Word::default(),
@@ -66,41 +68,41 @@ impl Scan {
 
     /// Begins with another value.
     pub(super) fn restart(&mut self) {
-        self.spot = Spot::beginning_of(self.root);
+        self.cursor = Cursor::beginning_of(self.root);
         (self.escape, self.high) = (Escape::None, None);
     }
 
     /// Reads on.
-    pub(super) fn push(&mut self, piece: &[u8], report: &mut Report) {
+    pub(super) fn push(&mut self, piece: &[u8], report: &mut Report, memo: &mut Memo) {
         let mut at = 0;
-        let mut stretch = match self.spot == Spot::beginning_of(self.root) {
-            true => self.set_out(Side::Before, piece, &mut at, report),
+        let mut stretch = match self.cursor == Cursor::beginning_of(self.root) {
+            true => self.set_out(Side::Before, piece, &mut at, report, memo),
             false => None,
         };
         while at < piece.len() {
             let rest = &piece[at..];
-            match self.spot.token {
-                Token::Key | Token::Value if self.spot.skipped > 0 => at += self.skip(rest),
-                Token::Key | Token::Value if rest[0] == b'"' && self.spot.is_before_output() => {
-                    self.arrive(stretch.take(), &piece[..at], report);
+            match self.cursor.token {
+                Token::Key | Token::Value if self.cursor.skipped > 0 => at += self.skip(rest),
+                Token::Key | Token::Value if rest[0] == b'"' && self.cursor.is_before_output() => {
+                    self.arrive(stretch.take(), &piece[..at], report, memo);
                     self.begin_text();
                     at += 1;
                 }
-                Token::Key | Token::Value => at += self.between(rest, report),
+                Token::Key | Token::Value => at += self.between(rest, report, memo),
                 Token::InKey => at += self.text(rest, report),
                 Token::InScalar => at += self.scalar(rest, report),
                 Token::InText => {
-                    let is_output = self.spot.member == Member::Text;
+                    let is_output = self.cursor.member == Member::Text;
                     at += self.text(rest, report);
-                    if is_output && self.spot.token == Token::Value {
-                        stretch = self.set_out(Side::Behind, piece, &mut at, report);
+                    if is_output && self.cursor.token == Token::Value {
+                        stretch = self.set_out(Side::Behind, piece, &mut at, report, memo);
                     }
                 }
             }
         }
-        if self.spot.is_between() && self.spot.is_outside() {
+        if self.cursor.is_between() && self.cursor.is_outside() {
             let behind = stretch.filter(|stretch| stretch.side == Side::Behind);
-            self.arrive(behind, piece, report);
+            self.arrive(behind, piece, report, memo);
         }
     }
 
@@ -111,37 +113,38 @@ impl Scan {
         piece: &[u8],
         at: &mut usize,
         report: &mut Report,
+        memo: &Memo,
     ) -> Option<Stretch> {
-        if let Some((length, end)) = seen::recall(side, &self.spot, &piece[*at..]) {
+        if let Some((length, end)) = memo.recall(side, &self.cursor, &piece[*at..]) {
             *at += length;
-            self.spot = end.spot;
+            self.cursor = end.cursor;
             report.served_with(end.tier);
             return None;
         }
         report.begin_stretch();
-        let (from, at) = (self.spot, *at);
+        let (from, at) = (self.cursor, *at);
         Some(Stretch { side, from, at })
     }
 
     /// At the end of a stretch, which is the end of what was `read`.
-    fn arrive(&self, stretch: Option<Stretch>, read: &[u8], report: &Report) {
+    fn arrive(&self, stretch: Option<Stretch>, read: &[u8], report: &Report, memo: &mut Memo) {
         if let (Some(stretch), Some(tier)) = (stretch, report.only_tier()) {
-            let spot = self.spot;
-            let end = End { spot, tier };
-            seen::learn(stretch.side, stretch.from, &read[stretch.at..], end);
+            let cursor = self.cursor;
+            let end = End { cursor, tier };
+            memo.learn(stretch.side, stretch.from, &read[stretch.at..], end);
         }
     }
 
     /// Between two tokens, where it matters what comes, and on for as long as each is whole. Gives how much was read.
-    fn between(&mut self, rest: &[u8], report: &mut Report) -> usize {
+    fn between(&mut self, rest: &[u8], report: &mut Report, memo: &mut Memo) -> usize {
         let mut at = 0;
         while let Some(byte) = rest.get(at) {
             match byte {
-                b'"' if self.spot.is_before_output() => return at,
+                b'"' if self.cursor.is_before_output() => return at,
                 b'"' => match whole_text(&rest[at + 1..]) {
                     Some(text) => {
                         at += text.len() + 2;
-                        match self.spot.token {
+                        match self.cursor.token {
                             Token::Key => {
                                 self.end_key(Some(text));
                                 at += usize::from(rest.get(at) == Some(&b':'));
@@ -155,23 +158,23 @@ impl Scan {
                     }
                 },
                 b':' => {
-                    self.spot.token = Token::Value;
+                    self.cursor.token = Token::Value;
                     at += 1;
                 }
                 b',' => {
-                    self.spot.expect();
+                    self.cursor.expect();
                     at += 1;
                 }
-                b'{' | b'[' if self.spot.member == Member::Filters => {
-                    at += self.filters(&rest[at..]);
-                    if self.spot.skipped > 0 || self.spot.token == Token::InText {
+                b'{' | b'[' if self.cursor.member == Member::Filters => {
+                    at += self.filters(&rest[at..], memo);
+                    if self.cursor.skipped > 0 || self.cursor.token == Token::InText {
                         return at;
                     }
                 }
                 bracket @ (b'{' | b'[') => {
                     self.enter(*bracket, report);
                     at += 1;
-                    if self.spot.skipped > 0 {
+                    if self.cursor.skipped > 0 {
                         return at;
                     }
                 }
@@ -182,14 +185,14 @@ impl Scan {
                 b' ' | b'\t' | b'\n' | b'\r' => at += 1,
                 _ => match whole_scalar(&rest[at..]) {
                     Some(scalar) => {
-                        if let Member::Count(field) = self.spot.member {
+                        if let Member::Count(field) = self.cursor.member {
                             report.count(field, Some(scalar).filter(fits));
                         }
-                        self.spot.pass_value();
+                        self.cursor.pass_value();
                         at += scalar.len();
                     }
                     None => {
-                        self.spot.token = Token::InScalar;
+                        self.cursor.token = Token::InScalar;
                         self.word.length = 0;
                         return at;
                     }
@@ -201,62 +204,62 @@ impl Scan {
 
     /// A value that is text, no output, without escapes.
     fn whole_value(&mut self, text: &[u8], report: &mut Report) {
-        match self.spot.member {
+        match self.cursor.member {
             Member::Nothing => {}
             member => report.word(member, Some(text).filter(fits)),
         }
-        self.spot.pass_value();
+        self.cursor.pass_value();
     }
 
     fn begin_text(&mut self) {
         self.word.length = 0;
-        self.spot.token = match self.spot.token {
+        self.cursor.token = match self.cursor.token {
             Token::Key => Token::InKey,
             _ => Token::InText,
         };
     }
 
     fn enter(&mut self, bracket: u8, report: &mut Report) {
-        let opened = match self.spot.member {
+        let opened = match self.cursor.member {
             Member::Inside(place) if place.elements().is_some() == (bracket == b'[') => Some(place),
             _ => None,
         };
         match opened {
-            Some(place) if self.spot.enter(place) => {
+            Some(place) if self.cursor.enter(place) => {
                 report.enter(place);
-                self.spot.expect();
+                self.cursor.expect();
             }
             _ => {
-                report.nonsense(self.spot.member);
-                self.spot.skipped = 1;
+                report.nonsense(self.cursor.member);
+                self.cursor.skipped = 1;
             }
         }
     }
 
     /// What filters say, in a stretch of its own: what stands around it differs from answer to answer.
-    fn filters(&mut self, rest: &[u8]) -> usize {
-        let from = self.spot;
-        if let Some((length, end)) = seen::recall(Side::Filters, &from, rest) {
-            self.spot = end.spot;
+    fn filters(&mut self, rest: &[u8], memo: &mut Memo) -> usize {
+        let from = self.cursor;
+        if let Some((length, end)) = memo.recall(Side::Filters, &from, rest) {
+            self.cursor = end.cursor;
             return length;
         }
-        self.spot.skipped = 1;
+        self.cursor.skipped = 1;
         let read = 1 + self.skip(&rest[1..]);
-        if self.spot.is_between() {
+        if self.cursor.is_between() {
             let end = End {
-                spot: self.spot,
+                cursor: self.cursor,
                 tier: None,
             };
-            seen::learn(Side::Filters, from, &rest[..read], end);
+            memo.learn(Side::Filters, from, &rest[..read], end);
         }
         read
     }
 
     fn leave(&mut self, report: &mut Report) {
-        if let Some(place) = self.spot.leave() {
+        if let Some(place) = self.cursor.leave() {
             report.leave(place);
         }
-        self.spot.pass_value();
+        self.cursor.pass_value();
     }
 
     /// Inside of what does not matter: only where it ends.
@@ -269,15 +272,15 @@ impl Scan {
                     Some(end) if rest[at + end] == b'"' => at += end + 1,
                     // It has an escape in it, or no end yet.
                     _ => {
-                        (self.spot.token, self.spot.member) = (Token::InText, Member::Nothing);
+                        (self.cursor.token, self.cursor.member) = (Token::InText, Member::Nothing);
                         return at;
                     }
                 },
-                b'{' | b'[' => self.spot.skipped += 1,
+                b'{' | b'[' => self.cursor.skipped += 1,
                 _ => {
-                    self.spot.skipped -= 1;
-                    if self.spot.skipped == 0 {
-                        self.spot.pass_value();
+                    self.cursor.skipped -= 1;
+                    if self.cursor.skipped == 0 {
+                        self.cursor.pass_value();
                         return at;
                     }
                 }
@@ -320,8 +323,8 @@ impl Scan {
 
     /// Whether it does not matter what the text says.
     fn is_passed_over(&self, report: &Report) -> bool {
-        self.spot.token == Token::InText
-            && match self.spot.member {
+        self.cursor.token == Token::InText
+            && match self.cursor.member {
                 Member::Nothing => true,
                 Member::Text => report.is_withheld(),
                 _ => false,
@@ -356,7 +359,7 @@ impl Scan {
         let plain = &rest[..stop.unwrap_or(rest.len())];
         let is_end = stop.is_some_and(|stop| rest[stop] == b'"');
         // Most keys are whole where they stand.
-        if is_end && self.spot.token == Token::InKey && self.word.length == 0 {
+        if is_end && self.cursor.token == Token::InKey && self.word.length == 0 {
             self.end_key(Some(plain));
             return plain.len() + 1;
         }
@@ -379,7 +382,7 @@ impl Scan {
     }
 
     fn put(&mut self, bytes: &[u8], report: &mut Report) {
-        match (self.spot.token, self.spot.member) {
+        match (self.cursor.token, self.cursor.member) {
             (Token::InText, Member::Text) => report.text(bytes),
             (Token::InText, Member::Nothing) => {}
             _ => self.word.add(bytes),
@@ -402,37 +405,37 @@ impl Scan {
     }
 
     fn end_text(&mut self, report: &mut Report) {
-        if self.spot.token == Token::InKey {
+        if self.cursor.token == Token::InKey {
             let word = self.word;
             return self.end_key(word.whole());
         }
         self.high = None;
-        report.word(self.spot.member, self.word.whole());
-        self.spot.pass_value();
+        report.word(self.cursor.member, self.word.whole());
+        self.cursor.pass_value();
     }
 
     /// A colon comes next, and then the value.
     fn end_key(&mut self, key: Option<&[u8]>) {
         self.high = None;
-        let place = self.spot.place();
-        self.spot.member = match (place, key) {
+        let place = self.cursor.place();
+        self.cursor.member = match (place, key) {
             (Some(place), Some(key)) => place.member(key),
             _ => Member::Nothing,
         };
-        self.spot.token = Token::Value;
+        self.cursor.token = Token::Value;
     }
 
     fn scalar(&mut self, rest: &[u8], report: &mut Report) -> usize {
         let end = rest.iter().position(ends_scalar);
         let part = &rest[..end.unwrap_or(rest.len())];
-        if let Member::Count(_) = self.spot.member {
+        if let Member::Count(_) = self.cursor.member {
             self.word.add(part);
         }
         if end.is_some() {
-            if let Member::Count(field) = self.spot.member {
+            if let Member::Count(field) = self.cursor.member {
                 report.count(field, self.word.whole());
             }
-            self.spot.pass_value();
+            self.cursor.pass_value();
         }
         part.len()
     }

@@ -20,10 +20,10 @@ use super::{
     gate::State,
     gather::{are_pieces, joined},
     is_final,
-    keepalive::{Keepalive, Tail},
+    keepalive::Keepalive,
 };
 use crate::{
-    domain::{forwarding::Mask, opening::is_readable_stream},
+    domain::{event_stream::is_readable_stream, forwarding::Mask},
     proxy::half_closed::is_half_closed,
 };
 
@@ -40,8 +40,8 @@ pub(super) struct Answer {
     pub(super) head: Option<Box<ResponseHeader>>,
     /// Until when.
     hold_until: Option<Instant>,
-    /// Where a stream ends that went out, and in which we may write.
-    pub(super) tail: Option<Tail>,
+    /// It is a stream that goes out, and in which we may write.
+    pub(super) is_stream: bool,
     /// Its body, over HTTP/2.
     pub(super) frames: Option<Frames>,
     /// When the stream is to be kept alive next.
@@ -55,8 +55,7 @@ impl StandIn {
         if let Some(end) = tasks.iter().position(ends) {
             let mut rest = None;
             let mut gate = self.relay.gate();
-            let finished = gate.finish();
-            gate.trim(&mut rest, true);
+            let finished = gate.finish(&mut rest);
             drop(gate);
             if finished.is_err() {
                 return Err(not_passed_on());
@@ -140,22 +139,18 @@ impl StandIn {
     /// Takes note of what is about to go out.
     fn look_at(&mut self, tasks: &[HttpTask]) {
         for task in tasks {
-            match (task, &mut self.answer.tail) {
-                (HttpTask::Header(head, _), tail) if may_be_written_in(head) => {
-                    *tail = Some(Tail::default());
-                }
-                (HttpTask::Body(Some(piece), _), Some(tail)) => tail.push(piece),
-                _ => {}
+            if let HttpTask::Header(head, _) = task {
+                self.answer.is_stream |= may_be_written_in(head);
             }
         }
         if tasks.iter().any(ends) {
-            self.answer.tail = None;
+            self.answer.is_stream = false;
         }
     }
 
     fn is_http2_stream(&self) -> bool {
         let is_http2 = matches!(self.inner(), ServerSession::H2(_));
-        is_http2 && (self.answer.tail.is_some() || self.answer.frames.is_some())
+        is_http2 && (self.answer.is_stream || self.answer.frames.is_some())
     }
 
     async fn write_frames(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
@@ -214,10 +209,7 @@ impl StandIn {
     fn sound_out(&mut self) -> Result<()> {
         let written = self.inner().response_written();
         let is_begun = self.answer.head.is_some() || written.is_some_and(is_final);
-        let is_between = self
-            .answer
-            .tail
-            .is_some_and(|tail| tail.is_between_events());
+        let is_between = self.is_between_events();
         let (own, request) = (self.relay.keepalive(), self.inner().req_header());
         match is_begun {
             false if request.version == Version::HTTP_11 => {
@@ -267,11 +259,13 @@ impl StandIn {
     }
 
     fn next_keepalive(&self) -> Option<Instant> {
-        let is_between = self
-            .answer
-            .tail
-            .is_some_and(|tail| tail.is_between_events());
-        self.answer.keepalive_at.filter(|_| is_between)
+        let keepalive_at = self.answer.keepalive_at;
+        keepalive_at.filter(|_| self.is_between_events())
+    }
+
+    /// Whether it is a stream that goes out, no event of which is under way.
+    fn is_between_events(&self) -> bool {
+        self.answer.is_stream && self.relay.gate().is_between_events()
     }
 
     fn awake(&mut self, now: Instant) -> Result<()> {
@@ -338,10 +332,8 @@ impl StandIn {
 
     pub(super) fn put_off_keepalive(&mut self, now: Instant) {
         let every = self.relay.keepalive().map(|keepalive| keepalive.every);
-        self.answer.keepalive_at = match self.answer.tail {
-            Some(_) => every.map(|every| now + every),
-            None => None,
-        };
+        let every = every.filter(|_| self.answer.is_stream);
+        self.answer.keepalive_at = every.map(|every| now + every);
     }
 
     pub(super) fn silent(&self) -> Box<Error> {

@@ -7,25 +7,22 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::domain::{
+    answer::{Answer, Verdict},
     forwarding::Mask,
-    opening::{Opening, Watch},
+    opening::Opening,
     outcome::{Fault, Outcome},
-    usage::trim::Trim,
+    usage::{Memo, Meter},
 };
 
 /// One attempt's answer on its way to the client.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: State,
-    reading: Reading,
+    answer: Answer,
     /// What the answer came to at an end that no hook was asked about.
     verdict: Option<Outcome>,
     /// When the first bytes of a body went out, where that was not right after a hook had seen them.
     first_out: Option<Instant>,
-    /// The model has said something.
-    has_output: bool,
-    /// Takes out what only the gateway asked for.
-    trim: Option<Trim>,
     /// Takes out what the deployment was asked with, of an answer that is an error.
     mask: Option<Mask>,
 }
@@ -39,15 +36,6 @@ pub(super) enum State {
     Held { until: Instant },
     /// What comes goes out, but the transfer is cut off where it would end.
     Doomed,
-}
-
-#[derive(Default)]
-enum Reading {
-    #[default]
-    Nothing,
-    /// Not judged yet.
-    Opening(Opening),
-    Watch(Watch),
 }
 
 /// What a piece of an answer changes.
@@ -67,20 +55,12 @@ impl Gate {
     /// Holds an answer until it is settled; a stream no longer than `until`.
     pub(crate) fn hold(&mut self, opening: Opening, until: Instant) {
         self.state = State::Held { until };
-        self.reading = Reading::Opening(opening);
+        self.answer = Answer::opened(opening);
     }
 
     /// What of this stream only the gateway asked for does not go out.
     pub(crate) fn trim_usage(&mut self) {
-        self.trim = Some(Trim::default());
-    }
-
-    /// Makes a piece what goes out of it now.
-    pub(crate) fn trim(&mut self, piece: &mut Option<Bytes>, end: bool) {
-        if let Some(trim) = &mut self.trim {
-            let out = trim.pass(piece.take().unwrap_or_default(), end);
-            *piece = Some(out).filter(|out| !out.is_empty());
-        }
+        self.answer.trim_usage();
     }
 
     /// From here on nothing goes out of it that holds this credential.
@@ -97,31 +77,25 @@ impl Gate {
 
     /// Whether the model has said something, of a stream that can be read.
     pub(crate) fn has_output(&self) -> bool {
-        self.has_output
+        self.answer.has_output()
     }
 
-    /// Takes in the next piece on its way.
-    pub(crate) fn read(&mut self, piece: &[u8], end: bool) -> Word {
-        let outcome = match &mut self.reading {
-            Reading::Nothing => return Word::None,
-            Reading::Opening(opening) => opening.read(piece, end, SystemTime::now()),
-            Reading::Watch(watch) => watch.read(piece, end, SystemTime::now()),
-        };
-        let Some(outcome) = outcome else {
-            return Word::None;
-        };
-        match std::mem::take(&mut self.reading) {
-            Reading::Opening(opening) => {
-                if outcome == Outcome::Served {
-                    self.has_output = opening.has_output();
-                    self.reading = opening.into_watch().map(Reading::Watch).unwrap_or_default();
-                }
-                match self.is_held() {
-                    true => Word::Settled(outcome),
-                    false => Word::Late(outcome),
-                }
-            }
-            Reading::Watch(_) | Reading::Nothing => Word::Failed(outcome),
+    /// Takes in the next piece on its way, and makes it what goes out of it now. The meter reads along.
+    pub(crate) fn pass(
+        &mut self,
+        piece: &mut Option<Bytes>,
+        end: bool,
+        meter: Option<(&mut Meter, &mut Memo)>,
+    ) -> Word {
+        let come = piece.take();
+        let (has_come, now) = (come.is_some(), SystemTime::now());
+        let (out, verdict) = self.answer.pass(come.unwrap_or_default(), end, now, meter);
+        *piece = Some(out).filter(|out| !out.is_empty() || has_come && !self.answer.is_changed());
+        match verdict {
+            None => Word::None,
+            Some(Verdict::Settled(outcome)) if self.is_held() => Word::Settled(outcome),
+            Some(Verdict::Settled(outcome)) => Word::Late(outcome),
+            Some(Verdict::Failed(outcome)) => Word::Failed(outcome),
         }
     }
 
@@ -149,15 +123,17 @@ impl Gate {
         if let Some(verdict) = self.verdict.take() {
             return Some(verdict);
         }
-        match std::mem::take(&mut self.reading) {
-            Reading::Opening(opening) => Some(opening.broken_off(fault, SystemTime::now())),
-            Reading::Watch(_) | Reading::Nothing => None,
-        }
+        self.answer.broken_off(fault, SystemTime::now())
     }
 
     /// Whether the last event of the answer has gone by.
     pub(crate) fn is_whole(&self) -> bool {
-        matches!(&self.reading, Reading::Watch(watch) if watch.is_whole())
+        self.answer.is_whole()
+    }
+
+    /// Whether what went out of a stream ends between two events.
+    pub(super) fn is_between_events(&self) -> bool {
+        self.answer.is_between_events()
     }
 
     pub(crate) fn first_out(&self) -> Option<Instant> {
@@ -168,9 +144,10 @@ impl Gate {
         self.state
     }
 
-    /// The end has come, perhaps where no hook saw it. `Err`: the answer is not to be delivered.
-    pub(super) fn finish(&mut self) -> Result<(), ()> {
-        let (outcome, was_held) = match self.read(b"", true) {
+    /// The end has come, perhaps where no hook saw it: `rest` is what still goes out. `Err`: the answer is not to be
+    /// delivered.
+    pub(super) fn finish(&mut self, rest: &mut Option<Bytes>) -> Result<(), ()> {
+        let (outcome, was_held) = match self.pass(rest, true, None) {
             Word::None => return Ok(()),
             Word::Settled(outcome) => (outcome, true),
             Word::Late(outcome) | Word::Failed(outcome) => (outcome, false),
@@ -187,7 +164,7 @@ impl Gate {
 
     /// The time to hold a stream is over. `Err`: it is no stream, and overdue.
     pub(super) fn time_is_up(&mut self, is_body_among: bool, now: Instant) -> Result<(), ()> {
-        if !matches!(&self.reading, Reading::Opening(opening) if opening.is_stream()) {
+        if !self.answer.is_open_stream() {
             return Err(());
         }
         self.open();

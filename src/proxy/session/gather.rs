@@ -25,7 +25,7 @@ impl StandIn {
         come >= BATCH
             && self.is_short
             && self.is_sent()
-            && self.answer.tail.is_some()
+            && self.answer.is_stream
             && matches!(self.inner(), ServerSession::H1(_))
             && are_pieces(tasks)
             && tasks.iter().map(length).sum::<usize>() < MOST

@@ -41,35 +41,6 @@ impl Keepalive {
     }
 }
 
-/// The last bytes of a stream as they went out: whether an event is under way.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tail {
-    last: [u8; 3],
-    is_begun: bool,
-}
-
-impl Tail {
-    pub(super) fn push(&mut self, piece: &[u8]) {
-        let Some(kept) = piece.len().checked_sub(1).map(|last| last.min(2)) else {
-            return;
-        };
-        let count = kept + 1;
-        self.last.rotate_left(count);
-        let room = self.last.len() - count;
-        self.last[room..].copy_from_slice(&piece[piece.len() - count..]);
-        self.is_begun = true;
-    }
-
-    /// Whether nothing has gone out yet, or the last event is whole.
-    pub(super) fn is_between_events(&self) -> bool {
-        let last = &self.last;
-        !self.is_begun
-            || last.ends_with(b"\n\n")
-            || last.ends_with(b"\r\r")
-            || last.ends_with(b"\n\r\n")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,29 +64,5 @@ mod tests {
         let event = Some(Bytes::from_static(EMPTY_CHOICES));
         assert_eq!(of(Operation::ChatCompletions, python), event);
         assert_eq!(of(Operation::Responses, python), None);
-    }
-
-    #[test]
-    fn an_events_end_is_seen_however_it_was_cut() {
-        for (text, is_between) in [
-            ("", true),
-            ("data: x\n\n", true),
-            ("data: x\r\n\r\n", true),
-            ("data: x\r\r", true),
-            ("data: x\n", false),
-            ("data: x\r\n", false),
-            ("data: x\r\n\r", false),
-            ("\n", false),
-            ("data: x\n\nd", false),
-        ] {
-            for size in 1..=text.len().max(1) {
-                let mut tail = Tail::default();
-                for piece in text.as_bytes().chunks(size) {
-                    tail.push(piece);
-                    tail.push(b"");
-                }
-                assert_eq!(tail.is_between_events(), is_between, "{text:?} by {size}");
-            }
-        }
     }
 }

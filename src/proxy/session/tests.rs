@@ -107,7 +107,9 @@ async fn what_a_timer_writes_over_http1_is_whole_wherever_it_was_interrupted() {
 
     // Whatever is half written now is finished before this.
     interrupted(&mut stand_in).await;
-    assert_eq!(relay.gate().read(WORD, true), Word::Late(Outcome::Served));
+    let mut word = Some(Bytes::from_static(WORD));
+    let said = relay.gate().pass(&mut word, true, None);
+    assert_eq!(said, Word::Late(Outcome::Served));
     let last = HttpTask::Body(Some(Bytes::from_static(WORD)), true);
     let mut rest = String::new();
     let (written, read) = tokio::join!(stand_in.response_duplex_vec(vec![last]), async {
@@ -219,7 +221,7 @@ fn what_stands_around_a_name_is_one_piece_with_it() {
 /// A stream's tasks, as the engine's hook leaves them of what came from the deployment.
 fn hooked(relay: &Relay, piece: &'static str) -> Vec<HttpTask> {
     let mut piece = Some(Bytes::from_static(piece.as_bytes()));
-    relay.gate().trim(&mut piece, false);
+    relay.gate().pass(&mut piece, false, None);
     vec![HttpTask::Body(piece, false)]
 }
 
@@ -355,7 +357,7 @@ async fn what_waits_is_bounded_and_waits_only_where_somebody_comes_by_for_it() {
     );
     stand_in.enable_retry_buffering();
     while stand_in.next_slice().is_some() {}
-    stand_in.answer.tail = Some(keepalive::Tail::default());
+    stand_in.answer.is_stream = true;
     stand_in.response_duplex_vec(pieces(4, 10)).await.unwrap();
     assert_eq!(arrived(&mut client).await, chunk(40));
 }

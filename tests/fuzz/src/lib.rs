@@ -10,6 +10,7 @@ use std::{
 use forebay::{
     config,
     domain::{
+        answer::{Answer, Verdict},
         ask::{Ask, Scan},
         client::{
             Client,
@@ -21,7 +22,7 @@ use forebay::{
         opening::Opening,
         outcome::Outcome,
         route::{self, Operation, Route},
-        usage::{Meter, Usage, estimate},
+        usage::{Memo, Meter, Usage, estimate},
         wait,
     },
 };
@@ -261,40 +262,46 @@ pub fn stream(data: &[u8]) {
     let status = status[usize::from(*form) % status.len()];
     let kind = HeaderValue::from_static("text/event-stream");
     let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
-    let (Some(mut at_once), Some(mut by_piece)) = (
+    let (Some(at_once), Some(by_piece)) = (
         Opening::of(status, &headers, now),
         Opening::of(status, &headers, now),
     ) else {
         return;
     };
-    let whole = at_once.read(body, true, now).expect("the end settles it");
+    let (mut at_once, mut by_piece) = (Answer::opened(at_once), Answer::opened(by_piece));
+    let whole = settled(&mut at_once, body, true, now).expect("the end settles it");
     let pieces: Vec<&[u8]> = body.chunks(usize::from(cut).max(1)).collect();
     let last = pieces.len().saturating_sub(1);
-    let mut settled = None;
+    let mut outcome = None;
     for (index, piece) in pieces.iter().enumerate() {
-        settled = by_piece.read(piece, index == last, now);
-        if settled.is_some() {
+        outcome = settled(&mut by_piece, piece, index == last, now);
+        if outcome.is_some() {
             watch(by_piece, &pieces[index + 1..], now);
             break;
         }
     }
-    match settled {
+    match outcome {
         // Output that came first was delivered before the error was there to be read.
         Some(Outcome::Served) | None => {}
         Some(outcome) => assert_eq!(outcome, whole),
     }
 }
 
-fn watch(opening: Opening, pieces: &[&[u8]], now: SystemTime) {
-    let Some(mut watch) = opening.into_watch() else {
-        return;
-    };
+/// What an answer means, if that is known with this piece.
+fn settled(answer: &mut Answer, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
+    match answer.pass(piece.to_vec().into(), end, now, None).1 {
+        Some(Verdict::Settled(outcome)) => Some(outcome),
+        Some(Verdict::Failed(_)) | None => None,
+    }
+}
+
+fn watch(mut answer: Answer, pieces: &[&[u8]], now: SystemTime) {
     for (left, piece) in pieces
         .iter()
         .enumerate()
         .map(|(at, piece)| (pieces.len() - at, piece))
     {
-        watch.read(piece, left == 1, now);
+        answer.pass(piece.to_vec().into(), left == 1, now, None);
     }
 }
 
@@ -312,10 +319,8 @@ pub fn usage(data: &[u8]) {
     let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
     let meter = || Meter::of(operation, StatusCode::OK, &headers).expect("it can be read");
     let (mut whole, mut pieces) = (meter(), meter());
-    whole.read(answer);
-    for piece in answer.chunks(usize::from(*cut).max(1)) {
-        pieces.read(piece);
-    }
+    metered(&mut whole, [answer].into_iter());
+    metered(&mut pieces, answer.chunks(usize::from(*cut).max(1)));
     assert_eq!(whole.usage(), pieces.usage());
     let is_possible = |usage: &Usage| {
         usage.cached.max(usage.audio_input) <= usage.input
@@ -331,6 +336,19 @@ pub fn usage(data: &[u8]) {
     assert!(is_possible(&passed) && passed.estimated);
     let prompt = estimate::input(operation, answer);
     assert!(prompt <= 800 * (answer.len() as u64 + 1), "{prompt} tokens");
+}
+
+fn metered<'a>(meter: &mut Meter, pieces: impl Iterator<Item = &'a [u8]>) {
+    let (mut answer, mut memo) = (Answer::default(), Memo::default());
+    for piece in pieces {
+        let piece = piece.to_vec().into();
+        answer.pass(
+            piece,
+            false,
+            SystemTime::UNIX_EPOCH,
+            Some((meter, &mut memo)),
+        );
+    }
 }
 
 /// Headers and messages that say when to come back: whatever they say, it is a time to wait or nothing.

@@ -1,6 +1,6 @@
 //! The grammar of a JSON number, byte by byte.
 
-use super::NotJson;
+use super::text::NotJson;
 
 /// The last part of a number that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

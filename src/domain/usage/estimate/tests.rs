@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::usage::{load_tokenizer, tokens};
+use crate::domain::usage::{load_tokenizer, tokenizer};
 
 const ENGLISH: &str = "Water gathers above the dam and waits until a turbine is free. When a request reaches the gateway, the system picks a suitable deployment, and if that one happens to be throttled it asks another within the same request, so the caller never notices an error. The weather was lovely today, so we decided to walk through the park and have a cup of tea at the cafe by the lake. I don't think that's what he meant, but we'll see tomorrow.";
 const GERMAN: &str = "Das Wasser sammelt sich oberhalb der Staumauer und wartet, bis eine Turbine frei ist. Sobald eine Anfrage das Gateway erreicht, wählt das System eine geeignete Bereitstellung aus; ist diese gerade gedrosselt, wird die nächste versucht, ohne dass der Aufrufer einen Fehler bemerkt. Heute war das Wetter ausgezeichnet, deshalb beschlossen wir, im Stadtpark spazieren zu gehen.";
@@ -11,7 +11,7 @@ const ARABIC: &str = "تتجمع المياه خلف السد وتنتظر حت�
 const RUSSIAN: &str = "Вода собирается перед плотиной и ждёт, пока освободится турбина. Когда запрос приходит на шлюз, система выбирает подходящее развёртывание, и если оно ограничено, пробует другое, так что вызывающий не замечает ошибки. Сегодня была прекрасная погода, и мы решили погулять в парке.";
 const HINDI: &str = "बांध के पीछे पानी इकट्ठा होता है और टरबाइन के खाली होने की प्रतीक्षा करता है। जब कोई अनुरोध गेटवे पर पहुंचता है, तो सिस्टम उसके लिए उपयुक्त परिनियोजन चुनता है।";
 const EMOJI: &str = "😀 Great! 🎉🎉 Let's go 🚀 to the 🏖️ with 👩‍👩‍👧‍👦 and 🐶. ❤️ 🔥🔥🔥 That's 💯! 😂😂 see you 👋🏽 tomorrow 🌞, ok? 👍";
-const CODE: &str = "impl Tally {\n    pub fn add(&mut self, text: &[u8]) {\n        let mut rest = text;\n        while !rest.is_empty() {\n            let room = &mut self.text[self.length..];\n            self.length += fits.len();\n            if self.length == BLOCK {\n                self.count_block();\n            }\n        }\n    }\n}\n";
+const CODE: &str = "impl OutputCount {\n    pub fn add(&mut self, text: &[u8]) {\n        let mut rest = text;\n        while !rest.is_empty() {\n            let room = &mut self.text[self.length..];\n            self.length += fits.len();\n            if self.length == BLOCK {\n                self.count_block();\n            }\n        }\n    }\n}\n";
 const TABLE: &str =
     "12.5,-103.27,88,4\n-7.031,250.5,19,102\n93.1,-4,77.25,60.0\n18,2024,3.14159,-0.5\n";
 const DATA: &str = r#"{"id":"a1","name":"dam","height":120.5,"turbines":[{"power":35,"isFree":true},{"power":40,"isFree":false}],"river":{"name":"Elbe","flow":870}}"#;
@@ -26,7 +26,7 @@ fn says(text: &str) -> Value {
 
 fn counted(text: &str) -> u64 {
     load_tokenizer();
-    tokens::count(text).unwrap()
+    tokenizer::count(text).unwrap()
 }
 
 #[test]

@@ -1,18 +1,54 @@
 mod any;
 mod counting;
 
+use std::ops::Deref;
+
 use http::HeaderValue;
 
 use super::*;
-use crate::domain::usage::Tier;
+use crate::domain::{event_stream::Framer, usage::Tier};
 
 const EVENTS: &str = "text/event-stream; charset=utf-8";
 const JSON: &str = "application/json";
 
-fn meter(operation: Operation, kind: &'static str) -> Meter {
+/// A meter, and what shows it the parts of a stream.
+struct Reading {
+    framer: Framer,
+    meter: Meter,
+    memo: Memo,
+}
+
+impl Reading {
+    fn read(&mut self, piece: &[u8]) {
+        let Self {
+            framer,
+            meter,
+            memo,
+        } = self;
+        match meter.reads_events() {
+            true => framer.read(piece, false, |part| meter.part(&part, memo)),
+            false => meter.read(piece, memo),
+        }
+    }
+}
+
+impl Deref for Reading {
+    type Target = Meter;
+
+    fn deref(&self) -> &Meter {
+        &self.meter
+    }
+}
+
+fn meter(operation: Operation, kind: &'static str) -> Reading {
     crate::domain::usage::load_tokenizer();
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    Meter::of(operation, StatusCode::OK, &HeaderMap::from_iter([kind])).unwrap()
+    let meter = Meter::of(operation, StatusCode::OK, &HeaderMap::from_iter([kind]));
+    Reading {
+        framer: Framer::default(),
+        meter: meter.unwrap(),
+        memo: Memo::default(),
+    }
 }
 
 /// What a whole answer has reported, the same however it is cut in two, and byte by byte.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::usage::{load_tokenizer, tokens};
+use crate::domain::usage::{load_tokenizer, tokenizer};
 
 #[test]
 fn without_a_report_all_output_in_words_is_counted_and_nothing_else() {
@@ -157,7 +157,7 @@ fn what_passed_of_a_long_answer_is_counted_as_the_tokenizer_counts_the_whole() {
         .repeat(40);
     let mixed = "Grüße 😀 aus Köln! Привет, мир. こんにちは世界 ".repeat(50);
     for text in [english, chinese, code, mixed] {
-        let whole = tokens::count(&text).unwrap();
+        let whole = tokenizer::count(&text).unwrap();
         let mut meter = meter(Operation::ChatCompletions, EVENTS);
         let characters: Vec<char> = text.chars().collect();
         for words in characters.chunks(5) {
@@ -185,7 +185,7 @@ fn escapes_are_read_as_what_they_mean() {
         .replace('\t', "\\t")
         .replace('/', "\\/");
     load_tokenizer();
-    let whole = tokens::count(text).unwrap();
+    let whole = tokenizer::count(text).unwrap();
     for text in [escaped, short] {
         let event = format!(r#"{{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#);
         let (_, passed) = read(Operation::ChatCompletions, EVENTS, &events(&[&event]));

@@ -1,13 +1,21 @@
-//! Reads a JSON body that is here as a whole.
+//! The same read by serde, to hold the other reader against.
 
 use std::{borrow::Cow, ops::Range};
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memmem};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Ask, DEEPEST, KNOWN, Place, Said, Scan, Wants};
-use crate::domain::refusal::Refusal;
+use crate::domain::{
+    ask::{
+        body::{Ask, ModelPlace},
+        names::KNOWN,
+        scan::Scan,
+        wants::{Nulls, Said, Wants},
+        whole::is_too_deep,
+    },
+    refusal::Refusal,
+};
 
 /// The members that matter; a second `model` is an error of the derive, so two readers can't disagree on it.
 #[derive(Deserialize)]
@@ -51,24 +59,19 @@ impl Members<'_> {
             best_of: said(self.best_of),
             stream_options: said(self.stream_options),
             brings_data: self.data_sources.or(self.older_data_sources).is_some(),
+            nulls: nulls(body),
         }
     }
 }
 
 /// A member that is there, be it `null`.
-pub(super) fn said<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn said<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
 
 /// `true` and nothing else: what `stream` holds otherwise is for the deployment to judge.
 fn is_true<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     <&RawValue>::deserialize(value).map(|raw| raw.get() == "true")
-}
-
-/// Reads a body. The scan is several times as fast, and serde, which says what is refused for which reason, reads
-/// only what is no sound object to the scan.
-pub(super) fn read(body: &[u8]) -> Result<Ask, Refusal> {
-    Scan::whole(body).map_or_else(|| parsed(body), Ok)
 }
 
 pub(super) fn parsed(body: &[u8]) -> Result<Ask, Refusal> {
@@ -103,7 +106,8 @@ pub(super) fn parsed(body: &[u8]) -> Result<Ask, Refusal> {
         has_tools: members.tools.is_some(),
         wants: members.wants(body),
         may_use_state: true,
-        place: Place::Json {
+        has_prompt: false,
+        place: ModelPlace::Json {
             value,
             start,
             empty,
@@ -133,7 +137,7 @@ fn null_model(body: &[u8]) -> Option<Range<usize>> {
 }
 
 /// Where a borrowed value stands in the text it was borrowed from.
-pub(super) fn place_of(raw: &RawValue, body: &[u8]) -> Range<usize> {
+fn place_of(raw: &RawValue, body: &[u8]) -> Range<usize> {
     let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
     start..start + raw.get().len()
 }
@@ -153,34 +157,25 @@ fn why(error: serde_json::Error) -> Refusal {
     }
 }
 
-/// Whether brackets nest deeper than allowed; strings are skipped, all else is left to the parser.
-fn is_too_deep(body: &[u8]) -> bool {
-    let (mut depth, mut at) = (0_usize, 0);
-    while let Some(byte) = body.get(at) {
-        at += 1;
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > DEEPEST {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => at = end_of_string(body, at),
-            _ => {}
-        }
+/// Where the members that bound the output stand that are `null`: to serde those and missing ones are the same.
+fn nulls(body: &[u8]) -> Nulls {
+    #[derive(Default, Deserialize)]
+    struct Members<'a> {
+        #[serde(borrow, default, deserialize_with = "said")]
+        max_tokens: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "said")]
+        max_completion_tokens: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "said")]
+        max_output_tokens: Option<&'a RawValue>,
     }
-    false
-}
-
-/// Just behind the closing quote of the string whose content starts at `at`, or the body's end.
-fn end_of_string(body: &[u8], mut at: usize) -> usize {
-    while let Some(found) = body.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found;
-        if body[at] == b'"' {
-            return at + 1;
-        }
-        at += 2;
+    let members: Members<'_> = serde_json::from_slice(body).unwrap_or_default();
+    let null = |raw: Option<&RawValue>| {
+        let raw = raw.filter(|raw| raw.get() == "null")?;
+        Some(Said(place_of(raw, body)))
+    };
+    Nulls {
+        max_tokens: null(members.max_tokens),
+        max_completion_tokens: null(members.max_completion_tokens),
+        max_output_tokens: null(members.max_output_tokens),
     }
-    body.len()
 }

@@ -1,12 +1,10 @@
 //! Stretches of answers as they were read last, and where they led. Of a stream's events most are the same but for a word
 //! of output, and what filters say is as long as all the rest: to compare takes a tenth of the time that reading takes.
 //!
-//! What comes of a stretch depends on nothing but its bytes and the spot where it begins, so it does not matter whose
-//! answer it was.
+//! What comes of a stretch depends on nothing but its bytes and the cursor where it begins, so it does not matter whose
+//! answer it was, and one memo serves every answer that is read by one thread.
 
-use std::cell::RefCell;
-
-use super::{Tier, spot::Spot};
+use super::{cursor::Cursor, token_counts::Tier};
 
 /// The longest stretch that is kept.
 const LONGEST: usize = 1024;
@@ -27,52 +25,46 @@ pub(super) enum Side {
 /// What a stretch comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    pub(super) spot: Spot,
+    pub(super) cursor: Cursor,
     /// The tier that it names. Of usage it says nothing.
     pub(super) tier: Option<Tier>,
 }
 
 struct Stretch {
     bytes: Vec<u8>,
-    from: Spot,
+    from: Cursor,
     end: End,
 }
 
+#[derive(Default)]
 struct Shelf {
     stretches: Vec<Stretch>,
     /// The next one to make room.
     oldest: usize,
 }
 
-thread_local! {
-    static SHELVES: RefCell<[Shelf; 3]> = const { RefCell::new([const { Shelf::new() }; 3]) };
-}
+/// The stretches that were read last: some 12 KiB once it is full.
+#[derive(Default)]
+pub struct Memo([Shelf; 3]);
 
-/// How much of this was read before from the same spot, and what came of it.
-pub(super) fn recall(side: Side, from: &Spot, rest: &[u8]) -> Option<(usize, End)> {
-    SHELVES.with_borrow(|shelves| {
-        let mut known = shelves[side as usize].stretches.iter();
+impl Memo {
+    /// How much of this was read before from the same place, and what came of it.
+    pub(super) fn recall(&self, side: Side, from: &Cursor, rest: &[u8]) -> Option<(usize, End)> {
+        let mut known = self.0[side as usize].stretches.iter();
         let known = known.find(|it| rest.starts_with(&it.bytes) && it.from == *from)?;
         Some((known.bytes.len(), known.end))
-    })
-}
+    }
 
-/// Keeps what came of a stretch.
-pub(super) fn learn(side: Side, from: Spot, bytes: &[u8], end: End) {
-    if (1..=LONGEST).contains(&bytes.len()) {
-        SHELVES.with_borrow_mut(|shelves| shelves[side as usize].keep(from, bytes, end));
+    /// Keeps what came of a stretch.
+    pub(super) fn learn(&mut self, side: Side, from: Cursor, bytes: &[u8], end: End) {
+        if (1..=LONGEST).contains(&bytes.len()) {
+            self.0[side as usize].keep(from, bytes, end);
+        }
     }
 }
 
 impl Shelf {
-    const fn new() -> Self {
-        Self {
-            stretches: Vec::new(),
-            oldest: 0,
-        }
-    }
-
-    fn keep(&mut self, from: Spot, bytes: &[u8], end: End) {
+    fn keep(&mut self, from: Cursor, bytes: &[u8], end: End) {
         if let Some(old) = self.stretches.get_mut(self.oldest) {
             old.bytes.clear();
             old.bytes.extend_from_slice(bytes);

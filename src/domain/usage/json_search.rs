@@ -2,7 +2,7 @@
 
 use memchr::memchr2;
 
-use crate::domain::eight::Eight;
+use crate::domain::swar::Bytes8;
 
 /// The text up to the closing quote, if that is in here and no escape is before it.
 pub(super) fn whole_text(rest: &[u8]) -> Option<&[u8]> {
@@ -15,7 +15,7 @@ pub(super) fn quote_or_escape(rest: &[u8]) -> Option<usize> {
     const NEAR: usize = 4;
     let (words, _) = rest.as_chunks();
     for (number, word) in words.iter().take(NEAR).enumerate() {
-        let word = Eight::of(*word);
+        let word = Bytes8::of(*word);
         if let Some(found) = (word.equal(b'"') | word.equal(b'\\')).first() {
             return Some(8 * number + found);
         }

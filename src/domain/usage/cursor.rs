@@ -1,13 +1,13 @@
 //! Where in an answer's JSON something stands.
 
-use super::place::{Member, Place};
+use super::schema::{Member, Place};
 
 /// How deep the places nest that matter.
 const DEEPEST: usize = 8;
 
 /// Where in a JSON value something stands. Between two tokens it is all that what follows depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spot {
+pub(super) struct Cursor {
     pub(super) token: Token,
     /// What the value being read, or due, is.
     pub(super) member: Member,
@@ -31,7 +31,7 @@ pub(super) enum Token {
     InScalar,
 }
 
-impl Spot {
+impl Cursor {
     pub(super) fn beginning_of(root: Place) -> Self {
         Self {
             token: Token::Value,

@@ -1,8 +1,8 @@
 //! How many tokens of output have passed, where nobody says: its text is counted a few words at a time.
 
 use super::{
-    tokens,
-    weigh::{self, Scale},
+    char_estimate::{self, CharEstimate},
+    tokenizer,
 };
 
 /// So much text is counted at once. Cut between words, blocks come to as much as the whole.
@@ -14,11 +14,11 @@ const BLOCK: usize = 256;
     reason = "a stream's is the usual one, and owns nothing on the heap"
 )]
 #[derive(Clone, Debug)]
-pub(super) enum Tally {
+pub(super) enum OutputCount {
     /// By the tokenizer: a stream's, which is long on its way, and breaks off in the middle.
     Words(Words),
     /// By its characters: a plain answer's, which comes at once and almost always says itself what it cost.
-    Characters(Scale),
+    Characters(CharEstimate),
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Words {
     counted: u64,
 }
 
-impl Tally {
+impl OutputCount {
     pub(super) fn add(&mut self, text: &[u8]) {
         match self {
             Self::Words(words) => words.add(text),
@@ -40,7 +40,7 @@ impl Tally {
     pub(super) fn clear(&mut self) {
         match self {
             Self::Words(words) => (words.length, words.counted) = (0, 0),
-            Self::Characters(scale) => *scale = Scale::default(),
+            Self::Characters(scale) => *scale = CharEstimate::default(),
         }
     }
 
@@ -53,7 +53,7 @@ impl Tally {
 
     pub(super) fn tokens(&self) -> u64 {
         match self {
-            Self::Words(words) => words.counted + count(&words.text[..words.length]),
+            Self::Words(words) => words.tokens(),
             Self::Characters(scale) => scale.tokens(),
         }
     }
@@ -71,9 +71,6 @@ impl Default for Words {
 
 impl Words {
     fn add(&mut self, text: &[u8]) {
-        if self.is_empty() {
-            tokens::want();
-        }
         let mut rest = text;
         while !rest.is_empty() {
             let room = &mut self.text[self.length..];
@@ -95,6 +92,14 @@ impl Words {
         self.length = BLOCK - whole;
     }
 
+    /// An answer has come to where nobody says: from now on it is worth while to count as its model does.
+    fn tokens(&self) -> u64 {
+        if !self.is_empty() {
+            tokenizer::want();
+        }
+        self.counted + count(&self.text[..self.length])
+    }
+
     fn is_empty(&self) -> bool {
         self.counted == 0 && self.length == 0
     }
@@ -104,7 +109,7 @@ fn count(text: &[u8]) -> u64 {
     if text.is_empty() {
         return 0;
     }
-    tokens::count(&String::from_utf8_lossy(text)).unwrap_or_else(|| weigh::tokens(text))
+    tokenizer::count(&String::from_utf8_lossy(text)).unwrap_or_else(|| char_estimate::tokens(text))
 }
 
 /// Where the last word of a block begins, its space included; without words, its last character. Never its beginning.

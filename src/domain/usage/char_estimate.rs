@@ -118,13 +118,13 @@ const fn parts(before: Class, class: Class) -> u16 {
 
 /// A text that is weighed piece by piece.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Scale {
+pub(super) struct CharEstimate {
     parts: u64,
     /// The class of the last byte.
     last: usize,
 }
 
-impl Scale {
+impl CharEstimate {
     /// Puts more text on it.
     pub(super) fn add(&mut self, text: &[u8]) {
         let (mut sum, mut last) = (0_u64, self.last);
@@ -144,7 +144,7 @@ impl Scale {
 
 /// How many tokens a text comes to.
 pub(super) fn tokens(text: &[u8]) -> u64 {
-    let mut scale = Scale::default();
+    let mut scale = CharEstimate::default();
     scale.add(text);
     scale.tokens()
 }

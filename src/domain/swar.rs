@@ -1,12 +1,12 @@
-//! Eight bytes looked at in one go: which is the first of a kind.
+//! Bytes8 bytes looked at in one go: which is the first of a kind.
 //!
 //! A search that begins like this is as good as one byte by byte where it soon ends, and several times as fast elsewhere.
 
 use std::ops::BitOr;
 
-/// Eight bytes, the first one lowest.
+/// Bytes8 bytes, the first one lowest.
 #[derive(Clone, Copy)]
-pub(super) struct Eight(u64);
+pub(super) struct Bytes8(u64);
 
 /// Which of eight bytes are meant: the highest bit of each. Only up to the first one they can be trusted.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub(super) struct Marks(u64);
 /// The same for each of the bytes.
 const EACH: u64 = u64::from_le_bytes([1; 8]);
 
-impl Eight {
+impl Bytes8 {
     pub(super) fn of(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
     }
@@ -59,7 +59,7 @@ mod tests {
             least in 0..=128_u8,
             byte in prop_oneof![any::<u8>(), 30..36_u8],
         ) {
-            let eight = Eight::of(bytes);
+            let eight = Bytes8::of(bytes);
             let first = |is: &dyn Fn(u8) -> bool| bytes.iter().position(|it| is(*it));
             prop_assert_eq!(eight.below(least).first(), first(&|it| it < least));
             prop_assert_eq!(eight.equal(byte).first(), first(&|it| it == byte));

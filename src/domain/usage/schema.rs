@@ -1,7 +1,20 @@
 //! The places in an answer where its usage and its output stand, for each API.
 
-use super::report::Field;
 use crate::domain::route::Operation;
+
+/// The numbers of a usage report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Input,
+    Cached,
+    AudioInput,
+    Output,
+    Reasoning,
+    AudioOutput,
+    Total,
+}
+
+pub(super) const FIELDS: usize = Field::Total as usize + 1;
 
 /// An object or an array of an answer that is looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
