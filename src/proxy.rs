@@ -6,10 +6,12 @@ mod announce;
 mod body;
 mod commit;
 pub(crate) mod door;
+mod downstream;
 pub(crate) mod drain;
 mod ending;
 mod exchange;
 mod forward;
+mod gateway;
 mod half_closed;
 pub(crate) mod health;
 mod identify;
@@ -23,11 +25,12 @@ mod prompt;
 pub(crate) mod reach;
 mod realtime;
 mod reply;
+mod request_id;
 mod resend;
 pub(crate) mod served;
 mod session;
 
-use std::{collections::HashMap, os::fd::RawFd, sync::Arc, time::Duration};
+use std::{os::fd::RawFd, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,72 +44,11 @@ use pingora::{
 };
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::{
-    domain::{
-        client::Clients,
-        cors::{self, Cors},
-        deployment::Bounds,
-        forwarding::Forwarding,
-        front_door::FrontDoor,
-        name::ModelName,
-        quota::Quotas,
-        trace::Sampling,
-    },
-    entra::Issuers,
-    telemetry::{Telemetry, record::End},
-};
-use drain::Drain;
+use crate::{domain::cors, telemetry::record::End};
+pub(crate) use downstream::KEEP_ALIVE;
 use exchange::{Exchange, Stage};
-use health::HealthCheck;
+pub use gateway::Gateway;
 use intake::Verdict;
-use memory::Memory;
-use served::Served;
-
-/// How long a client's unused connection is kept: longer than Front Door's 90 s, so that the end that may send
-/// the next request is the end that closes.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
-/// How long what a client still sends of a request that is answered already is read past: so that its connection stays
-/// usable, or, where it ends with the answer, that no reset takes the answer with it.
-const DRAIN_BODY: Duration = Duration::from_secs(5);
-
-/// The gateway as Pingora's proxy.
-pub struct Gateway {
-    pub(crate) models: HashMap<ModelName, Arc<Served>>,
-    pub(crate) clients: Clients,
-    /// What clients may spend.
-    pub(crate) quotas: Arc<Quotas>,
-    /// For clients that show tokens.
-    pub(crate) issuers: Arc<Issuers>,
-    pub(crate) bounds: Bounds,
-    /// Of a request's line and headers together, in bytes.
-    pub(crate) max_headers: usize,
-    /// For a request's body to arrive.
-    pub(crate) body_timeout: Duration,
-    /// How long a body may pause while it arrives: no longer than a head may take.
-    pub(crate) pause: Duration,
-    /// What must stand before the gateway, if anything.
-    pub(crate) front_door: Option<FrontDoor>,
-    /// Which web pages may ask; `None`: what a browser sends by itself proves nobody for any page of elsewhere.
-    pub(crate) cors: Option<Cors>,
-    /// Whether anyone may ask how a model is, and so which there are.
-    pub(crate) tells_models: bool,
-    /// Which of a client's headers go on.
-    pub(crate) forwarding: Forwarding,
-    /// How long a client may leave unread what is written to it.
-    pub(crate) write_timeout: Duration,
-    /// How long a stream may be quiet before something is written into it; `None`: for ever.
-    pub(crate) stream_keepalive: Option<Duration>,
-    /// For the bodies of all requests.
-    pub(crate) memory: Memory,
-    pub(crate) reveal: bool,
-    /// Which traces that start here are kept; `None`: traces are sent nowhere, and what clients say of them goes on.
-    pub(crate) tracing: Option<Sampling>,
-    pub(crate) telemetry: Arc<Telemetry>,
-    pub(crate) drain: Arc<Drain>,
-    pub(crate) health: Arc<HealthCheck>,
-    /// Seconds since 1970, when the gateway started.
-    pub(crate) started: u64,
-}
 
 #[async_trait]
 impl ProxyHttp for Gateway {
@@ -126,22 +68,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.guest = Some((self.drain.enter(), self.telemetry.metrics.enter()));
-        let downstream = &mut session.downstream_session;
-        downstream.set_pipelining_enabled(true);
-        downstream.set_total_drain_timeout(Some(DRAIN_BODY));
-        if downstream.is_http2() {
-            // Its stream's window may be closed while the connection moves; over HTTP/1.1 the system watches.
-            downstream.set_write_timeout(Some(self.write_timeout));
-        } else if downstream.req_header().version == Version::HTTP_10 {
-            // It knows of no answers before the answer.
-            downstream.set_ignore_info_resp(true);
-        }
-        // A refusal may come before the body has; what is left of it is read past.
-        downstream.set_close_on_response_before_downstream_finish(false);
-        // Not where the client or the end of the gateway has said that this request is the connection's last.
-        if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(KEEP_ALIVE.as_secs()));
-        }
+        downstream::prepare(session, self.write_timeout);
         Ok(())
     }
 

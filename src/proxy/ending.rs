@@ -1,6 +1,6 @@
 //! How a request ends: the gateway's own answer, the last word of a stream that broke, the record of it all.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::Version;
 use pingora::{Error, ErrorSource, ErrorType, Result, protocols::http::HttpTask};
@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 
 use super::{
     admission, commit,
+    downstream::connection_address,
     exchange::{Exchange, Stage},
     metering,
     reply::{self, Reply},
@@ -131,12 +132,6 @@ fn unwrap(session: &mut Session, exchange: &mut Exchange) {
     if let Some(admitted) = exchange.admitted() {
         session::unwrap(session, &admitted.relay);
     }
-}
-
-/// Whose end of the connection it is; an IPv4 address that came over IPv6 as what it is.
-pub(super) fn connection_address(session: &Session) -> Option<IpAddr> {
-    let address = session.client_addr()?.as_inet()?;
-    Some(address.ip().to_canonical())
 }
 
 /// Closes the exchange. `error`: what ended it, if not its own end.

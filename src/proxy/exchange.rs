@@ -13,6 +13,7 @@ use super::{
     metering::Reading,
     named::Named,
     prompt::Prompt,
+    request_id::request_id,
     served::{Served, Target},
     session::Relay,
 };
@@ -475,11 +476,4 @@ fn announce(served: &Served, current: &Current, transition: Option<Transition>, 
     if let Some(transition) = transition {
         served.announce(current.attempt.deployment(), transition, now);
     }
-}
-
-pub(super) fn request_id() -> Arc<str> {
-    let random = fastrand::u128(..).to_be_bytes();
-    let mut text = uuid::Uuid::encode_buffer();
-    let id = uuid::Builder::from_random_bytes(random).into_uuid();
-    Arc::from(&*id.hyphenated().encode_lower(&mut text))
 }

@@ -13,10 +13,11 @@ use pingora_proxy::Session;
 use serde_json::json;
 
 use super::{
-    Gateway, admission,
+    admission,
     body::{self, Arrived, Passage, Terms},
-    ending::connection_address,
+    downstream::connection_address,
     exchange::{Admitted, Exchange},
+    gateway::Gateway,
     identify::{Shown, certificate, identify},
     named,
     prompt::Prompt,
@@ -82,7 +83,7 @@ pub(super) async fn admit(
         exchange.trace = None;
     }
     let query = match route {
-        Route::Health => return Ok(Verdict::Answer(health(is_healthy(gateway)))),
+        Route::Health => return Ok(Verdict::Answer(health(gateway.is_healthy()))),
         Route::ModelHealth(model) if gateway.tells_models => {
             return model_health(gateway, &model);
         }
@@ -116,11 +117,11 @@ pub(super) async fn admit(
             understand(gateway, session, exchange, &client, call).await
         }
         Route::ModelHealth(model) => {
-            find(gateway, &client, &model)?;
+            gateway.find(&client, &model)?;
             model_health(gateway, &model)
         }
         Route::Model(model) => {
-            let served = find(gateway, &client, &model)?;
+            let served = gateway.find(&client, &model)?;
             let model = served.pool.model().as_str();
             Ok(Verdict::Answer(Reply::ok(described(gateway, model))))
         }
@@ -170,7 +171,7 @@ async fn understand(
     let by_path = call
         .model
         .as_deref()
-        .map(|model| find(gateway, client, model))
+        .map(|model| gateway.find(client, model))
         .transpose()?;
     let known = by_path.as_ref().map(|served| served.pool.model());
     admission::enter(exchange, known)?;
@@ -203,7 +204,7 @@ async fn understand(
         return Err(Refusal::NoBackground);
     }
     if let Some(rest) = rest.as_mut().filter(|_| call.operation.is_of_responses()) {
-        rest.open = open_models(gateway, client);
+        rest.open = gateway.open_to(client);
         rest.check_tools()?;
     }
     let served = match by_path {
@@ -211,7 +212,7 @@ async fn understand(
         None => {
             let missing = || ask::model_missing(call.operation, &kept);
             let model = ask.model.as_deref().ok_or_else(missing)?;
-            let served = find(gateway, client, model)?;
+            let served = gateway.find(client, model)?;
             admission::ask_model(exchange, served.pool.model())?;
             served
         }
@@ -376,46 +377,13 @@ fn read_ask(head: &RequestHeader, body: &[u8], stays_as_it_is: bool) -> Result<A
     }
 }
 
-/// A model this client may use; one that it may not looks like one that isn't there.
-pub(super) fn find(
-    gateway: &Gateway,
-    client: &Client,
-    model: &str,
-) -> Result<Arc<Served>, Refusal> {
-    let served = known(gateway, model).filter(|served| {
-        let model = served.pool.model();
-        client.may_use(model.as_str())
-    });
-    served.cloned().ok_or(Refusal::UnknownModel)
-}
-
 /// What makes a response's pictures is a model of the client's too.
 fn check_tools(gateway: &Gateway, client: &Client, scan: &Scan) -> Result<(), Refusal> {
     let mut named = scan.tool_models().iter();
-    match named.all(|model| find(gateway, client, model).is_ok()) {
+    match named.all(|model| gateway.find(client, model).is_ok()) {
         true => Ok(()),
         false => Err(Refusal::ToolModel),
     }
-}
-
-/// All that a client may use.
-fn open_models(gateway: &Gateway, client: &Client) -> Vec<ModelName> {
-    let models = gateway.models.keys();
-    let open = models.filter(|model| client.may_use(model.as_str()));
-    open.cloned().collect()
-}
-
-fn is_healthy(gateway: &Gateway) -> bool {
-    !gateway.drain.is_draining() && gateway.health.look(Instant::now()).is_healthy()
-}
-
-/// A model by its name, whatever its case, as Azure finds deployments. Most clients write it as the config does.
-fn known<'a>(gateway: &'a Gateway, model: &str) -> Option<&'a Arc<Served>> {
-    gateway.models.get(model).or_else(|| {
-        let mut models = gateway.models.iter();
-        let alike = models.find(|(name, _)| name.as_str().eq_ignore_ascii_case(model));
-        alike.map(|(_, served)| served)
-    })
 }
 
 fn health(is_well: bool) -> Reply {
@@ -439,7 +407,7 @@ fn health(is_well: bool) -> Reply {
 }
 
 fn model_health(gateway: &Gateway, model: &str) -> Result<Verdict, Refusal> {
-    let served = known(gateway, model).ok_or(Refusal::UnknownModel)?;
+    let served = gateway.known(model).ok_or(Refusal::UnknownModel)?;
     let is_well = !gateway.drain.is_draining() && served.is_ready(Instant::now());
     Ok(Verdict::Answer(health(is_well)))
 }

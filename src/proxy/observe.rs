@@ -6,9 +6,10 @@ use http::{HeaderName, StatusCode, Version, header};
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader};
 
 use super::{
-    Gateway, additions, admission, commit,
+    additions, admission, commit,
     exchange::{Again, Current, Exchange, Stage, Wish},
     forward::{ended, last_word},
+    gateway::Gateway,
     metering, resend,
     session::is_final,
 };

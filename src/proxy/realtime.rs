@@ -10,9 +10,10 @@ use pingora::{
 use pingora_proxy::Session;
 
 use super::{
-    Gateway, admission,
+    admission,
     exchange::{Admitted, Exchange},
-    intake::{Verdict, find, forwarded, start},
+    gateway::Gateway,
+    intake::{Verdict, forwarded, start},
     prompt::Prompt,
     session::Relay,
 };
@@ -50,7 +51,7 @@ pub(super) fn admit(
     client.operations.authorize(Operation::Realtime)?;
     let query = session.req_header().uri.query().unwrap_or_default();
     let asked = realtime::asked(query)?;
-    let served = find(gateway, client, &asked.model)?;
+    let served = gateway.find(client, &asked.model)?;
     if asked.uses_state && !client.operations.stateful {
         return Err(Refusal::OperationNotAllowed { needs: "stateful" });
     }
