@@ -1,16 +1,16 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
 
-mod additions;
 mod admission;
 mod announce;
+mod attempt;
 mod body;
-mod commit;
+mod call;
+mod deliver;
 pub(crate) mod door;
 mod downstream;
 pub(crate) mod drain;
 mod ending;
 mod exchange;
-mod forward;
 mod gateway;
 mod half_closed;
 pub(crate) mod health;
@@ -20,15 +20,19 @@ pub(crate) mod likeness;
 pub(crate) mod memory;
 mod metering;
 mod named;
-mod observe;
+mod overhead;
+mod own_answers;
 mod prompt;
 pub(crate) mod reach;
 mod realtime;
 mod reply;
 mod request_id;
-mod resend;
+mod response_head;
 pub(crate) mod served;
 mod session;
+mod settle;
+mod upstream;
+mod walk;
 
 use std::{os::fd::RawFd, time::Duration};
 
@@ -79,7 +83,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<bool> {
         match intake::admit(self, session, exchange).await {
             Ok(Verdict::Forward(admitted)) => {
-                session::wrap(session, &admitted.relay);
+                session::wrap(session, &admitted.walk.call.relay);
                 exchange.stage = Stage::Admitted(admitted);
                 Ok(false)
             }
@@ -93,7 +97,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         exchange: &mut Self::CTX,
     ) -> Result<Box<HttpPeer>> {
-        forward::next_peer(exchange).await
+        upstream::next_peer(exchange.forwarded()?).await
     }
 
     fn fail_to_connect(
@@ -103,7 +107,10 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
-        observe::no_connection(exchange, error)
+        match exchange.proxied() {
+            Some(it) => upstream::no_connection(it, error),
+            None => error,
+        }
     }
 
     async fn connected_to_upstream(
@@ -115,12 +122,7 @@ impl ProxyHttp for Gateway {
         connection: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(target) = exchange.target() {
-            target.reach.note_connected();
-        }
-        if let Some(admitted) = exchange.admitted() {
-            admitted.relay.take_cork(reach::cork::of(connection));
-        }
+        upstream::connected(exchange.forwarded()?, reach::cork::of(connection));
         Ok(())
     }
 
@@ -130,7 +132,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        forward::rewrite(exchange, request)
+        upstream::send(exchange.forwarded()?, request)
     }
 
     async fn upstream_response_filter(
@@ -139,7 +141,7 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        observe::response(self, exchange, head)
+        upstream::response(self, exchange.forwarded()?, head)
     }
 
     /// A deployment's trailers reach nobody: no client of these APIs reads any, and what they say was not looked at.
@@ -159,7 +161,7 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(origin) = &exchange.origin {
+        if let Some(origin) = &exchange.arrival.origin {
             for (name, value) in cors::answer(origin) {
                 head.insert_header(name, value)?;
             }
@@ -178,7 +180,7 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        commit::piece(exchange, body, end)?;
+        deliver::piece(exchange.forwarded()?, body, end)?;
         Ok(None)
     }
 
@@ -191,7 +193,10 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         let answered = session.response_written().is_some_and(session::is_final);
-        observe::failure(exchange, error, reused, answered)
+        match exchange.proxied() {
+            Some(it) => upstream::failure(it, error, reused, answered),
+            None => error,
+        }
     }
 
     async fn fail_to_proxy(

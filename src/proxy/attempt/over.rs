@@ -1,0 +1,104 @@
+//! What an attempt's end comes back with.
+
+use crate::{
+    domain::{breaker::Transition, failover::Step, pool::Charged},
+    proxy::walk::Next,
+    telemetry::record::AttemptRecord,
+};
+
+/// An attempt that is over.
+#[must_use]
+pub(crate) struct Over {
+    pub(crate) step: Step,
+    pub(crate) news: News,
+}
+
+/// What is to be written down, and what operators are to be told.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct News {
+    /// `None`: it is written down already, or will be once the answer has ended.
+    pub(crate) line: Option<AttemptRecord>,
+    pub(crate) changes: Changes,
+    /// The retry budget did not allow a further move.
+    pub(crate) out_of_budget: bool,
+}
+
+/// How one try ended, and what that means for deployments.
+pub(super) struct Judged {
+    pub(super) line: AttemptRecord,
+    pub(super) changes: Changes,
+}
+
+/// Deployments whose state has changed, by their places in the pool.
+#[derive(Default)]
+pub(crate) struct Changes(Vec<(usize, Transition)>);
+
+impl Over {
+    pub(super) fn new(next: Next, line: Option<AttemptRecord>, changes: Changes) -> Self {
+        let Next {
+            step,
+            out_of_budget,
+        } = next;
+        Self {
+            step,
+            news: News {
+                line,
+                changes,
+                out_of_budget,
+            },
+        }
+    }
+}
+
+impl News {
+    pub(super) fn line(line: AttemptRecord) -> Self {
+        Self {
+            line: Some(line),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn changes(changes: Changes) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+}
+
+impl News {
+    /// Of failures that were held back, and are charged now.
+    pub(crate) fn of_charged(charged: &[Charged]) -> Self {
+        let mut changes = Changes::default();
+        changes.add_all(charged);
+        Self::changes(changes)
+    }
+}
+
+impl From<Judged> for News {
+    fn from(Judged { line, changes }: Judged) -> Self {
+        Self {
+            line: Some(line),
+            changes,
+            out_of_budget: false,
+        }
+    }
+}
+
+impl Changes {
+    pub(super) fn add(&mut self, index: usize, transition: Option<Transition>) {
+        self.0
+            .extend(transition.map(|transition| (index, transition)));
+    }
+
+    pub(super) fn add_all(&mut self, charged: &[Charged]) {
+        for one in charged {
+            self.add(one.index(), one.transition());
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Transition)> {
+        self.0.iter().copied()
+    }
+}
