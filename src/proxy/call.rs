@@ -9,6 +9,7 @@ use crate::domain::{
     ask::Ask,
     client::Client,
     deployment::Instance,
+    query::Query,
     quota::Wanted,
     route::{Dialect, Operation},
 };
@@ -23,7 +24,7 @@ pub(super) struct Call {
     pub(super) dialect: Dialect,
     pub(super) operation: Operation,
     /// What goes on of the client's query.
-    pub(super) query: String,
+    pub(super) query: Query,
     /// Those of the client's headers that every attempt sends.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     /// Further deployments that its headers name.

@@ -1,6 +1,10 @@
 //! How a request ends: the gateway's own answer, the last word of a stream that broke, the record of it all.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::Version;
 use pingora::{Error, ErrorSource, ErrorType, Result, protocols::http::HttpTask};
@@ -223,8 +227,9 @@ type Used = Option<(Usage, Option<Guess>)>;
 fn finish(exchange: &mut Exchange, status: Option<u16>) -> Used {
     let (end, is_refused) = (exchange.delivery.end, exchange.refusal.is_some());
     let admitted = exchange.proxied()?.admitted;
-    let charged = admitted.walk.end();
-    admitted.note(News::of_charged(&charged));
+    let now = Instant::now();
+    let charged = admitted.walk.end(now);
+    admitted.note(News::of_charged(&charged, now));
     let is_whole = end == End::Complete && status.is_some_and(|status| status < 400);
     let position = mem::take(&mut admitted.position);
     let (line, passed) = position.finish(is_whole, &admitted.walk);

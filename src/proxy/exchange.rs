@@ -216,11 +216,10 @@ impl Admitted {
 
     /// Writes down how an attempt ended, and tells operators what that changed.
     pub(super) fn note(&mut self, news: News) {
-        let now = Instant::now();
         let served = &self.walk.call.served;
-        for (index, transition) in news.changes.iter() {
+        for (index, transition, at) in news.changes.iter() {
             let deployment = served.pool.members()[index].deployment();
-            served.announce(deployment, transition, now);
+            served.announce(deployment, transition, at);
         }
         self.lines.extend(news.line);
         self.out_of_budget |= news.out_of_budget;

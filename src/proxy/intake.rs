@@ -88,7 +88,6 @@ pub(super) async fn admit(
             admitted.map(Verdict::Forward)
         }
         Route::Call(call) => {
-            let call = call.dated_by(head.uri.query().unwrap_or_default());
             let admitted = understand::understand(gateway, session, it, &client, call).await;
             admitted.map(Verdict::Forward)
         }

@@ -119,13 +119,12 @@ impl Walk {
     }
 
     /// The request has ended: what was held back of its failures is charged as far as it may be.
-    pub(super) fn end(&mut self) -> Vec<Charged> {
-        if self.suspicions.is_empty() {
-            return Vec::new();
-        }
+    pub(super) fn end(&mut self, now: Instant) -> Vec<Charged> {
         let client = Some(&self.call.client.name);
-        self.suspicions
-            .end(client, Instant::now(), fastrand::u64(..))
+        match self.suspicions.is_empty() {
+            true => Vec::new(),
+            false => self.suspicions.end(client, now, fastrand::u64(..)),
+        }
     }
 
     /// What the client is told when no further attempt is made.

@@ -39,7 +39,9 @@ impl Additions {
         changes.extend(wish);
         let form = match turn.history.form {
             Some(form) => form,
-            None if call.wanted.is_some() => turn.target(call).takes.form(&call.query),
+            None if call.wanted.is_some() => {
+                turn.target(call).takes.form(&call.query.api_version())
+            }
             None => Form::Usual,
         };
         let limit = limit(call, &turn.chosen.deployment().instance, form, changes);
@@ -79,14 +81,14 @@ impl Additions {
     /// A deployment that serves without what it refused before is not sent that any more. Its refusal alone says too little:
     /// what it is about may stand in the client's own words.
     pub(super) fn note_taken(self, turn: &Turn, call: &Call) {
-        let takes = &turn.target(call).takes;
+        let (takes, version) = (&turn.target(call).takes, call.query.api_version());
         let deployment = turn.chosen.deployment();
         let (model, instance) = (call.served.pool.model(), &deployment.instance.name);
         let deployment = &deployment.name;
-        if self.usage == Wish::Refused && takes.note_usage_kept(&call.query) {
+        if self.usage == Wish::Refused && takes.note_usage_kept(&version) {
             tracing::info!(event = "stream_usage_refused", %model, %instance, %deployment, "deployment refuses to be asked for the usage of streams: they are counted by estimate");
         }
-        if turn.history.form.is_none() || !takes.note_form(&call.query, self.form) {
+        if turn.history.form.is_none() || !takes.note_form(&version, self.form) {
             return;
         }
         match self.form {
@@ -121,9 +123,10 @@ fn wish(turn: &Turn, call: &Call, body: &Bytes) -> (Wish, Option<Splice>) {
 
 fn may_ask(turn: &Turn, call: &Call) -> bool {
     let instance = &turn.chosen.deployment().instance;
+    let version = call.query.api_version();
     instance.stream_usage
-        && may_ask_for_usage(call.at(instance), instance.kind, &call.query)
-        && turn.target(call).takes.tells_usage(&call.query)
+        && may_ask_for_usage(call.at(instance), instance.kind, &version)
+        && turn.target(call).takes.tells_usage(&version)
 }
 
 /// What is changed in a body for its client's limits, before a deployment of this instance gets it.
@@ -131,7 +134,8 @@ fn may_ask(turn: &Turn, call: &Call) -> bool {
 fn limit(call: &Call, instance: &Instance, form: Form, changes: &mut Vec<Splice>) -> Option<Field> {
     let wanted = call.wanted.as_ref()?;
     changes.extend(wanted.changes.iter().cloned());
-    let field = Field::in_form(form, call.at(instance), instance.kind, &call.query)?;
+    let version = call.query.api_version();
+    let field = Field::in_form(form, call.at(instance), instance.kind, &version)?;
     changes.push(wanted.cap.as_ref()?.say(field, &call.ask)?);
     Some(field)
 }

@@ -1,5 +1,7 @@
 //! What an attempt's end comes back with.
 
+use std::time::Instant;
+
 use crate::{
     domain::{breaker::Transition, failover::Step, pool::Charged},
     proxy::walk::Next,
@@ -30,9 +32,9 @@ pub(super) struct Judged {
     pub(super) changes: Changes,
 }
 
-/// Deployments whose state has changed, by their places in the pool.
+/// Deployments whose state has changed, by their places in the pool, and when.
 #[derive(Default)]
-pub(crate) struct Changes(Vec<(usize, Transition)>);
+pub(crate) struct Changes(Vec<(usize, Transition, Instant)>);
 
 impl Over {
     pub(super) fn new(next: Next, line: Option<AttemptRecord>, changes: Changes) -> Self {
@@ -69,9 +71,9 @@ impl News {
 
 impl News {
     /// Of failures that were held back, and are charged now.
-    pub(crate) fn of_charged(charged: &[Charged]) -> Self {
+    pub(crate) fn of_charged(charged: &[Charged], now: Instant) -> Self {
         let mut changes = Changes::default();
-        changes.add_all(charged);
+        changes.add_all(charged, now);
         Self::changes(changes)
     }
 }
@@ -87,18 +89,18 @@ impl From<Judged> for News {
 }
 
 impl Changes {
-    pub(super) fn add(&mut self, index: usize, transition: Option<Transition>) {
+    pub(super) fn add(&mut self, index: usize, transition: Option<Transition>, now: Instant) {
         self.0
-            .extend(transition.map(|transition| (index, transition)));
+            .extend(transition.map(|transition| (index, transition, now)));
     }
 
-    pub(super) fn add_all(&mut self, charged: &[Charged]) {
+    pub(super) fn add_all(&mut self, charged: &[Charged], now: Instant) {
         for one in charged {
-            self.add(one.index(), one.transition());
+            self.add(one.index(), one.transition(), now);
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Transition)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Transition, Instant)> {
         self.0.iter().copied()
     }
 }

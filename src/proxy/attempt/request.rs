@@ -102,7 +102,7 @@ fn head(
         instance.kind,
         instance.endpoint.base_path(),
         name.as_str(),
-        &call.query,
+        call.query.as_str(),
     );
     let method = match call.relay.is_tunnel() {
         true => Method::GET,

@@ -143,14 +143,12 @@ impl Turn {
     ) -> Changes {
         let mut changes = Changes::default();
         let own = spillover.map_or(*outcome, |it| it.own(outcome));
-        let index = self.chosen.index();
-        let suspicions = &mut walk.suspicions;
-        changes.add(
-            index,
-            suspicions.judge(&mut self.chosen, &own, now, fastrand::u64(..)),
-        );
+        let (suspicions, draw) = (&mut walk.suspicions, fastrand::u64(..));
+        let transition = suspicions.judge(&mut self.chosen, &own, now, draw);
+        changes.add(self.chosen.index(), transition, now);
         self.tell_of_spilled(spillover, outcome, walk, &mut changes, now);
-        changes.add_all(&walk.suspicions.resolve(outcome, now, fastrand::u64(..)));
+        let charged = walk.suspicions.resolve(outcome, now, fastrand::u64(..));
+        changes.add_all(&charged, now);
         changes
     }
 
@@ -173,7 +171,7 @@ impl Turn {
             }
             false => self.chosen.amend(outcome, now, draw),
         };
-        changes.add(self.chosen.index(), transition);
+        changes.add(self.chosen.index(), transition, now);
         self.tell_of_spilled(head.spillover, outcome, walk, &mut changes, now);
         changes
     }
@@ -210,7 +208,7 @@ impl Turn {
                 at: now,
             });
         }
-        changes.add(index, Some(transition));
+        changes.add(index, Some(transition), now);
     }
 
     /// Keeps what failed for those who ask why a deployment is left alone.

@@ -63,6 +63,7 @@ pub(super) async fn understand(
     let head = session.req_header();
     let query = head.uri.query().unwrap_or_default();
     let query = gateway.forwarding.query(call.operation, query)?;
+    let call = call.dated_by(&query.api_version());
     Ask::check_headers(&head.headers)?;
     let question = Question::new(gateway, client, call)?;
     let known = question.by_path.as_ref().map(|served| served.pool.model());
