@@ -1,4 +1,15 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
+//!
+//! - It begins before Pingora: [`door`] reads each head from the client's connection and judges it. Only what passed there
+//!   reaches the hooks below; what is refused there is answered, logged and counted there.
+//! - `early_request_filter`, `request_filter`: the intake says who asks for what, and gives a `walk` and its `call`, or an answer of
+//!   the gateway's own (`ending`, `reply`). From then on `session` stands in for Pingora's client session: it replays the
+//!   body for each attempt, and in it a stream's beginning is held until it is settled.
+//! - `upstream_peer` to `error_while_proxy`: each takes the `attempt` under way to its next stage (`upstream`, `deliver`).
+//!   The one way back is from an attempt's end to `upstream_peer`.
+//! - `fail_to_proxy`, `logging`: how the request ends, and its record (`ending`).
+//!
+//! What is known of a request stands in its `exchange`, by stages.
 
 mod admission;
 mod announce;
@@ -30,7 +41,6 @@ mod request_id;
 mod response_head;
 pub(crate) mod served;
 mod session;
-mod settle;
 mod upstream;
 mod walk;
 
@@ -38,7 +48,7 @@ use std::{os::fd::RawFd, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::HeaderMap;
 use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -48,7 +58,7 @@ use pingora::{
 };
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::{domain::cors, telemetry::record::End};
+use crate::telemetry::record::End;
 pub(crate) use downstream::KEEP_ALIVE;
 use exchange::{Exchange, Stage};
 pub use gateway::Gateway;
@@ -161,16 +171,8 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(origin) = &exchange.arrival.origin {
-            for (name, value) in cors::answer(origin) {
-                head.insert_header(name, value)?;
-            }
-        }
-        if session.req_header().version == Version::HTTP_10 {
-            // It knows no chunks: its answer ends with the connection.
-            head.remove_header(&header::TRANSFER_ENCODING);
-        }
-        Ok(())
+        let version = session.req_header().version;
+        response_head::finish(head, exchange.arrival.origin.as_deref(), version)
     }
 
     fn response_body_filter(
@@ -180,7 +182,9 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        deliver::piece(exchange.forwarded()?, body, end)?;
+        if let Some(it) = exchange.proxied() {
+            deliver::piece(it, body, end)?;
+        }
         Ok(None)
     }
 

@@ -1,33 +1,37 @@
 //! One attempt at one deployment, as a value that is consumed from stage to stage. It knows no exchange: what it needs of
-//! the request is its [`Walk`], and what its end means comes back as a value.
+//! the request is its [`Walk`](super::walk::Walk), and what its end means comes back as a value.
 //!
 //! ```text
-//! Turn ──► Connecting ──► Sent ──► Held ──► Delivering ──► over
-//!   ▲           │           │        │          │
-//!   │           └───────────┴── Again│          └ its line, and what its deployment turned out to be
-//!   │           └───────────┴────────┴ Over: the step that follows, its line, the changes of deployments
-//!   └── Walk::choose ◄── TryAnother
+//!  Walk::choose ──► Turn ──► Connecting ──► Sent ──► Held ──► Delivering ──► its line for the record
+//!       ▲            ▲           │            │        │
+//!       │            │           └ Unanswered ┘        │
+//!       │          Again ◄────────────┤                │
+//!       │            ▲                │                │
+//!       │            └────────────────┼────────────────┤
+//!       └── Step::TryAnother ◄──── Over ◄──────────────┘
 //! ```
 //!
-//! | stage | what is known | what ends it |
+//! | stage | what it knows | what ends it |
 //! |---|---|---|
-//! | [`Turn`] | which deployment | no credential, no address |
-//! | [`Connecting`] | our credential, over which connections | no connection |
-//! | [`Sent`] | what the gateway added, and when | an answer's head; or it is lost with its connection |
+//! | [`Turn`] | which deployment, and what earlier tries there have shown | no credential, no address |
+//! | `Connecting` | our credential, and over which connections | no connection |
+//! | `Sent` | what the gateway added, and since when it waits | an answer's head, or the connection's end |
 //! | [`Held`] | the answer's head, and what was read behind it | its outcome is known |
-//! | [`Delivering`] | its line for the record | the answer's end |
-//! | [`Again`] | why the same deployment is asked once more | [`Again::connect`] |
+//! | `Delivering` | its line for the record, which may yet be amended | the request's end |
+//! | [`Again`] | why the same deployment is asked once more, unjudged | another `Connecting` |
+//! | [`Unanswered`] | what is known of a connection that ended before an answer | sent again, or over |
 //!
-//! An end is an [`Over`]: the next [`Step`] (deliver, try another, give up), and [`News`] to be written down and announced.
-//! Judging is done once: in `Held` at the latest. An answer that ends otherwise than it was judged only amends that.
+//! An end is an [`Over`]: the step that follows (try another, give up), and [`News`]: the line for the record, and which
+//! deployments it has closed or opened. Whoever holds the [`Position`] writes them down and announces them.
+//!
+//! - An attempt is judged once, in `Held` at the latest. An answer that ends otherwise than it was judged amends that.
+//! - What may be the request's own doing is held back in the walk until the request's end shows it.
+//! - A file here is used by those of later stages and by none of its own: what two of them want is a third one.
 
 mod additions;
 mod again;
 mod answer;
-mod connect;
 mod connecting;
-mod delivering;
-mod gauges;
 mod held;
 mod over;
 mod position;
@@ -37,7 +41,7 @@ mod turn;
 mod unanswered;
 
 pub(super) use again::Again;
-pub(super) use connect::Begun;
+pub(super) use connecting::Begun;
 pub(super) use held::{Held, Settled, TakenBack};
 pub(super) use over::{News, Over};
 pub(super) use position::{Attempt, Position};

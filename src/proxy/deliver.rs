@@ -4,18 +4,67 @@
 use std::{mem, time::Instant};
 
 use bytes::Bytes;
-use pingora::Result;
+use pingora::{Error, ErrorType, Result};
 
 use super::{
-    attempt::{Attempt, Position},
+    attempt::{Again, Attempt, Held, News, Position, Settled, TakenBack},
     exchange::{Admitted, Proxied},
     session::Word,
-    settle::settle,
 };
 use crate::{
-    domain::outcome::{Fault, Outcome},
+    domain::{
+        failover::Step,
+        outcome::{Fault, Outcome},
+    },
     telemetry::record::End,
 };
+
+/// Judges an answer of which nothing has gone out. `Err` takes it back.
+pub(super) fn settle(it: &mut Proxied<'_>, held: Held, outcome: Outcome) -> Result<()> {
+    let status = held.answer().status();
+    match held.settle(outcome, &mut it.admitted.walk) {
+        Settled::Deliver(delivering, news) => {
+            it.admitted.position = Position::UnderWay(Attempt::Delivering(delivering));
+            it.admitted.note(news);
+            commit(it.admitted);
+            Ok(())
+        }
+        Settled::TakenBack(TakenBack::Again(again, news)) => {
+            Err(ask_again(it, again, news, status))
+        }
+        Settled::TakenBack(TakenBack::Over(over)) => Err(then(it.follow(over), taken_back(status))),
+    }
+}
+
+/// Nothing is sent again from here on.
+fn commit(admitted: &mut Admitted) {
+    let call = &admitted.walk.call;
+    if call.ask.stream || admitted.prompt.is_long() {
+        // Any other answer that tells its usage does so soon; and a long body is not kept until then.
+        admitted.prompt.tokens();
+    }
+    call.relay.release();
+    call.relay.gate().open();
+}
+
+/// Has the same deployment asked once more, which gave an answer of this status.
+pub(super) fn ask_again(it: &mut Proxied<'_>, again: Again, news: News, status: u16) -> Box<Error> {
+    it.admitted.position = Position::Again(again);
+    it.admitted.note(news);
+    it.delivery.bytes = 0;
+    then(Step::TryAnother, taken_back(status))
+}
+
+fn taken_back(status: u16) -> Box<Error> {
+    let what = "the deployment's answer is not passed on";
+    Error::explain(ErrorType::HTTPStatus(status), what).into_up()
+}
+
+/// Makes Pingora do what the step says.
+pub(super) fn then(step: Step, mut error: Box<Error>) -> Box<Error> {
+    error.set_retry(step == Step::TryAnother);
+    error
+}
 
 /// Reads a piece of an answer on its way. `Err` takes the answer back before the client has seen any of it.
 pub(super) fn piece(mut it: Proxied<'_>, body: &mut Option<Bytes>, end: bool) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The head of a deployment's answer, as its client gets it.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, Version, header};
 use pingora::{Result, http::ResponseHeader};
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
     exchange::{Admitted, Proxied},
     gateway::Gateway,
 };
+use crate::domain::cors;
 
 /// Makes a deployment's head the gateway's.
 pub(super) fn dress(
@@ -46,4 +47,20 @@ fn reveal(admitted: &mut Admitted, head: &mut ResponseHeader) -> Result<()> {
     let name = format!("{}/{}", deployment.instance.name, deployment.name);
     head.insert_header("x-forebay-deployment", name)?;
     head.insert_header("x-forebay-attempts", before + 1)
+}
+
+/// What a head needs for whoever reads it, whichever deployment it is of. `origin`: of the web page that asks.
+pub(super) fn finish(
+    head: &mut ResponseHeader,
+    origin: Option<&HeaderValue>,
+    version: Version,
+) -> Result<()> {
+    for (name, value) in origin.into_iter().flat_map(cors::answer) {
+        head.insert_header(name, value)?;
+    }
+    if version == Version::HTTP_10 {
+        // It knows no chunks: its answer ends with the connection.
+        head.remove_header(&header::TRANSFER_ENCODING);
+    }
+    Ok(())
 }

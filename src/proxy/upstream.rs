@@ -16,13 +16,12 @@ use pingora::{
 
 use super::{
     attempt::{Attempt, Begun, Held, Loss, Position, TakenBack, Turn, Unanswered, told},
-    deliver,
+    deliver::{self, ask_again, settle, then},
     exchange::{Admitted, Proxied},
     gateway::Gateway,
     reach::cork::Cork,
     response_head::dress,
     session::is_final,
-    settle::{ask_again, settle, then},
 };
 use crate::{
     domain::{
@@ -41,9 +40,9 @@ pub(super) async fn next_peer(mut it: Proxied<'_>) -> Result<Box<HttpPeer>> {
     loop {
         let Admitted { walk, position, .. } = &mut *it.admitted;
         let now = Instant::now();
-        let begun = match mem::take(position) {
-            Position::Again(again) => again.connect(walk).await,
-            _ => match walk.choose(now) {
+        let begun = match position.take_again() {
+            Some(again) => again.connect(walk).await,
+            None => match walk.choose(now) {
                 Ok(chosen) => Turn::new(chosen, &walk.call, now).connect(walk).await,
                 Err(refusal) => return nobody_left(it.refusal.insert(refusal)),
             },

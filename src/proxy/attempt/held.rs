@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use super::{
     again::{Again, Why},
-    answer::Answer,
-    delivering::Delivering,
+    answer::{Answer, Delivering},
     over::{Judged, News, Over},
 };
 use crate::{

@@ -1,8 +1,14 @@
 //! Where a request stands on its way: which attempt is under way, and at which stage that is.
 
+use std::mem;
+
 use super::{
-    again::Again, answer::Answer, connecting::Connecting, delivering::Delivering, held::Held,
-    over::News, sent::Sent,
+    again::Again,
+    answer::{Answer, Delivering},
+    connecting::Connecting,
+    held::Held,
+    over::News,
+    sent::Sent,
 };
 use crate::{
     domain::outcome::Outcome,
@@ -40,6 +46,14 @@ pub(crate) enum Attempt {
 }
 
 impl Position {
+    /// Whom to ask once more.
+    pub(crate) fn take_again(&mut self) -> Option<Again> {
+        match mem::take(self) {
+            Self::Again(again) => Some(again),
+            _ => None,
+        }
+    }
+
     /// The answer under way.
     pub(crate) fn answer(&mut self) -> Option<&mut Answer> {
         match self {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
 use super::{
     additions::Additions,
     answer::Answer,
-    gauges,
     held::Held,
     turn::{Head, Turn},
     unanswered::{Unanswered, Waited},
@@ -16,7 +15,16 @@ use super::{
 use crate::{
     domain::spillover::Spillover,
     proxy::{metering::Reading, walk::Walk},
+    telemetry::metrics::DeploymentMetrics,
 };
+
+// What a deployment says of itself in passing (AZURE.md 4).
+const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment-utilization");
+const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+const SERVED_BY: HeaderName = HeaderName::from_static("x-ms-deployment-name");
+/// What a deployment says of names goes into the log no longer than this, in bytes.
+const LONGEST_NAME: usize = 128;
 
 pub(crate) struct Sent {
     pub(super) turn: Turn,
@@ -62,11 +70,11 @@ impl Sent {
         let metrics = &self.turn.target(&walk.call).metrics;
         let spillover = Spillover::read(&head.headers);
         if !matches!(spillover, Some(Spillover::Answered { .. })) {
-            gauges::read(metrics, head);
+            read_gauges(metrics, head);
             return (spillover, None);
         }
         metrics.count_spillover();
-        let spilled_to = gauges::served_by(head);
+        let spilled_to = served_by(head);
         if let Some(name) = spilled_to {
             self.turn.chosen.note_spill(name);
         }
@@ -74,7 +82,7 @@ impl Sent {
         if let Some(index) = self.turn.chosen.spills_to() {
             // Before anything is decided: where nobody else is left, the answer is the client's.
             walk.progress.note_spilled(index);
-            gauges::read(&targets[index].metrics, head);
+            read_gauges(&targets[index].metrics, head);
         }
         (spillover, spilled_to.map(Into::into))
     }
@@ -88,4 +96,31 @@ impl Sent {
             sent: Some(self.waited),
         }
     }
+}
+
+/// How busy it is, and what is left of its limits.
+fn read_gauges(metrics: &DeploymentMetrics, head: &ResponseHeader) {
+    if let Some(percent) = text(head, UTILIZATION)
+        && let Ok(percent) = percent.trim_end_matches('%').parse::<f64>()
+        && percent.is_finite()
+    {
+        metrics.say_utilization(percent / 100.0);
+    }
+    let number = |name| text(head, name).and_then(|number| number.parse().ok());
+    if let Some(tokens) = number(REMAINING_TOKENS) {
+        metrics.say_remaining_tokens(tokens);
+    }
+    if let Some(requests) = number(REMAINING_REQUESTS) {
+        metrics.say_remaining_requests(requests);
+    }
+}
+
+/// Who served in the deployment's place.
+fn served_by(head: &ResponseHeader) -> Option<&str> {
+    let name = head.headers.get(SERVED_BY)?.to_str().ok()?;
+    (name.len() <= LONGEST_NAME).then_some(name)
+}
+
+fn text(head: &ResponseHeader, name: HeaderName) -> Option<&str> {
+    Some(head.headers.get(name)?.to_str().ok()?.trim())
 }
