@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     admission::Limits,
     downstream::connection_address,
-    exchange::{Admitted, Arrival, Exchange},
+    exchange::{Admitted, Arrival, Arriving, Exchange},
     gateway::Gateway,
     identify::{Shown, certificate, identify},
     own_answers,
@@ -23,7 +23,7 @@ use super::{
     reply::Reply,
 };
 use crate::domain::{
-    client::Clients,
+    client::{Client, Clients},
     cors, head,
     refusal::Refusal,
     route::{Route, route},
@@ -56,20 +56,12 @@ pub(super) async fn admit(
     }
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
-    if let Route::Health | Route::ModelHealth(_) = route {
-        // Front Door alone asks hundreds of times a minute.
-        arrival.trace = None;
+    if let Some(reply) = told_to_all(gateway, arrival, &route)? {
+        return Ok(Verdict::Answer(reply));
     }
     let query = match route {
-        Route::Health => {
-            let reply = own_answers::health(gateway.is_healthy());
-            return Ok(Verdict::Answer(reply));
-        }
-        Route::ModelHealth(model) if gateway.tells_models => {
-            return own_answers::model_health(gateway, &model).map(Verdict::Answer);
-        }
         Route::Realtime(_) => Some(handshake(head)?),
-        Route::ModelHealth(_) | Route::Models | Route::Model(_) | Route::Call(_) => None,
+        _ => None,
     };
     let client = identify(gateway, shown(session, query, arrival)).await?;
     if let Some(trace) = &mut arrival.trace {
@@ -81,27 +73,58 @@ pub(super) async fn admit(
     }
     exchange.asked.client = Some(Arc::clone(&client));
     exchange.asked.limits = Limits::of(gateway.quotas.of(&client.name));
-    let it = exchange.arriving();
-    match route {
-        Route::Realtime(dialect) => {
-            let admitted = realtime::understand(gateway, session, it, &client, dialect);
-            admitted.map(Verdict::Forward)
-        }
+    serve(gateway, session, exchange.arriving(), &client, route).await
+}
+
+/// What a known client gets.
+async fn serve(
+    gateway: &Gateway,
+    session: &mut Session,
+    it: Arriving<'_>,
+    client: &Arc<Client>,
+    route: Route<'_>,
+) -> Result<Verdict, Refusal> {
+    let reply = match route {
         Route::Call(call) => {
-            let admitted = understand::understand(gateway, session, it, &client, call).await;
-            admitted.map(Verdict::Forward)
+            let admitted = understand::understand(gateway, session, it, client, call).await;
+            return admitted.map(Verdict::Forward);
         }
+        Route::Realtime(dialect) => {
+            let admitted = realtime::understand(gateway, session, it, client, dialect);
+            return admitted.map(Verdict::Forward);
+        }
+        Route::Health => own_answers::health(gateway.is_healthy()),
         Route::ModelHealth(model) => {
-            gateway.find(&client, &model)?;
-            own_answers::model_health(gateway, &model).map(Verdict::Answer)
+            gateway.find(client, &model)?;
+            own_answers::model_health(gateway, &model)?
         }
         Route::Model(model) => {
-            let served = gateway.find(&client, &model)?;
+            let served = gateway.find(client, &model)?;
             let model = served.pool.model().as_str();
-            let reply = Reply::ok(own_answers::described(gateway, model));
-            Ok(Verdict::Answer(reply))
+            Reply::ok(own_answers::described(gateway, model))
         }
-        Route::Health | Route::Models => Ok(Verdict::Answer(own_answers::list(gateway, &client))),
+        Route::Models => own_answers::list(gateway, client),
+    };
+    Ok(Verdict::Answer(reply))
+}
+
+/// What nobody has to show anything for: health, and, where the operator wants that, a model's.
+fn told_to_all(
+    gateway: &Gateway,
+    arrival: &mut Arrival,
+    route: &Route<'_>,
+) -> Result<Option<Reply>, Refusal> {
+    if !matches!(route, Route::Health | Route::ModelHealth(_)) {
+        return Ok(None);
+    }
+    // Front Door alone asks hundreds of times a minute.
+    arrival.trace = None;
+    match route {
+        Route::Health => Ok(Some(own_answers::health(gateway.is_healthy()))),
+        Route::ModelHealth(model) if gateway.tells_models => {
+            own_answers::model_health(gateway, model).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

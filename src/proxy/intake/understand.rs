@@ -12,8 +12,8 @@ use crate::{
         ask::{self, Ask, Forbidden, Scan},
         client::Client,
         failover::Repeat,
-        forwarding::Forwarded,
         name::ModelName,
+        quota::Wanted,
         refusal::Refusal,
         route::{self, Operation, body_names_deployment},
     },
@@ -58,38 +58,31 @@ pub(super) async fn understand(
     client: &Arc<Client>,
     call: route::Call<'_>,
 ) -> Result<Box<Admitted>, Refusal> {
-    it.asked.operation = Some(call.operation);
-    client.operations.authorize(call.operation)?;
+    let operation = call.operation;
+    it.asked.operation = Some(operation);
+    client.operations.authorize(operation)?;
     let head = session.req_header();
     let query = head.uri.query().unwrap_or_default();
-    let query = gateway.forwarding.query(call.operation, query)?;
-    let call = call.dated_by(&query.api_version());
+    let query = gateway.forwarding.query(operation, query)?;
     Ask::check_headers(&head.headers)?;
-    let question = Question::new(gateway, client, call)?;
+    let question = Question::new(gateway, client, call.dated_by(&query.api_version()))?;
     let known = question.by_path.as_ref().map(|served| served.pool.model());
     it.asked.limits.enter(known)?;
     let mut body = question.read(session, &mut it).await?;
     let served = question.model(&body, &mut it)?;
     let repeat = question.look_inside(&body)?;
-    let mut prompt = Prompt::of(question.call.operation, &body.kept);
-    let limits = &mut it.asked.limits;
-    let wanted = limits.reserve(question.call.operation, &body.ask, &body.kept, &mut prompt)?;
-    if body.rest.is_some() {
-        // What is kept of it may be gone before its end.
-        prompt.tokens();
-    }
+    let (prompt, wanted) = question.reserve(&body, &mut it)?;
     let head = session.req_header();
-    let Forwarded {
-        headers, naming, ..
-    } = forwarded(gateway, head, it.arrival.trace.as_deref());
-    let named = named::resolve(gateway, client, naming)?;
+    let forwarded = forwarded(gateway, head, it.arrival.trace.as_deref());
+    let named = named::resolve(gateway, client, forwarded.naming)?;
     let barred = named::barred(&named, &served.pool)?;
-    let operation = question.call.operation;
     let mut progress = begin(&mut it, &served, operation, repeat)?;
     progress.bar(barred);
     question.log_prompt(&it, served.pool.model(), &body);
-    let deadline = progress.deadline(&served.bounds);
-    let keepalive = keepalive(gateway, operation, &head.headers);
+    let (deadline, keepalive) = (
+        progress.deadline(&served.bounds),
+        keepalive(gateway, operation, &head.headers),
+    );
     let call = Call {
         arrived: it.arrival.at,
         is_traced: it.arrival.trace.is_some(),
@@ -98,7 +91,7 @@ pub(super) async fn understand(
         operation,
         served,
         query,
-        headers,
+        headers: forwarded.headers,
         named,
         ask: body.ask,
         wanted,
@@ -194,6 +187,22 @@ impl<'a> Question<'a> {
             true => Ok(Repeat::Acts),
             false => Ok(Repeat::Harmless),
         }
+    }
+
+    /// Holds what the body wants against the client's limits.
+    fn reserve(
+        &self,
+        body: &Body,
+        it: &mut Arriving<'_>,
+    ) -> Result<(Prompt, Option<Wanted>), Refusal> {
+        let (operation, limits) = (self.call.operation, &mut it.asked.limits);
+        let mut prompt = Prompt::of(operation, &body.kept);
+        let wanted = limits.reserve(operation, &body.ask, &body.kept, &mut prompt)?;
+        if body.rest.is_some() {
+            // What is kept of it may be gone before its end.
+            prompt.tokens();
+        }
+        Ok((prompt, wanted))
     }
 
     /// What makes a response's pictures is a model of the client's too.
