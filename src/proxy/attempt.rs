@@ -47,3 +47,6 @@ pub(super) use over::{News, Over};
 pub(super) use position::{Attempt, Position};
 pub(super) use turn::Turn;
 pub(super) use unanswered::{Loss, Unanswered, told};
+
+#[cfg(test)]
+mod tests;
