@@ -44,7 +44,7 @@ pub(super) use again::Again;
 pub(super) use connecting::Begun;
 pub(super) use held::{Held, Settled, TakenBack};
 pub(super) use over::{News, Over};
-pub(super) use position::{Attempt, Position};
+pub(super) use position::Position;
 pub(super) use turn::Turn;
 pub(super) use unanswered::{Loss, Unanswered, told};
 

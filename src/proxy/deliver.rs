@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 
 use super::{
-    attempt::{Again, Attempt, Held, News, Position, Settled, TakenBack},
+    attempt::{Again, Held, News, Position, Settled, TakenBack},
     exchange::{Admitted, Proxied},
     session::Word,
 };
@@ -24,7 +24,7 @@ pub(super) fn settle(it: &mut Proxied<'_>, held: Held, outcome: Outcome) -> Resu
     let status = held.answer().status();
     match held.settle(outcome, &mut it.admitted.walk) {
         Settled::Deliver(delivering, news) => {
-            it.admitted.position = Position::UnderWay(Attempt::Delivering(delivering));
+            it.admitted.position = Position::Delivering(delivering);
             it.admitted.note(news);
             commit(it.admitted);
             Ok(())
@@ -100,7 +100,7 @@ fn take(it: &mut Proxied<'_>, word: Word) -> Result<()> {
         mask(it);
     }
     match (word, mem::take(&mut it.admitted.position)) {
-        (Word::Settled(_), Position::UnderWay(Attempt::Held(held))) => {
+        (Word::Settled(_), Position::Held(held)) => {
             return settle(it, held, outcome);
         }
         (_, position) => it.admitted.position = position,

@@ -1,7 +1,6 @@
 //! One request's whole story, from arrival to its record.
 
 use std::{
-    mem,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -202,16 +201,10 @@ impl Admitted {
         }
     }
 
-    /// The attempt under way ends, and no other takes its place.
+    /// What is under way ends, and no other attempt takes its place.
     pub(super) fn close(&mut self, outcome: &Outcome) {
-        match mem::take(&mut self.position) {
-            Position::UnderWay(attempt) => {
-                let (position, news) = attempt.close(outcome, &mut self.walk);
-                self.position = position;
-                self.note(news);
-            }
-            position => self.position = position,
-        }
+        let news = self.position.close(outcome, &mut self.walk);
+        self.note(news);
     }
 
     /// Writes down how an attempt ended, and tells operators what that changed.

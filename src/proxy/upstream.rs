@@ -15,7 +15,7 @@ use pingora::{
 };
 
 use super::{
-    attempt::{Attempt, Begun, Held, Loss, Position, TakenBack, Turn, Unanswered, told},
+    attempt::{Begun, Held, Loss, Position, TakenBack, Turn, Unanswered, told},
     deliver::{self, ask_again, settle, then},
     exchange::{Admitted, Proxied},
     gateway::Gateway,
@@ -49,7 +49,7 @@ pub(super) async fn next_peer(mut it: Proxied<'_>) -> Result<Box<HttpPeer>> {
         };
         match begun {
             Begun::Connecting(connecting, peer) => {
-                *position = Position::UnderWay(Attempt::Connecting(connecting));
+                *position = Position::Connecting(connecting);
                 return Ok(peer);
             }
             Begun::Over(over) => {
@@ -69,8 +69,7 @@ fn nobody_left<T>(refusal: &Refusal) -> Result<T> {
 
 /// Judges an attempt that could not get a connection.
 pub(super) fn no_connection(mut it: Proxied<'_>, error: Box<Error>) -> Box<Error> {
-    let Position::UnderWay(Attempt::Connecting(connecting)) = mem::take(&mut it.admitted.position)
-    else {
+    let Position::Connecting(connecting) = mem::take(&mut it.admitted.position) else {
         return error;
     };
     let unanswered = connecting.cut_off();
@@ -85,7 +84,7 @@ pub(super) fn no_connection(mut it: Proxied<'_>, error: Box<Error>) -> Box<Error
 /// Takes in that a connection has come about.
 pub(super) fn connected(it: Proxied<'_>, cork: Weak<Cork>) {
     let call = &it.admitted.walk.call;
-    if let Position::UnderWay(Attempt::Connecting(connecting)) = &it.admitted.position {
+    if let Position::Connecting(connecting) = &it.admitted.position {
         connecting.note_connected(call);
     }
     call.relay.take_cork(cork);
@@ -95,16 +94,16 @@ pub(super) fn connected(it: Proxied<'_>, cork: Weak<Cork>) {
 pub(super) fn send(it: Proxied<'_>, head: &mut RequestHeader) -> Result<()> {
     it.overhead.stop();
     let Admitted { walk, position, .. } = it.admitted;
-    let Position::UnderWay(Attempt::Connecting(connecting)) = mem::take(position) else {
+    let Position::Connecting(connecting) = mem::take(position) else {
         return Error::e_explain(ErrorType::InternalError, "no deployment was chosen");
     };
     let trace = it.arrival.trace.as_deref();
     let request = connecting.request(&walk.call, trace, head);
-    let (attempt, sent) = match request {
-        Ok(request) => (Attempt::Sent(connecting.send(request, walk)), Ok(())),
-        Err(error) => (Attempt::Connecting(connecting), Err(error)),
+    let sent;
+    (*position, sent) = match request {
+        Ok(request) => (Position::Sent(connecting.send(request, walk)), Ok(())),
+        Err(error) => (Position::Connecting(connecting), Err(error)),
     };
-    *position = Position::UnderWay(attempt);
     sent
 }
 
@@ -121,12 +120,12 @@ pub(super) fn response(
         for name in &names {
             head.remove_header(name);
         }
-        if let Position::UnderWay(Attempt::Sent(sent)) = position {
+        if let Position::Sent(sent) = position {
             sent.note_heard();
         }
         return Ok(());
     }
-    let Position::UnderWay(Attempt::Sent(sent)) = mem::take(position) else {
+    let Position::Sent(sent) = mem::take(position) else {
         return Error::e_explain(ErrorType::InternalError, "an answer to nothing");
     };
     let held = sent.answered(head, &mut it.admitted.walk);
@@ -192,7 +191,7 @@ fn hold(it: &mut Proxied<'_>, held: Held, head: &mut ResponseHeader, opening: Op
     }
     gate.hold(opening, until);
     drop(gate);
-    it.admitted.position = Position::UnderWay(Attempt::Held(held));
+    it.admitted.position = Position::Held(held);
 }
 
 /// Has the same deployment asked once more, over another connection.
@@ -223,17 +222,13 @@ pub(super) fn failure(
     is_reused: bool,
     is_answered: bool,
 ) -> Box<Error> {
-    let attempt = match mem::take(&mut it.admitted.position) {
-        Position::UnderWay(attempt) => attempt,
+    let Admitted { walk, position, .. } = &mut *it.admitted;
+    if !position.is_under_way() {
         // Judged by its answer's head already, or to be asked once more before it is judged.
-        position => {
-            it.admitted.position = position;
-            return error;
-        }
-    };
-    let relay = &it.admitted.walk.call.relay;
+        return error;
+    }
+    let relay = &walk.call.relay;
     if let Some(refusal) = relay.take_refusal() {
-        it.admitted.position = Position::UnderWay(attempt);
         return refused(it, error, refusal, is_answered);
     }
     let failed = Failed {
@@ -241,12 +236,21 @@ pub(super) fn failure(
         error,
         is_reused,
     };
-    match attempt {
-        Attempt::Connecting(connecting) => unanswered(it, connecting.cut_off(), failed),
-        Attempt::Sent(sent) => unanswered(it, sent.cut_off(), failed),
-        Attempt::Held(held) if !is_answered => untold(it, held, failed),
-        attempt => {
-            it.admitted.position = Position::UnderWay(attempt);
+    if is_answered {
+        return broke(it, failed);
+    }
+    let comes_whole = position.answer().is_none() && walk.call.comes_whole();
+    let Some(fault) = failed.fault(comes_whole) else {
+        it.delivery.end = End::ClientLeft;
+        it.admitted.close(&Outcome::ClientLeft);
+        return then(Step::GiveUp, failed.error);
+    };
+    match mem::take(position) {
+        Position::Connecting(connecting) => unanswered(it, connecting.cut_off(), failed, fault),
+        Position::Sent(sent) => unanswered(it, sent.cut_off(), failed, fault),
+        Position::Held(held) => untold(it, held, failed, fault),
+        delivering => {
+            *position = delivering;
             broke(it, failed)
         }
     }
@@ -263,41 +267,25 @@ fn refused(it: Proxied<'_>, error: Box<Error>, refusal: Refusal, is_answered: bo
 }
 
 /// Nothing of an answer has come.
-fn unanswered(mut it: Proxied<'_>, lost: Unanswered, failed: Failed) -> Box<Error> {
-    let walk = &it.admitted.walk;
+fn unanswered(mut it: Proxied<'_>, lost: Unanswered, failed: Failed, fault: Fault) -> Box<Error> {
+    let Failed {
+        error, is_reused, ..
+    } = &failed;
     if !failed.is_silent
-        && let Some(loss) = lost.loss(&failed.error, failed.is_reused, walk)
+        && let Some(loss) = lost.loss(error, *is_reused, &it.admitted.walk)
     {
-        return resend(&mut it, lost, loss, &failed.error);
+        return resend(&mut it, lost, loss, error);
     }
-    match failed.fault(walk.call.comes_whole()) {
-        Some(fault) => {
-            let over = lost.end(&Outcome::fault(fault), &mut it.admitted.walk);
-            then(it.follow(over), failed.error.into_up())
-        }
-        None => {
-            let (passed, news) = lost.leave(&Outcome::ClientLeft, &mut it.admitted.walk);
-            it.admitted.position = Position::Left(passed);
-            it.admitted.note(news);
-            left(it, failed.error)
-        }
-    }
+    let over = lost.end(&Outcome::fault(fault), &mut it.admitted.walk);
+    then(it.follow(over), failed.error.into_up())
 }
 
 /// Something of an answer has come, and nothing of it has gone out.
-fn untold(mut it: Proxied<'_>, held: Held, failed: Failed) -> Box<Error> {
-    let Some(fault) = failed.fault(false) else {
-        it.admitted.position = Position::UnderWay(Attempt::Held(held));
-        it.admitted.close(&Outcome::ClientLeft);
-        return left(it, failed.error);
-    };
+fn untold(mut it: Proxied<'_>, held: Held, failed: Failed, fault: Fault) -> Box<Error> {
     let walk = &mut it.admitted.walk;
+    let status = held.answer().status();
     let outcome = walk.call.relay.gate().broken_off(fault);
-    let (outcome, status) = (
-        outcome.unwrap_or(Outcome::fault(fault)),
-        held.answer().status(),
-    );
-    match held.broken_off(&outcome, walk) {
+    match held.broken_off(&outcome.unwrap_or(Outcome::fault(fault)), walk) {
         TakenBack::Again(again, news) => ask_again(&mut it, again, news, status),
         TakenBack::Over(over) => then(it.follow(over), failed.error.into_up()),
     }
@@ -311,12 +299,6 @@ fn broke(it: Proxied<'_>, failed: Failed) -> Box<Error> {
         deliver::broke(it, !failed.is_silent && failed.is_downstream());
     }
     then(Step::GiveUp, failed.error)
-}
-
-/// The client did not wait for an answer.
-fn left(it: Proxied<'_>, error: Box<Error>) -> Box<Error> {
-    it.delivery.end = End::ClientLeft;
-    then(Step::GiveUp, error)
 }
 
 impl Failed {

@@ -5,11 +5,12 @@ use std::time::Instant;
 use super::{
     again::{Again, Why},
     answer::{Answer, Delivering},
-    over::{Judged, News, Over},
+    over::{Changes, News, Over},
 };
 use crate::{
     domain::{failover::Step, outcome::Outcome},
     proxy::walk::Walk,
+    telemetry::record::AttemptRecord,
 };
 
 pub(crate) struct Held(pub(super) Answer);
@@ -54,15 +55,11 @@ impl Held {
         if outcome == Outcome::Served {
             answer.added.note_taken(&answer.turn, &walk.call);
         }
-        let Judged { line, changes } = self.judge(&outcome, walk, now);
+        let (line, changes) = self.judge(&outcome, walk, now);
         let next = walk.follow(&outcome, self.0.status(), true, now);
         match next.step {
             Step::Deliver => {
-                let news = News {
-                    line: None,
-                    changes,
-                    out_of_budget: next.out_of_budget,
-                };
+                let Over { news, .. } = Over::new(next, None, changes);
                 Settled::Deliver(Delivering::new(self.0, line), news)
             }
             Step::TryAnother | Step::GiveUp => {
@@ -83,11 +80,16 @@ impl Held {
 
     /// It is out, in part at least, and only now its outcome is known.
     pub(crate) fn close(mut self, outcome: &Outcome, walk: &mut Walk) -> (Delivering, News) {
-        let Judged { line, changes } = self.judge(outcome, walk, Instant::now());
-        (Delivering::new(self.0, line), News::changes(changes))
+        let (line, changes) = self.judge(outcome, walk, Instant::now());
+        (Delivering::new(self.0, line), News::of(None, changes))
     }
 
-    fn judge(&mut self, outcome: &Outcome, walk: &mut Walk, now: Instant) -> Judged {
+    fn judge(
+        &mut self,
+        outcome: &Outcome,
+        walk: &mut Walk,
+        now: Instant,
+    ) -> (AttemptRecord, Changes) {
         let Answer { turn, head, .. } = &mut self.0;
         turn.judge(Some(head), outcome, walk, now)
     }
@@ -140,6 +142,6 @@ impl Held {
             credential,
             why,
         };
-        TakenBack::Again(again, News::line(line))
+        TakenBack::Again(again, News::of(Some(line), Changes::default()))
     }
 }

@@ -26,65 +26,36 @@ pub(crate) struct News {
     pub(crate) out_of_budget: bool,
 }
 
-/// How one try ended, and what that means for deployments.
-pub(super) struct Judged {
-    pub(super) line: AttemptRecord,
-    pub(super) changes: Changes,
-}
-
 /// Deployments whose state has changed, by their places in the pool, and when.
 #[derive(Default)]
 pub(crate) struct Changes(Vec<(usize, Transition, Instant)>);
 
 impl Over {
     pub(super) fn new(next: Next, line: Option<AttemptRecord>, changes: Changes) -> Self {
-        let Next {
-            step,
-            out_of_budget,
-        } = next;
-        Self {
-            step,
-            news: News {
-                line,
-                changes,
-                out_of_budget,
-            },
-        }
-    }
-}
-
-impl News {
-    pub(super) fn line(line: AttemptRecord) -> Self {
-        Self {
-            line: Some(line),
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn changes(changes: Changes) -> Self {
-        Self {
+        let news = News {
+            line,
             changes,
-            ..Self::default()
-        }
+            out_of_budget: next.out_of_budget,
+        };
+        let step = next.step;
+        Self { step, news }
     }
 }
 
 impl News {
+    pub(super) fn of(line: Option<AttemptRecord>, changes: Changes) -> Self {
+        Self {
+            line,
+            changes,
+            out_of_budget: false,
+        }
+    }
+
     /// Of failures that were held back, and are charged now.
     pub(crate) fn of_charged(charged: &[Charged], now: Instant) -> Self {
         let mut changes = Changes::default();
         changes.add_all(charged, now);
-        Self::changes(changes)
-    }
-}
-
-impl From<Judged> for News {
-    fn from(Judged { line, changes }: Judged) -> Self {
-        Self {
-            line: Some(line),
-            changes,
-            out_of_budget: false,
-        }
+        Self::of(None, changes)
     }
 }
 

@@ -11,12 +11,7 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
 };
 
-use super::{
-    connecting::Connecting,
-    position::{Attempt, Position},
-    sent::Sent,
-    *,
-};
+use super::{connecting::Connecting, sent::Sent, *};
 use crate::{
     domain::{
         ask::Ask,
@@ -181,7 +176,7 @@ async fn what_may_be_the_requests_own_doing_changes_nothing_until_another_serves
         panic!("it is delivered");
     };
     assert!(walk.suspicions.is_empty());
-    let position = Position::UnderWay(Attempt::Delivering(delivering));
+    let position = Position::Delivering(delivering);
     let (line, _) = position.finish(true, &walk);
     assert_eq!(line.unwrap().outcome, "served");
 }
@@ -195,7 +190,8 @@ async fn an_answer_that_breaks_off_amends_its_line_and_adds_none() {
     };
     assert!(news.line.is_none(), "it is not at its end");
     let broken = Outcome::fault(Fault::Broken);
-    let (position, news) = Attempt::Delivering(delivering).close(&broken, &mut walk);
+    let mut position = Position::Delivering(delivering);
+    let news = position.close(&broken, &mut walk);
     assert!(news.line.is_none());
     let (line, _) = position.finish(false, &walk);
     assert_eq!(line.unwrap().outcome, broken.label());
@@ -226,8 +222,8 @@ async fn a_request_that_was_lost_with_its_connection_is_sent_again_to_the_same_d
 #[tokio::test]
 async fn a_client_that_leaves_leaves_a_deployment_at_work_behind() {
     let mut walk = walk(&["east"]).await;
-    let attempt = Attempt::Sent(sent(&mut walk).await);
-    let (position, news) = attempt.close(&Outcome::ClientLeft, &mut walk);
+    let mut position = Position::Sent(sent(&mut walk).await);
+    let news = position.close(&Outcome::ClientLeft, &mut walk);
     assert_eq!(line(&news), ("client_left", None));
     let (line, passed) = position.finish(false, &walk);
     assert!(line.is_none() && passed.is_at_work);

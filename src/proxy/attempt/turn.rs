@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::over::{Changes, Judged, Over};
+use super::over::{Changes, Over};
 use crate::{
     domain::{
         additions::{Form, RefusedForms},
@@ -85,7 +85,7 @@ impl Turn {
     ) -> Over {
         let now = Instant::now();
         let status = head.as_ref().map_or(0, |head| head.status);
-        let Judged { line, changes } = self.judge(head, outcome, walk, now);
+        let (line, changes) = self.judge(head, outcome, walk, now);
         Over::new(
             walk.follow(outcome, status, false, now),
             Some(line),
@@ -100,11 +100,11 @@ impl Turn {
         outcome: &Outcome,
         walk: &mut Walk,
         now: Instant,
-    ) -> Judged {
+    ) -> (AttemptRecord, Changes) {
         let spillover = head.as_ref().and_then(|head| head.spillover);
         let line = self.write_down(head, outcome, &walk.call, now);
         let changes = self.tell_pool(spillover, outcome, walk, now);
-        Judged { line, changes }
+        (line, changes)
     }
 
     /// How this try ended, for the record. Its pool is told of the last try of a turn only.

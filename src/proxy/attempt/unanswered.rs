@@ -9,7 +9,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::{
     again::{Again, Why},
-    over::{News, Over},
+    over::{Changes, News, Over},
     turn::Turn,
 };
 use crate::{
@@ -100,7 +100,7 @@ impl Unanswered {
             credential: self.credential,
             why: Why::NewConnection,
         };
-        (again, News::line(line))
+        (again, News::of(Some(line), Changes::default()))
     }
 
     /// It is over, without a connection.
@@ -115,9 +115,10 @@ impl Unanswered {
     }
 
     /// It is over, and so is the request, for no deployment's sake.
-    pub(crate) fn leave(mut self, outcome: &Outcome, walk: &mut Walk) -> (Passed, News) {
-        let judged = self.turn.judge(None, outcome, walk, Instant::now());
-        (Passed::nothing(self.sent.is_some()), judged.into())
+    pub(super) fn leave(mut self, outcome: &Outcome, walk: &mut Walk) -> (Passed, News) {
+        let (line, changes) = self.turn.judge(None, outcome, walk, Instant::now());
+        let passed = Passed::nothing(self.sent.is_some());
+        (passed, News::of(Some(line), changes))
     }
 }
 
