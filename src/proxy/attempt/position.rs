@@ -18,10 +18,6 @@ use crate::{
 
 /// The attempt under way by its stage, or what comes next.
 #[derive(Default)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one a request, and that is boxed"
-)]
 pub(crate) enum Position {
     /// A deployment is to be chosen.
     #[default]
