@@ -28,6 +28,7 @@ pub mod opening;
 pub mod outcome;
 pub mod pool;
 pub mod price;
+pub mod query;
 pub mod quota;
 pub mod realtime;
 pub mod redaction;

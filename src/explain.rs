@@ -59,7 +59,7 @@ pub fn explain(
         .split_once('?')
         .unwrap_or((&question.path, ""));
     let (call, named_by) = match route_of(path) {
-        Ok(Route::Call(call)) => (call.dated_by(query), None),
+        Ok(Route::Call(call)) => (call, None),
         Ok(Route::Realtime(dialect)) => (session(dialect), Some("query")),
         Ok(other) => return Ok(text + &answered_here(&other)),
         Err(refusal) => return Ok(text + &refused(&refusal)),
@@ -79,6 +79,10 @@ pub fn explain(
     let sent = match sent {
         Ok(sent) => sent,
         Err(refusal) => return Ok(text + &refused(&refusal)),
+    };
+    let call = match call.operation {
+        Operation::Realtime => call,
+        _ => call.dated_by(&sent.api_version()),
     };
     let (asked, needs) = match asked(client, &call, query, question.body.as_deref()) {
         Ok(asked) => asked,
@@ -101,7 +105,7 @@ pub fn explain(
         }
         Some(model) => {
             let call = (call.dialect, call.operation);
-            Ok(text + &limits(client, model) + &tried(plan, model, call, &sent, states))
+            Ok(text + &limits(client, model) + &tried(plan, model, call, sent.as_str(), states))
         }
         None => {
             let why = match model {

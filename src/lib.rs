@@ -22,7 +22,7 @@
 //! # The rooms, in reading order
 //! - [`domain`]: decisions only, as plain functions over plain values; time and chance come in as arguments. A request
 //!   walks through [`domain::head`] (whether its head can be trusted), [`domain::front_door`] (whether it came the right
-//!   way), [`domain::route`] (what the path asks), [`domain::client`] (who asks), [`domain::ask`] (what the body says) or
+//!   way), [`domain::route`] (what the path asks), [`domain::query`] (what of its query goes on), [`domain::client`] (who asks), [`domain::ask`] (what the body says) or
 //!   [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment,
 //!   now), [`domain::outcome`] (what its end means), [`domain::usage`] (what it used) and [`domain::price`] (what that cost),
 //!   with [`domain::answer`] (who reads an answer as it passes), [`domain::event_stream`] (its events, framed once),

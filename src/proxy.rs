@@ -1,15 +1,28 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
+//!
+//! - It begins before Pingora: [`door`] reads each head from the client's connection and judges it. Only what passed there
+//!   reaches the hooks below; what is refused there is answered, logged and counted there.
+//! - `early_request_filter`, `request_filter`: the intake says who asks for what, and gives a `walk` and its `call`, or an answer of
+//!   the gateway's own (`ending`, `reply`). From then on `session` stands in for Pingora's client session: it replays the
+//!   body for each attempt, and in it a stream's beginning is held until it is settled.
+//! - `upstream_peer` to `error_while_proxy`: each takes the `attempt` under way to its next stage (`upstream`, `deliver`).
+//!   The one way back is from an attempt's end to `upstream_peer`.
+//! - `fail_to_proxy`, `logging`: how the request ends, and its record (`ending`).
+//!
+//! What is known of a request stands in its `exchange`, by stages.
 
-mod additions;
 mod admission;
 mod announce;
+mod attempt;
 mod body;
-mod commit;
+mod call;
+mod deliver;
 pub(crate) mod door;
+mod downstream;
 pub(crate) mod drain;
 mod ending;
 mod exchange;
-mod forward;
+mod gateway;
 mod half_closed;
 pub(crate) mod health;
 mod identify;
@@ -18,20 +31,24 @@ pub(crate) mod likeness;
 pub(crate) mod memory;
 mod metering;
 mod named;
-mod observe;
+mod overhead;
+mod own_answers;
 mod prompt;
 pub(crate) mod reach;
 mod realtime;
 mod reply;
-mod resend;
+mod request_id;
+mod response_head;
 pub(crate) mod served;
 mod session;
+mod upstream;
+mod walk;
 
-use std::{collections::HashMap, os::fd::RawFd, sync::Arc, time::Duration};
+use std::{os::fd::RawFd, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::HeaderMap;
 use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -41,72 +58,11 @@ use pingora::{
 };
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::{
-    domain::{
-        client::Clients,
-        cors::{self, Cors},
-        deployment::Bounds,
-        forwarding::Forwarding,
-        front_door::FrontDoor,
-        name::ModelName,
-        quota::Quotas,
-        trace::Sampling,
-    },
-    oidc::Issuers,
-    telemetry::{Telemetry, record::End},
-};
-use drain::Drain;
+use crate::telemetry::record::End;
+pub(crate) use downstream::KEEP_ALIVE;
 use exchange::{Exchange, Stage};
-use health::HealthCheck;
+pub use gateway::Gateway;
 use intake::Verdict;
-use memory::Memory;
-use served::Served;
-
-/// How long a client's unused connection is kept: longer than Front Door's 90 s, so that the end that may send
-/// the next request is the end that closes.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
-/// How long what a client still sends of a request that is answered already is read past: so that its connection stays
-/// usable, or, where it ends with the answer, that no reset takes the answer with it.
-const DRAIN_BODY: Duration = Duration::from_secs(5);
-
-/// The gateway as Pingora's proxy.
-pub struct Gateway {
-    pub(crate) models: HashMap<ModelName, Arc<Served>>,
-    pub(crate) clients: Clients,
-    /// What clients may spend.
-    pub(crate) quotas: Arc<Quotas>,
-    /// For clients that show tokens.
-    pub(crate) issuers: Arc<Issuers>,
-    pub(crate) bounds: Bounds,
-    /// Of a request's line and headers together, in bytes.
-    pub(crate) max_headers: usize,
-    /// For a request's body to arrive.
-    pub(crate) body_timeout: Duration,
-    /// How long a body may pause while it arrives: no longer than a head may take.
-    pub(crate) pause: Duration,
-    /// What must stand before the gateway, if anything.
-    pub(crate) front_door: Option<FrontDoor>,
-    /// Which web pages may ask; `None`: what a browser sends by itself proves nobody for any page of elsewhere.
-    pub(crate) cors: Option<Cors>,
-    /// Whether anyone may ask how a model is, and so which there are.
-    pub(crate) tells_models: bool,
-    /// Which of a client's headers go on.
-    pub(crate) forwarding: Forwarding,
-    /// How long a client may leave unread what is written to it.
-    pub(crate) write_timeout: Duration,
-    /// How long a stream may be quiet before something is written into it; `None`: for ever.
-    pub(crate) stream_keepalive: Option<Duration>,
-    /// For the bodies of all requests.
-    pub(crate) memory: Memory,
-    pub(crate) reveal: bool,
-    /// Which traces that start here are kept; `None`: traces are sent nowhere, and what clients say of them goes on.
-    pub(crate) tracing: Option<Sampling>,
-    pub(crate) telemetry: Arc<Telemetry>,
-    pub(crate) drain: Arc<Drain>,
-    pub(crate) health: Arc<HealthCheck>,
-    /// Seconds since 1970, when the gateway started.
-    pub(crate) started: u64,
-}
 
 #[async_trait]
 impl ProxyHttp for Gateway {
@@ -126,22 +82,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.guest = Some((self.drain.enter(), self.telemetry.metrics.enter()));
-        let downstream = &mut session.downstream_session;
-        downstream.set_pipelining_enabled(true);
-        downstream.set_total_drain_timeout(Some(DRAIN_BODY));
-        if downstream.is_http2() {
-            // Its stream's window may be closed while the connection moves; over HTTP/1.1 the system watches.
-            downstream.set_write_timeout(Some(self.write_timeout));
-        } else if downstream.req_header().version == Version::HTTP_10 {
-            // It knows of no answers before the answer.
-            downstream.set_ignore_info_resp(true);
-        }
-        // A refusal may come before the body has; what is left of it is read past.
-        downstream.set_close_on_response_before_downstream_finish(false);
-        // Not where the client or the end of the gateway has said that this request is the connection's last.
-        if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(KEEP_ALIVE.as_secs()));
-        }
+        downstream::prepare(session, self.write_timeout);
         Ok(())
     }
 
@@ -152,7 +93,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<bool> {
         match intake::admit(self, session, exchange).await {
             Ok(Verdict::Forward(admitted)) => {
-                session::wrap(session, &admitted.relay);
+                session::wrap(session, &admitted.walk.call.relay);
                 exchange.stage = Stage::Admitted(admitted);
                 Ok(false)
             }
@@ -166,7 +107,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         exchange: &mut Self::CTX,
     ) -> Result<Box<HttpPeer>> {
-        forward::next_peer(exchange).await
+        upstream::next_peer(exchange.forwarded()?).await
     }
 
     fn fail_to_connect(
@@ -176,7 +117,10 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
-        observe::no_connection(exchange, error)
+        match exchange.proxied() {
+            Some(it) => upstream::no_connection(it, error),
+            None => error,
+        }
     }
 
     async fn connected_to_upstream(
@@ -188,12 +132,7 @@ impl ProxyHttp for Gateway {
         connection: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(target) = exchange.target() {
-            target.reach.note_connected();
-        }
-        if let Some(admitted) = exchange.admitted() {
-            admitted.relay.take_cork(reach::cork::of(connection));
-        }
+        upstream::connected(exchange.forwarded()?, reach::cork::of(connection));
         Ok(())
     }
 
@@ -203,7 +142,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        forward::rewrite(exchange, request)
+        upstream::send(exchange.forwarded()?, request)
     }
 
     async fn upstream_response_filter(
@@ -212,7 +151,7 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        observe::response(self, exchange, head)
+        upstream::response(self, exchange.forwarded()?, head)
     }
 
     /// A deployment's trailers reach nobody: no client of these APIs reads any, and what they say was not looked at.
@@ -232,16 +171,8 @@ impl ProxyHttp for Gateway {
         head: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(origin) = &exchange.origin {
-            for (name, value) in cors::answer(origin) {
-                head.insert_header(name, value)?;
-            }
-        }
-        if session.req_header().version == Version::HTTP_10 {
-            // It knows no chunks: its answer ends with the connection.
-            head.remove_header(&header::TRANSFER_ENCODING);
-        }
-        Ok(())
+        let version = session.req_header().version;
+        response_head::finish(head, exchange.arrival.origin.as_deref(), version)
     }
 
     fn response_body_filter(
@@ -251,7 +182,9 @@ impl ProxyHttp for Gateway {
         end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        commit::piece(exchange, body, end)?;
+        if let Some(it) = exchange.proxied() {
+            deliver::piece(it, body, end)?;
+        }
         Ok(None)
     }
 
@@ -264,7 +197,10 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         let answered = session.response_written().is_some_and(session::is_final);
-        observe::failure(exchange, error, reused, answered)
+        match exchange.proxied() {
+            Some(it) => upstream::failure(it, error, reused, answered),
+            None => error,
+        }
     }
 
     async fn fail_to_proxy(

@@ -111,13 +111,6 @@ impl Learned {
     }
 }
 
-/// The api-version that a query names, as it is written; empty where it names none.
-pub fn api_version(query: &str) -> &str {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let version = pairs.find(|(name, _)| *name == "api-version");
-    version.map_or("", |(_, version)| version)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,11 +149,5 @@ mod tests {
         assert_eq!(refused.after(Form::Usual, false), Some(Form::Without));
         let mut refused = RefusedForms::default();
         assert_eq!(refused.after(Form::Other, true), Some(Form::Usual));
-    }
-
-    #[test]
-    fn a_query_may_name_an_api_version() {
-        assert_eq!(api_version("a=b&api-version=2024-10-21&c"), "2024-10-21");
-        assert_eq!(api_version(""), "");
     }
 }

@@ -12,6 +12,7 @@ use http::{
 };
 
 use super::{
+    query::Query,
     refusal::Refusal,
     route::Operation,
     trace::{TRACEPARENT, TRACESTATE, Trace},
@@ -149,8 +150,8 @@ impl Forwarding {
 
     /// What goes on of a client's query: without its credential. Any parameter that is not known is refused, and so is
     /// what two readers could read as two.
-    pub fn query(&self, operation: Operation, query: &str) -> Result<String, Refusal> {
-        query::read(query, operation, &self.parameters)
+    pub fn query(&self, operation: Operation, query: &str) -> Result<Query, Refusal> {
+        query::read(query, operation, &self.parameters).map(Query::of)
     }
 
     /// The headers of a deployment's answer that its client does not get. `secret`: what the deployment was asked with.

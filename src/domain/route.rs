@@ -12,6 +12,7 @@ pub use super::dialect::Dialect;
 use super::{
     deployment::Kind,
     dialect::{SEGMENT, is_credential},
+    query::ApiVersion,
     realtime,
     refusal::Refusal,
 };
@@ -207,24 +208,15 @@ fn decode(segment: &str) -> Option<Cow<'_, str>> {
 }
 
 impl Call<'_> {
-    /// The same call, once its query is known. Azure has dated paths only below `/openai/` itself, and none for responses
+    /// The same call, once its API version is known. Azure has dated paths only below `/openai/` itself, and none for responses
     /// below a deployment. Who sends no date there, as clients do whose base URL ends in `/openai`, means v1.
-    pub fn dated_by(mut self, query: &str) -> Self {
+    pub fn dated_by(mut self, version: &ApiVersion<'_>) -> Self {
         let names_in_body = self.model.is_none() || self.operation.is_of_responses();
-        if self.dialect == Dialect::Classic && names_in_body && date(query).is_none() {
+        if self.dialect == Dialect::Classic && names_in_body && version.date().is_none() {
             self.dialect = Dialect::V1;
         }
         self
     }
-}
-
-/// The date of a query's `api-version`: `None` where it has none, or one like `v1` or `preview`.
-fn date(query: &str) -> Option<&str> {
-    let mut pairs = query.split('&');
-    let version = pairs.find_map(|pair| pair.strip_prefix("api-version="))?;
-    let date = version.get(.."2024-09-01".len())?;
-    date.starts_with(|c: char| c.is_ascii_digit())
-        .then_some(date)
 }
 
 /// Where a call goes on an instance: path and query.
@@ -271,7 +263,7 @@ pub fn outgoing(
 
 /// Whether a stream may be asked for its usage where this goes: chats, and of Azure's dated APIs those since the one that
 /// brought it (AZURE.md 10).
-pub fn may_ask_for_usage(call: (Dialect, Operation), kind: Kind, query: &str) -> bool {
+pub fn may_ask_for_usage(call: (Dialect, Operation), kind: Kind, version: &ApiVersion<'_>) -> bool {
     const SINCE: &str = "2024-09-01";
     let (dialect, operation) = call;
     if operation != Operation::ChatCompletions {
@@ -279,7 +271,7 @@ pub fn may_ask_for_usage(call: (Dialect, Operation), kind: Kind, query: &str) ->
     }
     match (kind, dialect) {
         (Kind::Openai, _) | (_, Dialect::V1 | Dialect::Plain) => true,
-        (_, Dialect::Classic) => date(query).is_some_and(|date| date >= SINCE),
+        (_, Dialect::Classic) => version.date().is_some_and(|date| date >= SINCE),
         // It tells its usage unasked, and refuses fields that it does not know.
         (_, Dialect::Inference) => false,
     }

@@ -33,7 +33,7 @@ use pingora::{
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use self::{frames::PREFACE, lane::Lane, send_window::SendWindow};
-use super::{KEEP_ALIVE, drain::Drain, exchange::request_id, reply::Reply};
+use super::{downstream::KEEP_ALIVE, drain::Drain, reply::Reply, request_id::request_id};
 use crate::{
     domain::{
         head::{self, Head, Search},

@@ -1,20 +1,32 @@
 //! How a request ends: the gateway's own answer, the last word of a stream that broke, the record of it all.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::Version;
 use pingora::{Error, ErrorSource, ErrorType, Result, protocols::http::HttpTask};
 use pingora_proxy::Session;
 
 use super::{
-    admission, commit,
+    admission::Ended,
+    attempt::News,
+    deliver,
+    downstream::connection_address,
     exchange::{Exchange, Stage},
-    metering,
     reply::{self, Reply},
     session::{self, is_final},
 };
 use crate::{
-    domain::{cors, event_stream::is_readable_stream, refusal::Refusal, route::Operation},
+    domain::{
+        cors,
+        event_stream::is_readable_stream,
+        refusal::Refusal,
+        route::Operation,
+        usage::{Guess, Usage},
+    },
     telemetry::record::{End, Record},
 };
 
@@ -29,15 +41,15 @@ pub(super) async fn answer(
     mut reply: Reply,
 ) -> Result<bool> {
     exchange.stage = Stage::Answered;
-    reply.limits.extend(admission::left(exchange));
+    reply.limits.extend(exchange.asked.limits.left());
     let_read(exchange, &mut reply);
-    exchange.response_bytes = reply.send(session, &exchange.request_id).await?;
+    exchange.delivery.bytes = reply.send(session, &exchange.arrival.request_id).await?;
     Ok(true)
 }
 
 /// A page that may ask may read what it is told.
 fn let_read(exchange: &Exchange, reply: &mut Reply) {
-    if let Some(origin) = &exchange.origin {
+    if let Some(origin) = &exchange.arrival.origin {
         reply.limits.extend(cors::answer(origin));
     }
 }
@@ -50,7 +62,7 @@ pub(super) async fn refuse(
 ) -> Result<bool> {
     let reply = Reply::refusal(&refusal);
     // What it had taken is back before it hears what is left.
-    exchange.reservation = None;
+    exchange.asked.limits.give_back();
     exchange.refusal = Some(refusal);
     answer(session, exchange, reply).await
 }
@@ -66,7 +78,7 @@ pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: 
     unwrap(session, exchange);
     match () {
         () if error.esource() == &ErrorSource::Downstream && exchange.refusal.is_none() => {
-            exchange.end = End::ClientLeft;
+            exchange.delivery.end = End::ClientLeft;
             0
         }
         () => refuse_late(session, exchange, error).await,
@@ -75,18 +87,19 @@ pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: 
 
 /// A refusal after attempts were made. The connection ends with it: Pingora keeps none past a failed attempt.
 async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+    let request_id = Arc::clone(&exchange.arrival.request_id);
     if exchange.refusal.is_none() {
-        tracing::error!(event = "request_failed", request_id = %exchange.request_id, %error, "a request failed in the gateway");
+        tracing::error!(event = "request_failed", %request_id, %error, "a request failed in the gateway");
     }
     let refusal = exchange.refusal.get_or_insert(Refusal::Internal);
     let (status, mut reply) = (refusal.status().as_u16(), Reply::refusal(refusal));
-    admission::settle(exchange, Some(status));
-    reply.limits = admission::left(exchange);
+    settle(exchange, Some(status), None);
+    reply.limits = exchange.asked.limits.left();
     let_read(exchange, &mut reply);
     session.set_keepalive(None);
-    match reply.send(session, &exchange.request_id).await {
-        Ok(sent) => exchange.response_bytes = sent,
-        Err(_) => exchange.end = End::ClientLeft,
+    match reply.send(session, &request_id).await {
+        Ok(sent) => exchange.delivery.bytes = sent,
+        Err(_) => exchange.delivery.end = End::ClientLeft,
     }
     if !session.is_body_done() {
         // Closing on what the client still sends could destroy the answer before it is read.
@@ -103,18 +116,18 @@ async fn end_broken_stream(session: &mut Session, exchange: &mut Exchange) {
     if !head.is_some_and(|head| is_readable_stream(&head.headers)) {
         return;
     }
-    if exchange.end == End::Complete && commit::is_whole(exchange) {
+    if exchange.delivery.end == End::Complete && is_whole(exchange) {
         let end = vec![HttpTask::Body(None, true)];
         let _ = session.as_mut().response_duplex_vec(end).await;
         return;
     }
-    if exchange.end != End::Broken {
+    if exchange.delivery.end != End::Broken {
         return;
     }
-    if !exchange.is_failure_told {
-        let is_responses = exchange.operation == Some(Operation::Responses);
-        let admitted = exchange.admitted();
-        let may_repeat = admitted.is_none_or(|admitted| admitted.progress.may_repeat());
+    if !exchange.delivery.is_failure_told {
+        let is_responses = exchange.asked.operation == Some(Operation::Responses);
+        let it = exchange.proxied();
+        let may_repeat = it.is_none_or(|it| it.admitted.walk.progress.may_repeat());
         let event = reply::broken_stream(is_responses, may_repeat);
         // The failure behind it makes Pingora send what it has, and not end the transfer.
         let broken = HttpTask::Failed(Error::new(ErrorType::InternalError));
@@ -126,17 +139,17 @@ async fn end_broken_stream(session: &mut Session, exchange: &mut Exchange) {
     }
 }
 
-/// Takes the session's stand-in out again, where it is in place.
-fn unwrap(session: &mut Session, exchange: &mut Exchange) {
-    if let Some(admitted) = exchange.admitted() {
-        session::unwrap(session, &admitted.relay);
-    }
+/// Whether nothing but the end of the transfer is missing.
+fn is_whole(exchange: &mut Exchange) -> bool {
+    let it = exchange.proxied();
+    it.is_some_and(|it| it.admitted.walk.call.relay.gate().is_whole())
 }
 
-/// Whose end of the connection it is; an IPv4 address that came over IPv6 as what it is.
-pub(super) fn connection_address(session: &Session) -> Option<IpAddr> {
-    let address = session.client_addr()?.as_inet()?;
-    Some(address.ip().to_canonical())
+/// Takes the session's stand-in out again, where it is in place.
+fn unwrap(session: &mut Session, exchange: &mut Exchange) {
+    if let Some(it) = exchange.proxied() {
+        session::unwrap(session, &it.admitted.walk.call.relay);
+    }
 }
 
 /// Closes the exchange. `error`: what ended it, if not its own end.
@@ -146,58 +159,116 @@ pub(super) fn record(
     error: Option<&Error>,
 ) -> Record {
     unwrap(session, exchange);
-    commit::conclude(exchange);
+    if let Some(it) = exchange.proxied() {
+        deliver::conclude(it);
+    }
     let status = session
         .response_written()
         .filter(|head| is_final(head))
         .map(|head| head.status.as_u16());
     let left = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
-    let end = if left && exchange.end == End::Complete || status.is_none() {
-        End::ClientLeft
-    } else {
-        exchange.end
-    };
-    exchange.close_suspicions(end == End::Complete && status.is_some_and(|status| status < 400));
-    metering::conclude(exchange, end);
-    admission::settle(exchange, status);
-    let (mut stream, mut unreplayable, mut passed_on) = (false, false, 0);
-    if let Some(admitted) = exchange.admitted() {
-        let (bytes, asks_for_stream) = admitted.relay.passed_on();
-        stream = admitted.ask.stream || asks_for_stream;
-        (unreplayable, passed_on) = (admitted.relay.is_passed_on(), bytes);
-        passed_on += admitted.relay.tunnelled();
+    if left && exchange.delivery.end == End::Complete || status.is_none() {
+        exchange.delivery.end = End::ClientLeft;
     }
-    let head = session.req_header();
-    let address = connection_address(session);
+    let used = finish(exchange, status);
+    settle(exchange, status, used);
+    let (stream, unreplayable, passed_on) = asked(exchange);
+    let (attempts, out_of_budget) = match exchange.proxied() {
+        Some(it) => (mem::take(&mut it.admitted.lines), it.admitted.out_of_budget),
+        None => (Vec::new(), false),
+    };
+    let (head, address) = (session.req_header(), connection_address(session));
+    let Exchange {
+        arrival,
+        asked,
+        refusal,
+        delivery,
+        overhead,
+        ..
+    } = exchange;
+    let served = asked.served.as_ref();
     Record {
-        arrived: exchange.arrived_at,
-        request_id: Arc::clone(&exchange.request_id),
-        trace: exchange.trace.take(),
-        client: exchange.client.as_ref().map(|client| client.name.clone()),
-        model: exchange.model.clone(),
-        model_version: exchange.model_version.clone(),
-        operation: exchange.operation.map(Operation::path).unwrap_or_default(),
+        arrived: arrival.wall,
+        request_id: Arc::clone(&arrival.request_id),
+        trace: arrival.trace.take(),
+        client: asked.client.as_ref().map(|client| client.name.clone()),
+        model: served.map(|served| served.pool.model().clone()),
+        model_version: served.and_then(|served| served.version.clone()),
+        operation: asked.operation.map(Operation::path).unwrap_or_default(),
         stream,
         method: Some(head.method.clone()),
         path: Some(head.uri.path().to_owned()),
         version: head.version,
         address,
-        client_address: exchange.client_address.or(address),
-        attempts: std::mem::take(&mut exchange.attempts),
-        refusal: exchange.refusal.as_ref().map(Refusal::reason),
-        detail: exchange.refusal.as_ref().and_then(Refusal::detail),
-        out_of_budget: exchange.out_of_budget,
+        client_address: arrival.client_address.or(address),
+        attempts,
+        refusal: refusal.as_ref().map(Refusal::reason),
+        detail: refusal.as_ref().and_then(Refusal::detail),
+        out_of_budget,
         status,
-        end,
+        end: delivery.end,
         unreplayable,
-        usage: exchange.usage,
-        guess: exchange.guess,
+        usage: used.map(|(usage, _)| usage),
+        guess: used.and_then(|(_, guess)| guess),
         cost: None,
-        request_bytes: exchange.request_bytes + passed_on,
-        response_bytes: exchange.response_bytes,
-        time_to_first_byte: exchange.first_byte,
-        time_to_first_token: exchange.first_token,
-        duration: exchange.arrived.elapsed(),
-        overhead: Some(exchange.overhead()),
+        request_bytes: asked.body_bytes + passed_on,
+        response_bytes: delivery.bytes,
+        time_to_first_byte: delivery.first_byte,
+        time_to_first_token: delivery.first_token,
+        duration: arrival.at.elapsed(),
+        overhead: Some(overhead.so_far()),
     }
+}
+
+/// What an answer used, and why that is a guess where it is one.
+type Used = Option<(Usage, Option<Guess>)>;
+
+/// Ends the request's way. What of an answer its client got counts as used.
+fn finish(exchange: &mut Exchange, status: Option<u16>) -> Used {
+    let (end, is_refused) = (exchange.delivery.end, exchange.refusal.is_some());
+    let admitted = exchange.proxied()?.admitted;
+    let now = Instant::now();
+    let charged = admitted.walk.end(now);
+    admitted.note(News::of_charged(&charged, now));
+    let is_whole = end == End::Complete && status.is_some_and(|status| status < 400);
+    let position = mem::take(&mut admitted.position);
+    let (line, passed) = position.finish(is_whole, &admitted.walk);
+    admitted.lines.extend(line);
+    if is_refused {
+        return None;
+    }
+    let outcome = admitted.lines.last().map(|line| line.outcome);
+    let (call, prompt) = (&admitted.walk.call, &mut admitted.prompt);
+    let (received, _) = call.relay.passed_on();
+    let prompt = || prompt.tokens() + received.div_ceil(4);
+    passed.used(call.operation, prompt, end, outcome)
+}
+
+/// Ends the request's part in its client's limits. `status`: what the client got.
+fn settle(exchange: &mut Exchange, status: Option<u16>, used: Used) {
+    let attempts = match &exchange.stage {
+        Stage::Admitted(admitted) => &admitted.lines[..],
+        Stage::Arrived | Stage::Answered => &[],
+    };
+    exchange.asked.limits.settle(&Ended {
+        status,
+        is_refused: exchange.refusal.is_some(),
+        attempts,
+        usage: used.map(|(usage, _)| usage),
+        guess: used.and_then(|(_, guess)| guess),
+    });
+}
+
+/// Whether a stream was asked for, whether the body was passed on as it came, and how much of it.
+fn asked(exchange: &mut Exchange) -> (bool, bool, u64) {
+    let Some(it) = exchange.proxied() else {
+        return (false, false, 0);
+    };
+    let call = &it.admitted.walk.call;
+    let (bytes, asks_for_stream) = call.relay.passed_on();
+    (
+        call.ask.stream || asks_for_stream,
+        call.relay.is_passed_on(),
+        bytes + call.relay.tunnelled(),
+    )
 }

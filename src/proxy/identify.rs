@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use http::HeaderMap;
 use pingora_proxy::Session;
 
-use super::Gateway;
+use super::gateway::Gateway;
 use crate::{
     domain::{
         client::{

@@ -1,45 +1,33 @@
 //! Identify, read, authorize: what stands between a request's arrival and the choice of a deployment.
 //! Cheap refusals come first: who is unknown is turned away before its body is read.
 
-use std::{
-    sync::{Arc, Once},
-    time::Instant,
-};
+mod begin;
+mod realtime;
+mod understand;
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use http::{Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use serde_json::json;
 
 use super::{
-    Gateway, admission,
-    body::{self, Arrived, Passage, Terms},
-    ending::connection_address,
-    exchange::{Admitted, Exchange},
+    admission::Limits,
+    downstream::connection_address,
+    exchange::{Admitted, Arrival, Arriving, Exchange},
+    gateway::Gateway,
     identify::{Shown, certificate, identify},
-    named,
-    prompt::Prompt,
-    realtime,
+    own_answers,
+    realtime::handshake,
     reply::Reply,
-    served::Served,
-    session::{Keepalive, Relay},
 };
-use crate::{
-    domain::{
-        ask::{Ask, Forbidden, Scan},
-        client::{Client, Clients},
-        cors,
-        failover::{Progress, Repeat},
-        forwarding::Forwarded,
-        head,
-        name::ModelName,
-        pool::Suspicions,
-        refusal::Refusal,
-        route::{Call, Operation, Route, body_names_deployment, route},
-        trace::{Caller, Sampling, Trace},
-    },
-    telemetry::prompt_log,
+use crate::domain::{
+    client::{Client, Clients},
+    cors, head,
+    refusal::Refusal,
+    route::{Route, route},
+    trace::{Caller, Sampling, Trace},
 };
 
 /// What becomes of a request at the door.
@@ -53,7 +41,8 @@ pub(super) async fn admit(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<Verdict, Refusal> {
-    pass_front_door(gateway, session, exchange)?;
+    let arrival = &mut exchange.arrival;
+    pass_front_door(gateway, session, arrival)?;
     let head = session.req_header();
     if head.version == Version::HTTP_2 {
         // Over HTTP/1 the door has judged it.
@@ -61,35 +50,103 @@ pub(super) async fn admit(
         head::check(&head.method, raw, &head.headers, gateway.max_headers)?;
     }
     // Whose trace it is, and whether it is kept, only a client that is known may say.
-    exchange.trace = gateway.tracing.map(|sampling| Box::new(trace(sampling)));
-    if let Some(cors) = &gateway.cors {
-        exchange.origin = cors.allows(&head.headers).cloned().map(Box::new);
-        if head.method == Method::OPTIONS
-            && exchange.origin.is_some()
-            && let Some(said) = cors::preflight(&head.headers)
-        {
-            exchange.trace = None;
-            return Ok(Verdict::Answer(Reply {
-                limits: said,
-                ..Reply::ok(json!({}))
-            }));
-        }
+    arrival.trace = gateway.tracing.map(|sampling| Box::new(trace(sampling)));
+    if let Some(reply) = preflight(gateway, arrival, head) {
+        return Ok(Verdict::Answer(reply));
     }
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
-    if let Route::Health | Route::ModelHealth(_) = route {
-        // Front Door alone asks hundreds of times a minute.
-        exchange.trace = None;
+    if let Some(reply) = told_to_all(gateway, arrival, &route)? {
+        return Ok(Verdict::Answer(reply));
     }
     let query = match route {
-        Route::Health => return Ok(Verdict::Answer(health(is_healthy(gateway)))),
-        Route::ModelHealth(model) if gateway.tells_models => {
-            return model_health(gateway, &model);
-        }
-        Route::Realtime(_) => Some(realtime::handshake(head)?),
-        Route::ModelHealth(_) | Route::Models | Route::Model(_) | Route::Call(_) => None,
+        Route::Realtime(_) => Some(handshake(head)?),
+        _ => None,
     };
-    let shown = Shown {
+    let client = identify(gateway, shown(session, query, arrival)).await?;
+    if let Some(trace) = &mut arrival.trace {
+        let caller = match gateway.clients {
+            Clients::Listed(_) => Caller::Known,
+            Clients::Anyone(_) => Caller::Anybody,
+        };
+        trace.join(&head.headers, caller);
+    }
+    exchange.asked.client = Some(Arc::clone(&client));
+    exchange.asked.limits = Limits::of(gateway.quotas.of(&client.name));
+    serve(gateway, session, exchange.arriving(), &client, route).await
+}
+
+/// What a known client gets.
+async fn serve(
+    gateway: &Gateway,
+    session: &mut Session,
+    it: Arriving<'_>,
+    client: &Arc<Client>,
+    route: Route<'_>,
+) -> Result<Verdict, Refusal> {
+    let reply = match route {
+        Route::Call(call) => {
+            let admitted = understand::understand(gateway, session, it, client, call).await;
+            return admitted.map(Verdict::Forward);
+        }
+        Route::Realtime(dialect) => {
+            let admitted = realtime::understand(gateway, session, it, client, dialect);
+            return admitted.map(Verdict::Forward);
+        }
+        Route::Health => own_answers::health(gateway.is_healthy()),
+        Route::ModelHealth(model) => {
+            gateway.find(client, &model)?;
+            own_answers::model_health(gateway, &model)?
+        }
+        Route::Model(model) => {
+            let served = gateway.find(client, &model)?;
+            let model = served.pool.model().as_str();
+            Reply::ok(own_answers::described(gateway, model))
+        }
+        Route::Models => own_answers::list(gateway, client),
+    };
+    Ok(Verdict::Answer(reply))
+}
+
+/// What nobody has to show anything for: health, and, where the operator wants that, a model's.
+fn told_to_all(
+    gateway: &Gateway,
+    arrival: &mut Arrival,
+    route: &Route<'_>,
+) -> Result<Option<Reply>, Refusal> {
+    if !matches!(route, Route::Health | Route::ModelHealth(_)) {
+        return Ok(None);
+    }
+    // Front Door alone asks hundreds of times a minute.
+    arrival.trace = None;
+    match route {
+        Route::Health => Ok(Some(own_answers::health(gateway.is_healthy()))),
+        Route::ModelHealth(model) if gateway.tells_models => {
+            own_answers::model_health(gateway, model).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What a browser is told that asks whether its page may ask; whose page that is stays known.
+fn preflight(gateway: &Gateway, arrival: &mut Arrival, head: &RequestHeader) -> Option<Reply> {
+    let cors = gateway.cors.as_ref()?;
+    arrival.origin = cors.allows(&head.headers).cloned().map(Box::new);
+    if head.method != Method::OPTIONS || arrival.origin.is_none() {
+        return None;
+    }
+    let limits = cors::preflight(&head.headers)?;
+    arrival.trace = None;
+    Some(Reply {
+        limits,
+        ..Reply::ok(json!({}))
+    })
+}
+
+/// What a request shows of who sends it.
+fn shown<'a>(session: &'a Session, query: Option<&'a str>, arrival: &Arrival) -> Shown<'a> {
+    let head = session.req_header();
+    Shown {
         headers: &head.headers,
         query,
         certificate: certificate(session),
@@ -97,34 +154,7 @@ pub(super) async fn admit(
             || head.uri.authority().map(|authority| authority.as_str()),
             |host| host.to_str().ok(),
         ),
-        may_browse: exchange.origin.is_some(),
-    };
-    let client = identify(gateway, shown).await?;
-    if let Some(trace) = &mut exchange.trace {
-        let caller = match gateway.clients {
-            Clients::Listed(_) => Caller::Known,
-            Clients::Anyone(_) => Caller::Anybody,
-        };
-        trace.join(&head.headers, caller);
-    }
-    exchange.client = Some(Arc::clone(&client));
-    exchange.allowance = gateway.quotas.of(&client.name);
-    match route {
-        Route::Realtime(dialect) => realtime::admit(gateway, session, exchange, &client, dialect),
-        Route::Call(call) => {
-            let call = call.dated_by(head.uri.query().unwrap_or_default());
-            understand(gateway, session, exchange, &client, call).await
-        }
-        Route::ModelHealth(model) => {
-            find(gateway, &client, &model)?;
-            model_health(gateway, &model)
-        }
-        Route::Model(model) => {
-            let served = find(gateway, &client, &model)?;
-            let model = served.pool.model().as_str();
-            Ok(Verdict::Answer(Reply::ok(described(gateway, model))))
-        }
-        _ => Ok(Verdict::Answer(list(gateway, &client))),
+        may_browse: arrival.origin.is_some(),
     }
 }
 
@@ -132,7 +162,7 @@ pub(super) async fn admit(
 fn pass_front_door(
     gateway: &Gateway,
     session: &mut Session,
-    exchange: &mut Exchange,
+    arrival: &mut Arrival,
 ) -> Result<(), Refusal> {
     let Some(front_door) = &gateway.front_door else {
         return Ok(());
@@ -143,7 +173,7 @@ fn pass_front_door(
         // A stranger asks nothing more.
         session.set_keepalive(None);
     }
-    exchange.client_address = admitted?;
+    arrival.client_address = admitted?;
     Ok(())
 }
 
@@ -151,322 +181,4 @@ fn pass_front_door(
 fn trace(sampling: Sampling) -> Trace {
     let (id, span) = (fastrand::u128(..), fastrand::u64(..));
     Trace::start(sampling, id, span)
-}
-
-/// Reads what is asked, of which model, and whether this client may.
-async fn understand(
-    gateway: &Gateway,
-    session: &mut Session,
-    exchange: &mut Exchange,
-    client: &Client,
-    call: Call<'_>,
-) -> Result<Verdict, Refusal> {
-    exchange.operation = Some(call.operation);
-    client.operations.authorize(call.operation)?;
-    let query = session.req_header().uri.query().unwrap_or_default();
-    let query = gateway.forwarding.query(call.operation, query)?;
-    Ask::check_headers(&session.req_header().headers)?;
-    let forbidden = client.operations.forbidden(call.operation);
-    let by_path = call
-        .model
-        .as_deref()
-        .map(|model| find(gateway, client, model))
-        .transpose()?;
-    let known = by_path.as_ref().map(|served| served.pool.model());
-    admission::enter(exchange, known)?;
-    let is_limited = admission::needs_body(exchange);
-    exchange.stop_clock();
-    let stays = stays_as_it_is(&call, by_path.as_deref());
-    let terms = Terms {
-        bounds: &gateway.bounds,
-        time: gateway.body_timeout,
-        pause: gateway.pause,
-        memory: &gateway.memory,
-        passage: match is_limited {
-            true => Passage::Never,
-            false => passage(session.req_header(), stays),
-        },
-        forbidden,
-        of_responses: call.operation.is_of_responses(),
-    };
-    let read = body::read(session, terms).await;
-    exchange.start_clock();
-    let Arrived { kept, mut rest } = read?;
-    exchange.request_bytes = kept.len() as u64;
-    let head = session.req_header();
-    // A chat is looked at only where it might use state.
-    let along = forbidden.filter(|forbidden| !forbidden.is_chat);
-    let along = along.map(Scan::forbidding).unwrap_or_default();
-    let (ask, looked) = match &rest {
-        None if is_limited => admission::read(session, call.operation, &kept, along)?,
-        None => read_ask(head, &kept, stays, along)?,
-        Some(rest) => (rest.ask(), None),
-    };
-    if ask.in_background && call.operation == Operation::Responses {
-        return Err(Refusal::NoBackground);
-    }
-    if let Some(rest) = rest.as_mut().filter(|_| call.operation.is_of_responses()) {
-        rest.open = open_models(gateway, client);
-        rest.check_tools()?;
-    }
-    let served = match by_path {
-        Some(served) => served,
-        None => {
-            let missing = || ask.model_missing(call.operation);
-            let model = ask.model.as_deref().ok_or_else(missing)?;
-            let served = find(gateway, client, model)?;
-            admission::ask_model(exchange, served.pool.model())?;
-            served
-        }
-    };
-    let mut acts = ask.acts;
-    let is_looked_at = |forbidden: Forbidden| ask.may_use_state || !forbidden.is_chat;
-    let scan = match forbidden.filter(|forbidden| is_looked_at(*forbidden)) {
-        Some(forbidden) => Some(Scan::forbidding(forbidden)),
-        None => (ask.has_tools && call.operation == Operation::Responses).then(Scan::of_response),
-    };
-    if let Some(mut scan) = scan.filter(|_| rest.is_none() && !ask.is_form()) {
-        // What is still on its way is looked at as it comes.
-        match looked.filter(|_| forbidden.is_some_and(|forbidden| !forbidden.is_chat)) {
-            Some(looked) => scan = looked,
-            None => scan.push(&kept)?,
-        }
-        scan.noted()?;
-        acts |= scan.acts();
-        check_tools(gateway, client, &scan)?;
-    }
-    let mut prompt = Prompt::of(call.operation, &kept);
-    let wanted = admission::reserve(exchange, call.operation, &ask, &kept, &mut prompt)?;
-    if rest.is_some() {
-        // What is kept of it may be gone before its end.
-        prompt.tokens();
-    }
-    let repeat = match acts && call.operation == Operation::Responses {
-        true => Repeat::Acts,
-        false => Repeat::Harmless,
-    };
-    let Forwarded {
-        headers, naming, ..
-    } = forwarded(gateway, head, exchange.trace.as_deref());
-    let named = named::resolve(gateway, client, naming)?;
-    let barred = named::barred(&named, &served.pool)?;
-    let mut progress = start(exchange, &served, repeat)?;
-    progress.bar(barred);
-    let deadline = progress.deadline(&served.bounds);
-    let keepalive = keepalive(gateway, call.operation, head);
-    if client.log_prompts {
-        let (model, whole) = (served.pool.model(), rest.is_none());
-        log_prompt(gateway, exchange, client, model, &kept, whole);
-    }
-    Ok(Verdict::Forward(Box::new(Admitted {
-        served,
-        call: (call.dialect, call.operation),
-        query,
-        headers,
-        named,
-        prompt,
-        ask,
-        wanted,
-        relay: Arc::new(Relay::new(kept, rest, deadline, keepalive)),
-        progress,
-        suspicions: Suspicions::default(),
-        current: None,
-    })))
-}
-
-/// Keeps what a client asks, whose operator wants that.
-fn log_prompt(
-    gateway: &Gateway,
-    exchange: &Exchange,
-    client: &Client,
-    model: &ModelName,
-    body: &Bytes,
-    is_whole: bool,
-) {
-    let Some(log) = &gateway.telemetry.prompt_log else {
-        return;
-    };
-    log.write(prompt_log::Prompt {
-        arrived: exchange.arrived_at,
-        request_id: Arc::clone(&exchange.request_id),
-        client: client.name.clone(),
-        model: model.clone(),
-        operation: exchange.operation.map(Operation::path).unwrap_or_default(),
-        body: body.clone(),
-        is_whole,
-    });
-}
-
-/// The headers that go on; what does not, though its client may miss it, is counted.
-pub(super) fn forwarded(
-    gateway: &Gateway,
-    head: &RequestHeader,
-    trace: Option<&Trace>,
-) -> Forwarded {
-    let forwarded = gateway.forwarding.choose(&head.headers, trace);
-    let (over_limit, unlisted) = (&forwarded.over_limit, &forwarded.unlisted);
-    if !(over_limit.is_empty() && unlisted.is_empty()) {
-        gateway
-            .telemetry
-            .metrics
-            .headers_dropped(over_limit.len(), unlisted.len());
-        // The counter says how often; the names, which clients choose, are for whoever wonders what it counts.
-        static SAID: Once = Once::new();
-        SAID.call_once(|| {
-            tracing::warn!(event = "headers_dropped", ?over_limit, ?unlisted, "headers of a client do not go on to its deployment; \
-                 forebay_headers_dropped_total counts further ones, server.forward_headers adds those that should");
-        });
-    }
-    forwarded
-}
-
-/// Begins a request to a model, where any of its deployments can be asked now.
-pub(super) fn start(
-    exchange: &mut Exchange,
-    served: &Served,
-    repeat: Repeat,
-) -> Result<Progress, Refusal> {
-    exchange.model = Some(served.pool.model().clone());
-    exchange.model_version = served.version.clone();
-    let (progress, now) = (Progress::new(exchange.arrived, repeat), Instant::now());
-    served.pool.budget().note_request(now);
-    let operation = exchange.operation.unwrap_or(Operation::ChatCompletions);
-    let out = served.pool.out_for(operation, &[], now);
-    if !served.pool.has_ready(&out, now) {
-        // Said here, and not once an attempt was begun, the client's connection stays usable.
-        let exhausted = served.pool.exhausted(&out, now);
-        let exhausted = served.pool.in_the_way(operation, exhausted, now);
-        return Err(progress.refusal(&exhausted, &served.bounds, now));
-    }
-    Ok(progress)
-}
-
-/// How the answer is kept alive if it is a stream that falls quiet.
-fn keepalive(gateway: &Gateway, operation: Operation, head: &RequestHeader) -> Option<Keepalive> {
-    let agent = head.headers.get(header::USER_AGENT);
-    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
-    Keepalive::of(gateway.stream_keepalive?, operation, agent)
-}
-
-/// Whether no deployment goes by what the body says of the model: the path names it, to all of them.
-fn stays_as_it_is(call: &Call<'_>, by_path: Option<&Served>) -> bool {
-    let call = (call.dialect, call.operation);
-    by_path.is_some_and(|served| {
-        let mut members = served.pool.members().iter();
-        !members.any(|member| body_names_deployment(call, member.deployment().instance.kind))
-    })
-}
-
-/// What must be known of a body before it may be passed on as it comes.
-fn passage(head: &RequestHeader, stays_as_it_is: bool) -> Passage {
-    let is_multipart = Ask::is_multipart(content_type(head));
-    match (stays_as_it_is, is_multipart) {
-        (true, _) => Passage::AsItIs {
-            read_along: !is_multipart,
-        },
-        (false, true) => Passage::Never,
-        (false, false) => Passage::OnceNamed,
-    }
-}
-
-fn content_type(head: &RequestHeader) -> Option<&str> {
-    head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
-}
-
-/// Where the path alone names the model, a body that can't be read is for the deployment to judge, as it always was.
-/// Elsewhere it could name a model to the deployment that we did not read in it.
-fn read_ask(
-    head: &RequestHeader,
-    body: &[u8],
-    stays_as_it_is: bool,
-    scan: Scan,
-) -> Result<(Ask, Option<Scan>), Refusal> {
-    match Ask::read_by(scan, content_type(head), body) {
-        Err(refusal) if !stays_as_it_is || refusal == Refusal::BodyTooDeep => Err(refusal),
-        Err(_) => Ok((Ask::unread(), None)),
-        Ok(read) => Ok(read),
-    }
-}
-
-/// A model this client may use; one that it may not looks like one that isn't there.
-pub(super) fn find(
-    gateway: &Gateway,
-    client: &Client,
-    model: &str,
-) -> Result<Arc<Served>, Refusal> {
-    let served = known(gateway, model).filter(|served| {
-        let model = served.pool.model();
-        client.may_use(model.as_str())
-    });
-    served.cloned().ok_or(Refusal::UnknownModel)
-}
-
-/// What makes a response's pictures is a model of the client's too.
-fn check_tools(gateway: &Gateway, client: &Client, scan: &Scan) -> Result<(), Refusal> {
-    let mut named = scan.tool_models().iter();
-    match named.all(|model| find(gateway, client, model).is_ok()) {
-        true => Ok(()),
-        false => Err(Refusal::ToolModel),
-    }
-}
-
-/// All that a client may use.
-fn open_models(gateway: &Gateway, client: &Client) -> Vec<ModelName> {
-    let models = gateway.models.keys();
-    let open = models.filter(|model| client.may_use(model.as_str()));
-    open.cloned().collect()
-}
-
-fn is_healthy(gateway: &Gateway) -> bool {
-    !gateway.drain.is_draining() && gateway.health.look(Instant::now()).is_healthy()
-}
-
-/// A model by its name, whatever its case, as Azure finds deployments. Most clients write it as the config does.
-fn known<'a>(gateway: &'a Gateway, model: &str) -> Option<&'a Arc<Served>> {
-    gateway.models.get(model).or_else(|| {
-        let mut models = gateway.models.iter();
-        let alike = models.find(|(name, _)| name.as_str().eq_ignore_ascii_case(model));
-        alike.map(|(_, served)| served)
-    })
-}
-
-fn health(is_well: bool) -> Reply {
-    if is_well {
-        return Reply {
-            no_store: true,
-            ..Reply::ok(json!({"status": "ok"}))
-        };
-    }
-    let status = http::StatusCode::SERVICE_UNAVAILABLE;
-    Reply {
-        status,
-        body: json!({"status": "unavailable"}),
-        retry_after: None,
-        should_retry: None,
-        challenge: None,
-        allow: None,
-        no_store: true,
-        limits: Vec::new(),
-    }
-}
-
-fn model_health(gateway: &Gateway, model: &str) -> Result<Verdict, Refusal> {
-    let served = known(gateway, model).ok_or(Refusal::UnknownModel)?;
-    let is_well = !gateway.drain.is_draining() && served.is_ready(Instant::now());
-    Ok(Verdict::Answer(health(is_well)))
-}
-
-fn list(gateway: &Gateway, client: &Client) -> Reply {
-    let mut models: Vec<&str> = gateway.models.keys().map(|model| model.as_str()).collect();
-    models.retain(|model| client.may_use(model));
-    models.sort_unstable();
-    let data: Vec<_> = models
-        .into_iter()
-        .map(|model| described(gateway, model))
-        .collect();
-    Reply::ok(json!({"object": "list", "data": data}))
-}
-
-fn described(gateway: &Gateway, model: &str) -> serde_json::Value {
-    json!({"id": model, "object": "model", "created": gateway.started, "owned_by": "forebay"})
 }

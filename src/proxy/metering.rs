@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use pingora::http::ResponseHeader;
 
-use super::exchange::{Current, Exchange, Wish};
 use crate::{
     domain::{
         event_stream::is_encoded,
@@ -30,23 +29,26 @@ pub(super) enum Reading {
     Encoded,
 }
 
-/// An answer's head has come.
-pub(super) fn begin(exchange: &mut Exchange, head: &ResponseHeader) {
-    let Some(admitted) = exchange.admitted() else {
-        return;
-    };
-    let (_, operation) = admitted.call;
-    let Some(current) = &mut admitted.current else {
-        return;
-    };
-    if !operation.uses_tokens() {
-        return;
-    }
-    current.reading = match Meter::of(operation, head.status, &head.headers) {
-        Some(meter) => Reading::Meter(meter),
-        None if head.status.is_success() && is_encoded(&head.headers) => Reading::Encoded,
-        None => Reading::Nothing,
-    };
+/// Whether a stream is asked for its usage by the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// There is nothing to ask: it is no chat's stream, or its client did.
+    #[default]
+    None,
+    Asked,
+    /// It may not be: its deployment, or its API, does not take it.
+    NotAsked,
+    /// It was, and that was refused.
+    Refused,
+}
+
+/// What has passed of an attempt's answer, once its request has ended.
+#[derive(Default)]
+pub(super) struct Passed {
+    pub(super) reading: Reading,
+    pub(super) wish: Wish,
+    /// None of it: the deployment may be at work on what it was sent.
+    pub(super) is_at_work: bool,
 }
 
 thread_local! {
@@ -54,78 +56,88 @@ thread_local! {
     static MEMO: RefCell<Memo> = RefCell::default();
 }
 
-/// Lends the attempt's meter, where it has one, to what reads a piece as it came from the deployment.
+/// Lends a meter to what reads a piece as it came from the deployment.
 pub(super) fn along<T>(
-    current: &mut Option<Current>,
+    meter: Option<&mut Meter>,
     read: impl FnOnce(Option<(&mut Meter, &mut Memo)>) -> T,
 ) -> T {
-    match current.as_mut().map(|current| &mut current.reading) {
-        Some(Reading::Meter(meter)) => MEMO.with_borrow_mut(|memo| read(Some((meter, memo)))),
-        _ => read(None),
+    match meter {
+        Some(meter) => MEMO.with_borrow_mut(|memo| read(Some((meter, memo)))),
+        None => read(None),
     }
 }
 
-/// Writes down what the request used, and why that is a guess where it is one. Only the attempt whose answer the client
-/// got counts: what failed before it was no answer of the client's.
-pub(super) fn conclude(exchange: &mut Exchange, end: End) {
-    let last = exchange.attempts.last().map(|last| last.outcome);
-    let is_refused = exchange.refusal.is_some();
-    let Some(admitted) = exchange.admitted() else {
-        return;
-    };
-    let (received, _) = admitted.relay.passed_on();
-    let prompt = &mut admitted.prompt;
-    let prompt = || prompt.tokens() + received.div_ceil(4);
-    let Some(current) = admitted.current.as_ref().filter(|_| !is_refused) else {
-        return;
-    };
-    let (_, operation) = admitted.call;
-    if !operation.uses_tokens() {
-        return;
-    }
-    let Some((usage, guess)) = used(current, operation, prompt, end, last) else {
-        return;
-    };
-    (exchange.usage, exchange.guess) = (Some(usage), guess);
-}
-
-/// What an attempt used by its deployment's own word, else by what has passed.
-fn used(
-    current: &Current,
-    operation: Operation,
-    prompt: impl FnOnce() -> u64,
-    end: End,
-    outcome: Option<&str>,
-) -> Option<(Usage, Option<Guess>)> {
-    let unsaid = |input| Usage {
-        input,
-        estimated: true,
-        ..Usage::default()
-    };
-    let meter = match &current.reading {
-        Reading::Meter(meter) => meter,
-        Reading::Encoded => return Some((unsaid(prompt()), Some(Guess::Encoded))),
-        // It may be at work on what it was sent.
-        Reading::Nothing if current.sent_at.is_some() && current.status.is_none() => {
-            return (end == End::ClientLeft).then(|| (unsaid(prompt()), Some(Guess::ClientLeft)));
+impl Reading {
+    /// Of an answer whose head has come.
+    pub(super) fn of(operation: Operation, head: &ResponseHeader) -> Self {
+        if !operation.uses_tokens() {
+            return Self::Nothing;
         }
-        Reading::Nothing => return None,
-    };
-    if let Some(usage) = meter.usage() {
-        return Some((usage, None));
+        match Meter::of(operation, head.status, &head.headers) {
+            Some(meter) => Self::Meter(meter),
+            None if head.status.is_success() && is_encoded(&head.headers) => Self::Encoded,
+            None => Self::Nothing,
+        }
     }
-    let guess = match end {
-        End::ClientLeft => Guess::ClientLeft,
-        End::Broken | End::Idle => Guess::Broken,
-        // An error that a stream told before any output is an error's answer.
-        End::Complete if outcome == Some(Outcome::CallerError.label()) => return None,
-        End::Complete if meter.is_unfinished() => Guess::Unfinished,
-        End::Complete if meter.was_disbelieved() => Guess::Invalid,
-        End::Complete if matches!(current.usage, Wish::NotAsked | Wish::Refused) => Guess::NotAsked,
-        End::Complete if !operation.is_of_words() => Guess::Untold,
-        End::Complete => Guess::Missing,
-    };
-    Some((meter.estimate(prompt()), Some(guess)))
+
+    /// The meter, where there is one.
+    pub(super) fn meter(&mut self) -> Option<&mut Meter> {
+        match self {
+            Self::Meter(meter) => Some(meter),
+            Self::Nothing | Self::Encoded => None,
+        }
+    }
+}
+
+impl Passed {
+    /// Nothing; `is_at_work`: its request was sent.
+    pub(super) fn nothing(is_at_work: bool) -> Self {
+        Self {
+            is_at_work,
+            ..Self::default()
+        }
+    }
+
+    /// What that used by its deployment's own word, else by what has passed, and why that is a guess where it is one. Only
+    /// the attempt whose answer the client got counts: what failed before it was no answer of the client's.
+    /// `outcome`: how that ended; `prompt`: its tokens.
+    pub(super) fn used(
+        &self,
+        operation: Operation,
+        prompt: impl FnOnce() -> u64,
+        end: End,
+        outcome: Option<&str>,
+    ) -> Option<(Usage, Option<Guess>)> {
+        let unsaid = |input| Usage {
+            input,
+            estimated: true,
+            ..Usage::default()
+        };
+        let meter = match &self.reading {
+            Reading::Meter(meter) => meter,
+            Reading::Encoded => return Some((unsaid(prompt()), Some(Guess::Encoded))),
+            Reading::Nothing if self.is_at_work && operation.uses_tokens() => {
+                let left = end == End::ClientLeft;
+                return left.then(|| (unsaid(prompt()), Some(Guess::ClientLeft)));
+            }
+            Reading::Nothing => return None,
+        };
+        if let Some(usage) = meter.usage() {
+            return Some((usage, None));
+        }
+        let guess = match end {
+            End::ClientLeft => Guess::ClientLeft,
+            End::Broken | End::Idle => Guess::Broken,
+            // An error that a stream told before any output is an error's answer.
+            End::Complete if outcome == Some(Outcome::CallerError.label()) => return None,
+            End::Complete if meter.is_unfinished() => Guess::Unfinished,
+            End::Complete if meter.was_disbelieved() => Guess::Invalid,
+            End::Complete if matches!(self.wish, Wish::NotAsked | Wish::Refused) => Guess::NotAsked,
+            End::Complete if !operation.is_of_words() => Guess::Untold,
+            End::Complete => Guess::Missing,
+        };
+        Some((meter.estimate(prompt()), Some(guess)))
+    }
 }
 
 #[cfg(test)]

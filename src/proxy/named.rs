@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Gateway, intake::find, served::Served};
+use super::{gateway::Gateway, served::Served};
 use crate::domain::{
     client::Client,
     deployment::{Instance, Kind},
@@ -48,7 +48,7 @@ pub(super) fn resolve(
 ) -> Result<Vec<Named>, Refusal> {
     let resolved = naming.into_iter().map(|(header, value)| {
         let model = value.to_str().unwrap_or_default();
-        match find(gateway, client, model.trim()) {
+        match gateway.find(client, model.trim()) {
             Ok(served) => Ok(Named { header, served }),
             Err(_) => Err(Refusal::NamedElsewhere { header }),
         }

@@ -21,7 +21,7 @@ use std::{
 use parking_lot::Mutex;
 use pingora::{
     Error, Result,
-    protocols::{ALPN, TcpKeepalive, l4::socket},
+    protocols::{ALPN, TcpKeepalive},
     server::ShutdownWatch,
     upstreams::peer::{HttpPeer, PeerOptions},
 };
@@ -39,7 +39,7 @@ use crate::{
 };
 pub(crate) use authorities::{Authorities, AuthoritiesError};
 use cork::Corked;
-use knock::Knock;
+use knock::{Knock, by_number};
 use names::Names;
 
 /// How often each address is tried for a connection.
@@ -233,13 +233,6 @@ fn thread() -> u64 {
         static NUMBER: u64 = COUNT.fetch_add(1, Ordering::Relaxed);
     }
     NUMBER.with(|number| *number)
-}
-
-fn by_number(address: &socket::SocketAddr) -> Option<SocketAddr> {
-    match address {
-        socket::SocketAddr::Inet(address) => Some(*address),
-        socket::SocketAddr::Unix(_) => None,
-    }
 }
 
 /// Shared with what follows the name.

@@ -13,10 +13,11 @@ use parking_lot::Mutex;
 use super::reach::Reach;
 use crate::{
     domain::{
-        additions::{Form, Learned, api_version},
+        additions::{Form, Learned},
         deployment::{Bounds, Deployment},
         health::Ability,
         pool::Pool,
+        query::ApiVersion,
     },
     telemetry::metrics::DeploymentMetrics,
 };
@@ -111,26 +112,26 @@ impl Takes {
         }
     }
 
-    /// Whether its streams may be asked for their usage, by a request with this query.
-    pub(super) fn tells_usage(&self, query: &str) -> bool {
-        self.look(true, |learned| learned.tells_usage(api_version(query)))
+    /// Whether its streams may be asked for their usage, by a request of this version.
+    pub(super) fn tells_usage(&self, version: &ApiVersion<'_>) -> bool {
+        self.look(true, |learned| learned.tells_usage(version.as_str()))
     }
 
     /// How it is told the most output.
-    pub(super) fn form(&self, query: &str) -> Form {
-        self.look(Form::Usual, |learned| learned.form(api_version(query)))
+    pub(super) fn form(&self, version: &ApiVersion<'_>) -> Form {
+        self.look(Form::Usual, |learned| learned.form(version.as_str()))
     }
 
     /// From now on its streams are not asked for their usage. Whether that is news.
-    pub(super) fn note_usage_kept(&self, query: &str) -> bool {
+    pub(super) fn note_usage_kept(&self, version: &ApiVersion<'_>) -> bool {
         self.is_any.store(true, Ordering::Relaxed);
-        self.learned.lock().note_usage_kept(api_version(query))
+        self.learned.lock().note_usage_kept(version.as_str())
     }
 
     /// From now on it is told the most output in this form. Whether that is news.
-    pub(super) fn note_form(&self, query: &str, form: Form) -> bool {
+    pub(super) fn note_form(&self, version: &ApiVersion<'_>, form: Form) -> bool {
         self.is_any.store(true, Ordering::Relaxed);
-        self.learned.lock().note_form(api_version(query), form)
+        self.learned.lock().note_form(version.as_str(), form)
     }
 }
 

@@ -16,20 +16,23 @@ mod frames;
 mod gate;
 mod gather;
 mod keepalive;
+mod pass_on;
+mod relay;
 mod slices;
+mod stand_in;
 mod tunnel;
+mod turns;
 
 use std::{
     mem,
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
-use http::{HeaderMap, StatusCode};
-use parking_lot::{Mutex, MutexGuard};
+use http::HeaderMap;
 use pingora::{
     Result,
     http::{RequestHeader, ResponseHeader},
@@ -44,98 +47,11 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::reach::cork::Cork;
-use alarm::Alarm;
-use answer::Answer;
 pub(crate) use feed::Behind;
-use feed::{Feed, Passing};
-use gate::Gate;
-pub(crate) use gate::Word;
+pub(crate) use gate::{Word, is_final};
 pub(crate) use keepalive::Keepalive;
-use slices::{SLICE, slices};
-
-/// So many slices find room between us and whoever writes to the deployment, even if that does not take them.
-const SHORT: usize = 2;
-
-/// What one attempt sends, how long it may stay silent, and what is known of its answer: what the hooks and the
-/// stand-in tell each other.
-#[derive(Default)]
-pub(crate) struct Relay {
-    orders: Mutex<Orders>,
-    gate: Mutex<Gate>,
-    keepalive: Option<Keepalive>,
-    /// For a WebSocket: what has passed from the client since it was opened.
-    tunnel: Option<AtomicU64>,
-}
-
-#[derive(Default)]
-struct Orders {
-    /// The client's body, as far as it is kept to be sent again, until it is let go of.
-    kept: Option<Bytes>,
-    /// The same as the attempt under way sends it.
-    body: Vec<Bytes>,
-    /// What is passed on behind that as it comes from the client.
-    passing: Option<Passing>,
-    first_byte_by: Option<Instant>,
-    idle_timeout: Duration,
-    /// Of the connection that the attempt goes over.
-    cork: Weak<Cork>,
-    /// Whether the attempt's request waits behind it to be pushed.
-    is_corked: bool,
-    /// The attempt was ended because nothing came in time.
-    silent: bool,
-    /// Where the real session waits while the stand-in is taken out.
-    returned: Option<Box<ServerSession>>,
-}
-
-impl Relay {
-    /// What the next attempt sends, when its first byte is due, and how long its answer may then pause.
-    pub(crate) fn order(&self, body: Vec<Bytes>, first_byte_by: Instant, idle_timeout: Duration) {
-        let mut orders = self.orders.lock();
-        orders.body = body;
-        orders.first_byte_by = Some(first_byte_by);
-        orders.idle_timeout = idle_timeout;
-        *self.gate.lock() = Gate::default();
-    }
-
-    /// What the current attempt's connection is held back with.
-    pub(crate) fn take_cork(&self, cork: Weak<Cork>) {
-        self.orders.lock().cork = cork;
-    }
-
-    /// Whether the current attempt's head waits for its body.
-    pub(crate) fn cork(&self, waits: bool) {
-        let mut orders = self.orders.lock();
-        let cork = orders.cork.upgrade();
-        orders.is_corked = waits && cork.is_some();
-        if let Some(cork) = cork {
-            cork.put(waits);
-        }
-    }
-
-    /// What becomes of the current attempt's answer.
-    pub(crate) fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock()
-    }
-
-    fn keepalive(&self) -> Option<&Keepalive> {
-        self.keepalive.as_ref()
-    }
-
-    fn say_silent(&self) {
-        self.orders.lock().silent = true;
-    }
-
-    /// Whether the attempt just ended was ended for its silence. Asking clears it.
-    pub(crate) fn take_silence(&self) -> bool {
-        mem::take(&mut self.orders.lock().silent)
-    }
-}
-
-/// Whether an answer begins with this head: what comes before it does not, but for the one that ends HTTP.
-pub(crate) fn is_final(head: &ResponseHeader) -> bool {
-    !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
-}
+pub(crate) use relay::Relay;
+use stand_in::StandIn;
 
 /// Puts the stand-in in place. The body must have been read by now.
 pub(crate) fn wrap(session: &mut Session, relay: &Arc<Relay>) {
@@ -158,121 +74,6 @@ pub(crate) fn unwrap(session: &mut Session, relay: &Relay) {
 
 fn nobody() -> ServerSession {
     ServerSession::new_custom(Box::new(()))
-}
-
-struct StandIn {
-    /// `None` only while this is being dropped.
-    inner: Option<Box<ServerSession>>,
-    relay: Arc<Relay>,
-    /// This attempt's body, in pieces none of which is larger than a slice, or one whole.
-    body: Vec<Bytes>,
-    next: usize,
-    /// What comes behind that, from the client.
-    feed: Option<Feed>,
-    /// Since when this attempt's body is sent.
-    started: Instant,
-    /// When the answer's next byte is due, its first one above all.
-    due: Option<Instant>,
-    idle_timeout: Duration,
-    /// Behind which this attempt's request waits, until it is pushed.
-    cork: Option<Weak<Cork>>,
-    answer: Answer,
-    /// For the next of the answer's times.
-    alarm: Alarm,
-    /// Its body takes no more room on its way to the deployment than there always is.
-    is_short: bool,
-    /// The relay's word, which is asked for many times with each piece.
-    is_tunnel: bool,
-}
-
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.relay.orders.lock().returned = self.inner.take();
-    }
-}
-
-impl StandIn {
-    fn new(inner: Box<ServerSession>, relay: Arc<Relay>) -> Self {
-        let (feed, is_tunnel) = (relay.feed(), relay.is_tunnel());
-        Self {
-            inner: Some(inner),
-            relay,
-            body: Vec::new(),
-            next: 0,
-            feed,
-            started: Instant::now(),
-            due: None,
-            idle_timeout: Duration::ZERO,
-            cork: None,
-            answer: Answer::default(),
-            alarm: Alarm::default(),
-            is_short: false,
-            is_tunnel,
-        }
-    }
-
-    fn inner(&self) -> &ServerSession {
-        self.inner
-            .as_deref()
-            .expect("the real session is there until the drop")
-    }
-
-    fn inner_mut(&mut self) -> &mut ServerSession {
-        self.inner
-            .as_deref_mut()
-            .expect("the real session is there until the drop")
-    }
-
-    /// A body that fits one write is given through the retry buffer, in one piece.
-    fn whole(&self) -> Option<&Bytes> {
-        match self.body.as_slice() {
-            [whole] if whole.len() <= SLICE && self.feed.is_none() => Some(whole),
-            _ => None,
-        }
-    }
-
-    fn start_attempt(&mut self) {
-        let orders = self.relay.orders.lock();
-        self.cork = orders.is_corked.then(|| Weak::clone(&orders.cork));
-        self.body = slices(&orders.body);
-        self.is_short = self.body.len() <= SHORT && self.feed.is_none();
-        self.due = orders.first_byte_by;
-        self.idle_timeout = orders.idle_timeout;
-        self.answer = Answer::default();
-        self.started = Instant::now();
-        self.next = 0;
-    }
-
-    /// Whether the client's body has been handed over.
-    fn is_sent(&self) -> bool {
-        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
-        is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
-    }
-
-    /// Lets the request out that waits behind the cork.
-    fn push(&mut self) {
-        if let Some(cork) = self.cork.take().and_then(|cork| cork.upgrade()) {
-            cork.push();
-        }
-    }
-
-    fn next_slice(&mut self) -> Option<Bytes> {
-        let slice = self.body.get(self.next).cloned()?;
-        self.next += 1;
-        Some(slice)
-    }
-
-    /// It is not sent again once the answer goes out; what has not been handed over yet still is.
-    fn forget_body(&mut self) {
-        if self.body.is_empty() {
-            return;
-        }
-        self.relay.release();
-        if self.whole().is_some() || self.next >= self.body.len() {
-            self.body.clear();
-            self.next = 0;
-        }
-    }
 }
 
 #[async_trait]

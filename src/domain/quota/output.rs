@@ -5,14 +5,13 @@
 
 use std::{ops::Range, str};
 
-use percent_encoding::percent_decode_str;
-
 use super::{account::Account, limits::OverMaxOutput, prompts};
 use crate::domain::{
     additions::Form,
     ask::{Ask, Nulls, Said, Splice, Wants},
     deployment::Kind,
     limit::{Bound, Limit},
+    query::ApiVersion,
     refusal::{Limited, Refusal},
     route::{Dialect, Operation},
 };
@@ -97,13 +96,18 @@ impl Field {
 
     /// The one that a deployment of this kind reads, where it has output to bound: Azure knows `max_completion_tokens` since
     /// the api-version 2024-12-01, and reasoning models nothing else; other servers may not know it.
-    pub fn known_to(call: (Dialect, Operation), kind: Kind, query: &str) -> Option<Self> {
+    pub fn known_to(
+        call: (Dialect, Operation),
+        kind: Kind,
+        version: &ApiVersion<'_>,
+    ) -> Option<Self> {
+        const SINCE: &str = "2024-12-01";
         let (dialect, operation) = call;
         match operation {
             Operation::ChatCompletions
                 if kind == Kind::Openai
                     || dialect == Dialect::Inference
-                    || dialect == Dialect::Classic && is_old(query) =>
+                    || dialect == Dialect::Classic && version.is_before(SINCE) =>
             {
                 Some(Self::MaxTokens)
             }
@@ -119,9 +123,9 @@ impl Field {
         form: Form,
         call: (Dialect, Operation),
         kind: Kind,
-        query: &str,
+        version: &ApiVersion<'_>,
     ) -> Option<Self> {
-        let usual = Self::known_to(call, kind, query)?;
+        let usual = Self::known_to(call, kind, version)?;
         match form {
             Form::Usual => Some(usual),
             Form::Other => usual.other(call.1),
@@ -147,16 +151,6 @@ impl Field {
             _ => &[],
         }
     }
-}
-
-/// Whether a query asks for an api-version from before `max_completion_tokens`.
-fn is_old(query: &str) -> bool {
-    let values = query.split('&').filter_map(|pair| pair.split_once('='));
-    let mut versions = values.filter(|(name, _)| *name == "api-version");
-    versions.any(|(_, version)| {
-        let version = percent_decode_str(version).decode_utf8_lossy();
-        version.starts_with("20") && &*version < "2024-12-01"
-    })
 }
 
 impl Cap {

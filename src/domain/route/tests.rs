@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::query::Query;
 
 fn call(dialect: Dialect, operation: Operation, model: Option<&str>) -> Option<Route<'_>> {
     Some(Route::Call(Call {
@@ -216,7 +217,9 @@ fn a_body_that_names_the_model_without_a_date_is_meant_for_v1() {
         let Some(Route::Call(call)) = find(path) else {
             panic!("{path}");
         };
-        assert_eq!(call.dated_by(query).dialect, dialect, "{path}?{query}");
+        let version = Query::of(query.to_owned());
+        let call = call.dated_by(&version.api_version());
+        assert_eq!(call.dialect, dialect, "{path}?{query}");
     }
     assert!(ResponsesCompact.is_of_responses() && !ImageEdits.is_of_responses());
 }
@@ -276,7 +279,7 @@ fn a_stream_is_asked_for_its_usage_where_that_is_known() {
         ((V1, Operation::Responses), Kind::Openai, "", false),
     ] {
         assert_eq!(
-            may_ask_for_usage(call, kind, query),
+            may_ask_for_usage(call, kind, &Query::of(query.to_owned()).api_version()),
             may,
             "{call:?} {query}"
         );

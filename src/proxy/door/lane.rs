@@ -26,7 +26,7 @@ use super::{
 use crate::{
     domain::head::{Chunks, Framing, Head},
     proxy::{
-        DRAIN_BODY,
+        downstream::DRAIN_BODY,
         half_closed::{Standing, half_closed},
         likeness::speaks_of_inner,
     },

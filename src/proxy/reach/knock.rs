@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType, Result, protocols::l4::socket};
 use pingora_load_balancing::{Backend, health_check::HealthCheck};
 use tokio::{net::TcpStream, time};
 
@@ -21,7 +21,7 @@ pub(super) struct Knock;
 #[async_trait]
 impl HealthCheck for Knock {
     async fn check(&self, target: &Backend) -> Result<()> {
-        match super::by_number(&target.addr) {
+        match by_number(&target.addr) {
             // What fails for want of something here says nothing of who is there.
             Some(address) => at(address, PATIENCE).await.or_else(|error| {
                 let wanting = own_limit::of_connecting_to(address.ip(), &error);
@@ -46,6 +46,13 @@ pub(super) async fn at(address: SocketAddr, patience: Duration) -> Result<()> {
     match connected {
         Ok(_) => Ok(()),
         Err(error) => Error::e_because(ErrorType::ConnectError, "nobody answers", error),
+    }
+}
+
+pub(super) fn by_number(address: &socket::SocketAddr) -> Option<SocketAddr> {
+    match address {
+        socket::SocketAddr::Inet(address) => Some(*address),
+        socket::SocketAddr::Unix(_) => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! A timer's writes can be dropped at any await, when something comes from the deployment. So each is queued first, and
 //! whatever is written next finishes it first.
 
-use std::{task::Poll, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{StatusCode, Version, header};
@@ -15,38 +15,17 @@ use pingora::{
 };
 
 use super::{
-    StandIn,
     frames::Frames,
-    gate::State,
+    gate::{State, is_final},
     gather::{are_pieces, joined},
-    is_final,
     keepalive::Keepalive,
+    stand_in::StandIn,
+    turns::polls,
 };
 use crate::{
     domain::{event_stream::is_readable_stream, forwarding::Mask},
     proxy::half_closed::is_half_closed,
 };
-
-/// What the stand-in knows of the answer to the current attempt.
-#[derive(Default)]
-pub(super) struct Answer {
-    /// Its final head has come.
-    pub(super) has_come: bool,
-    /// What has come of it and has not gone out.
-    pub(super) held: Vec<HttpTask>,
-    /// That is pieces which may go out, and wait for what is behind them.
-    pub(super) owes: bool,
-    /// Its head, once that has been let out by the timer: the real session knows it only when it is written.
-    pub(super) head: Option<Box<ResponseHeader>>,
-    /// Until when.
-    hold_until: Option<Instant>,
-    /// It is a stream that goes out, and in which we may write.
-    pub(super) is_stream: bool,
-    /// Its body, over HTTP/2.
-    pub(super) frames: Option<Frames>,
-    /// When the stream is to be kept alive next.
-    keepalive_at: Option<Instant>,
-}
 
 impl StandIn {
     /// Takes in what has come of the answer. `true`: it is at its end.
@@ -400,18 +379,4 @@ fn may_be_written_in(head: &ResponseHeader) -> bool {
 fn not_passed_on() -> Box<Error> {
     let what = "the deployment's answer is not passed on";
     Error::explain(ErrorType::InternalError, what).into_up()
-}
-
-/// Until the task has been polled so many times more. Who reads from the deployment and writes to it is polled in turns
-/// with whoever waits here: at the latest behind this, within the same poll of the task.
-pub(super) async fn polls(mut more: u8) {
-    std::future::poll_fn(|cx| {
-        if more == 0 {
-            return Poll::Ready(());
-        }
-        more -= 1;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

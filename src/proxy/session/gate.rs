@@ -4,7 +4,8 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
+use pingora::http::ResponseHeader;
 
 use crate::domain::{
     answer::{Answer, Verdict},
@@ -171,4 +172,9 @@ impl Gate {
         self.first_out = is_body_among.then_some(now);
         Ok(())
     }
+}
+
+/// Whether an answer begins with this head: what comes before it does not, but for the one that ends HTTP.
+pub(crate) fn is_final(head: &ResponseHeader) -> bool {
+    !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
 }

@@ -9,7 +9,7 @@ use pingora::{
     protocols::http::{HttpTask, ServerSession},
 };
 
-use super::{StandIn, answer::polls};
+use super::{stand_in::StandIn, turns::polls};
 
 /// So many pieces the engine hands over at once at most. Where it has so many, more are behind them as a rule.
 const BATCH: usize = 4;

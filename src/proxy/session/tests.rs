@@ -7,7 +7,11 @@ use pingora::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::*;
+use super::{
+    alarm::Alarm,
+    slices::{SLICE, slices},
+    *,
+};
 use crate::domain::{opening::Opening, outcome::Outcome};
 
 const WORD: &[u8] =

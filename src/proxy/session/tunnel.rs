@@ -5,37 +5,12 @@
 //! read nothing until what it says is taken, with megabytes on their way in both directions, the session stands still
 //! until `idle_timeout` ends it. What is said in realtime is far from that.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
-};
+use std::{sync::atomic::Ordering, time::Instant};
 
 use bytes::Bytes;
 use pingora::Result;
 
-use super::{Relay, StandIn};
-
-impl Relay {
-    /// For a WebSocket's handshake, which has no body.
-    pub(crate) fn tunnel() -> Self {
-        let relay = Self {
-            tunnel: Some(AtomicU64::default()),
-            ..Self::default()
-        };
-        relay.orders.lock().kept = Some(Bytes::new());
-        relay
-    }
-
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.tunnel.is_some()
-    }
-
-    /// Bytes that the client sent through it.
-    pub(crate) fn tunnelled(&self) -> u64 {
-        let bytes = self.tunnel.as_ref();
-        bytes.map_or(0, |bytes| bytes.load(Ordering::Relaxed))
-    }
-}
+use super::stand_in::StandIn;
 
 impl StandIn {
     /// What comes from the client; `None`: it has ended its side.
