@@ -192,7 +192,8 @@ pub(crate) fn limited(number: usize, models: &[ModelName]) -> Arc<Client> {
 
 pub(crate) fn quotas(clients: &[Arc<Client>]) -> Quotas {
     let zone = Calendar::of("Europe/Berlin").expect("there is such a zone");
-    Quotas::new(clients, zone, moment())
+    let limits = clients.iter().map(|client| (&client.name, &client.limits));
+    Quotas::new(limits, zone, moment())
 }
 
 /// What stands in the head of an answer that says when to come back.
