@@ -13,7 +13,7 @@ use super::faults::Fault;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where faults are switched and the books are read.
+    /// Where faults are switched and the statistics are read.
     #[serde(default = "any_port")]
     pub control: SocketAddr,
     /// The token endpoints; without them no bearer token is ever good.
@@ -38,7 +38,7 @@ pub enum Record {
     /// Headers and the body's hash, for tests.
     #[default]
     Full,
-    /// Only the books, for benchmarks.
+    /// Only the statistics, for benchmarks.
     Counts,
 }
 

@@ -1,4 +1,4 @@
-//! The simulation's switchboard: faults, ports, books and remembered requests over plain HTTP and JSON.
+//! The simulation's switchboard: faults, ports, statistics and remembered requests over plain HTTP and JSON.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    House,
+    Simulation,
     body::{Body, BrokenOff},
+    connection::ConnectionFate,
     faults::{Fault, FaultKind},
     issuer::Issuer,
     server::Service,
     tokens::TokenFault,
-    wire::Fate,
 };
 
 /// Far more than any fault needs.
@@ -27,20 +27,20 @@ const CALLS: &str = "PUT|GET|DELETE /instances/{instance}/deployments/{deploymen
     POST /issuer/token|rotate|bind|down|up, POST|DELETE /issuer/fault";
 
 /// The control endpoint.
-pub(crate) struct Control(pub(crate) Arc<House>);
+pub(crate) struct Control(pub(crate) Arc<Simulation>);
 
 /// What a call comes to: JSON, or a complaint.
 enum Reply {
-    Said(Vec<u8>),
-    Done,
-    Wrong(StatusCode, String),
+    Json(Vec<u8>),
+    NoContent,
+    BadRequest(StatusCode, String),
 }
 
 impl Service for Control {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        _fate: Fate,
+        _fate: ConnectionFate,
     ) -> Result<Response<Body>, BrokenOff> {
         let (parts, incoming) = request.into_parts();
         let body = Limited::new(incoming, MOST_BODY)
@@ -52,9 +52,9 @@ impl Service for Control {
             .call(&parts.method, parts.uri.path(), parts.uri.query(), body)
             .await
         {
-            Reply::Said(json) => (StatusCode::OK, json),
-            Reply::Done => (StatusCode::NO_CONTENT, Vec::new()),
-            Reply::Wrong(status, message) => {
+            Reply::Json(json) => (StatusCode::OK, json),
+            Reply::NoContent => (StatusCode::NO_CONTENT, Vec::new()),
+            Reply::BadRequest(status, message) => {
                 (status, json!({ "error": message }).to_string().into_bytes())
             }
         };
@@ -81,10 +81,10 @@ impl Control {
             .collect();
         let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
         match (method.as_str(), parts.as_slice()) {
-            ("GET", ["books"]) => said(&self.0.books()),
+            ("GET", ["books"]) => json(&self.0.stats()),
             ("DELETE", ["books"]) => {
-                self.0.clear_books();
-                Reply::Done
+                self.0.clear_stats();
+                Reply::NoContent
             }
             ("GET", ["requests"]) => {
                 let instance = query.and_then(|query| {
@@ -92,16 +92,16 @@ impl Control {
                         .split('&')
                         .find_map(|pair| pair.strip_prefix("instance="))
                 });
-                said(&self.0.requests(instance))
+                json(&self.0.requests(instance))
             }
             ("DELETE", ["requests"]) => {
                 self.0.clear_requests();
-                Reply::Done
+                Reply::NoContent
             }
             ("PUT", ["instances", instance, "deployments", deployment, "fault"]) => {
                 match Fault::parse(&body) {
                     Ok(fault) => self.set(instance, deployment, Some(fault)),
-                    Err(error) => wrong(error),
+                    Err(error) => bad_request(error),
                 }
             }
             ("DELETE", ["instances", instance, "deployments", deployment, "fault"]) => {
@@ -109,32 +109,32 @@ impl Control {
             }
             ("GET", ["instances", instance, "deployments", deployment, "fault"]) => {
                 match self.0.fault(instance, named(deployment)) {
-                    Ok(fault) => said(&fault),
-                    Err(error) => wrong(error.to_string()),
+                    Ok(fault) => json(&fault),
+                    Err(error) => bad_request(error.to_string()),
                 }
             }
-            ("POST", ["instances", instance, "down"]) => settled(self.0.down(instance).await),
-            ("POST", ["instances", instance, "up"]) => settled(self.0.up(instance).await),
+            ("POST", ["instances", instance, "down"]) => done_or_wrong(self.0.down(instance).await),
+            ("POST", ["instances", instance, "up"]) => done_or_wrong(self.0.up(instance).await),
             ("POST", ["tokens", "fault"]) => match serde_json::from_slice::<TokenFault>(&body) {
                 Ok(fault) => {
-                    self.0.mint.set_fault(Some(fault));
-                    Reply::Done
+                    self.0.token_store.set_fault(Some(fault));
+                    Reply::NoContent
                 }
-                Err(error) => wrong(error.to_string()),
+                Err(error) => bad_request(error.to_string()),
             },
             ("DELETE", ["tokens", "fault"]) => {
-                self.0.mint.set_fault(None);
-                Reply::Done
+                self.0.token_store.set_fault(None);
+                Reply::NoContent
             }
             ("POST", ["tokens", "revoke"]) => {
-                self.0.mint.revoke(query == Some("kept"));
-                Reply::Done
+                self.0.token_store.revoke(query == Some("kept"));
+                Reply::NoContent
             }
             (method, ["issuer", what]) => match &self.0.issuer {
                 Some(issuer) => ask_issuer(issuer, method, what, &body).await,
-                None => wrong("this simulation has no issuer".to_owned()),
+                None => bad_request("this simulation has no issuer".to_owned()),
             },
-            _ => Reply::Wrong(
+            _ => Reply::BadRequest(
                 StatusCode::BAD_REQUEST,
                 format!("{method} {path} is no call of this endpoint; there are: {CALLS}"),
             ),
@@ -142,18 +142,18 @@ impl Control {
     }
 
     fn set(&self, instance: &str, deployment: &str, fault: Option<Fault>) -> Reply {
-        settled(self.0.set_fault(instance, named(deployment), fault))
+        done_or_wrong(self.0.set_fault(instance, named(deployment), fault))
     }
 }
 
-impl House {
+impl Simulation {
     /// Sets or clears a fault; `None` for a deployment means all of them.
     pub(crate) fn set_fault(
         &self,
         instance: &str,
         deployment: Option<&str>,
         fault: Option<Fault>,
-    ) -> Result<(), super::Unknown> {
+    ) -> Result<(), super::ControlError> {
         let on_connect = matches!(
             fault,
             Some(Fault {
@@ -162,9 +162,10 @@ impl House {
             })
         );
         if on_connect && deployment.is_some() {
-            return Err(super::Unknown::NotForOne);
+            return Err(super::ControlError::NotForOne);
         }
-        self.board(instance, deployment)?.set(fault, Instant::now());
+        self.fault_slot(instance, deployment)?
+            .set(fault, Instant::now());
         Ok(())
     }
 
@@ -172,8 +173,8 @@ impl House {
         &self,
         instance: &str,
         deployment: Option<&str>,
-    ) -> Result<Option<Fault>, super::Unknown> {
-        Ok(self.board(instance, deployment)?.current())
+    ) -> Result<Option<Fault>, super::ControlError> {
+        Ok(self.fault_slot(instance, deployment)?.current())
     }
 }
 
@@ -182,16 +183,19 @@ fn named(deployment: &str) -> Option<&str> {
     Some(deployment).filter(|name| *name != "*")
 }
 
-fn said(value: &impl Serialize) -> Reply {
-    Reply::Said(super::answer::json(value))
+fn json(value: &impl Serialize) -> Reply {
+    Reply::Json(super::answer::json(value))
 }
 
-fn settled<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
-    result.map_or_else(|error| wrong(error.to_string()), |()| Reply::Done)
+fn done_or_wrong<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
+    result.map_or_else(
+        |error| bad_request(error.to_string()),
+        |()| Reply::NoContent,
+    )
 }
 
-fn wrong(message: impl Into<String>) -> Reply {
-    Reply::Wrong(StatusCode::BAD_REQUEST, message.into())
+fn bad_request(message: impl Into<String>) -> Reply {
+    Reply::BadRequest(StatusCode::BAD_REQUEST, message.into())
 }
 
 /// Whose tokens a key is for.
@@ -205,37 +209,37 @@ struct Binding {
 async fn ask_issuer(issuer: &Issuer, method: &str, what: &str, body: &[u8]) -> Reply {
     match (method, what) {
         ("POST", "token") => match serde_json::from_slice(body) {
-            Ok(claims) => said(&json!({ "token": issuer.token(&claims) })),
-            Err(error) => wrong(error.to_string()),
+            Ok(claims) => json(&json!({ "token": issuer.token(&claims) })),
+            Err(error) => bad_request(error.to_string()),
         },
-        ("POST", "rotate") => said(&json!({ "key": issuer.rotate() })),
+        ("POST", "rotate") => json(&json!({ "key": issuer.rotate() })),
         ("POST", "bind") => match serde_json::from_slice::<Binding>(body) {
             Ok(Binding { key, tenant_id }) => {
                 issuer.bind(&key, &tenant_id);
-                Reply::Done
+                Reply::NoContent
             }
-            Err(error) => wrong(error.to_string()),
+            Err(error) => bad_request(error.to_string()),
         },
         ("POST", "fault") => match serde_json::from_slice(body) {
             Ok(fault) => {
                 issuer.set_fault(Some(fault));
-                Reply::Done
+                Reply::NoContent
             }
-            Err(error) => wrong(error.to_string()),
+            Err(error) => bad_request(error.to_string()),
         },
         ("DELETE", "fault") => {
             issuer.set_fault(None);
-            Reply::Done
+            Reply::NoContent
         }
         ("POST", "down") => {
             issuer.down().await;
-            Reply::Done
+            Reply::NoContent
         }
         ("POST", "up") => match issuer.up().await {
-            Ok(()) => Reply::Done,
-            Err(error) => wrong(error.to_string()),
+            Ok(()) => Reply::NoContent,
+            Err(error) => bad_request(error.to_string()),
         },
-        _ => wrong(format!(
+        _ => bad_request(format!(
             "{method} {what} is no call about the issuer; there are: {CALLS}"
         )),
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
-use super::wire::Stream;
+use super::connection::Stream;
 
 /// Bytes to send, and what becomes of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ impl Piece {
 
 impl Raw {
     /// This head and these pieces, and then the connection's end.
-    pub fn of(head: impl Into<String>, pieces: impl IntoIterator<Item = Piece>) -> Self {
+    pub fn new(head: impl Into<String>, pieces: impl IntoIterator<Item = Piece>) -> Self {
         Self {
             head: head.into(),
             pieces: pieces.into_iter().collect(),
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_piece_reads_back_as_it_was_written_whatever_its_bytes() {
-        let raw = Raw::of(
+        let raw = Raw::new(
             "HTTP/1.1 200 OK\r\n\r\n",
             [
                 Piece::from("text"),

@@ -47,7 +47,7 @@ pub(crate) struct Called<'a> {
 }
 
 impl<'a> Called<'a> {
-    pub(crate) fn of(address: Option<&'a Address>, deployment: &'a str) -> Self {
+    pub(crate) fn new(address: Option<&'a Address>, deployment: &'a str) -> Self {
         let (operation, api_version) = match address {
             Some(Address {
                 route: Route::Call { operation, .. },

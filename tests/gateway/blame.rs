@@ -266,7 +266,7 @@ async fn a_switch_of_protocols_that_nobody_asked_for_reaches_no_client() {
     let house = house_with(&THREE, "").await;
     let head =
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
-    let raw = Raw::of(head.to_owned(), [Piece::from(&b""[..])]);
+    let raw = Raw::new(head.to_owned(), [Piece::from(&b""[..])]);
     all(&house, &THREE, FaultKind::Raw(raw));
     error_of(house.chat().await, 503, "ServiceUnavailable").await;
 }

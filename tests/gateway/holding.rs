@@ -98,7 +98,7 @@ async fn an_error_event_of_any_form_before_output_moves_on() {
                 for after_events in 0..=2 {
                     let error = StreamError {
                         head: head.clone(),
-                        ..StreamError::of(ErrorType::TooManyRequests, after_events)
+                        ..StreamError::new(ErrorType::TooManyRequests, after_events)
                     };
                     house.fault("bad", FaultKind::StreamError(error.in_form(form)));
                     let response = ask(&house, &http, path, &body).await;
@@ -133,7 +133,7 @@ async fn an_error_event_says_what_its_type_says() {
         (ErrorType::UserError, &["caller_error"]),
     ] {
         let house = House::open(&[("bad", 1, 1), ("well", 2, 1)]).await;
-        house.fault("bad", FaultKind::StreamError(StreamError::of(error, 1)));
+        house.fault("bad", FaultKind::StreamError(StreamError::new(error, 1)));
         let response = ask(&house, &house.http, RESPONSES, &responses()).await;
         let (text, broken) = rest(response).await;
         assert!(!broken);

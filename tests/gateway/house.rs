@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use forebay::simulator::{self, Config, Fault, FaultKind, Seen, Simulator};
+use forebay::simulator::{self, Config, Fault, FaultKind, SeenRequest, Simulator};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -105,15 +105,15 @@ impl House {
 
     /// How many requests an instance has been asked.
     pub(crate) fn asked(&self, instance: &str) -> u64 {
-        let books = self.simulator.books();
-        books.instances[instance]
+        let stats = self.simulator.stats();
+        stats.instances[instance]
             .deployments
             .values()
             .map(|page| page.requests)
             .sum()
     }
 
-    pub(crate) fn seen(&self, instance: &str) -> Vec<Seen> {
+    pub(crate) fn seen(&self, instance: &str) -> Vec<SeenRequest> {
         self.simulator.requests(Some(instance))
     }
 

@@ -88,9 +88,9 @@ async fn what_an_instance_reports_is_read_as_its_books_have_it() {
         let mut body = body;
         body["model"] = deployment.into();
         for size in [1, 1000, usize::MAX] {
-            simulator.clear_books();
+            simulator.clear_stats();
             let (reported, _) = metered(&simulator, operation, &body, size).await;
-            let spent = simulator.books().deployment("only", deployment).spent;
+            let spent = simulator.stats().deployment("only", deployment).spent;
             let reported = reported.unwrap_or_else(|| panic!("nothing was reported: {body}"));
             assert!(reported.input > 0 && !reported.estimated, "{body}");
             assert_eq!(
@@ -120,11 +120,11 @@ async fn a_stream_without_a_report_is_counted_within_a_few_tokens_of_the_books()
             json!({"model": "m", "stream": true, "max_tokens": 400, "prompt": "Why?"}),
         ),
     ] {
-        simulator.clear_books();
+        simulator.clear_stats();
         let (reported, passed) = metered(&simulator, operation, &body, 333).await;
         assert_eq!(reported, None, "{body}");
         assert!(passed.estimated && passed.input == 5, "{passed:?}");
-        let told = simulator.books().deployment("only", "m").spent;
+        let told = simulator.stats().deployment("only", "m").spent;
         let off = passed.output.abs_diff(told.completion_tokens);
         assert!(
             told.completion_tokens > 100 && off * 20 <= told.completion_tokens,

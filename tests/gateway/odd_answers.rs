@@ -28,7 +28,7 @@ async fn house() -> House {
 /// A 200 of these header lines whose bytes end with the connection.
 fn ok(lines: &str, bytes: impl Into<Bytes>) -> Raw {
     let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{lines}\r\n");
-    Raw::of(head, [Piece::from(bytes)])
+    Raw::new(head, [Piece::from(bytes)])
 }
 
 fn stream(bytes: impl Into<Bytes>) -> Raw {
@@ -42,7 +42,7 @@ fn whole(status: &str, lines: &str, body: &[u8]) -> Raw {
         body.len()
     );
     let piece = Piece::from(Bytes::copy_from_slice(body));
-    Raw::of(head, [piece]).ends(RawEnd::Keep)
+    Raw::new(head, [piece]).ends(RawEnd::Keep)
 }
 
 impl House {

@@ -30,8 +30,8 @@ async fn two() -> House {
 
 /// How many sessions an instance has open.
 fn open_at(house: &House, instance: &str) -> u64 {
-    let books = house.simulator.books();
-    let pages = books.instances[instance].deployments.values();
+    let stats = house.simulator.stats();
+    let pages = stats.instances[instance].deployments.values();
     pages.map(|page| page.concurrent).sum()
 }
 

@@ -112,7 +112,7 @@ async fn a_deployment_that_refuses_the_fresh_token_too_is_set_aside() {
 async fn many_refused_at_once_share_one_renewal() {
     let house = house("").await;
     assert_eq!(house.chat().await.status(), 200);
-    let fetched = |house: &House| house.simulator.books().tokens.issued;
+    let fetched = |house: &House| house.simulator.stats().tokens.issued;
     let before = fetched(&house);
     house.simulator.revoke_tokens();
     let requests = (0..100).map(|_| house.post(crate::house::CHAT).json(&chat()).send());

@@ -173,7 +173,7 @@ async fn everything(house: &House, guarded: &[Gateway]) -> String {
         FaultKind::Hang {},
         FaultKind::ResetMidStream { after_events: 2 },
         FaultKind::CloseMidStream { after_events: 2 },
-        FaultKind::StreamError(StreamError::of(ErrorType::TooManyRequests, 1)),
+        FaultKind::StreamError(StreamError::new(ErrorType::TooManyRequests, 1)),
     ] {
         for instance in ["tokens", "keys"] {
             house.fault(instance, fault.clone());

@@ -1,6 +1,6 @@
 //! The shapes of path that clients use, each to the deployment that serves it: what goes out, and what comes back.
 
-use forebay::simulator::{self, Config, Seen};
+use forebay::simulator::{self, Config, SeenRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::house::{Gateway, House, INSTANCE_KEY, KEY, chat, client, error_of, st
 
 const DATED: &str = "api-version=2025-04-01-preview";
 
-fn last(house: &House) -> Seen {
+fn last(house: &House) -> SeenRequest {
     house.seen("only").pop().unwrap()
 }
 

@@ -65,8 +65,8 @@ async fn what_azure_serves_from_another_deployment_is_logged_and_counted_as_that
     for streamed in [false, false, true] {
         assert_eq!(served_by(&house, streamed).await, "east/ptu");
     }
-    let books = house.simulator.books();
-    assert_eq!(books.deployment("east", "overflow").status(200), 2);
+    let stats = house.simulator.stats();
+    assert_eq!(stats.deployment("east", "overflow").status(200), 2);
     let log = house.log(3).await;
     let spilled = log.iter().map(|line| &line["attempts"][0]["spilled_to"]);
     assert_eq!(
@@ -94,9 +94,9 @@ async fn where_both_are_full_the_next_one_serves_and_the_others_wait_is_not_laid
         .set_fault("east", Some("overflow"), Some(full))
         .unwrap();
     assert_eq!(served_by(&house, false).await, "west/std");
-    let books = house.simulator.books();
+    let stats = house.simulator.stats();
     let asked = [("east", "ptu"), ("east", "overflow"), ("west", "std")]
-        .map(|(instance, deployment)| books.deployment(instance, deployment).requests);
+        .map(|(instance, deployment)| stats.deployment(instance, deployment).requests);
     assert_eq!(
         asked,
         [2, 1, 1],
@@ -165,8 +165,8 @@ async fn what_a_spill_was_answered_is_told_where_nobody_else_is_left() {
         assert_eq!(answer.status(), code);
         let log = house.log(3).await.pop().unwrap();
         assert_eq!(log["attempts"][0]["spilled_to"], "overflow", "{log}");
-        let books = house.simulator.books();
-        assert_eq!(books.deployment("east", "overflow").requests, 2);
+        let stats = house.simulator.stats();
+        assert_eq!(stats.deployment("east", "overflow").requests, 2);
     }
 }
 

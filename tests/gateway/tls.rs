@@ -133,7 +133,7 @@ async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http
         seen.iter().all(|seen| seen.http_version == "HTTP/2.0"),
         "{seen:?}"
     );
-    let connections = house.simulator.books().instances["strange"].connections;
+    let connections = house.simulator.stats().instances["strange"].connections;
     assert!(
         connections <= 4,
         "{connections} connections for six requests"

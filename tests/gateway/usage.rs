@@ -35,7 +35,7 @@ impl Tokens {
         Self(TYPES.map(|kind| line["usage"][kind].as_u64().unwrap_or(0)))
     }
 
-    fn of_books(spent: &Spent) -> Self {
+    fn from_stats(spent: &Spent) -> Self {
         Self([
             spent.prompt_tokens,
             spent.cached_tokens,
@@ -121,8 +121,8 @@ async fn house(deployments: &[(&str, &str)], instance: &str, more: &str) -> Hous
 
 impl House {
     /// What a deployment of `only` counts itself.
-    fn books(&self, deployment: &str) -> Tokens {
-        Tokens::of_books(&self.simulator.books().deployment("only", deployment).spent)
+    fn stats(&self, deployment: &str) -> Tokens {
+        Tokens::from_stats(&self.simulator.stats().deployment("only", deployment).spent)
     }
 
     /// The metrics once they count so many requests.

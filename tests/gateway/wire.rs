@@ -1,6 +1,6 @@
 //! What goes out to a deployment and comes back to a client: every header, every path, every byte of the body.
 
-use forebay::simulator::{self, Config, FaultKind, Seen};
+use forebay::simulator::{self, Config, FaultKind, SeenRequest};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -98,12 +98,12 @@ fn sha256(body: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn header<'a>(seen: &'a Seen, name: &str) -> &'a str {
+fn header<'a>(seen: &'a SeenRequest, name: &str) -> &'a str {
     let found = seen.headers.iter().find(|(other, _)| other == name);
     &found.unwrap_or_else(|| panic!("no {name} in {seen:?}")).1
 }
 
-fn last(house: &House, instance: &str) -> Seen {
+fn last(house: &House, instance: &str) -> SeenRequest {
     house.seen(instance).pop().unwrap()
 }
 

@@ -91,7 +91,7 @@ impl FaultKind {
         matches!(self, Self::EarlyStatus { .. } | Self::ResetOnConnect {})
     }
 
-    /// The name under which the books count it, where it has no status.
+    /// The name under which the statistics count it, where it has no status.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",

@@ -45,9 +45,9 @@ async fn raw_bytes_go_out_as_they_are_and_the_connection_ends_as_told() {
         );
         assert_eq!(ended, in_order, "{end}");
     }
-    let page = caller.page("gpt-4o");
+    let stats = caller.stats("gpt-4o");
     assert_eq!(
-        (page.fault("raw"), page.concurrent, page.cancelled),
+        (stats.fault("raw"), stats.concurrent, stats.cancelled),
         (2, 0, 0)
     );
 }
@@ -66,7 +66,7 @@ async fn a_connection_can_go_on_after_raw_bytes() {
     let mut status = [0; 12];
     socket.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 400");
-    assert_eq!(caller.simulator.books().instances["east"].connections, 1);
+    assert_eq!(caller.simulator.stats().instances["east"].connections, 1);
 }
 
 #[tokio::test]

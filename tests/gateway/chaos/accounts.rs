@@ -195,9 +195,9 @@ impl<'a> Accounts<'a> {
 
     /// What a deployment answered the gateway has heard, unless its connection was cut on the way.
     fn check_books(&mut self) {
-        let (books, told) = (self.scene.simulator.books(), self.attempts());
+        let (stats, told) = (self.scene.simulator.stats(), self.attempts());
         for name in names() {
-            let page = books.deployment(name, MODEL);
+            let page = stats.deployment(name, MODEL);
             let seen = self
                 .seen
                 .iter()

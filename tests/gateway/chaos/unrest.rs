@@ -78,9 +78,9 @@ impl Unrest {
                 after_events,
             },
             // Before any output, and wherever it happens to be.
-            11 => FaultKind::StreamError(StreamError::of(ErrorType::ServerError, 1)),
-            12 => FaultKind::StreamError(StreamError::of(ErrorType::TooManyRequests, 0)),
-            _ => FaultKind::StreamError(StreamError::of(ErrorType::ServerError, after_events)),
+            11 => FaultKind::StreamError(StreamError::new(ErrorType::ServerError, 1)),
+            12 => FaultKind::StreamError(StreamError::new(ErrorType::TooManyRequests, 0)),
+            _ => FaultKind::StreamError(StreamError::new(ErrorType::ServerError, after_events)),
         }
     }
 

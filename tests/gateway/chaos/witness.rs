@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use forebay::simulator::{Ending, Seen};
+use forebay::simulator::{Ending, SeenRequest};
 
 use super::{MODEL, Scene, names};
 use crate::house::eventually;
@@ -56,12 +56,12 @@ impl Witness {
 }
 
 fn in_flight(scene: &Scene) -> u64 {
-    let books = scene.simulator.books();
-    let pages = names().map(|name| books.deployment(name, MODEL).concurrent);
+    let stats = scene.simulator.stats();
+    let pages = names().map(|name| stats.deployment(name, MODEL).concurrent);
     pages.sum()
 }
 
-fn id_of(seen: &Seen) -> String {
+fn id_of(seen: &SeenRequest) -> String {
     let header = seen
         .headers
         .iter()

@@ -34,7 +34,7 @@ async fn an_error_before_output_counts_as_the_status_that_it_names_in_every_form
 
 /// Chats have one form: the same whatever `form` says.
 fn before_output(form: ErrorForm, kind: ErrorType, code: &str) -> Row {
-    let error = StreamError::of(kind, 1).in_form(form).with_code(code);
+    let error = StreamError::new(kind, 1).in_form(form).with_code(code);
     let shapes = match form {
         ErrorForm::FailedThenError => STREAMS,
         _ => &[Shape::StreamedResponses][..],
@@ -71,7 +71,7 @@ fn before_output(form: ErrorForm, kind: ErrorType, code: &str) -> Row {
 
 /// Nothing but a text, and a head that says that no requests are left.
 fn spent_in_text() -> Row {
-    let mut error = StreamError::of(ErrorType::TooManyRequests, 1).in_form(ErrorForm::FailedText);
+    let mut error = StreamError::new(ErrorType::TooManyRequests, 1).in_form(ErrorForm::FailedText);
     let head = [
         ("x-ratelimit-remaining-requests", "0"),
         ("retry-after", "53"),
@@ -135,7 +135,7 @@ async fn an_error_after_output_never_ends_a_stream_cleanly() {
         .iter()
         .flat_map(|form| KINDS.map(|kind| (*form, kind)));
     let rows = pairs.map(|(form, (kind, code))| {
-        let error = StreamError::of(kind, 6).in_form(form).with_code(code);
+        let error = StreamError::new(kind, 6).in_form(form).with_code(code);
         Row {
             shapes: STREAMS,
             ..row(

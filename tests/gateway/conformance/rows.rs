@@ -275,7 +275,7 @@ fn streams() -> Vec<Row> {
     };
     let full =
         |deployment, error, seconds| row(deployment, error, Next, "throttled", closed(seconds));
-    let plain = |kind| StreamError::of(kind, 1);
+    let plain = |kind| StreamError::new(kind, 1);
     let wait = |seconds: &str| BTreeMap::from([("retry-after".to_owned(), seconds.to_owned())]);
     let throttled = plain(ErrorType::TooManyRequests);
     let in_head = StreamError {

@@ -168,14 +168,14 @@ impl Stage {
         })
         .await;
         asking.abort();
-        let page = || self.simulator.books().deployment("first", &case.model);
+        let page = || self.simulator.stats().deployment("first", &case.model);
         eventually("the deployment noticed", || page().cancelled == 1).await;
     }
 
     /// How often a simulated instance was asked.
     pub(crate) fn asked(&self, instance: &str, case: &Case<'_>) -> u64 {
-        let books = self.simulator.books();
-        books.deployment(instance, &case.model).requests
+        let stats = self.simulator.stats();
+        stats.deployment(instance, &case.model).requests
     }
 
     /// What the gateway's `/status` says of the first deployment of each model.

@@ -215,7 +215,7 @@ async fn a_machine_without_such_an_identity_is_not_asked_in_a_hurry() {
     stage.is_out().await;
     let out = stage.deployment("entra").await;
     assert!(out["retry_in_seconds"].as_f64().unwrap() > 10.0, "{out}");
-    assert_eq!(stage.simulator.books().tokens.asked, 1);
+    assert_eq!(stage.simulator.stats().tokens.asked, 1);
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn nobody_waits_for_a_first_token_that_will_not_be_asked_for_soon() {
     stage.until_out().await;
     let out = stage.deployment("entra").await;
     assert!(out["retry_in_seconds"].as_f64().unwrap() > 100.0, "{out}");
-    assert_eq!(stage.simulator.books().tokens.asked, 1);
+    assert_eq!(stage.simulator.stats().tokens.asked, 1);
     let refused = stage.ask("entra").await;
     assert_eq!(
         (refused.status().as_u16(), &refused.headers()["retry-after"]),
@@ -295,8 +295,8 @@ async fn a_token_revoked_under_load_costs_one_token_request_and_no_failed_one() 
         stop.store(true, Relaxed);
     };
     tokio::join!(busy(&stage, &stop, &served), revocation);
-    let books = stage.simulator.books().tokens;
-    assert_eq!((books.asked, books.issued, books.used), (2, 2, 2));
+    let stats = stage.simulator.stats().tokens;
+    assert_eq!((stats.asked, stats.issued, stats.used), (2, 2, 2));
     assert_eq!(
         stage.asked("key"),
         by_key,

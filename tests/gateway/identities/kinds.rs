@@ -72,8 +72,8 @@ async fn every_kind_gets_its_tokens_over_tls_from_an_authority_of_ones_own() {
     ];
     let stage = open(OVER_TLS, &proofs, &variables).await;
     all_serve(&stage, proofs.iter().map(|(name, _)| *name)).await;
-    let books = stage.simulator.books().tokens;
-    assert_eq!((books.issued, books.refused), (proofs.len() as u64, 0));
+    let stats = stage.simulator.stats().tokens;
+    assert_eq!((stats.issued, stats.refused), (proofs.len() as u64, 0));
     let place = format!(
         "https://localhost:{}",
         stage.simulator.tokens().unwrap().port()
@@ -154,7 +154,7 @@ async fn an_authority_that_nobody_vouches_for_is_not_told_the_secret() {
         error.contains("can't be reached: invalid peer certificate: UnknownIssuer"),
         "{error}"
     );
-    assert_eq!(stage.simulator.books().tokens.asked, 0);
+    assert_eq!(stage.simulator.stats().tokens.asked, 0);
 }
 
 #[tokio::test]
@@ -180,9 +180,9 @@ async fn what_proves_nothing_gets_no_token_and_is_told_by_its_code() {
         let error = stage.identity(name).await["last_error"].to_string();
         assert!(error.contains(code), "{name}: {error}");
     }
-    let books = stage.simulator.books().tokens;
+    let stats = stage.simulator.stats().tokens;
     assert_eq!(
-        (books.issued, books.refused),
+        (stats.issued, stats.refused),
         (0, proofs.len() as u64),
         "no hurry after a no"
     );
@@ -214,7 +214,7 @@ async fn renewed_files_are_in_use_with_the_next_token() {
     let stage = open(&tokens, &proofs, &[]).await;
     all_serve(&stage, ["certificate", "federation"]).await;
     let issued = || {
-        let issued = stage.simulator.books().tokens.issued_to;
+        let issued = stage.simulator.stats().tokens.issued_to;
         let of = |client: &str| {
             let found = issued.iter().find(|(to, _)| to.starts_with(client));
             *found.unwrap().1
@@ -262,10 +262,10 @@ async fn app_service_is_asked_where_it_says_so_and_its_header_is_kept_secret() {
     ];
     let stage = open(&tokens, &proofs, &variables).await;
     all_serve(&stage, ["system", "user"]).await;
-    let books = stage.simulator.books().tokens;
+    let stats = stage.simulator.stats().tokens;
     let audience = "https://cognitiveservices.azure.com";
     let to = |client: &str| {
-        books
+        stats
             .issued_to
             .get(&format!("{client} {audience}"))
             .copied()
@@ -316,10 +316,10 @@ async fn a_machine_with_many_identities_asks_for_few_tokens_at_once() {
     };
     let stage = setup.open().await;
     comes_true("each has its token", async || {
-        stage.simulator.books().tokens.issued == 12
+        stage.simulator.stats().tokens.issued == 12
     })
     .await;
     all_serve(&stage, names.iter().map(String::as_str)).await;
-    let books = stage.simulator.books().tokens;
-    assert_eq!((books.asked, books.refused), (12, 0));
+    let stats = stage.simulator.stats().tokens;
+    assert_eq!((stats.asked, stats.refused), (12, 0));
 }

@@ -57,7 +57,7 @@ async fn inside_the_namespace_imds_is_at_its_own_address() {
     }
     let issued: Vec<_> = stage
         .simulator
-        .books()
+        .stats()
         .tokens
         .issued_to
         .into_values()

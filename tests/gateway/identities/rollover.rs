@@ -53,32 +53,32 @@ async fn tokens_roll_over_under_load_without_a_failed_request_or_a_token_request
     for connection in futures_util::future::join_all(connections).await {
         served += connection.unwrap();
     }
-    let (took, books) = (started.elapsed(), stage.simulator.books().tokens);
-    eprintln!("rollover: {served} requests in {took:?}, {books:?}");
+    let (took, stats) = (started.elapsed(), stage.simulator.stats().tokens);
+    eprintln!("rollover: {served} requests in {took:?}, {stats:?}");
     assert_eq!(
         served,
         stage.asked("app") + stage.asked("vm"),
         "each was sent once"
     );
     assert_eq!(
-        (books.asked, books.refused),
-        (books.issued, 0),
+        (stats.asked, stats.refused),
+        (stats.issued, 0),
         "each token request gave a token"
     );
     let most = took.as_secs_f64() / EARLIEST.as_secs_f64() + 2.0;
     let least = duration().as_secs_f64() / LIFE.as_secs_f64();
-    assert_eq!(books.issued_to.len(), 2, "{books:?}");
-    for (to, count) in &books.issued_to {
+    assert_eq!(stats.issued_to.len(), 2, "{stats:?}");
+    for (to, count) in &stats.issued_to {
         let count = *count as f64;
         assert!(
             count <= most && count >= least,
             "{to}: {count} tokens, {least} to {most}"
         );
     }
-    let unused = books.issued - books.used;
+    let unused = stats.issued - stats.used;
     assert!(
         unused <= 2,
-        "of each identity only the newest may be unused: {books:?}"
+        "of each identity only the newest may be unused: {stats:?}"
     );
     for name in ["app", "vm"] {
         let it = stage.identity(name).await;

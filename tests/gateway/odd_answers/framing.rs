@@ -27,7 +27,7 @@ async fn what_comes_behind_an_answers_end_is_nobodys_answer() {
             for pause in [0, 30] {
                 let name = format!("{answered:?} and {surplus:?} {pause} ms later");
                 let late = Piece::from(surplus).after(Duration::from_millis(pause));
-                house.answers_once(Raw::of(&answered, [late]).ends(RawEnd::Keep));
+                house.answers_once(Raw::new(&answered, [late]).ends(RawEnd::Keep));
                 wire.send(good_chat()).await;
                 let answer = wire.answer().await.expect("an answer");
                 let expected = if answered.contains("400") { "" } else { &body };
@@ -62,8 +62,8 @@ async fn what_is_no_http_is_no_answer() {
     );
     for head in heads.into_iter().chain([long.as_str()]) {
         let name: String = head.chars().take(60).collect();
-        house.simulator.clear_books();
-        house.answers_once(Raw::of(head, []));
+        house.simulator.clear_stats();
+        house.answers_once(Raw::new(head, []));
         wire.send(good_chat()).await;
         let answer = wire
             .answer()
@@ -93,7 +93,7 @@ async fn a_body_that_breaks_its_own_framing_is_not_whole() {
         "transfer-encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n",
         "content-length: 50\r\n\r\n{}",
     ] {
-        house.answers_once(Raw::of([head, rest].concat(), []));
+        house.answers_once(Raw::new([head, rest].concat(), []));
         let mut wire = Wire::open(house.gateway.address).await;
         wire.send(good_chat()).await;
         if let Some(answer) = wire.answer().await {
@@ -102,7 +102,7 @@ async fn a_body_that_breaks_its_own_framing_is_not_whole() {
                 (200, 1),
                 "{rest:?}: {answer:?}"
             );
-            house.simulator.clear_books();
+            house.simulator.clear_stats();
         }
         let mut another = Wire::open(house.gateway.address).await;
         all_goes_on(&house, &mut another, rest).await;
@@ -131,7 +131,7 @@ async fn odd_headers_stop_nobody() {
     ] {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());
         let pieces = [head.as_bytes(), line, b"\r\n\r\n", body.as_bytes()].concat();
-        house.answers_once(Raw::of("", [Piece::from(pieces)]).ends(RawEnd::Keep));
+        house.answers_once(Raw::new("", [Piece::from(pieces)]).ends(RawEnd::Keep));
         let name = String::from_utf8_lossy(line);
         wire.send(good_chat()).await;
         let answer = wire
@@ -158,7 +158,7 @@ async fn informational_answers_come_before_the_answer_and_count_for_nothing() {
         "{early}HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    house.answers_once(Raw::of(head, [Piece::from(body.clone())]).ends(RawEnd::Keep));
+    house.answers_once(Raw::new(head, [Piece::from(body.clone())]).ends(RawEnd::Keep));
     let answer = house.chat().await;
     assert_eq!(
         (answer.status().as_u16(), answer.text().await.unwrap()),

@@ -112,7 +112,7 @@ async fn a_failure_is_one_whatever_its_body_is() {
             house.answers_once(whole(status, "content-type: application/json\r\n", body));
             let answer = ask(&mut wire).await.unwrap();
             assert_eq!((answer.status, house.asked("well")), (200, 1), "{status}");
-            house.simulator.clear_books();
+            house.simulator.clear_stats();
             all_goes_on(&house, &mut wire, status).await;
         }
     }
@@ -160,7 +160,7 @@ async fn a_stream_that_comes_to_nothing_moves_on() {
             text.ends_with("data: [DONE]\n\n") && !text.contains("server_error"),
             "{name}: {text}"
         );
-        house.simulator.clear_books();
+        house.simulator.clear_stats();
         all_goes_on(&house, &mut wire, name).await;
     }
 }
@@ -177,7 +177,7 @@ async fn a_stream_that_breaks_before_its_output_moves_on() {
         "ffff\r\ndata: {\"choices\":[],\"id\":\"\"}\n\n",
     ] {
         for end in [RawEnd::Close, RawEnd::Reset] {
-            let raw = Raw::of(head, [Piece::from(piece)]).ends(end);
+            let raw = Raw::new(head, [Piece::from(piece)]).ends(end);
             house.answers_once(raw);
             let answer = house.post(CHAT).json(&streamed()).send().await.unwrap();
             assert_eq!(served_by(&answer), "well", "{piece:?} {end:?}");

@@ -80,7 +80,7 @@ async fn a_client_that_did_not_ask_gets_byte_for_byte_what_it_would_have_got() {
             told += Tokens::of_line(&line);
             told += Tokens::of_line(&line);
         }
-        assert_eq!(told, house.books("gpt-4o"));
+        assert_eq!(told, house.stats("gpt-4o"));
     }
 }
 

@@ -111,12 +111,12 @@ async fn each_operation_is_counted_to_the_token() {
             "",
         ),
     ] {
-        let before = house.books(model);
+        let before = house.stats(model);
         ask(&house, &format!("/openai/v1/{path}"), &body).await;
-        asked.push((model, before, house.books(model), tier));
+        asked.push((model, before, house.stats(model), tier));
     }
     for (model, format) in [("gpt-4o-transcribe", "json"), ("whisper", "verbose_json")] {
-        let before = house.books(model);
+        let before = house.stats(model);
         let part = |name: &str, value: &str| {
             format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
         };
@@ -132,7 +132,7 @@ async fn each_operation_is_counted_to_the_token() {
             .header("api-key", crate::house::KEY)
             .header("content-type", "multipart/form-data; boundary=b");
         assert_eq!(request.body(form).send().await.unwrap().status(), 200);
-        asked.push((model, before, house.books(model), ""));
+        asked.push((model, before, house.stats(model), ""));
     }
     let log = house.log(asked.len()).await;
     for ((model, before, after, tier), line) in asked.iter().zip(&log) {
@@ -149,9 +149,9 @@ async fn each_operation_is_counted_to_the_token() {
     let page = house.metrics_of(asked.len() as u64).await;
     for ((client, deployment), tokens) in counted(&page) {
         assert_eq!(client, "tests");
-        assert_eq!(tokens, house.books(&deployment), "{deployment}");
+        assert_eq!(tokens, house.stats(&deployment), "{deployment}");
     }
-    let kinds = house.books("gpt-4o");
+    let kinds = house.stats("gpt-4o");
     assert!(kinds.0.iter().all(|tokens| *tokens > 0), "{kinds:?}");
     let reasons = [
         "encoded",

@@ -30,7 +30,7 @@ async fn odd_usage_is_estimated_or_its_last_word_taken() {
             body.as_object_mut()
                 .unwrap()
                 .extend(more.as_object().unwrap().clone());
-            let before = house.books("gpt-4o");
+            let before = house.stats("gpt-4o");
             let answer = house.post(path).json(&body).send().await.unwrap();
             assert_eq!(answer.status(), 200, "{form:?}");
             let text = answer.text().await.unwrap();
@@ -52,7 +52,7 @@ async fn odd_usage_is_estimated_or_its_last_word_taken() {
             let mut after = before;
             after += told;
             match reason {
-                None => assert_eq!(after, house.books("gpt-4o"), "{form:?}: {line}"),
+                None => assert_eq!(after, house.stats("gpt-4o"), "{form:?}: {line}"),
                 Some(_) => assert!(
                     told.input() < 100 && (1..100).contains(&told.output()),
                     "{form:?}: {line}"
@@ -80,7 +80,7 @@ fn reason(form: OddUsage) -> Option<&'static str> {
 async fn a_compressed_answer_is_passed_on_and_its_usage_estimated() {
     let house = house(&[("gpt-4o", "model: gpt-4o")], "", "").await;
     let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-encoding: br\r\n\r\n";
-    let raw = Raw::of(head, [Piece::from(&b"not really compressed"[..])]);
+    let raw = Raw::new(head, [Piece::from(&b"not really compressed"[..])]);
     let fault = Fault::from(FaultKind::Raw(raw)).times(1);
     house
         .simulator
@@ -102,7 +102,7 @@ async fn a_compressed_answer_is_passed_on_and_its_usage_estimated() {
 async fn a_picture_without_usage_is_no_cause_for_alarm() {
     let house = house(&[("pictures", "model: gpt-image-1")], "", "").await;
     let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n\r\n";
-    let raw = Raw::of(
+    let raw = Raw::new(
         head,
         [Piece::from(&br#"{"created":1,"data":[{"url":"x"}]}"#[..])],
     );

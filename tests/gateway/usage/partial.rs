@@ -44,7 +44,7 @@ async fn a_client_that_leaves_has_used_what_had_passed() {
     .await;
     house.fault("only", FaultKind::SlowBody { delay_ms: 20 });
     for (number, http) in over_each_protocol().into_iter().enumerate() {
-        let before = house.books("gpt-4o");
+        let before = house.stats("gpt-4o");
         let mut answer = stream(&house, &http).await.bytes_stream();
         let mut text = String::new();
         while words(&text) < 40 {
@@ -60,13 +60,13 @@ async fn a_client_that_leaves_has_used_what_had_passed() {
         eventually("the deployment knows", || {
             house
                 .simulator
-                .books()
+                .stats()
                 .deployment("only", "gpt-4o")
                 .cancelled
                 == number as u64 + 1
         })
         .await;
-        let after = house.books("gpt-4o");
+        let after = house.stats("gpt-4o");
         let output = after.output() - before.output();
         assert!(output < 4_000, "it was sent to its end");
         assert!(
@@ -114,7 +114,7 @@ async fn a_stream_that_breaks_has_used_what_had_passed_unless_it_had_said_it() {
     // Filter, role, words; and with all but [DONE] of 64 events the usage too.
     for (number, (after_events, is_told)) in [(32, false), (64, true)].into_iter().enumerate() {
         house.fault("only", FaultKind::CloseMidStream { after_events });
-        let before = house.books("gpt-4o");
+        let before = house.stats("gpt-4o");
         let answer = stream(&house, &house.http).await;
         let text = answer.bytes_stream().map(|piece| piece.unwrap_or_default());
         let text: Vec<_> = text.collect().await;
@@ -127,7 +127,7 @@ async fn a_stream_that_breaks_has_used_what_had_passed_unless_it_had_said_it() {
         let (line, told, after) = (
             &log[number],
             Tokens::of_line(&log[number]),
-            house.books("gpt-4o"),
+            house.stats("gpt-4o"),
         );
         assert_eq!(
             (&line["end"], &line["usage"]["estimated"]),

@@ -178,8 +178,8 @@ async fn metrics_log_and_the_deployments_own_books_agree_to_the_token() {
     let records = house.usage_records(recorded_ones).await;
     let page = house.metrics_of(requests as u64).await;
     eventually("every deployment is done", || {
-        let books = house.simulator.books();
-        let mut pages = books
+        let stats = house.simulator.stats();
+        let mut pages = stats
             .instances
             .values()
             .flat_map(|it| it.deployments.values());
@@ -276,12 +276,12 @@ fn recorded(records: &[Value]) -> Sums {
 
 /// What each caller spent, by the deployments; `of`: which of its requests.
 fn by_caller(simulator: &Simulator, of: &str) -> Sums {
-    let books = simulator.books();
+    let stats = simulator.stats();
     let mut sums = Sums::new();
-    for (name, page) in books.instances.values().flat_map(|it| &it.deployments) {
+    for (name, page) in stats.instances.values().flat_map(|it| &it.deployments) {
         for client in CLIENTS {
             if let Some(spent) = page.by_caller.get(&format!("{client}{of}")) {
-                sums.insert((client.to_owned(), name.clone()), Tokens::of_books(spent));
+                sums.insert((client.to_owned(), name.clone()), Tokens::from_stats(spent));
             }
         }
     }

@@ -6,20 +6,20 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::{
     super::{
-        body::{Body, Break, BrokenOff, How, Twist},
-        books::Ending,
+        body::{Body, BreakKind, BreakPoint, BrokenOff, Deviation},
         deployment::Deployment,
         faults::FaultKind,
+        recorder::Ending,
         refusal::{Called, Refusal},
     },
-    Passage,
+    Handler,
 };
 
 /// What a fault left of a request.
-pub(super) enum Suffered {
+pub(super) enum Injected {
     Ended(End),
     /// It is answered, but not in the straight way.
-    Twisted(Twist),
+    Deviating(Deviation),
 }
 
 pub(super) enum End {
@@ -27,13 +27,13 @@ pub(super) enum End {
     Broken(&'static str),
 }
 
-impl Suffered {
+impl Injected {
     fn refused(refusal: Refusal) -> Self {
         Self::Ended(End::Refused(refusal))
     }
 }
 
-impl Passage {
+impl Handler {
     pub(super) fn break_early(
         mut self,
         fault: FaultKind,
@@ -42,7 +42,7 @@ impl Passage {
         if let Some(deployment) = named {
             self.reach(&deployment);
         }
-        self.visit.strike(fault.label());
+        self.trace.note_fault(fault.label());
         match fault {
             FaultKind::EarlyStatus {
                 status,
@@ -56,14 +56,14 @@ impl Passage {
         }
     }
 
-    pub(super) async fn suffer(
+    pub(super) async fn inject(
         &mut self,
         fault: FaultKind,
         called: &Called<'_>,
         body: &[u8],
-    ) -> Suffered {
+    ) -> Injected {
         let label = fault.label();
-        self.visit.strike(label);
+        self.trace.note_fault(label);
         match fault {
             FaultKind::Status {
                 status,
@@ -74,71 +74,71 @@ impl Passage {
                 status,
                 headers,
                 body,
-            } => Suffered::refused(of_status(status, &headers, body)),
+            } => Injected::refused(of_status(status, &headers, body)),
             FaultKind::Throttle { seconds } => {
                 let wait = Duration::from_secs_f64(seconds);
-                Suffered::refused(Refusal::too_many("token", wait, called))
+                Injected::refused(Refusal::too_many("token", wait, called))
             }
             FaultKind::ThrottleInWords { wording, seconds } => {
-                Suffered::refused(Refusal::in_words(wording, seconds, called))
+                Injected::refused(Refusal::in_words(wording, seconds, called))
             }
             FaultKind::RejectStreamOptions {}
                 if memchr::memmem::find(body, b"\"stream_options\"").is_some() =>
             {
-                Suffered::refused(Refusal::unknown_argument("stream_options"))
+                Injected::refused(Refusal::unknown_argument("stream_options"))
             }
-            FaultKind::NotDeployed {} => Suffered::refused(Refusal::no_deployment()),
+            FaultKind::NotDeployed {} => Injected::refused(Refusal::no_deployment()),
             FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
                 self.fate.reset_at_end();
-                Suffered::Ended(End::Broken(label))
+                Injected::Ended(End::Broken(label))
             }
-            FaultKind::Close {} => Suffered::Ended(End::Broken(label)),
+            FaultKind::Close {} => Injected::Ended(End::Broken(label)),
             FaultKind::Raw(raw) => {
                 if self.version < Version::HTTP_2 {
                     self.fate.answer_raw(raw);
                 }
-                Suffered::Ended(End::Broken(label))
+                Injected::Ended(End::Broken(label))
             }
             FaultKind::Hang {} => {
-                self.visit.end(Ending::Fault(label));
+                self.trace.end(Ending::Fault(label));
                 std::future::pending().await
             }
-            other => Suffered::Twisted(self.twist(other)),
+            other => Injected::Deviating(self.deviation(other)),
         }
     }
 
     /// What an answer that is given all the same departs by.
-    fn twist(&mut self, fault: FaultKind) -> Twist {
-        let breaks = |after_events, how| Twist {
-            breaks: Some(Break { after_events, how }),
-            ..Twist::default()
+    fn deviation(&mut self, fault: FaultKind) -> Deviation {
+        let breaks = |after_events, kind| Deviation {
+            breaks: Some(BreakPoint { after_events, kind }),
+            ..Deviation::default()
         };
         match fault {
-            FaultKind::SlowBody { delay_ms } => Twist {
+            FaultKind::SlowBody { delay_ms } => Deviation {
                 delay: Some(Duration::from_millis(delay_ms)),
-                ..Twist::default()
+                ..Deviation::default()
             },
-            FaultKind::Silent { ms, after_events } => Twist {
+            FaultKind::Silent { ms, after_events } => Deviation {
                 silence: Some((after_events, Duration::from_millis(ms))),
-                ..Twist::default()
+                ..Deviation::default()
             },
-            FaultKind::OddUsage { form } => Twist {
+            FaultKind::OddUsage { form } => Deviation {
                 odd_usage: Some(form),
-                ..Twist::default()
+                ..Deviation::default()
             },
-            FaultKind::ResetMidStream { after_events } => breaks(after_events, How::Reset),
-            FaultKind::CloseMidStream { after_events } => breaks(after_events, How::Close),
+            FaultKind::ResetMidStream { after_events } => breaks(after_events, BreakKind::Reset),
+            FaultKind::CloseMidStream { after_events } => breaks(after_events, BreakKind::Close),
             FaultKind::StreamError(error) => {
                 self.headers.extend(sendable(&error.head));
-                breaks(error.after_events, How::Error(Box::new(error)))
+                breaks(error.after_events, BreakKind::Error(Box::new(error)))
             }
-            _ => Twist::default(),
+            _ => Deviation::default(),
         }
     }
 
     pub(super) fn broken(mut self, label: &'static str) -> Result<Response<Body>, BrokenOff> {
-        self.visit.end(Ending::Fault(label));
-        self.visit.finish();
+        self.trace.end(Ending::Fault(label));
+        self.trace.finish();
         Err(BrokenOff)
     }
 }

@@ -11,23 +11,23 @@ use tokio::time::Sleep;
 
 use super::{
     super::{
-        books::Spent,
+        connection::ConnectionFate,
         faults::{StreamEnd, StreamError},
-        latency::Rhythm,
-        visit::Visit,
-        wire::Fate,
+        latency::TokenTiming,
+        recorder::Spent,
+        request_trace::RequestTrace,
     },
-    Beat, BrokenOff, How, Narration, Twist,
+    BreakKind, BrokenOff, Deviation, EventKind, EventWriter,
 };
 
 /// An answer on its way, event by event.
-pub(crate) struct Told {
-    narration: Box<dyn Narration>,
-    rhythm: Rhythm,
+pub(crate) struct PacedBody {
+    writer: Box<dyn EventWriter>,
+    timing: TokenTiming,
     rng: fastrand::Rng,
-    visit: Visit,
-    twist: Twist,
-    fate: Fate,
+    trace: RequestTrace,
+    deviation: Deviation,
+    fate: ConnectionFate,
     /// Known for plain answers only.
     pub(super) length: Option<usize>,
     at: usize,
@@ -45,7 +45,7 @@ enum Stage {
     Over,
 }
 
-impl std::fmt::Debug for Told {
+impl std::fmt::Debug for PacedBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Told")
             .field("at", &self.at)
@@ -54,22 +54,22 @@ impl std::fmt::Debug for Told {
     }
 }
 
-impl Told {
+impl PacedBody {
     pub(crate) fn new(
-        narration: Box<dyn Narration>,
-        rhythm: Rhythm,
+        writer: Box<dyn EventWriter>,
+        timing: TokenTiming,
         rng: fastrand::Rng,
-        visit: Visit,
-        twist: Twist,
-        fate: Fate,
+        trace: RequestTrace,
+        deviation: Deviation,
+        fate: ConnectionFate,
     ) -> Self {
         let (length, at, outputs, next, sleep) = (None, 0, 0, None, None);
         Self {
-            narration,
-            rhythm,
+            writer,
+            timing,
             rng,
-            visit,
-            twist,
+            trace,
+            deviation,
             fate,
             length,
             at,
@@ -110,7 +110,7 @@ impl Told {
             }
             if self.stage == Stage::Telling && !self.prepare() {
                 self.stage = Stage::Over;
-                self.visit.finish();
+                self.trace.finish();
             }
         }
     }
@@ -118,37 +118,37 @@ impl Told {
     /// Writes the next event and sets the wait before it; false if there is none.
     fn prepare(&mut self) -> bool {
         let mut out = Vec::with_capacity(512);
-        let Some(beat) = self.narration.event(self.at, &mut out) else {
+        let Some(kind) = self.writer.event(self.at, &mut out) else {
             return false;
         };
-        if let Some(odd) = self.twist.odd_usage {
+        if let Some(odd) = self.deviation.odd_usage {
             odd.change_event(&mut out);
         }
-        let mut wait = self.twist.before(self.at);
+        let mut wait = self.deviation.before(self.at);
         self.at += 1;
-        if beat != Beat::Frame {
-            wait += self.rhythm.before(self.outputs, &mut self.rng);
+        if kind != EventKind::Frame {
+            wait += self.timing.before(self.outputs, &mut self.rng);
             self.outputs += 1;
         }
-        self.next = Some((out.into(), beat.spent()));
+        self.next = Some((out.into(), kind.spent()));
         if !wait.is_zero() {
             self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
         }
         true
     }
 
-    /// Counts what goes out; looks ahead, since the last event finishes the visit.
+    /// Counts what goes out; looks ahead, since the last event finishes the trace.
     fn hand_over(&mut self, bytes: Bytes, spent: Spent) -> Bytes {
-        self.visit.spent += spent;
+        self.trace.spent += spent;
         if self
-            .twist
+            .deviation
             .breaks
             .as_ref()
             .is_none_or(|b| b.after_events != self.at)
             && !self.prepare()
         {
             self.stage = Stage::Over;
-            self.visit.finish();
+            self.trace.finish();
         }
         bytes
     }
@@ -156,19 +156,19 @@ impl Told {
     /// At the place of the break: an error event to send, or the way to breaking off.
     fn meet_break(&mut self) -> Option<Bytes> {
         let here = self
-            .twist
+            .deviation
             .breaks
             .as_ref()
             .is_some_and(|b| b.after_events == self.at);
         let found = if here {
-            self.twist.breaks.take()?
+            self.deviation.breaks.take()?
         } else {
             return None;
         };
-        match found.how {
-            How::Error(error) => Some(self.tell_error(&error)),
-            how => {
-                self.prepare_breaking(how == How::Reset);
+        match found.kind {
+            BreakKind::Error(error) => Some(self.tell_error(&error)),
+            kind => {
+                self.prepare_breaking(kind == BreakKind::Reset);
                 None
             }
         }
@@ -178,11 +178,11 @@ impl Told {
         match error.end {
             StreamEnd::Clean => {
                 self.stage = Stage::Over;
-                self.visit.finish();
+                self.trace.finish();
             }
             end => self.prepare_breaking(end == StreamEnd::Reset),
         }
-        format!("{}\n\n", self.narration.error_event(error)).into()
+        format!("{}\n\n", self.writer.error_event(error)).into()
     }
 
     fn prepare_breaking(&mut self, reset: bool) {
@@ -195,7 +195,7 @@ impl Told {
 
     fn break_off(&mut self) -> BrokenOff {
         self.stage = Stage::Over;
-        self.visit.finish();
+        self.trace.finish();
         BrokenOff
     }
 }

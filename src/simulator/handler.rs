@@ -3,8 +3,8 @@
 //! The order is Azure's, with faults in front: what is broken on purpose breaks whoever asks; then the
 //! credential, the path, the deployment, the body, the limits. Shapes are other rooms' matter.
 
-mod spill;
-mod suffer;
+mod inject_fault;
+mod spillover;
 
 use std::{
     sync::Arc,
@@ -19,31 +19,31 @@ use sha2::{Digest, Sha256};
 
 use super::{
     answer::{Answer, Call, Form},
-    ask,
-    body::{Body, BrokenOff, How, Told, Twist},
-    books::Ending,
+    body::{Body, BreakKind, BrokenOff, Deviation, PacedBody},
+    connection::ConnectionFate,
     deployment::Deployment,
     headers,
     instance::Instance,
-    limits::Standing,
+    limits::LimitState,
     models, operations,
     realtime::{self, Session},
+    recorder::Ending,
     refusal::{Called, Refusal},
+    request_body,
+    request_trace::RequestTrace,
     route::{Address, Operation, Route},
-    visit::Visit,
-    wire::Fate,
 };
 
-use suffer::{End, Suffered};
+use inject_fault::{End, Injected};
 
 /// The largest body an instance reads.
 const MOST_BODY: usize = 40 << 20;
 
 /// One request on its way through an instance.
-pub(super) struct Passage {
+pub(super) struct Handler {
     pub(super) instance: Arc<Instance>,
-    pub(super) fate: Fate,
-    pub(super) visit: Visit,
+    pub(super) fate: ConnectionFate,
+    pub(super) trace: RequestTrace,
     pub(super) headers: HeaderMap,
     pub(super) request: HeaderMap,
     pub(super) version: Version,
@@ -52,8 +52,8 @@ pub(super) struct Passage {
     pub(super) upgrade: Option<OnUpgrade>,
 }
 
-impl Passage {
-    pub(super) async fn through(
+impl Handler {
+    pub(super) async fn run(
         mut self,
         address: Option<Address>,
         incoming: Incoming,
@@ -73,7 +73,7 @@ impl Passage {
             }
             Err(_) => return Err(BrokenOff), // the client left while it was sending
         };
-        self.recall(&body);
+        self.record_body(&body);
         if headers::custom(&self.request) > self.instance.custom_headers && azure {
             return Ok(self.refuse(Refusal::too_many_headers()));
         }
@@ -86,17 +86,17 @@ impl Passage {
         }
         let (address, at) = (address.as_ref(), deployment.as_ref().ok().cloned());
         let fault = self.instance.fault(at.as_deref(), false);
-        let called = Called::of(address, at.as_ref().map_or("", |at| at.name.as_str()));
-        let suffered = match fault {
-            Some(fault) => self.suffer(fault, &called, &body).await,
-            None => Suffered::Twisted(Twist::default()),
+        let called = Called::new(address, at.as_ref().map_or("", |at| at.name.as_str()));
+        let injected = match fault {
+            Some(fault) => self.inject(fault, &called, &body).await,
+            None => Injected::Deviating(Deviation::default()),
         };
-        let served = match suffered {
-            Suffered::Ended(End::Broken(label)) => return self.broken(label),
-            Suffered::Ended(End::Refused(refusal)) => Err(refusal),
-            Suffered::Twisted(twist) => {
+        let served = match injected {
+            Injected::Ended(End::Broken(label)) => return self.broken(label),
+            Injected::Ended(End::Refused(refusal)) => Err(refusal),
+            Injected::Deviating(deviation) => {
                 let work = self.work(address, deployment, &body);
-                work.map(|work| (work, twist))
+                work.map(|work| (work, deviation))
             }
         };
         let served = match (served, &at) {
@@ -104,13 +104,13 @@ impl Passage {
             (served, _) => served,
         };
         match served {
-            Ok((Work::Answer(answer, deployment), twist)) => {
-                Ok(self.deliver(answer, &deployment, twist).await)
+            Ok((Work::Answer(answer, deployment), deviation)) => {
+                Ok(self.deliver(answer, &deployment, deviation).await)
             }
-            Ok((Work::Session(deployment), twist)) => {
+            Ok((Work::Session(deployment), deviation)) => {
                 // Dated paths are the preview's.
                 let preview = address.is_some_and(|address| !address.key_as_bearer);
-                Ok(self.open_session(deployment, preview, twist))
+                Ok(self.open_session(deployment, preview, deviation))
             }
             Ok((Work::List(list), _)) => Ok(self.whole(StatusCode::OK, "application/json", list)),
             Err(refusal) => Ok(self.refuse(refusal)),
@@ -136,9 +136,9 @@ impl Passage {
                     .request
                     .get(header::CONTENT_TYPE)
                     .and_then(|value| value.to_str().ok());
-                let model = ask::model(body, content_type)?;
-                if let Some(memory) = self.visit.memory() {
-                    memory.lock().model = Some(model.clone());
+                let model = request_body::model(body, content_type)?;
+                if let Some(seen) = self.trace.seen() {
+                    seen.lock().model = Some(model.clone());
                 }
                 self.instance
                     .deployment(&model)
@@ -149,10 +149,10 @@ impl Passage {
         }
     }
 
-    fn recall(&mut self, body: &Bytes) {
-        if let Some(memory) = self.visit.memory() {
+    fn record_body(&mut self, body: &Bytes) {
+        if let Some(seen) = self.trace.seen() {
             let hash = hex::encode(Sha256::digest(body));
-            let mut seen = memory.lock();
+            let mut seen = seen.lock();
             seen.body_length = body.len();
             self.headers
                 .insert("x-simulator-body-sha256", headers::text(&hash));
@@ -161,13 +161,13 @@ impl Passage {
     }
 
     fn reach(&mut self, deployment: &Deployment) {
-        self.visit.reach(deployment);
+        self.trace.reach(deployment);
         self.name(deployment);
     }
 
     /// Says in the answer which deployment gives it.
     fn name(&mut self, deployment: &Deployment) {
-        if self.visit.memory().is_some() {
+        if self.trace.seen().is_some() {
             let place = [self.instance.name.as_str(), "/", &deployment.name].concat();
             self.headers
                 .insert("x-simulator-deployment", headers::text(&place));
@@ -203,11 +203,11 @@ impl Passage {
         let deployment = deployment?;
         if operation == Operation::Realtime {
             realtime::key(&self.request)?;
-            let called = Called::of(Some(address), &deployment.name);
+            let called = Called::new(Some(address), &deployment.name);
             self.admit(&deployment, 0, &called)?;
             return Ok(Work::Session(deployment));
         }
-        let answer = match memchr::memmem::find(body, ask::FILTER_MARKER.as_bytes()) {
+        let answer = match memchr::memmem::find(body, request_body::FILTER_MARKER.as_bytes()) {
             Some(_) => Err(Refusal::content_filter()),
             None => operations::answer(
                 operation,
@@ -218,10 +218,10 @@ impl Passage {
             // It counts all the same (AZURE 5).
             deployment.limiter.lock().note_refused(Instant::now());
         })?;
-        let called = Called::of(Some(address), &deployment.name);
+        let called = Called::new(Some(address), &deployment.name);
         self.admit(&deployment, answer.estimate, &called)?;
-        self.visit.spent = answer.spent;
-        self.visit.hold(deployment.clone(), answer.estimate);
+        self.trace.spent = answer.spent;
+        self.trace.hold(deployment.clone(), answer.estimate);
         Ok(Work::Answer(answer, deployment))
     }
 
@@ -231,17 +231,17 @@ impl Passage {
         estimate: u64,
         called: &Called<'_>,
     ) -> Result<(), Refusal> {
-        let standing = deployment.limiter.lock().admit(estimate, Instant::now());
-        match standing {
-            Ok(Standing::Unlimited) => Ok(()),
-            Ok(standing) => {
+        let limit_state = deployment.limiter.lock().admit(estimate, Instant::now());
+        match limit_state {
+            Ok(LimitState::Unlimited) => Ok(()),
+            Ok(limit_state) => {
                 let tells_reset = deployment.tells_reset(&mut self.rng);
-                headers::tell_standing(&mut self.headers, &standing, tells_reset);
+                headers::insert_limit_headers(&mut self.headers, &limit_state, tells_reset);
                 Ok(())
             }
             Err(no) => {
                 let tells_reset = deployment.tells_reset(&mut self.rng);
-                headers::tell_standing(&mut self.headers, &no.standing, tells_reset);
+                headers::insert_limit_headers(&mut self.headers, &no.limit_state, tells_reset);
                 Err(Refusal::throttled(&no, called))
             }
         }
@@ -251,24 +251,24 @@ impl Passage {
         mut self,
         answer: Answer,
         deployment: &Deployment,
-        twist: Twist,
+        deviation: Deviation,
     ) -> Response<Body> {
         match answer.form {
-            Form::Stream(narration) => {
-                self.visit.end(Ending::Status(200));
-                let told = Told::new(
-                    narration,
-                    deployment.rhythm,
+            Form::Stream(writer) => {
+                self.trace.end(Ending::Status(200));
+                let paced = PacedBody::new(
+                    writer,
+                    deployment.timing,
                     self.rng,
-                    self.visit,
-                    twist,
+                    self.trace,
+                    deviation,
                     self.fate,
                 );
                 response(
                     StatusCode::OK,
                     self.headers,
                     "text/event-stream; charset=utf-8",
-                    Body::told(told),
+                    Body::paced(paced),
                 )
             }
             Form::Whole {
@@ -276,35 +276,35 @@ impl Passage {
                 bytes,
             } => {
                 let thinks = deployment
-                    .rhythm
+                    .timing
                     .whole(answer.spent.completion_tokens, &mut self.rng);
-                let wait = thinks + twist.silence.map_or(Duration::ZERO, |(_, long)| long);
+                let wait = thinks + deviation.silence.map_or(Duration::ZERO, |(_, long)| long);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
-                let bytes = match twist.odd_usage {
+                let bytes = match deviation.odd_usage {
                     Some(odd) => odd.change_answer(bytes),
                     None => bytes,
                 };
                 // An error inside a stream has no place in a plain answer.
-                let broken = twist
+                let broken = deviation
                     .breaks
                     .as_ref()
-                    .is_some_and(|b| !matches!(b.how, How::Error(_)));
-                if twist.delay.is_none() && !broken {
+                    .is_some_and(|b| !matches!(b.kind, BreakKind::Error(_)));
+                if deviation.delay.is_none() && !broken {
                     return self.whole(StatusCode::OK, content_type, bytes);
                 }
-                let twist = Twist {
-                    breaks: twist.breaks.filter(|_| broken),
+                let deviation = Deviation {
+                    breaks: deviation.breaks.filter(|_| broken),
                     silence: None,
-                    ..twist
+                    ..deviation
                 };
-                self.visit.end(Ending::Status(200));
+                self.trace.end(Ending::Status(200));
                 response(
                     StatusCode::OK,
                     self.headers,
                     content_type,
-                    Body::dribbled(bytes, self.visit, twist, self.fate),
+                    Body::trickled(bytes, self.trace, deviation, self.fate),
                 )
             }
         }
@@ -315,7 +315,7 @@ impl Passage {
         mut self,
         deployment: Arc<Deployment>,
         preview: bool,
-        twist: Twist,
+        deviation: Deviation,
     ) -> Response<Body> {
         let upgrade = self.upgrade.take();
         let (Ok(key), Some(upgrade)) = (realtime::key(&self.request), upgrade) else {
@@ -323,7 +323,7 @@ impl Passage {
         };
         let response = realtime::accept(key, &self.request, self.headers);
         let fate = self.fate.clone();
-        let session = Session::new(upgrade, deployment, preview, self.visit, twist, fate);
+        let session = Session::new(upgrade, deployment, preview, self.trace, deviation, fate);
         self.fate.open_session(session);
         response
     }
@@ -343,12 +343,12 @@ impl Passage {
         content_type: &'static str,
         bytes: Vec<u8>,
     ) -> Response<Body> {
-        self.visit.end(Ending::Status(status.as_u16()));
+        self.trace.end(Ending::Status(status.as_u16()));
         response(
             status,
             self.headers,
             content_type,
-            Body::whole(bytes, self.visit),
+            Body::whole(bytes, self.trace),
         )
     }
 }

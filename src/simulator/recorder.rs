@@ -1,6 +1,6 @@
 //! What was asked and what came of it: counted per deployment, and in `record: full` remembered per request.
 //!
-//! A [`Page`] counts one deployment; a [`Ring`] keeps the last requests. Both are read by the control endpoint
+//! A [`RequestStats`] counts one deployment; a [`RequestLog`] keeps the last requests. Both are read by the control endpoint
 //! and by tests in the same process. Invariant: `requests` = the sum of `by_status`, of what has no outcome yet,
 //! and of those `cancelled` before they had one. What spilled over is on two pages: as `spillover` where it was asked,
 //! and with its status where it was served.
@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 
-/// How many requests the ring keeps.
+/// How many requests the log keeps.
 const KEPT: usize = 5_000;
 
 /// What came of a request: the status it was answered with, or the fault that left it without one.
@@ -70,7 +70,7 @@ impl AddAssign for Spent {
 
 /// What one deployment saw.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Page {
+pub struct RequestStats {
     pub requests: u64,
     pub by_status: BTreeMap<Ending, u64>,
     #[serde(flatten)]
@@ -86,7 +86,7 @@ pub struct Page {
     pub concurrent_peak: u64,
 }
 
-impl Page {
+impl RequestStats {
     /// How many requests were answered with this status.
     pub fn status(&self, status: u16) -> u64 {
         self.by_status
@@ -135,24 +135,24 @@ impl Page {
 
 /// Everything that was counted, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Books {
-    pub instances: BTreeMap<String, InstanceBook>,
-    pub tokens: TokenBook,
+pub struct Stats {
+    pub instances: BTreeMap<String, InstanceStats>,
+    pub tokens: TokenStats,
 }
 
 /// One instance's pages.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct InstanceBook {
-    pub deployments: BTreeMap<String, Page>,
+pub struct InstanceStats {
+    pub deployments: BTreeMap<String, RequestStats>,
     /// Requests that reached no deployment: lists, unknown paths and deployments, refused credentials.
-    pub other: Page,
+    pub other: RequestStats,
     /// Connections accepted so far.
     pub connections: u64,
 }
 
 /// What the token endpoints did.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct TokenBook {
+pub struct TokenStats {
     /// Calls that arrived, whatever became of them.
     pub asked: u64,
     pub issued: u64,
@@ -164,12 +164,12 @@ pub struct TokenBook {
     pub refused: u64,
 }
 
-impl Books {
-    /// One deployment's page; an empty one for a name that isn't simulated.
-    pub fn deployment(&self, instance: &str, deployment: &str) -> Page {
+impl Stats {
+    /// One deployment's statistics; an empty one for a name that isn't simulated.
+    pub fn deployment(&self, instance: &str, deployment: &str) -> RequestStats {
         self.instances
             .get(instance)
-            .and_then(|book| book.deployments.get(deployment))
+            .and_then(|stats| stats.deployments.get(deployment))
             .cloned()
             .unwrap_or_default()
     }
@@ -177,7 +177,7 @@ impl Books {
 
 /// One request as it was seen.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Seen {
+pub struct SeenRequest {
     /// When its head had been read: microseconds since the simulator started.
     pub arrived_us: u64,
     /// When its answer or its end was decided, from there.
@@ -204,7 +204,7 @@ pub struct Seen {
     pub(crate) arrived: Option<Instant>,
 }
 
-impl Seen {
+impl SeenRequest {
     pub(crate) fn end(&mut self, ending: Ending) {
         self.ending = Some(ending);
         self.took_us = self.arrived.map(|at| microseconds(at.elapsed()));
@@ -216,16 +216,16 @@ pub(crate) fn microseconds(time: Duration) -> u64 {
 }
 
 /// One remembered request, filled in as it goes on.
-pub(crate) type Memory = Arc<Mutex<Seen>>;
+pub(crate) type SharedRequest = Arc<Mutex<SeenRequest>>;
 
 /// The last requests.
 #[derive(Debug)]
-pub(crate) struct Ring {
+pub(crate) struct RequestLog {
     started: Instant,
-    kept: Mutex<VecDeque<Memory>>,
+    kept: Mutex<VecDeque<SharedRequest>>,
 }
 
-impl Ring {
+impl RequestLog {
     /// `started`: from when on times are counted.
     pub(crate) fn new(started: Instant) -> Self {
         Self {
@@ -239,20 +239,20 @@ impl Ring {
         self.started.elapsed()
     }
 
-    pub(crate) fn remember(&self, seen: Seen) -> Memory {
-        let memory = Arc::new(Mutex::new(seen));
+    pub(crate) fn remember(&self, seen: SeenRequest) -> SharedRequest {
+        let seen = Arc::new(Mutex::new(seen));
         let mut kept = self.kept.lock();
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back(memory.clone());
-        memory
+        kept.push_back(seen.clone());
+        seen
     }
 
     /// Oldest first; of one instance, or of all.
-    pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<Seen> {
+    pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<SeenRequest> {
         let kept = self.kept.lock();
-        let all = kept.iter().map(|memory| memory.lock().clone());
+        let all = kept.iter().map(|seen| seen.lock().clone());
         all.filter(|seen| instance.is_none_or(|name| seen.instance == name))
             .collect()
     }
@@ -268,31 +268,31 @@ mod tests {
 
     #[test]
     fn the_ring_keeps_the_last_requests_only() {
-        let ring = Ring::new(Instant::now());
+        let request_log = RequestLog::new(Instant::now());
         for arrived_us in 0..5_010 {
-            ring.remember(Seen {
+            request_log.remember(SeenRequest {
                 arrived_us,
-                ..Seen::default()
+                ..SeenRequest::default()
             });
         }
-        let kept = ring.requests(None);
+        let kept = request_log.requests(None);
         assert_eq!((kept.len(), kept[0].arrived_us), (5_000, 10));
     }
 
     #[test]
     fn clearing_a_page_keeps_what_is_in_flight() {
-        let mut page = Page::default();
-        page.arrive();
-        page.clear();
-        assert_eq!((page.requests, page.concurrent), (0, 1));
-        page.leave(Spent::default(), None, true);
-        assert_eq!((page.concurrent, page.cancelled), (0, 1));
+        let mut stats = RequestStats::default();
+        stats.arrive();
+        stats.clear();
+        assert_eq!((stats.requests, stats.concurrent), (0, 1));
+        stats.leave(Spent::default(), None, true);
+        assert_eq!((stats.concurrent, stats.cancelled), (0, 1));
     }
 
     #[test]
     fn what_is_spent_is_counted_by_caller_too() {
-        let (mut page, spent) = (
-            Page::default(),
+        let (mut stats, spent) = (
+            RequestStats::default(),
             Spent {
                 prompt_tokens: 3,
                 reasoning_tokens: 2,
@@ -300,24 +300,24 @@ mod tests {
             },
         );
         for caller in [Some("a"), None, Some("a")] {
-            page.leave(spent, caller, false);
+            stats.leave(spent, caller, false);
         }
         assert_eq!(
-            (page.spent.prompt_tokens, page.spent.reasoning_tokens),
+            (stats.spent.prompt_tokens, stats.spent.reasoning_tokens),
             (9, 6)
         );
-        assert_eq!(page.by_caller["a"].prompt_tokens, 6);
+        assert_eq!(stats.by_caller["a"].prompt_tokens, 6);
     }
 
     #[test]
     fn statuses_and_faults_are_keys_of_one_table() {
-        let mut page = Page::default();
-        page.note(Ending::Status(200));
-        page.note(Ending::Fault("hang"));
+        let mut stats = RequestStats::default();
+        stats.note(Ending::Status(200));
+        stats.note(Ending::Fault("hang"));
         assert_eq!(
-            serde_json::to_value(&page).unwrap()["by_status"],
+            serde_json::to_value(&stats).unwrap()["by_status"],
             serde_json::json!({"200": 1, "hang": 1})
         );
-        assert_eq!((page.status(200), page.fault("hang")), (1, 1));
+        assert_eq!((stats.status(200), stats.fault("hang")), (1, 1));
     }
 }

@@ -1,6 +1,6 @@
-//! One accepted connection as hyper sees it: plain or TLS, and with a fate.
+//! One accepted connection as hyper sees it: plain or TLS, and how it is to end.
 //!
-//! A connection whose [`Fate`] says so ends in a reset instead of an orderly close.
+//! A connection whose [`ConnectionFate`] says so ends in a reset instead of an orderly close.
 
 use std::{
     fmt, io,
@@ -23,9 +23,9 @@ use super::{raw::Raw, realtime::Session};
 
 /// How a connection will end; shared between it and the requests on it.
 #[derive(Clone, Default)]
-pub(crate) struct Fate(Arc<End>);
+pub(crate) struct ConnectionFate(Arc<End>);
 
-impl fmt::Debug for Fate {
+impl fmt::Debug for ConnectionFate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fate")
     }
@@ -42,7 +42,7 @@ struct End {
     left: Mutex<Option<Stream>>,
 }
 
-impl Fate {
+impl ConnectionFate {
     pub(crate) fn reset_at_end(&self) {
         self.0.reset.store(true, Ordering::Relaxed);
     }
@@ -91,14 +91,14 @@ impl Stream {
 }
 
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     /// `None` only while this is being dropped.
     stream: Option<Stream>,
-    fate: Fate,
+    fate: ConnectionFate,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: Stream, fate: Fate) -> Self {
+impl Connection {
+    pub(crate) fn new(stream: Stream, fate: ConnectionFate) -> Self {
         Self {
             stream: Some(stream),
             fate,
@@ -120,7 +120,7 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }
 
-impl Drop for Wire {
+impl Drop for Connection {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else {
             return;
@@ -133,7 +133,7 @@ impl Drop for Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -143,7 +143,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Connection {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

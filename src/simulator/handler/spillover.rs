@@ -6,22 +6,22 @@ use http::{HeaderName, StatusCode};
 
 use super::{
     super::{
-        body::Twist,
+        body::Deviation,
         config::SpilloverHeaders,
         deployment::Deployment,
         headers,
         refusal::{Called, Refusal},
         route::Address,
     },
-    Passage, Work,
-    suffer::{End, Suffered},
+    Handler, Work,
+    inject_fault::{End, Injected},
 };
 
 const ASKED_FOR: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
 const FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
 const ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
 
-impl Passage {
+impl Handler {
     /// What comes of a deployment's own no: another one's answer, or, in the older form where that failed too, the no itself
     /// with a word on the other's.
     pub(super) async fn spill(
@@ -30,12 +30,12 @@ impl Passage {
         from: &Deployment,
         body: &[u8],
         mut own: Refusal,
-    ) -> Result<(Work, Twist), Refusal> {
+    ) -> Result<(Work, Deviation), Refusal> {
         let Some(to) = self.spillover(from).filter(|_| spills(&own)) else {
             return Err(own);
         };
         let before = self.headers.clone();
-        headers::untell_standing(&mut self.headers);
+        headers::remove_limit_headers(&mut self.headers);
         let served = self.ask_instead(address, &to, body).await;
         let is_old = self.instance.spillover_headers == SpilloverHeaders::Before202606;
         if let (Err(no), true) = (&served, is_old) {
@@ -44,7 +44,7 @@ impl Passage {
             own.headers.push((ERROR, headers::text(&reason)));
             return Err(own);
         }
-        self.visit.spill(&to);
+        self.trace.spill(&to);
         self.name(&to);
         self.headers.insert(FROM, headers::text(&from.name));
         if !is_old {
@@ -67,21 +67,21 @@ impl Passage {
         address: Option<&Address>,
         to: &Arc<Deployment>,
         body: &[u8],
-    ) -> Result<(Work, Twist), Refusal> {
-        let twist = match self.instance.own_fault(to) {
-            None => Twist::default(),
+    ) -> Result<(Work, Deviation), Refusal> {
+        let deviation = match self.instance.own_fault(to) {
+            None => Deviation::default(),
             Some(fault) => match self
-                .suffer(fault, &Called::of(address, &to.name), body)
+                .inject(fault, &Called::new(address, &to.name), body)
                 .await
             {
-                Suffered::Twisted(twist) => twist,
-                Suffered::Ended(End::Refused(refusal)) => return Err(refusal),
-                Suffered::Ended(End::Broken(_)) => {
+                Injected::Deviating(deviation) => deviation,
+                Injected::Ended(End::Refused(refusal)) => return Err(refusal),
+                Injected::Ended(End::Broken(_)) => {
                     return Err(Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE));
                 }
             },
         };
-        Ok((self.work(address, Ok(to.clone()), body)?, twist))
+        Ok((self.work(address, Ok(to.clone()), body)?, deviation))
     }
 }
 

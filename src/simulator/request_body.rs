@@ -194,7 +194,7 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    fn of(text: Cow<'a, str>) -> Self {
+    fn new(text: Cow<'a, str>) -> Self {
         // Bytes, not letters: close enough for an estimate, and free.
         Self {
             characters: text.len() as u64,
@@ -219,11 +219,11 @@ impl<'de> Visitor<'de> for ReadText {
     }
 
     fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(Text::of(Cow::Borrowed(text)))
+        Ok(Text::new(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(Text::of(Cow::Owned(text.to_owned())))
+        Ok(Text::new(Cow::Owned(text.to_owned())))
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Text<'de>, E> {
