@@ -16,10 +16,13 @@ mod chat;
 mod completions;
 mod config;
 mod connection;
+mod connection_fate;
 mod control;
 mod deployment;
+mod deviation;
 mod embeddings;
 mod encode;
+mod event_writer;
 mod faults;
 mod handler;
 mod headers;
@@ -40,6 +43,7 @@ mod request_trace;
 mod responses;
 mod route;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -56,11 +60,12 @@ use std::{
 };
 
 pub use config::{Capacity, Config, ConfigError, Kind, Record};
-pub use faults::{ErrorForm, ErrorType, Fault, FaultKind, OddUsage, StreamEnd, StreamError};
+pub use faults::{
+    ErrorForm, ErrorType, Fault, FaultKind, OddUsage, StreamEnd, StreamError, Wording,
+};
 pub use issuer::{Issuer, IssuerFault};
 pub use raw::{Piece, Raw, RawEnd};
 pub use recorder::{Ending, InstanceStats, RequestStats, SeenRequest, Spent, Stats, TokenStats};
-pub use refusal::Wording;
 pub use tokens::TokenFault;
 
 use control::Control;

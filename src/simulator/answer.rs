@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    body::EventWriter, deployment::Deployment, encode, recorder::Spent, refusal::Refusal,
+    deployment::Deployment, encode, event_writer::EventWriter, recorder::Spent, refusal::Refusal,
     tokens::unix_seconds,
 };
 

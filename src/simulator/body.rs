@@ -8,114 +8,24 @@ mod paced;
 pub(crate) use paced::PacedBody;
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
 
 use super::{
-    connection::ConnectionFate,
-    faults::{OddUsage, StreamError},
+    connection_fate::ConnectionFate,
+    deviation::{BreakPoint, BrokenOff, Deviation},
+    event_writer::{EventKind, EventWriter},
+    faults::StreamError,
     latency::TokenTiming,
-    recorder::Spent,
     request_trace::RequestTrace,
 };
 
 /// How a trickled answer is cut.
 const TRICKLE: usize = 64;
-
-/// One event of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventKind {
-    /// Part of the frame around the output: sent without waiting.
-    Frame,
-    /// Output: waits its turn, and counts as so many tokens.
-    Output(u64),
-    /// What is counted before the first word: tokens thought, and tokens spoken beside what is written.
-    Before { thought: u64, spoken: u64 },
-}
-
-impl EventKind {
-    /// What it counts as.
-    fn spent(self) -> Spent {
-        match self {
-            Self::Frame => Spent::default(),
-            Self::Output(completion_tokens) => Spent {
-                completion_tokens,
-                ..Spent::default()
-            },
-            Self::Before { thought, spoken } => Spent {
-                completion_tokens: thought + spoken,
-                reasoning_tokens: thought,
-                audio_completion_tokens: spoken,
-                ..Spent::default()
-            },
-        }
-    }
-}
-
-/// A stream's events, each worked out when its turn comes.
-pub(crate) trait EventWriter: Send {
-    /// Writes the event of that number, closing blank line included; `None` after the last.
-    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<EventKind>;
-    /// An error in mid-stream as this API says it, without its closing blank line.
-    fn error_event(&self, error: &StreamError) -> String;
-}
-
-/// How an answer departs from the straight way.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Deviation {
-    /// Before each event, or each piece of a plain answer.
-    pub(crate) delay: Option<Duration>,
-    /// Before the event of that number alone.
-    pub(crate) silence: Option<(usize, Duration)>,
-    pub(crate) breaks: Option<BreakPoint>,
-    /// Its usage is not what it should be.
-    pub(crate) odd_usage: Option<OddUsage>,
-}
-
-impl Deviation {
-    /// What passes before the event of that number.
-    pub(crate) fn before(&self, at: usize) -> Duration {
-        let silence = self.silence.filter(|(here, _)| *here == at);
-        self.delay.unwrap_or_default() + silence.map_or(Duration::ZERO, |(_, long)| long)
-    }
-}
-
-/// What was sent must have arrived before a reset, which would overtake it.
-pub(crate) fn let_it_arrive() -> Sleep {
-    tokio::time::sleep(Duration::from_millis(20))
-}
-
-/// Where a stream breaks, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct BreakPoint {
-    pub(crate) after_events: usize,
-    pub(crate) kind: BreakKind,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum BreakKind {
-    Reset,
-    Close,
-    Error(Box<StreamError>),
-}
-
-/// The transfer ends here without its end; hyper passes this on as a broken connection or stream.
-#[derive(Debug, thiserror::Error)]
-#[error("broken off on purpose")]
-pub(crate) struct BrokenOff;
-
-impl From<Infallible> for BrokenOff {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
 
 #[derive(Debug)]
 pub(crate) enum Body {
@@ -171,7 +81,7 @@ impl Body {
         let writer = Box::new(Trickle { bytes, cut });
         let paced = PacedBody::new(
             writer,
-            TokenTiming::new(&super::config::Latency::default()),
+            TokenTiming::NONE,
             fastrand::Rng::with_seed(0),
             trace,
             deviation,

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     answer::{Answer, Call, DONE, EMPTY, Form, Usage, data, estimate, fingerprint},
-    body::{EventKind, EventWriter},
+    event_writer::{EventKind, EventWriter},
     faults::StreamError,
     recorder::Spent,
     refusal::Refusal,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Call, DONE, Form, Usage, data, estimate, fingerprint},
-    body::{EventKind, EventWriter},
+    event_writer::{EventKind, EventWriter},
     faults::StreamError,
     recorder::Spent,
     refusal::Refusal,

@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::{
     Simulation,
-    body::{Body, BrokenOff},
-    connection::ConnectionFate,
+    body::Body,
+    connection_fate::ConnectionFate,
+    deviation::BrokenOff,
     faults::{Fault, FaultKind},
     issuer::Issuer,
     server::Service,

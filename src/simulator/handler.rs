@@ -19,9 +19,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     answer::{Answer, Call, Form},
-    body::{Body, BreakKind, BrokenOff, Deviation, PacedBody},
-    connection::ConnectionFate,
+    body::{Body, PacedBody},
+    connection_fate::ConnectionFate,
     deployment::Deployment,
+    deviation::{BreakKind, BrokenOff, Deviation},
     headers,
     instance::Instance,
     limits::LimitState,
@@ -324,7 +325,7 @@ impl Handler {
         let response = realtime::accept(key, &self.request, self.headers);
         let fate = self.fate.clone();
         let session = Session::new(upgrade, deployment, preview, self.trace, deviation, fate);
-        self.fate.open_session(session);
+        self.fate.take_over(session.run());
         response
     }
 

@@ -16,10 +16,11 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use super::{
-    body::{Body, BrokenOff},
+    body::Body,
     config::{self, Kind, Role, SpilloverHeaders},
-    connection::ConnectionFate,
+    connection_fate::ConnectionFate,
     deployment::{Deployment, fnv},
+    deviation::BrokenOff,
     faults::{FaultKind, FaultSlot},
     handler::Handler,
     headers,

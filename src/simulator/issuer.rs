@@ -23,9 +23,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    body::{Body, BrokenOff},
+    body::Body,
     config::IssuerSetup,
-    connection::ConnectionFate,
+    connection_fate::ConnectionFate,
+    deviation::BrokenOff,
     server::{Listener, Service},
 };
 use keys::Key;

@@ -70,6 +70,12 @@ pub(crate) struct TokenTiming {
 }
 
 impl TokenTiming {
+    /// No wait at all.
+    pub(crate) const NONE: Self = Self {
+        first: LogNormal::ZERO,
+        between: LogNormal::ZERO,
+    };
+
     pub(crate) fn new(latency: &config::Latency) -> Self {
         let read = |spread: Option<Spread<Pause>>| spread.map_or(LogNormal::ZERO, LogNormal::from);
         Self {

@@ -21,9 +21,10 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    body::{Body, BreakKind, Deviation},
-    connection::ConnectionFate,
+    body::Body,
+    connection_fate::ConnectionFate,
     deployment::Deployment,
+    deviation::{BreakKind, Deviation},
     encode,
     recorder::Ending,
     refusal::Refusal,

@@ -6,7 +6,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     answer::{Answer, Call, Form, estimate, json as bytes, write_json},
-    body::{EventKind, EventWriter},
+    event_writer::{EventKind, EventWriter},
     faults::StreamError,
     recorder::Spent,
     refusal::Refusal,

@@ -20,10 +20,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    body::{self, Body, BrokenOff},
+    body::Body,
     config::Tls,
-    connection::{self, Connection, ConnectionFate, Stream},
-    raw::RawEnd,
+    connection::Connection,
+    connection_fate::ConnectionFate,
+    deviation::BrokenOff,
+    raw::{Raw, RawEnd},
+    socket::{self, Socket},
 };
 
 /// What stands behind a port.
@@ -126,7 +129,7 @@ async fn accept<S: Service>(
             _ = &mut closed => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if !service.lets_in() => connection::reset_on_close(&stream),
+                Ok((stream, _)) if !service.lets_in() => socket::reset_on_close(&stream),
                 Ok((stream, _)) => { connections.spawn(serve(stream, acceptor.clone(), service.clone())); }
                 // Out of file descriptors, most likely: a pause lets some come back.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
@@ -140,9 +143,9 @@ async fn accept<S: Service>(
 async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
     let stream = match acceptor {
-        None => Stream::Plain(stream),
+        None => Socket::Plain(stream),
         Some(acceptor) => match acceptor.accept(stream).await {
-            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Ok(stream) => Socket::Tls(Box::new(stream)),
             Err(error) => return tracing::debug!(event = "tls_handshake_failed", %error, "no TLS"),
         },
     };
@@ -156,30 +159,43 @@ async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, ser
         let _ = builder
             .serve_connection_with_upgrades(connection, answer)
             .await;
-        if let Some(session) = fate.take_session() {
-            return session.run().await;
+        if let Some(takeover) = fate.takeover() {
+            return takeover.await;
         }
         next = after_hyper(&fate).await;
     }
 }
 
 /// Sends what is sent past hyper; the connection, if it goes on after that.
-async fn after_hyper(fate: &ConnectionFate) -> Option<Stream> {
-    let (raw, mut stream) = fate.take_raw()?;
+async fn after_hyper(fate: &ConnectionFate) -> Option<Socket> {
+    let (raw, mut socket) = fate.take_raw()?;
     // The client may have left: that is no matter of the simulation's.
-    let sent = raw.send(&mut stream).await;
+    let sent = send_raw(&raw, &mut socket).await;
     match raw.end {
-        RawEnd::Keep => sent.ok().map(|()| stream),
+        RawEnd::Keep => sent.ok().map(|()| socket),
         RawEnd::Reset => {
-            body::let_it_arrive().await;
-            stream.reset_on_close();
+            socket::let_it_arrive().await;
+            socket.reset_on_close();
             None
         }
         RawEnd::Close => {
-            let _ = stream.shutdown().await;
+            let _ = socket.shutdown().await;
             None
         }
     }
+}
+
+/// Sends it all; whoever reads it may leave before.
+async fn send_raw(raw: &Raw, socket: &mut Socket) -> io::Result<()> {
+    socket.write_all(raw.head.as_bytes()).await?;
+    for piece in &raw.pieces {
+        if !piece.pause.is_zero() {
+            socket.flush().await?;
+            tokio::time::sleep(piece.pause).await;
+        }
+        socket.write_all(&piece.bytes).await?;
+    }
+    socket.flush().await
 }
 
 fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {

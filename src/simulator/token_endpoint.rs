@@ -13,9 +13,10 @@ use url::form_urlencoded;
 
 use super::{
     applications::{Fields, Registry},
-    body::{Body, BrokenOff},
+    body::Body,
     config::{Names, Tokens, UserAssigned},
-    connection::ConnectionFate,
+    connection_fate::ConnectionFate,
+    deviation::BrokenOff,
     imds::{self, Rate},
     server::Service,
     tokens::{TokenFault, TokenStore, unix_seconds},

@@ -9,15 +9,15 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use super::{
-    super::{
-        connection::ConnectionFate,
-        faults::{StreamEnd, StreamError},
-        latency::TokenTiming,
-        recorder::Spent,
-        request_trace::RequestTrace,
-    },
-    BreakKind, BrokenOff, Deviation, EventKind, EventWriter,
+use super::super::{
+    connection_fate::ConnectionFate,
+    deviation::{BreakKind, BrokenOff, Deviation},
+    event_writer::{EventKind, EventWriter},
+    faults::{StreamEnd, StreamError},
+    latency::TokenTiming,
+    recorder::Spent,
+    request_trace::RequestTrace,
+    socket,
 };
 
 /// An answer on its way, event by event.
@@ -190,7 +190,7 @@ impl PacedBody {
             self.fate.reset_at_end();
         }
         self.stage = Stage::Breaking;
-        self.sleep = Some(Box::pin(super::let_it_arrive()));
+        self.sleep = Some(Box::pin(socket::let_it_arrive()));
     }
 
     fn break_off(&mut self) -> BrokenOff {

@@ -6,8 +6,9 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::{
     super::{
-        body::{Body, BreakKind, BreakPoint, BrokenOff, Deviation},
+        body::Body,
         deployment::Deployment,
+        deviation::{BreakKind, BreakPoint, BrokenOff, Deviation},
         faults::FaultKind,
         recorder::Ending,
         refusal::{Called, Refusal},

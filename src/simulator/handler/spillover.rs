@@ -6,9 +6,9 @@ use http::{HeaderName, StatusCode};
 
 use super::{
     super::{
-        body::Deviation,
         config::SpilloverHeaders,
         deployment::Deployment,
+        deviation::Deviation,
         headers,
         refusal::{Called, Refusal},
         route::Address,
