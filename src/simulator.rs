@@ -3,11 +3,12 @@
 //! Tests, the demo and the benchmarks use this one. In process: [`start`] gives a [`Simulator`] whose methods switch
 //! faults and read the statistics. From the command line: [`simulate`]. Over HTTP: the control endpoint.
 //!
-//! Reading order: `config` (what is simulated), `server` and `connection` (ports and connections), `instance` and `handler` (a
-//! request's way), `route`, `request_body` (what it wants), `operations` and the rooms it names (`chat`, …: the answers'
-//! shapes), `realtime` (sessions), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`,
-//! `faults`, `latency`, `tokens` (decisions), `recorder` and `request_trace` (what is counted), `control`, `token_endpoint` with `imds` and
-//! `applications`.
+//! Reading order: `config` (what is simulated), `simulation` (all of it, by name), `server`, `socket`, `connection` and
+//! `connection_fate` (ports, connections, and how those end), `instance` and `handler` (a request's way), `route`, `request_body`
+//! (what it wants), `operations` and the rooms it names (`chat`, …: the answers' shapes), `realtime` (sessions), `body`,
+//! `event_writer` and `deviation` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`,
+//! `latency`, `tokens` (decisions), `recorder` and `request_trace` (what is counted), `control`, `token_endpoint` with `imds` and
+//! `applications`, `issuer` (clients' tokens). A new fault starts in `faults/kind` and is carried out in `handler/inject_fault`.
 
 mod answer;
 mod applications;
@@ -43,6 +44,7 @@ mod request_trace;
 mod responses;
 mod route;
 mod server;
+mod simulation;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -66,13 +68,14 @@ pub use faults::{
 pub use issuer::{Issuer, IssuerFault};
 pub use raw::{Piece, Raw, RawEnd};
 pub use recorder::{Ending, InstanceStats, RequestStats, SeenRequest, Spent, Stats, TokenStats};
+pub use simulation::ControlError;
 pub use tokens::TokenFault;
 
 use control::Control;
-use faults::FaultSlot;
 use instance::Instance;
 use recorder::RequestLog;
 use server::Listener;
+use simulation::Simulation;
 use token_endpoint::TokenEndpoint;
 use tokens::TokenStore;
 
@@ -81,27 +84,6 @@ pub struct Simulator {
     simulation: Arc<Simulation>,
     control: Listener<Control>,
     tokens: Option<Listener<TokenEndpoint>>,
-}
-
-/// Everything that the control endpoint and the simulator's own methods work on.
-pub(crate) struct Simulation {
-    instances: BTreeMap<String, (Arc<Instance>, Listener<Instance>)>,
-    pub(crate) token_store: Arc<TokenStore>,
-    pub(crate) issuer: Option<Issuer>,
-    request_log: Arc<RequestLog>,
-}
-
-/// A name that isn't simulated, or a fault that doesn't fit there.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    #[error("no instance {name:?}; there are: {known}")]
-    Instance { name: String, known: String },
-    #[error("no deployment {name:?} on this instance; there are: {known}, and * for all")]
-    Deployment { name: String, known: String },
-    #[error("reset_on_connect strikes before any deployment is named: set it on deployment *")]
-    NotForOne,
-    #[error(transparent)]
-    Port(#[from] io::Error),
 }
 
 /// Binds every port, and answers from now on, in the runtime this is called in.
@@ -236,74 +218,6 @@ impl Simulator {
     pub fn revoke_tokens_but_keep_them(&self) {
         self.simulation.token_store.revoke(true);
     }
-}
-
-impl Simulation {
-    fn named(&self, instance: &str) -> Result<&(Arc<Instance>, Listener<Instance>), ControlError> {
-        self.instances
-            .get(instance)
-            .ok_or_else(|| ControlError::Instance {
-                name: instance.to_owned(),
-                known: listed(self.instances.keys()),
-            })
-    }
-
-    pub(crate) fn fault_slot(
-        &self,
-        instance: &str,
-        deployment: Option<&str>,
-    ) -> Result<&FaultSlot, ControlError> {
-        let (instance, _) = self.named(instance)?;
-        let Some(name) = deployment else {
-            return Ok(&instance.faults);
-        };
-        let unknown = || ControlError::Deployment {
-            name: name.to_owned(),
-            known: listed(instance.deployments.keys()),
-        };
-        Ok(&instance.deployments.get(name).ok_or_else(unknown)?.faults)
-    }
-
-    pub(crate) async fn down(&self, instance: &str) -> Result<(), ControlError> {
-        self.named(instance)?.1.down().await;
-        Ok(())
-    }
-
-    pub(crate) async fn up(&self, instance: &str) -> Result<(), ControlError> {
-        Ok(self.named(instance)?.1.up().await?)
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let instances = self
-            .instances
-            .iter()
-            .map(|(name, (instance, _))| (name.clone(), instance.stats()));
-        Stats {
-            instances: instances.collect(),
-            tokens: self.token_store.stats(),
-        }
-    }
-
-    pub(crate) fn clear_stats(&self) {
-        self.instances
-            .values()
-            .for_each(|(instance, _)| instance.clear_stats());
-        self.token_store.clear_stats();
-    }
-
-    pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<SeenRequest> {
-        self.request_log.requests(instance)
-    }
-
-    pub(crate) fn clear_requests(&self) {
-        self.request_log.clear();
-    }
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let mut names: Vec<&str> = names.map(String::as_str).collect();
-    names.sort_unstable();
-    names.join(", ")
 }
 
 /// Why `forebay simulate` can't run.

@@ -1,6 +1,6 @@
 //! The simulation's switchboard: faults, ports, statistics and remembered requests over plain HTTP and JSON.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -10,14 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Simulation,
-    body::Body,
-    connection_fate::ConnectionFate,
-    deviation::BrokenOff,
-    faults::{Fault, FaultKind},
-    issuer::Issuer,
-    server::Service,
-    tokens::TokenFault,
+    body::Body, connection_fate::ConnectionFate, deviation::BrokenOff, faults::Fault,
+    issuer::Issuer, server::Service, simulation::Simulation, tokens::TokenFault,
 };
 
 /// Far more than any fault needs.
@@ -99,89 +93,58 @@ impl Control {
                 self.0.clear_requests();
                 Reply::NoContent
             }
-            ("PUT", ["instances", instance, "deployments", deployment, "fault"]) => {
-                match Fault::parse(&body) {
-                    Ok(fault) => self.set(instance, deployment, Some(fault)),
-                    Err(error) => bad_request(error),
-                }
-            }
-            ("DELETE", ["instances", instance, "deployments", deployment, "fault"]) => {
-                self.set(instance, deployment, None)
-            }
-            ("GET", ["instances", instance, "deployments", deployment, "fault"]) => {
-                match self.0.fault(instance, named(deployment)) {
-                    Ok(fault) => json(&fault),
-                    Err(error) => bad_request(error.to_string()),
-                }
+            (method, ["instances", instance, "deployments", deployment, "fault"]) => {
+                let deployment = Some(*deployment).filter(|name| *name != "*");
+                self.fault(method, instance, deployment, &body)
             }
             ("POST", ["instances", instance, "down"]) => done_or_wrong(self.0.down(instance).await),
             ("POST", ["instances", instance, "up"]) => done_or_wrong(self.0.up(instance).await),
-            ("POST", ["tokens", "fault"]) => match serde_json::from_slice::<TokenFault>(&body) {
-                Ok(fault) => {
-                    self.0.token_store.set_fault(Some(fault));
-                    Reply::NoContent
-                }
-                Err(error) => bad_request(error.to_string()),
-            },
-            ("DELETE", ["tokens", "fault"]) => {
-                self.0.token_store.set_fault(None);
-                Reply::NoContent
-            }
-            ("POST", ["tokens", "revoke"]) => {
-                self.0.token_store.revoke(query == Some("kept"));
-                Reply::NoContent
-            }
+            (method, ["tokens", what]) => self.tokens(method, what, query, &body),
             (method, ["issuer", what]) => match &self.0.issuer {
                 Some(issuer) => ask_issuer(issuer, method, what, &body).await,
                 None => bad_request("this simulation has no issuer".to_owned()),
             },
-            _ => Reply::BadRequest(
-                StatusCode::BAD_REQUEST,
-                format!("{method} {path} is no call of this endpoint; there are: {CALLS}"),
-            ),
+            _ => no_call(method.as_str(), path),
         }
     }
 
-    fn set(&self, instance: &str, deployment: &str, fault: Option<Fault>) -> Reply {
-        done_or_wrong(self.0.set_fault(instance, named(deployment), fault))
-    }
-}
-
-impl Simulation {
-    /// Sets or clears a fault; `None` for a deployment means all of them.
-    pub(crate) fn set_fault(
-        &self,
-        instance: &str,
-        deployment: Option<&str>,
-        fault: Option<Fault>,
-    ) -> Result<(), super::ControlError> {
-        let on_connect = matches!(
-            fault,
-            Some(Fault {
-                kind: FaultKind::ResetOnConnect {},
-                ..
-            })
-        );
-        if on_connect && deployment.is_some() {
-            return Err(super::ControlError::NotForOne);
+    /// A call about the fault of a deployment, or of a whole instance.
+    fn fault(&self, method: &str, instance: &str, deployment: Option<&str>, body: &[u8]) -> Reply {
+        let set = |fault| done_or_wrong(self.0.set_fault(instance, deployment, fault));
+        match method {
+            "PUT" => match Fault::parse(body) {
+                Ok(fault) => set(Some(fault)),
+                Err(error) => bad_request(error),
+            },
+            "DELETE" => set(None),
+            "GET" => match self.0.fault(instance, deployment) {
+                Ok(fault) => json(&fault),
+                Err(error) => bad_request(error.to_string()),
+            },
+            method => no_call(method, "/instances/…/fault"),
         }
-        self.fault_slot(instance, deployment)?
-            .set(fault, Instant::now());
-        Ok(())
     }
 
-    pub(crate) fn fault(
-        &self,
-        instance: &str,
-        deployment: Option<&str>,
-    ) -> Result<Option<Fault>, super::ControlError> {
-        Ok(self.fault_slot(instance, deployment)?.current())
+    /// A call about the token endpoints.
+    fn tokens(&self, method: &str, what: &str, query: Option<&str>, body: &[u8]) -> Reply {
+        let store = &self.0.token_store;
+        match (method, what) {
+            ("POST", "fault") => match serde_json::from_slice::<TokenFault>(body) {
+                Ok(fault) => store.set_fault(Some(fault)),
+                Err(error) => return bad_request(error.to_string()),
+            },
+            ("DELETE", "fault") => store.set_fault(None),
+            ("POST", "revoke") => store.revoke(query == Some("kept")),
+            (method, what) => return no_call(method, &format!("/tokens/{what}")),
+        }
+        Reply::NoContent
     }
 }
 
-/// `*` is every deployment.
-fn named(deployment: &str) -> Option<&str> {
-    Some(deployment).filter(|name| *name != "*")
+fn no_call(method: &str, path: &str) -> Reply {
+    bad_request(format!(
+        "{method} {path} is no call of this endpoint; there are: {CALLS}"
+    ))
 }
 
 fn json(value: &impl Serialize) -> Reply {

@@ -1,7 +1,7 @@
 //! What can go wrong on purpose, and whether it does for this request.
 //!
 //! A [`Fault`] is set on a deployment or on a whole instance; a [`FaultSlot`] holds the one that is set and
-//! decides, with the time and the chance given to it. Carrying a fault out is `instance.rs`'s and `body.rs`'s matter.
+//! decides, with the time and the chance given to it. Carrying a fault out is `handler/inject_fault.rs`'s and `body.rs`'s matter.
 
 mod error_event;
 mod kind;

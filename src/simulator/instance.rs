@@ -11,43 +11,36 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use super::{
-    body::Body,
     config::{self, Kind, Role, SpilloverHeaders},
-    connection_fate::ConnectionFate,
     deployment::{Deployment, fnv},
-    deviation::BrokenOff,
     faults::{FaultKind, FaultSlot},
-    handler::Handler,
     headers,
     recorder::{InstanceStats, RequestLog, RequestStats, SeenRequest, SharedRequest, microseconds},
     refusal::Refusal,
-    request_trace::RequestTrace,
-    route::Address,
-    server::Service,
     tokens::{Grant, TokenStore},
 };
 
 pub(crate) struct Instance {
     pub(super) name: String,
-    kind: Kind,
-    base_path: String,
+    pub(super) kind: Kind,
+    pub(super) base_path: String,
     keys: HashSet<String>,
-    api_versions: Vec<String>,
+    pub(super) api_versions: Vec<String>,
     /// Of bearer tokens.
     token_policy: TokenPolicy,
     pub(super) custom_headers: usize,
     pub(super) spillover_headers: SpilloverHeaders,
     /// What every answer carries.
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     pub(crate) deployments: HashMap<String, Arc<Deployment>>,
     /// The fault of all deployments.
     pub(crate) faults: FaultSlot,
-    other: Arc<Mutex<RequestStats>>,
+    pub(super) other: Arc<Mutex<RequestStats>>,
     connections: AtomicU64,
     token_store: Arc<TokenStore>,
     /// Present in `record: full`.
@@ -190,7 +183,7 @@ impl Instance {
         faults.draw(now, &mut rng, |kind| !kind.is_early())
     }
 
-    fn remember(&self, request: &Request<Incoming>) -> Option<SharedRequest> {
+    pub(super) fn remember(&self, request: &Request<Incoming>) -> Option<SharedRequest> {
         let header = |(name, value): (&http::HeaderName, &HeaderValue)| {
             (
                 name.to_string(),
@@ -249,10 +242,9 @@ impl Instance {
         self.token_store.note_used(token);
         Ok(())
     }
-}
 
-impl Service for Instance {
-    fn lets_in(&self) -> bool {
+    /// Counts a connection; whether it is let in.
+    pub(super) fn accepts_connection(&self) -> bool {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let mut rng = self.rng.lock();
         self.faults
@@ -262,29 +254,8 @@ impl Service for Instance {
             .is_none()
     }
 
-    async fn answer(
-        self: Arc<Self>,
-        mut request: Request<Incoming>,
-        fate: ConnectionFate,
-    ) -> Result<Response<Body>, BrokenOff> {
-        let is_upgrade = request.headers().contains_key(header::UPGRADE);
-        let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
-        let trace = RequestTrace::new(self.other.clone(), self.remember(&request));
-        let trace = trace.by(headers::caller(request.headers()));
-        let address = Address::parse(request.method(), request.uri(), self.kind, &self.base_path);
-        let address = address.filter(|it| it.is_known(&self.api_versions));
-        let (parts, incoming) = request.into_parts();
-        let rng = self.rng.lock().fork();
-        let handler = Handler {
-            fate,
-            trace,
-            headers: self.headers.clone(),
-            request: parts.headers,
-            version: parts.version,
-            rng,
-            upgrade,
-            instance: self,
-        };
-        handler.run(address, incoming).await
+    /// One request's own chance.
+    pub(super) fn fork_rng(&self) -> fastrand::Rng {
+        self.rng.lock().fork()
     }
 }

@@ -1,10 +1,10 @@
 //! The simulator from outside: real sockets, real clients, faults as a caller meets them.
 
 mod faults;
-mod odd;
+mod odd_answers;
 mod refusals;
 mod spillover;
-mod unkind;
+mod strictness;
 
 use std::time::Duration;
 

@@ -1,19 +1,17 @@
 //! What a fault does to a request on its way.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 
 use super::{
     super::{
-        body::Body,
-        deployment::Deployment,
-        deviation::{BreakKind, BreakPoint, BrokenOff, Deviation},
+        deviation::{BreakKind, BreakPoint, Deviation},
         faults::FaultKind,
         recorder::Ending,
         refusal::{Called, Refusal},
     },
-    Handler,
+    responder::Responder,
 };
 
 /// What a fault left of a request.
@@ -34,117 +32,92 @@ impl Injected {
     }
 }
 
-impl Handler {
-    pub(super) fn break_early(
-        mut self,
-        fault: FaultKind,
-        named: Option<Arc<Deployment>>,
-    ) -> Result<Response<Body>, BrokenOff> {
-        if let Some(deployment) = named {
-            self.reach(&deployment);
+/// Carries out what a fault does; who hangs never comes back from here.
+pub(super) async fn inject(
+    responder: &mut Responder,
+    fault: FaultKind,
+    called: &Called<'_>,
+    body: &[u8],
+) -> Injected {
+    let label = fault.label();
+    responder.trace.note_fault(label);
+    match fault {
+        FaultKind::Status {
+            status,
+            headers,
+            body,
         }
-        self.trace.note_fault(fault.label());
-        match fault {
-            FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Ok(self.refuse(of_status(status, &headers, body))),
-            other => {
-                self.fate.reset_at_end();
-                self.broken(other.label())
-            }
+        | FaultKind::EarlyStatus {
+            status,
+            headers,
+            body,
+        } => Injected::refused(refusal_of(status, &headers, body)),
+        FaultKind::Throttle { seconds } => {
+            let wait = Duration::from_secs_f64(seconds);
+            Injected::refused(Refusal::too_many("token", wait, called))
         }
-    }
-
-    pub(super) async fn inject(
-        &mut self,
-        fault: FaultKind,
-        called: &Called<'_>,
-        body: &[u8],
-    ) -> Injected {
-        let label = fault.label();
-        self.trace.note_fault(label);
-        match fault {
-            FaultKind::Status {
-                status,
-                headers,
-                body,
-            }
-            | FaultKind::EarlyStatus {
-                status,
-                headers,
-                body,
-            } => Injected::refused(of_status(status, &headers, body)),
-            FaultKind::Throttle { seconds } => {
-                let wait = Duration::from_secs_f64(seconds);
-                Injected::refused(Refusal::too_many("token", wait, called))
-            }
-            FaultKind::ThrottleInWords { wording, seconds } => {
-                Injected::refused(Refusal::in_words(wording, seconds, called))
-            }
-            FaultKind::RejectStreamOptions {}
-                if memchr::memmem::find(body, b"\"stream_options\"").is_some() =>
-            {
-                Injected::refused(Refusal::unknown_argument("stream_options"))
-            }
-            FaultKind::NotDeployed {} => Injected::refused(Refusal::no_deployment()),
-            FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
-                self.fate.reset_at_end();
-                Injected::Ended(End::Broken(label))
-            }
-            FaultKind::Close {} => Injected::Ended(End::Broken(label)),
-            FaultKind::Raw(raw) => {
-                if self.version < Version::HTTP_2 {
-                    self.fate.answer_raw(raw);
-                }
-                Injected::Ended(End::Broken(label))
-            }
-            FaultKind::Hang {} => {
-                self.trace.end(Ending::Fault(label));
-                std::future::pending().await
-            }
-            other => Injected::Deviating(self.deviation(other)),
+        FaultKind::ThrottleInWords { wording, seconds } => {
+            Injected::refused(Refusal::in_words(wording, seconds, called))
         }
-    }
-
-    /// What an answer that is given all the same departs by.
-    fn deviation(&mut self, fault: FaultKind) -> Deviation {
-        let breaks = |after_events, kind| Deviation {
-            breaks: Some(BreakPoint { after_events, kind }),
-            ..Deviation::default()
-        };
-        match fault {
-            FaultKind::SlowBody { delay_ms } => Deviation {
-                delay: Some(Duration::from_millis(delay_ms)),
-                ..Deviation::default()
-            },
-            FaultKind::Silent { ms, after_events } => Deviation {
-                silence: Some((after_events, Duration::from_millis(ms))),
-                ..Deviation::default()
-            },
-            FaultKind::OddUsage { form } => Deviation {
-                odd_usage: Some(form),
-                ..Deviation::default()
-            },
-            FaultKind::ResetMidStream { after_events } => breaks(after_events, BreakKind::Reset),
-            FaultKind::CloseMidStream { after_events } => breaks(after_events, BreakKind::Close),
-            FaultKind::StreamError(error) => {
-                self.headers.extend(sendable(&error.head));
-                breaks(error.after_events, BreakKind::Error(Box::new(error)))
-            }
-            _ => Deviation::default(),
+        FaultKind::RejectStreamOptions {}
+            if memchr::memmem::find(body, b"\"stream_options\"").is_some() =>
+        {
+            Injected::refused(Refusal::unknown_argument("stream_options"))
         }
-    }
-
-    pub(super) fn broken(mut self, label: &'static str) -> Result<Response<Body>, BrokenOff> {
-        self.trace.end(Ending::Fault(label));
-        self.trace.finish();
-        Err(BrokenOff)
+        FaultKind::NotDeployed {} => Injected::refused(Refusal::no_deployment()),
+        FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
+            responder.fate.reset_at_end();
+            Injected::Ended(End::Broken(label))
+        }
+        FaultKind::Close {} => Injected::Ended(End::Broken(label)),
+        FaultKind::Raw(raw) => {
+            if responder.version < Version::HTTP_2 {
+                responder.fate.answer_raw(raw);
+            }
+            Injected::Ended(End::Broken(label))
+        }
+        FaultKind::Hang {} => {
+            responder.trace.end(Ending::Fault(label));
+            std::future::pending().await
+        }
+        other => Injected::Deviating(deviation(responder, other)),
     }
 }
 
-fn of_status(status: u16, headers: &BTreeMap<String, String>, body: Option<String>) -> Refusal {
+/// What an answer that is given all the same departs by.
+fn deviation(responder: &mut Responder, fault: FaultKind) -> Deviation {
+    let breaks = |after_events, kind| Deviation {
+        breaks: Some(BreakPoint { after_events, kind }),
+        ..Deviation::default()
+    };
+    match fault {
+        FaultKind::SlowBody { delay_ms } => Deviation {
+            delay: Some(Duration::from_millis(delay_ms)),
+            ..Deviation::default()
+        },
+        FaultKind::Silent { ms, after_events } => Deviation {
+            silence: Some((after_events, Duration::from_millis(ms))),
+            ..Deviation::default()
+        },
+        FaultKind::OddUsage { form } => Deviation {
+            odd_usage: Some(form),
+            ..Deviation::default()
+        },
+        FaultKind::ResetMidStream { after_events } => breaks(after_events, BreakKind::Reset),
+        FaultKind::CloseMidStream { after_events } => breaks(after_events, BreakKind::Close),
+        FaultKind::StreamError(error) => {
+            responder.headers.extend(sendable(&error.head));
+            breaks(error.after_events, BreakKind::Error(Box::new(error)))
+        }
+        _ => Deviation::default(),
+    }
+}
+
+pub(super) fn refusal_of(
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    body: Option<String>,
+) -> Refusal {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut refusal = Refusal::of_status(status);
     if let Some(body) = body {
