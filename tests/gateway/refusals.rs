@@ -4,20 +4,20 @@ use reqwest::{Client, Method};
 use serde_json::Value;
 
 use crate::{
-    house::{CHAT, House, KEY, chat, client_builder, eventually},
-    raw::{Answer, Wire, good_chat, post, request},
+    harness::{CHAT, Harness, KEY, chat, client_builder, eventually},
+    http1_client::{Answer, RawConnection, good_chat, post, request},
 };
 
 const SETTINGS: &str =
     "failover: { max_body: 1MiB }\nserver: { max_headers: 8KiB, body_timeout: 300ms }";
 const CLASSIC: &str = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
 
-async fn house() -> House {
-    House::open_with(&[("only", 1, 1)], SETTINGS).await
+async fn harness() -> Harness {
+    Harness::open_with(&[("only", 1, 1)], SETTINGS).await
 }
 
 /// A bad request that HTTP can carry whole, and what is said of it: status, code and reason.
-struct Bad {
+struct BadRequest {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, String)>,
@@ -25,8 +25,12 @@ struct Bad {
     expected: (u16, &'static str, &'static str),
 }
 
-fn bad(path: &str, body: impl Into<Vec<u8>>, expected: (u16, &'static str, &'static str)) -> Bad {
-    Bad {
+fn bad(
+    path: &str,
+    body: impl Into<Vec<u8>>,
+    expected: (u16, &'static str, &'static str),
+) -> BadRequest {
+    BadRequest {
         method: "POST",
         path: path.to_owned(),
         headers: vec![("api-key", KEY.to_owned())],
@@ -35,7 +39,7 @@ fn bad(path: &str, body: impl Into<Vec<u8>>, expected: (u16, &'static str, &'sta
     }
 }
 
-impl Bad {
+impl BadRequest {
     fn with(self, headers: &[(&'static str, &str)]) -> Self {
         let headers = headers
             .iter()
@@ -58,7 +62,7 @@ impl Bad {
     }
 }
 
-fn unknown_paths() -> Vec<Bad> {
+fn unknown_paths() -> Vec<BadRequest> {
     let paths = [
         "/",
         "/openai",
@@ -98,7 +102,7 @@ fn unknown_paths() -> Vec<Bad> {
         .collect()
 }
 
-fn other_methods() -> Vec<Bad> {
+fn other_methods() -> Vec<BadRequest> {
     let expected = (405, "MethodNotAllowed", "method_not_allowed");
     let calls = ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"].map(|method| (method, CHAT));
     let lists = [
@@ -111,7 +115,7 @@ fn other_methods() -> Vec<Bad> {
         .collect()
 }
 
-fn unknown_models() -> Vec<Bad> {
+fn unknown_models() -> Vec<BadRequest> {
     let expected = (404, "DeploymentNotFound", "unknown_model");
     let named = r#"{"model":"gpt-5","messages":[]}"#;
     let by_path = [
@@ -152,7 +156,7 @@ fn unknown_models() -> Vec<Bad> {
         .collect()
 }
 
-fn bad_credentials() -> Vec<Bad> {
+fn bad_credentials() -> Vec<BadRequest> {
     let body = chat().to_string();
     let with = |headers: &[(&'static str, &str)], reason| {
         bad(CHAT, body.clone(), (401, "401", reason)).with(headers)
@@ -182,7 +186,7 @@ fn bad_credentials() -> Vec<Bad> {
     ]
 }
 
-fn bad_bodies() -> Vec<Bad> {
+fn bad_bodies() -> Vec<BadRequest> {
     let deep = format!(
         "{{\"model\":\"gpt-4o\",\"x\":{}{}}}",
         "[".repeat(1000),
@@ -217,7 +221,7 @@ fn bad_bodies() -> Vec<Bad> {
     all
 }
 
-fn bad_forms() -> Vec<Bad> {
+fn bad_forms() -> Vec<BadRequest> {
     let part = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-image-1\r\n";
     let twice = format!("{part}{part}--b--\r\n");
     [
@@ -252,7 +256,7 @@ fn bad_forms() -> Vec<Bad> {
     .into()
 }
 
-fn too_large() -> Vec<Bad> {
+fn too_large() -> Vec<BadRequest> {
     let large = vec![b' '; 2 << 20];
     let junk = "x".repeat(9 << 10);
     vec![
@@ -265,7 +269,7 @@ fn too_large() -> Vec<Bad> {
     ]
 }
 
-fn all() -> Vec<Bad> {
+fn all() -> Vec<BadRequest> {
     [
         unknown_paths(),
         other_methods(),
@@ -282,9 +286,9 @@ fn all() -> Vec<Bad> {
 
 #[tokio::test]
 async fn whatever_is_bad_in_a_whole_request_is_refused_and_the_connection_stays_usable() {
-    let mut house = house().await;
+    let mut harness = harness().await;
     let all = all();
-    let mut wire = Wire::open(house.gateway.address).await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     for (i, bad) in all.iter().enumerate() {
         let what = what(bad);
         wire.send(bad.raw()).await;
@@ -298,7 +302,7 @@ async fn whatever_is_bad_in_a_whole_request_is_refused_and_the_connection_stays_
         assert_eq!(answer.keeps_open(), !ends, "{what}");
         if ends {
             assert!(wire.ends().await, "{what}");
-            wire = Wire::open(house.gateway.address).await;
+            wire = RawConnection::open(harness.gateway.address).await;
         }
         wire.send(good_chat()).await;
         let answer = wire
@@ -307,18 +311,18 @@ async fn whatever_is_bad_in_a_whole_request_is_refused_and_the_connection_stays_
             .unwrap_or_else(|| panic!("not usable after {what}"));
         assert_eq!(answer.status, 200, "after {what}");
         assert_eq!(
-            house.asked("only"),
+            harness.asked("only"),
             i as u64 + 1,
             "{what} reached a deployment"
         );
     }
-    every_refusal_is_in_the_log_and_counted(&house, &all, 2 * all.len()).await;
-    is_unharmed(&mut house);
+    every_refusal_is_in_the_log_and_counted(&harness, &all, 2 * all.len()).await;
+    is_unharmed(&mut harness);
 }
 
 #[tokio::test]
 async fn the_same_is_refused_over_http_2() {
-    let mut house = house().await;
+    let mut harness = harness().await;
     let http = client_builder().http2_prior_knowledge().build().unwrap();
     // No HTTP/2 client sends these paths as they are.
     let all: Vec<_> = all()
@@ -327,12 +331,12 @@ async fn the_same_is_refused_over_http_2() {
         .collect();
     for bad in &all {
         let what = what(bad);
-        let answer = over_http_2(&http, &house, bad).await;
+        let answer = over_http_2(&http, &harness, bad).await;
         refused(&answer, bad.expected, &what);
     }
-    assert_eq!(house.asked("only"), 0);
+    assert_eq!(harness.asked("only"), 0);
     assert_eq!(
-        house
+        harness
             .post(CHAT)
             .json(&chat())
             .send()
@@ -341,14 +345,14 @@ async fn the_same_is_refused_over_http_2() {
             .status(),
         200
     );
-    every_refusal_is_in_the_log_and_counted(&house, &all, all.len() + 1).await;
-    is_unharmed(&mut house);
+    every_refusal_is_in_the_log_and_counted(&harness, &all, all.len() + 1).await;
+    is_unharmed(&mut harness);
 }
 
-async fn over_http_2(http: &Client, house: &House, bad: &Bad) -> Answer {
+async fn over_http_2(http: &Client, harness: &Harness, bad: &BadRequest) -> Answer {
     let method = Method::from_bytes(bad.method.as_bytes()).unwrap();
     let mut request = http
-        .request(method, house.url(&bad.path))
+        .request(method, harness.url(&bad.path))
         .body(bad.body.clone());
     for (name, value) in &bad.headers {
         request = request.header(*name, value);
@@ -369,7 +373,7 @@ async fn over_http_2(http: &Client, house: &House, bad: &Bad) -> Answer {
     }
 }
 
-fn what(bad: &Bad) -> String {
+fn what(bad: &BadRequest) -> String {
     let body = String::from_utf8_lossy(&bad.body[..bad.body.len().min(60)]).into_owned();
     format!("{} {} {body} ({})", bad.method, bad.path, bad.expected.2)
 }
@@ -420,8 +424,12 @@ fn refused(answer: &Answer, (status, code, _): (u16, &str, &str), what: &str) {
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
 }
 
-async fn every_refusal_is_in_the_log_and_counted(house: &House, all: &[Bad], lines: usize) {
-    let log = house.log(lines).await;
+async fn every_refusal_is_in_the_log_and_counted(
+    harness: &Harness,
+    all: &[BadRequest],
+    lines: usize,
+) {
+    let log = harness.log(lines).await;
     assert_eq!(log.len(), lines);
     let mut told: Vec<_> = log
         .iter()
@@ -433,12 +441,12 @@ async fn every_refusal_is_in_the_log_and_counted(house: &House, all: &[Bad], lin
     told.sort_unstable();
     expected.sort_unstable();
     assert_eq!(told, expected);
-    assert_eq!(refusals(house).await, all.len() as u64);
+    assert_eq!(refusals(harness).await, all.len() as u64);
 }
 
 /// All that `forebay_refusals_total` holds.
-async fn refusals(house: &House) -> u64 {
-    let metrics = house.metrics().await;
+async fn refusals(harness: &Harness) -> u64 {
+    let metrics = harness.metrics().await;
     let lines = metrics
         .lines()
         .filter(|line| line.starts_with("forebay_refusals_total{"));
@@ -447,15 +455,15 @@ async fn refusals(house: &House) -> u64 {
         .sum()
 }
 
-fn is_unharmed(house: &mut House) {
-    assert_eq!(house.gateway.ended(), None);
-    let stderr = house.gateway.stderr();
+fn is_unharmed(harness: &mut Harness) {
+    assert_eq!(harness.gateway.ended(), None);
+    let stderr = harness.gateway.stderr();
     assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
 #[tokio::test]
 async fn a_body_that_ends_early_is_answered_and_its_connection_closed() {
-    let mut house = house().await;
+    let mut harness = harness().await;
     let chunked = "transfer-encoding: chunked\r\n";
     let unfinished = [
         post(CHAT, "content-length: 500\r\n", "{\"model\":"),
@@ -466,7 +474,7 @@ async fn a_body_that_ends_early_is_answered_and_its_connection_closed() {
         post(CHAT, chunked, "ff"),
     ];
     for request in &unfinished {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(request).await;
         wire.half_close().await;
         let what = String::from_utf8_lossy(request);
@@ -477,18 +485,18 @@ async fn a_body_that_ends_early_is_answered_and_its_connection_closed() {
         refused(&answer, (400, "400", ""), &what);
         assert!(wire.ends().await, "{what}");
     }
-    assert_eq!(house.asked("only"), 0);
-    let log = house.log(unfinished.len()).await;
+    assert_eq!(harness.asked("only"), 0);
+    let log = harness.log(unfinished.len()).await;
     assert!(
         log.iter().all(|line| line["refusal"] == "body_unfinished"),
         "{log:?}"
     );
-    is_unharmed(&mut house);
+    is_unharmed(&mut harness);
 }
 
 #[tokio::test]
 async fn broken_chunks_are_refused_and_their_connection_closed() {
-    let mut house = house().await;
+    let mut harness = harness().await;
     let broken = [
         "xyz\r\n{}\r\n0\r\n\r\n",
         "-1\r\n{}\r\n",
@@ -497,7 +505,7 @@ async fn broken_chunks_are_refused_and_their_connection_closed() {
         "2;ext\n{}\r\n0\r\n\r\n",
     ];
     for body in broken {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(post(CHAT, "transfer-encoding: chunked\r\n", body))
             .await;
         let answer = wire
@@ -507,15 +515,15 @@ async fn broken_chunks_are_refused_and_their_connection_closed() {
         refused(&answer, (400, "400", ""), body);
         assert!(wire.ends().await, "{body:?}");
     }
-    assert_eq!(house.asked("only"), 0);
-    assert_eq!(refusals(&house).await, broken.len() as u64);
-    is_unharmed(&mut house);
+    assert_eq!(harness.asked("only"), 0);
+    assert_eq!(refusals(&harness).await, broken.len() as u64);
+    is_unharmed(&mut harness);
 }
 
 #[tokio::test]
 async fn a_chunked_body_over_the_limit_is_refused() {
-    let mut house = house().await;
-    let mut wire = Wire::open(house.gateway.address).await;
+    let mut harness = harness().await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
     wire.send(post(CHAT, "transfer-encoding: chunked\r\n", ""))
         .await;
@@ -537,15 +545,15 @@ async fn a_chunked_body_over_the_limit_is_refused() {
     } else {
         assert!(wire.ends().await);
     }
-    house.log(1).await;
-    is_unharmed(&mut house);
+    harness.log(1).await;
+    is_unharmed(&mut harness);
 }
 
 #[tokio::test]
 async fn headers_of_any_size_are_refused_or_cut_off() {
-    let mut house = house().await;
+    let mut harness = harness().await;
     for size in [9 << 10, 100 << 10, 900 << 10, 2 << 20, 8 << 20] {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         let line = format!("x-junk: {}\r\n", "x".repeat(size));
         wire.send(post(CHAT, &line, chat().to_string())).await;
         match wire.answer().await {
@@ -553,47 +561,47 @@ async fn headers_of_any_size_are_refused_or_cut_off() {
             other => assert!(other.is_none_or(|answer| answer.status >= 400), "{size}"),
         }
     }
-    assert_eq!(house.asked("only"), 0);
-    assert_eq!(house.chat().await.status(), 200);
-    is_unharmed(&mut house);
+    assert_eq!(harness.asked("only"), 0);
+    assert_eq!(harness.chat().await.status(), 200);
+    is_unharmed(&mut harness);
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_slow_is_given_up() {
-    let mut house = house().await;
-    let mut wire = Wire::open(house.gateway.address).await;
+    let mut harness = harness().await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(post(CHAT, "content-length: 500\r\n", "{\"model\":"))
         .await;
     let answer = wire.answer().await.unwrap();
     refused(&answer, (408, "408", ""), "slow");
     assert!(!answer.keeps_open());
     assert!(wire.ends().await);
-    assert_eq!(house.log(1).await[0]["refusal"], "body_too_slow");
-    assert_eq!(house.asked("only"), 0);
-    is_unharmed(&mut house);
+    assert_eq!(harness.log(1).await[0]["refusal"], "body_too_slow");
+    assert_eq!(harness.asked("only"), 0);
+    is_unharmed(&mut harness);
 }
 
 #[tokio::test]
 async fn a_refused_client_that_waits_for_a_go_ahead_gets_its_refusal_first() {
-    let house = house().await;
+    let harness = harness().await;
     let body = chat().to_string();
     let lines = format!(
         "api-key: another-key\r\nexpect: 100-continue\r\ncontent-length: {}\r\n",
         body.len()
     );
-    let mut wire = Wire::open(house.gateway.address).await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(request("POST", CHAT, &lines, "")).await;
     let answer = wire.answer().await.unwrap();
     refused(&answer, (401, "401", ""), "expect");
     assert!(!answer.keeps_open());
 
     let lines = "expect: 100-continue\r\ncontent-length: 2097152\r\n";
-    let mut wire = Wire::open(house.gateway.address).await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(post(CHAT, lines, "")).await;
     refused(&wire.answer().await.unwrap(), (413, "413", ""), "expect");
 
     let lines = format!("expect: 100-continue\r\ncontent-length: {}\r\n", body.len());
-    let mut wire = Wire::open(house.gateway.address).await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(post(CHAT, &lines, "")).await;
     assert_eq!(wire.answer().await.unwrap().status, 100);
     wire.send(&body).await;
@@ -604,29 +612,29 @@ async fn a_refused_client_that_waits_for_a_go_ahead_gets_its_refusal_first() {
 
 #[tokio::test]
 async fn requests_sent_at_once_on_one_connection_are_all_answered_in_their_order() {
-    let house = house().await;
-    let mut wire = Wire::open(house.gateway.address).await;
+    let harness = harness().await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     let unknown = post("/openai/v1/none", "", "{}");
     wire.send([good_chat(), unknown, good_chat(), good_chat()].concat())
         .await;
     for status in [200, 404, 200, 200] {
         assert_eq!(wire.answer().await.unwrap().status, status);
     }
-    assert_eq!((house.asked("only"), house.log(4).await.len()), (3, 4));
+    assert_eq!((harness.asked("only"), harness.log(4).await.len()), (3, 4));
 }
 
 #[tokio::test]
 async fn an_error_of_the_gateways_own_says_nothing_of_what_it_was_sent() {
-    let house = house().await;
+    let harness = harness().await;
     let body = r#"{"model":"secret-project","secret-project":1}"#;
-    let response = house.post(CHAT).body(body).send().await.unwrap();
+    let response = harness.post(CHAT).body(body).send().await.unwrap();
     let told: Value = response.json().await.unwrap();
     assert!(!told.to_string().contains("secret-project"), "{told}");
     eventually("its line is written", || {
-        std::fs::read_to_string(house.gateway.folder.join("access.jsonl"))
+        std::fs::read_to_string(harness.gateway.folder.join("access.jsonl"))
             .is_ok_and(|log| log.contains("unknown_model"))
     })
     .await;
-    let log = std::fs::read_to_string(house.gateway.folder.join("access.jsonl")).unwrap();
+    let log = std::fs::read_to_string(harness.gateway.folder.join("access.jsonl")).unwrap();
     assert!(!log.contains("secret-project"), "{log}");
 }

@@ -13,7 +13,7 @@ use super::row::{
     ForRequest::{self, Aborted, Delivered, Next, OnceMoreThenNext, Stopped},
     Row, STREAMS,
 };
-use crate::house::status;
+use crate::harness::status;
 
 /// `breaker.longest_pause` of the table's gateway, in seconds.
 pub(crate) const LONGEST_PAUSE: f64 = 100.0;

@@ -11,7 +11,7 @@ use reqwest::Client;
 use serde_json::Value;
 
 use super::{conf, text};
-use crate::house::{client, comes_true, folder, free_address};
+use crate::harness::{client, eventually_async, folder, free_address};
 
 pub(super) struct Prometheus {
     child: Child,
@@ -64,7 +64,7 @@ impl Prometheus {
             folder,
             http,
         };
-        comes_true("Prometheus is ready", async || {
+        eventually_async("Prometheus is ready", async || {
             let answer = started.http.get(format!("http://{address}/-/ready")).send();
             answer
                 .await
@@ -106,7 +106,7 @@ impl Prometheus {
         let count = r#"count_over_time(up{job="forebay"}[1h])"#;
         let scraped = async || self.ask(count).await.first().map_or(0.0, |it| it.1);
         let before = scraped().await;
-        comes_true("Prometheus scrapes", async || {
+        eventually_async("Prometheus scrapes", async || {
             scraped().await >= before + 2.0
         })
         .await;
@@ -130,7 +130,7 @@ impl Prometheus {
     }
 
     pub(super) async fn fires(&self, name: &str) -> Value {
-        comes_true(&format!("{name} fires"), async || {
+        eventually_async(&format!("{name} fires"), async || {
             let alerts = self.alerts(name).await;
             alerts.iter().any(|alert| alert["state"] == "firing")
         })
