@@ -18,7 +18,7 @@ use crate::{
     },
     harness::{
         CHAT, Gateway, Harness, KEY, chat, client_builder, eventually, eventually_async, folder,
-        streamed,
+        forebay, output_of, streamed,
     },
     http1_client::good_chat,
     metrics_page,
@@ -393,14 +393,10 @@ async fn a_certificate_that_has_ended_is_served_with_a_warning() {
     let told = fixture.harness.gateway.stderr();
     assert!(told.contains("this certificate has ended"), "{told}");
     let file = fixture.harness.gateway.folder.join("forebay.yaml");
-    let check = crate::harness::forebay()
-        .args(["check", "--config"])
-        .arg(file)
-        .output()
-        .unwrap();
-    let said = [check.stdout, check.stderr].concat();
-    assert!(check.status.success());
-    assert!(String::from_utf8_lossy(&said).contains("this certificate has ended"));
+    let mut check = forebay();
+    let (code, out, err) = output_of(check.args(["check", "--config"]).arg(file));
+    assert_eq!(code, Some(0));
+    assert!([out, err].concat().contains("this certificate has ended"));
 }
 
 /// More than the sessions that a server would keep for its clients.

@@ -7,7 +7,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::harness::{CHAT, Harness, chat, folder, forebay, free_address};
+use crate::harness::{
+    CHAT, Harness, Process, chat, exit_and_output, folder, forebay, free_address,
+};
 
 /// `forebay` with these arguments and this on its stdin, to its end.
 pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
@@ -26,13 +28,6 @@ fn run_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Outp
     // One that does not read may have ended.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
-}
-
-/// Its exit code, stdout and stderr.
-pub(crate) fn exit_and_output(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    (output.status.code(), out, err)
 }
 
 fn config(identity: &str, more: &str) -> String {
@@ -308,13 +303,11 @@ fn a_demo_with_traffic_shows_limits_and_prices_in_motion() {
         free_address().port().to_string(),
         free_address().port().to_string(),
     );
-    let mut demo = forebay()
-        .args(["demo", "--traffic", "--port", &port, "--admin-port", &admin])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let out = BufReader::new(demo.stdout.take().unwrap());
+    let mut demo = forebay();
+    demo.args(["demo", "--traffic", "--port", &port, "--admin-port", &admin]);
+    demo.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut demo = Process::start(&mut demo).unwrap();
+    let out = BufReader::new(demo.stdout());
     let mut lines = out
         .lines()
         .map(Result::unwrap)
@@ -324,7 +317,6 @@ fn a_demo_with_traffic_shows_limits_and_prices_in_motion() {
         line.contains("batch 429:") && line.contains("demo 200:") && !line.contains(" 0.0000 EUR")
     };
     let moves = lines.by_ref().take(600).any(is_in_motion);
-    demo.kill().unwrap();
-    demo.wait().unwrap();
+    demo.kill();
     assert!(moves);
 }

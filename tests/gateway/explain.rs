@@ -2,23 +2,15 @@
 
 use std::fs;
 
-use crate::harness::{Harness, error_of, forebay, served_by, status};
+use crate::harness::{Harness, error_of, forebay, output_of, served_by, status};
 
 /// What the command prints on stdout and stderr, and how it ends.
 fn explain(harness: &Harness, more: &[&str]) -> (String, String, Option<i32>) {
     let config = harness.gateway.folder.join("forebay.yaml");
-    let output = forebay()
-        .args(["explain", "--client", "tests", "--config"])
-        .arg(config)
-        .args(more)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        text(output.stdout),
-        text(output.stderr),
-        output.status.code(),
-    )
+    let mut explain = forebay();
+    explain.args(["explain", "--client", "tests", "--config"]);
+    let (code, out, err) = output_of(explain.arg(config).args(more));
+    (out, err, code)
 }
 
 fn place(text: &str, words: &str) -> usize {

@@ -1,22 +1,26 @@
 //! What a test stands on: a simulator in this process, and the gateway as a process of its own.
 
+mod configs;
+mod gateway;
+mod process;
+mod requests;
+
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs::{self, File},
-    net::{SocketAddr, TcpListener},
-    ops::Range,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    fs,
     time::{Duration, Instant},
 };
 
 use forebay::simulator::{self, Config, Fault, FaultKind, SeenRequest, Simulator};
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
-use serde_json::{Value, json};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
+use serde_json::Value;
 
 use crate::metrics_page;
+
+use configs::{gateway_config, simulation};
+
+pub(crate) use gateway::Gateway;
+pub(crate) use process::{Process, exit_and_output, folder, forebay, free_address, output_of};
+pub(crate) use requests::{CHAT, chat, chat_of, error_of, served_by, status, streamed, throttle};
 
 pub(crate) const KEY: &str = "a-key-of-the-tests";
 /// The api-key that every other instance is asked with.
@@ -28,14 +32,6 @@ pub(crate) struct Harness {
     pub(crate) simulator: Simulator,
     pub(crate) gateway: Gateway,
     pub(crate) http: Client,
-}
-
-/// The gateway's process; ended when dropped.
-pub(crate) struct Gateway {
-    child: Child,
-    pub(crate) address: SocketAddr,
-    pub(crate) admin: SocketAddr,
-    pub(crate) folder: PathBuf,
 }
 
 impl Harness {
@@ -160,65 +156,6 @@ impl Harness {
     }
 }
 
-pub(crate) const CHAT: &str = "/openai/v1/chat/completions";
-
-pub(crate) fn chat() -> Value {
-    json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Why do dams spill?"}]})
-}
-
-/// A chat whose body is about so large, and a number that makes it its own.
-pub(crate) fn chat_of(size: usize, number: usize) -> Vec<u8> {
-    let filler = "wasser ".repeat(size / 7);
-    let chat = json!({
-        "model": "gpt-4o",
-        "messages": [{"role": "system", "content": filler}, {"role": "user", "content": format!("number {number}")}],
-    });
-    chat.to_string().into_bytes()
-}
-
-pub(crate) fn streamed() -> Value {
-    let mut chat = chat();
-    chat["stream"] = true.into();
-    chat
-}
-
-pub(crate) fn throttle(seconds: f64) -> FaultKind {
-    FaultKind::Throttle { seconds }
-}
-
-/// An answer of this status and these headers.
-pub(crate) fn status(status: u16, headers: &[(&str, &str)]) -> FaultKind {
-    let headers = headers
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    FaultKind::Status {
-        status,
-        headers: headers.collect::<BTreeMap<_, _>>(),
-        body: None,
-    }
-}
-
-/// Which instance served an answer, by the simulator's own header.
-pub(crate) fn served_by(response: &Response) -> String {
-    let header = response.headers()["x-simulator-deployment"]
-        .to_str()
-        .unwrap();
-    header.split('/').next().unwrap().to_owned()
-}
-
-pub(crate) async fn error_of(response: Response, status: u16, code: &str) -> Value {
-    assert_eq!(response.status(), StatusCode::from_u16(status).unwrap());
-    assert!(response.headers().contains_key("x-request-id"));
-    let body: Value = response.json().await.unwrap();
-    assert_eq!(body["error"]["code"], code, "{body}");
-    assert!(
-        body["error"]["message"]
-            .as_str()
-            .is_some_and(|message| !message.is_empty())
-    );
-    body
-}
-
 /// Waits for a condition, never for a length of time.
 pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let give_up = Instant::now() + PATIENCE;
@@ -237,190 +174,6 @@ pub(crate) async fn eventually_async(what: &str, mut is_so: impl AsyncFnMut() ->
     }
 }
 
-fn simulation(instances: &[(&str, u32, u32)]) -> String {
-    let mut yaml = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h, kept_for: 0 }\nseed: 7\nrecord: full\ninstances:\n".to_owned();
-    for (name, _, _) in instances {
-        writeln!(
-            yaml,
-            "  {name}:\n    address: 127.0.0.1:0\n    keys: [{INSTANCE_KEY}]\n    api_versions: [\"*\"]\n    deployments:"
-        )
-        .unwrap();
-        for model in ["gpt-4o", "text-embedding-3-small", "gpt-image-1"] {
-            writeln!(
-                yaml,
-                "      {name}-{model}: {{ model: {model}, version: \"1\" }}"
-            )
-            .unwrap();
-        }
-    }
-    yaml
-}
-
-/// Every other instance is asked with an api-key, the rest with tokens.
-fn gateway_config(simulator: &Simulator, instances: &[(&str, u32, u32)], more: &str) -> String {
-    let (tokens, key) = (
-        simulator.tokens().unwrap(),
-        forebay::config::hash_key(KEY).unwrap().hash,
-    );
-    let mut yaml = format!(
-        "identities:\n  vm: {{ managed_identity: {{ endpoint: \"http://{tokens}\" }} }}\n  legacy: {{ api_key: {INSTANCE_KEY} }}\ninstances:\n"
-    );
-    for (i, (name, _, _)) in instances.iter().enumerate() {
-        let (address, identity) = (simulator.address(name).unwrap(), ["vm", "legacy"][i % 2]);
-        writeln!(
-            yaml,
-            "  {name}: {{ endpoint: \"http://{address}\", identity: {identity} }}"
-        )
-        .unwrap();
-    }
-    yaml.push_str("models:\n");
-    for model in ["gpt-4o", "text-embedding-3-small", "gpt-image-1"] {
-        writeln!(yaml, "  {model}:\n    deployments:").unwrap();
-        for (name, priority, weight) in instances {
-            let entry = format!(
-                "instance: {name}, deployment: {name}-{model}, priority: {priority}, weight: {weight}"
-            );
-            writeln!(yaml, "      - {{ {entry} }}").unwrap();
-        }
-    }
-    writeln!(
-        yaml,
-        "clients:\n  tests: {{ keys: [\"{key}\"], models: [\"*\"], operations: [inference, stateful, realtime, data_sources] }}\n{more}"
-    )
-    .unwrap();
-    yaml
-}
-
-/// Stands for the gateway's own folder in a config.
-pub(crate) const FOLDER: &str = "OWN_FOLDER";
-const LOGS: &str = "log: { access: OWN_FOLDER/access.jsonl, usage: OWN_FOLDER/usage.jsonl }\n";
-
-impl Gateway {
-    /// Starts the binary on free ports and waits until it is ready.
-    pub(crate) async fn start(config: &str) -> Self {
-        Self::start_with(config, "", &[]).await
-    }
-
-    /// The same with more for its listener, and with variables in its environment.
-    pub(crate) async fn start_with(
-        config: &str,
-        listener: &str,
-        variables: &[(&str, &str)],
-    ) -> Self {
-        Self::start_with_admin(config, listener, "", ("http", client()), variables).await
-    }
-
-    /// The same with more for its admin listener, and how that is asked whether it is ready.
-    pub(crate) async fn start_with_admin(
-        config: &str,
-        listener: &str,
-        guard: &str,
-        (scheme, http): (&str, Client),
-        variables: &[(&str, &str)],
-    ) -> Self {
-        let (address, admin) = (free_address(), free_address());
-        let folder = folder();
-        let place = folder.display().to_string();
-        let config = config.replace(FOLDER, &place);
-        let listeners = format!(
-            "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\"{guard} }}\n"
-        );
-        let log = match config.contains("\nlog:") {
-            true => "# The test says where logs go.\n".to_owned(),
-            false => LOGS.replace(FOLDER, &place),
-        };
-        let file = folder.join("forebay.yaml");
-        fs::write(&file, format!("{listeners}{log}{config}")).unwrap();
-        let child = forebay()
-            .args(["serve", "--config"])
-            .arg(&file)
-            .envs(variables.iter().copied())
-            .stderr(File::create(folder.join("stderr")).unwrap())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut gateway = Self {
-            child,
-            address,
-            admin,
-            folder,
-        };
-        gateway.wait_until_ready(scheme, &http).await;
-        gateway
-    }
-
-    /// What it was started with, but for its listeners and its log.
-    pub(crate) fn config(&self) -> String {
-        let text = fs::read_to_string(self.folder.join("forebay.yaml")).unwrap();
-        text.lines()
-            .skip(3)
-            .map(|line| format!("{line}\n"))
-            .collect()
-    }
-
-    async fn wait_until_ready(&mut self, scheme: &str, http: &Client) {
-        let url = format!("{scheme}://localhost:{}/health/ready", self.admin.port());
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            // Its listeners answer from then on; whether a model can be served is some tests' own matter.
-            if let Ok(answer) = http.get(&url).send().await
-                && answer.text().await.is_ok_and(|text| text != "starting\n")
-            {
-                return;
-            }
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < give_up,
-                "{ended:?}: {}",
-                self.stderr()
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    pub(crate) fn stderr(&self) -> String {
-        fs::read_to_string(self.folder.join("stderr")).unwrap()
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends it a signal, by its name as in `TERM`.
-    pub(crate) fn signal(&self, name: &str) {
-        let mut kill = Command::new("kill");
-        let kill = kill.arg(format!("-{name}")).arg(self.pid().to_string());
-        assert!(kill.status().unwrap().success());
-    }
-
-    /// Ends it at once, and waits until all it says is said.
-    pub(crate) fn end(&mut self) {
-        let give_up = Instant::now() + PATIENCE;
-        while self.ended().is_none() {
-            // The first begins a drain, and one behind that ends it.
-            self.signal("INT");
-            assert!(Instant::now() < give_up, "an interrupt did not end it");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Whether it has ended, and how.
-    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.try_wait().unwrap()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("the gateway said:\n{}", self.stderr());
-        }
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
 /// A client over HTTP/1.1.
 pub(crate) fn client() -> Client {
     client_builder().build().unwrap()
@@ -431,39 +184,4 @@ pub(crate) fn client_builder() -> ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // An answer that comes later than this comes too late for any test.
     Client::builder().no_proxy().timeout(2 * PATIENCE)
-}
-
-/// The binary under test; another build of it where `FOREBAY_RELEASE` names one.
-pub(crate) fn forebay() -> Command {
-    let another = std::env::var_os("FOREBAY_RELEASE");
-    Command::new(another.unwrap_or_else(|| env!("CARGO_BIN_EXE_forebay").into()))
-}
-
-/// An address that nothing listens on, and that is given to nobody else here. It lies below the ports that systems give
-/// to outgoing connections, so that none of those takes it before the gateway does.
-pub(crate) fn free_address() -> SocketAddr {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    const PORTS: Range<usize> = 10_000..32_000;
-    loop {
-        let start = std::process::id() as usize * 97;
-        let number = start + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = PORTS.start + number % PORTS.len();
-        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
-
-/// A new folder of this test's own.
-pub(crate) fn folder() -> PathBuf {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!(
-        "forebay-test-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    );
-    let folder = std::env::temp_dir().join(name);
-    fs::create_dir_all(&folder).unwrap();
-    folder
 }

@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
-    command_line::{exit_and_output, run},
+    command_line::run,
     harness::{
-        CHAT, Gateway, Harness, KEY, chat, client, eventually, folder, free_address, status,
-        streamed,
+        CHAT, Gateway, Harness, KEY, chat, client, eventually, exit_and_output, folder,
+        free_address, status, streamed,
     },
     http1_client::{RawConnection, good_chat, post},
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Gateway, eventually, eventually_async, forebay, free_address},
+    harness::{Gateway, Process, eventually, eventually_async, forebay, free_address},
     http1_client::{RawConnection, good_chat},
     metrics_page,
     scripted_upstream::ScriptedUpstream,
@@ -56,15 +56,12 @@ async fn a_gateway_takes_as_many_open_files_as_it_may() {
     let listeners =
         format!("listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n");
     fs::write(&file, listeners + &harness.gateway.config()).unwrap();
-    let mut second = Command::new("prlimit")
-        .arg("--nofile=512:")
-        .arg(forebay().get_program())
-        .args(["serve", "--config"])
-        .arg(&file)
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&said).unwrap())
-        .spawn()
-        .unwrap();
+    let mut second = Command::new("prlimit");
+    second.arg("--nofile=512:").arg(forebay().get_program());
+    second.args(["serve", "--config"]).arg(&file);
+    second.stdout(Stdio::null());
+    second.stderr(fs::File::create(&said).unwrap());
+    let second = Process::start(&mut second).unwrap();
     eventually("it has started", || {
         fs::read_to_string(&said)
             .unwrap()
@@ -72,8 +69,7 @@ async fn a_gateway_takes_as_many_open_files_as_it_may() {
     })
     .await;
     let raised = limits(second.id());
-    second.kill().unwrap();
-    second.wait().unwrap();
+    drop(second);
     assert_eq!(raised, [hard.clone(), hard]);
 }
 

@@ -5,28 +5,18 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use crate::{
     certificate_authority::{CertificateAuthority, TlsConnection},
-    harness::{eventually_async, folder, free_address},
+    harness::{Process, eventually_async, folder, free_address},
 };
 
 /// A user and a group that own nothing on this machine.
 const USER: &str = "61184";
 const GROUP: u32 = 61_999;
 const UNIT: &str = include_str!("../../systemd/forebay.service");
-
-/// Ended when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What certbot and its hook work with.
 struct Installation {
@@ -157,8 +147,8 @@ async fn a_renewed_certificate_reaches_a_service_whose_user_owns_no_file() {
     }
     let mut forebay = installation.forebay(&[installation.group], "serve");
     let errors = fs::File::create(installation.folder.join("stderr")).unwrap();
-    let forebay = forebay.stderr(errors).stdout(Stdio::null()).spawn();
-    let _running = Running(forebay.unwrap());
+    forebay.stderr(errors).stdout(Stdio::null());
+    let _running = Process::start(&mut forebay).unwrap();
     eventually_async("it serves", async || installation.shown().await.is_some()).await;
     let first = installation.shown().await.unwrap();
     installation.renew(&authority);

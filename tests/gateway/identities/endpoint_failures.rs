@@ -6,7 +6,7 @@ use forebay::simulator::TokenFault;
 use serde_json::json;
 
 use super::{IdentityFixture, Setup};
-use crate::harness::{INSTANCE_KEY, eventually_async, forebay, served_by};
+use crate::harness::{INSTANCE_KEY, eventually_async, forebay, output_of, served_by};
 
 const KEY: &str = "api_key: an-instance-key";
 /// No request should wait long for a first token that doesn't come.
@@ -92,12 +92,8 @@ impl IdentityFixture {
         let mut command = forebay();
         let command = command.args(["explain", "--client", "tests", "--path", path]);
         let command = command.args(["--body", "/dev/null", "--status", &status, "--config"]);
-        let output = command
-            .arg(self.gateway.folder.join("forebay.yaml"))
-            .output();
-        let output = output.unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        String::from_utf8(said).unwrap()
+        let (_, out, err) = output_of(command.arg(self.gateway.folder.join("forebay.yaml")));
+        out + &err
     }
 
     async fn is_back(&self, times: usize) {

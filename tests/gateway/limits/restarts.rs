@@ -9,7 +9,7 @@ use std::{
 
 use super::{bounded, limited, remaining, send};
 use crate::{
-    harness::{Gateway, Harness, eventually, eventually_async, folder},
+    harness::{Gateway, Harness, eventually, eventually_async, folder, forebay, output_of},
     namespace::{assert_inside, run, run_inside},
 };
 
@@ -202,13 +202,9 @@ async fn two_gateways_do_not_share_a_file() {
         .replace(&harness.gateway.address.to_string(), "127.0.0.1:0")
         .replace(&harness.gateway.admin.to_string(), "127.0.0.1:0");
     fs::write(&config, text).unwrap();
-    let second = crate::harness::forebay()
-        .args(["serve", "--config"])
-        .arg(&config)
-        .output()
-        .unwrap();
-    assert!(!second.status.success());
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let mut second = forebay();
+    let (code, _, said) = output_of(second.args(["serve", "--config"]).arg(&config));
+    assert_ne!(code, Some(0));
     assert!(
         said.contains("counters.redb can't be opened: another process uses it"),
         "{said}"

@@ -3,15 +3,15 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use super::{PROTOCOLS, TWO, collector::Collector, otlp, spans, told};
-use crate::harness::{Harness, eventually, folder, free_address, throttle};
+use crate::harness::{Harness, Process, eventually, folder, free_address, throttle};
 
 /// Its process; ended when dropped.
 struct Rotel {
-    child: Child,
+    process: Process,
     grpc: SocketAddr,
     http: SocketAddr,
     folder: PathBuf,
@@ -21,7 +21,8 @@ impl Rotel {
     /// One that passes on all it gets.
     fn before(collector: &Collector) -> Self {
         let (grpc, http, folder) = (free_address(), free_address(), folder());
-        let child = Command::new(program())
+        let mut rotel = Command::new(program());
+        rotel
             .arg("start")
             .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
             .args([
@@ -34,11 +35,9 @@ impl Rotel {
             .args(["--pid-file", &folder.join("pid").display().to_string()])
             .args(["--log-file", &folder.join("log").display().to_string()])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::null());
         Self {
-            child,
+            process: Process::start(&mut rotel).unwrap(),
             grpc,
             http,
             folder,
@@ -48,8 +47,7 @@ impl Rotel {
 
 impl Drop for Rotel {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -4,17 +4,17 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use reqwest::Client;
 use serde_json::Value;
 
 use super::{conf, text};
-use crate::harness::{client, eventually_async, folder, free_address};
+use crate::harness::{Process, client, eventually_async, folder, free_address};
 
 pub(super) struct Prometheus {
-    child: Child,
+    process: Process,
     address: SocketAddr,
     folder: PathBuf,
     http: Client,
@@ -48,18 +48,20 @@ impl Prometheus {
                 false => format!("{line}\n"),
             });
         fs::write(folder.join("alerts.yaml"), alerts.collect::<String>()).unwrap();
-        let child = Command::new("prometheus")
+        let mut process = Command::new("prometheus");
+        process
             .arg("--config.file=prometheus.yaml")
             .arg("--storage.tsdb.path=data")
             .arg(format!("--web.listen-address={address}"))
             .current_dir(&folder)
             .stdout(Stdio::null())
-            .stderr(File::create(folder.join("stderr")).unwrap())
-            .spawn();
-        let child = child.expect("prometheus is needed: `apt-get install prometheus` brings it");
+            .stderr(File::create(folder.join("stderr")).unwrap());
+        let process = Process::start(&mut process);
+        let process =
+            process.expect("prometheus is needed: `apt-get install prometheus` brings it");
         let http = client();
         let started = Self {
-            child,
+            process,
             address,
             folder,
             http,
@@ -147,8 +149,7 @@ fn replaced(text: &str, part: &str, other: &str) -> String {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
         if std::thread::panicking() {
             let said = fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
             let errors = said.lines().filter(|line| !line.contains("level=info"));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::harness::forebay;
+use crate::harness::{forebay, output_of};
 
 #[tokio::test]
 async fn a_token_that_says_all_a_client_demands_is_that_clients() {
@@ -155,13 +155,7 @@ fn a_client_without_keys_is_checked_and_explained() {
         let mut forebay = forebay();
         forebay.current_dir(env!("CARGO_MANIFEST_DIR"));
         let forebay = forebay.env("CA_FILE", folder.join("ca.pem"));
-        let output = forebay.args(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (
-            output.status.code(),
-            text(output.stdout),
-            text(output.stderr),
-        )
+        output_of(forebay.args(arguments))
     };
     let config = "conf/client-tokens.yaml";
     let (code, out, err) = run(&["check", "--config", config]);
