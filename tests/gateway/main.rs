@@ -15,6 +15,7 @@ mod command_line;
 mod commit_point;
 mod conformance;
 mod connections;
+mod cors;
 mod credential_refresh;
 mod dashboard;
 mod dns;
