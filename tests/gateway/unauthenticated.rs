@@ -2,10 +2,7 @@
 
 use reqwest::Response;
 
-use crate::{
-    harness::{Harness, KEY, error_of, eventually_async},
-    http1_client::request,
-};
+use crate::harness::{Harness, KEY, error_of, eventually_async};
 
 async fn model_health(harness: &Harness, model: &str, key: Option<&str>) -> Response {
     let url = harness.url(&format!("/health/models/{model}"));
