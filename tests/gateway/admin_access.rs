@@ -221,14 +221,9 @@ async fn where_token_and_certificate_are_configured_both_are_shown() {
     }
 }
 
-#[tokio::test]
-async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
-    let harness = Harness::open(&[("well", 1, 1)]).await;
-    let config = harness.gateway.config();
-    let loudest = [("FOREBAY_LOG", "trace")];
-    let gateway = Gateway::start_with_admin(&config, "", "", ("http", client()), &loudest).await;
-    let secret = format!("authorization: Bearer {TOKEN}\r\n");
-    for (head, status) in [
+/// With the status that answers each.
+fn malformed_heads(secret: &str) -> Vec<(String, u16)> {
+    vec![
         (
             format!("GET /status HTTP/1.1\r\nhost: a\r\n{secret}no colon\r\n\r\n"),
             400,
@@ -266,7 +261,17 @@ async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
             ),
             400,
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
+    let harness = Harness::open(&[("well", 1, 1)]).await;
+    let config = harness.gateway.config();
+    let loudest = [("FOREBAY_LOG", "trace")];
+    let gateway = Gateway::start_with_admin(&config, "", "", ("http", client()), &loudest).await;
+    let secret = format!("authorization: Bearer {TOKEN}\r\n");
+    for (head, status) in malformed_heads(&secret) {
         let mut wire = RawConnection::open(gateway.admin).await;
         wire.send(&head).await;
         let answer = wire.answer_to("GET").await.expect("it is answered");

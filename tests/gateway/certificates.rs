@@ -117,18 +117,7 @@ fn for_localhost() -> rcgen::CertificateParams {
 
 #[tokio::test]
 async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
-    let folder = folder();
-    let authority = CertificateAuthority::new(&folder, "ours");
-    mount(&folder, "..1", authority.sign(for_localhost()));
-    for kind in ["crt", "key"] {
-        symlink(
-            format!("..data/tls.{kind}"),
-            folder.join(format!("tls.{kind}")),
-        )
-        .unwrap();
-    }
-    let (upstream, harness) = ScriptedUpstream::harness("").await;
-    let fixture = RenewalFixture::before(harness, Some(upstream), authority, folder, "tls").await;
+    let fixture = mounted().await;
     let upstream = fixture.upstream.as_ref().unwrap();
     let ca = fs::read(fixture.file("ours.ca")).unwrap();
     let url = format!(
@@ -144,9 +133,6 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
     let stream = http().post(&url).header("api-key", KEY).json(&streamed());
     let stream = tokio::spawn(async move { stream.send().await.unwrap() });
     let mut call = upstream.call().await;
-    let delta = |text: &str| {
-        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
-    };
     call.send(STREAM).await;
     call.chunk(delta("before")).await;
     let mut stream = stream.await.unwrap();
@@ -166,50 +152,9 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
             }
         }
     };
-    let (stop, asked) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
     let mut kept = fixture.connect().await;
     let old = kept.shown();
-    let load = async {
-        let mut askers = tokio::task::JoinSet::new();
-        for i in 0..4 {
-            let mut wire = fixture.connect().await;
-            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
-            let (http, url) = (http(), url.clone());
-            askers.spawn(async move {
-                while !stop.load(Ordering::Acquire) {
-                    // Half of them over one connection by hand, which must not end.
-                    if i % 2 == 0 {
-                        assert_eq!(wire.ask(good_chat()).await.expect("it goes on").0, 200);
-                    } else {
-                        let answer = http.post(&url).header("api-key", KEY).json(&chat());
-                        assert_eq!(answer.send().await.unwrap().status(), 200);
-                    }
-                    asked.fetch_add(1, Ordering::AcqRel);
-                }
-            });
-        }
-        assert_eq!(kept.ask(good_chat()).await.unwrap().0, 200);
-        eventually("there is load", || asked.load(Ordering::Acquire) > 20).await;
-        mount(
-            &fixture.folder,
-            "..2",
-            fixture.authority.sign(for_localhost()),
-        );
-        let new = fixture.renewed(&old).await;
-        let at_renewal = asked.load(Ordering::Acquire);
-        eventually("the load goes on", || {
-            asked.load(Ordering::Acquire) > at_renewal + 20
-        })
-        .await;
-        stop.store(true, Ordering::Release);
-        while let Some(asker) = askers.join_next().await {
-            asker.unwrap();
-        }
-        new
-    };
+    let load = renews_under_load(&fixture, &mut kept, &old, http, &url);
     let new = tokio::select! {
         new = load => new,
         () = answering => unreachable!(),
@@ -238,6 +183,76 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
         ),
         (1.0, 0.0)
     );
+}
+
+fn delta(text: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+}
+
+/// A gateway whose certificate is mounted as Kubernetes does it, before a scripted upstream.
+async fn mounted() -> RenewalFixture {
+    let folder = folder();
+    let authority = CertificateAuthority::new(&folder, "ours");
+    mount(&folder, "..1", authority.sign(for_localhost()));
+    for kind in ["crt", "key"] {
+        symlink(
+            format!("..data/tls.{kind}"),
+            folder.join(format!("tls.{kind}")),
+        )
+        .unwrap();
+    }
+    let (upstream, harness) = ScriptedUpstream::harness("").await;
+    RenewalFixture::before(harness, Some(upstream), authority, folder, "tls").await
+}
+
+/// Four askers go on while the certificate is renewed; what is shown then.
+async fn renews_under_load(
+    fixture: &RenewalFixture,
+    kept: &mut TlsConnection,
+    old: &[u8],
+    http: impl Fn() -> reqwest::Client,
+    url: &str,
+) -> Vec<u8> {
+    let (stop, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut askers = tokio::task::JoinSet::new();
+    for i in 0..4 {
+        let mut wire = fixture.connect().await;
+        let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+        let (http, url) = (http(), url.to_owned());
+        askers.spawn(async move {
+            while !stop.load(Ordering::Acquire) {
+                // Half of them over one connection by hand, which must not end.
+                if i % 2 == 0 {
+                    assert_eq!(wire.ask(good_chat()).await.expect("it goes on").0, 200);
+                } else {
+                    let answer = http.post(&url).header("api-key", KEY).json(&chat());
+                    assert_eq!(answer.send().await.unwrap().status(), 200);
+                }
+                asked.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+    }
+    assert_eq!(kept.ask(good_chat()).await.unwrap().0, 200);
+    eventually("there is load", || asked.load(Ordering::Acquire) > 20).await;
+    mount(
+        &fixture.folder,
+        "..2",
+        fixture.authority.sign(for_localhost()),
+    );
+    let new = fixture.renewed(old).await;
+    let at_renewal = asked.load(Ordering::Acquire);
+    eventually("the load goes on", || {
+        asked.load(Ordering::Acquire) > at_renewal + 20
+    })
+    .await;
+    stop.store(true, Ordering::Release);
+    while let Some(asker) = askers.join_next().await {
+        asker.unwrap();
+    }
+    new
 }
 
 /// They are looked at every second, and can't be opened for a while.

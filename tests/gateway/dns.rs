@@ -194,19 +194,31 @@ async fn inside_the_namespaces_names_are_followed() {
         }
     }
 
-    // From A to B while requests come, and A is gone as soon as nobody is asked there any more.
+    moves_under_load(&harness, &zone).await;
+    outlives_a_broken_name_server(&harness, &zone).await;
+
+    // No attempt of any request failed.
+    let page = harness.metrics().await;
+    let outcomes: BTreeSet<_> = crate::metrics_page::samples(&page, "forebay_attempts_total{")
+        .map(|(labels, _)| crate::metrics_page::label(labels, "outcome"))
+        .collect();
+    assert_eq!(outcomes, BTreeSet::from(["served".to_owned()]));
+}
+
+/// From A to B while requests come, and A is gone as soon as nobody is asked there any more.
+async fn moves_under_load(harness: &Harness, zone: &Mutex<Zone>) {
     let (since, asked) = (Instant::now(), zone.lock().asked);
     let stop = AtomicBool::new(false);
     let load = async {
         while !stop.load(Ordering::Acquire) {
-            assert_eq!(ask(&harness, "moving").await.status(), 200);
+            assert_eq!(ask(harness, "moving").await.status(), 200);
         }
     };
     let moves = async {
         zone.lock()
             .records
             .insert("moving.contoso.test", vec!["10.9.9.2"]);
-        followed(&harness, "b").await;
+        followed(harness, "b").await;
         // Looked up once more: no request is on its way to A.
         let asked = zone.lock().asked;
         eventually_async("its name is looked up again", async || {
@@ -215,7 +227,7 @@ async fn inside_the_namespaces_names_are_followed() {
         .await;
         harness.switch("a", "down").await;
         for _ in 0..20 {
-            let answer = ask(&harness, "moving").await;
+            let answer = ask(harness, "moving").await;
             assert_eq!(
                 (answer.status().as_u16(), served_by(&answer)),
                 (200, "b".to_owned())
@@ -227,8 +239,10 @@ async fn inside_the_namespaces_names_are_followed() {
     // Five names at most, of two families, once a second each, and the search list's tries.
     let rate = (zone.lock().asked - asked) as f64 / (since.elapsed().as_secs_f64() + 2.0);
     assert!(rate < 5.0 * 2.0 * 2.0, "{rate} look-ups a second");
+}
 
-    // A name server that fails changes nothing, and is said once; when it is back, so is the name.
+/// A name server that fails changes nothing, and is said once; when it is back, so is the name.
+async fn outlives_a_broken_name_server(harness: &Harness, zone: &Mutex<Zone>) {
     zone.lock().is_broken = true;
     let asked = zone.lock().asked;
     eventually_async("it is asked again and again", async || {
@@ -236,15 +250,15 @@ async fn inside_the_namespaces_names_are_followed() {
     })
     .await;
     for _ in 0..5 {
-        assert_eq!(ask(&harness, "moving").await.status(), 200);
-        assert_eq!(ask(&harness, "six").await.status(), 200);
+        assert_eq!(ask(harness, "moving").await.status(), 200);
+        assert_eq!(ask(harness, "six").await.status(), 200);
     }
     harness.switch("a", "up").await;
     zone.lock().is_broken = false;
     zone.lock()
         .records
         .insert("moving.contoso.test", vec!["10.9.9.1"]);
-    followed(&harness, "a").await;
+    followed(harness, "a").await;
     let told = harness.gateway.stderr();
     let failures = |instance: &str| {
         let lines = told
@@ -255,11 +269,4 @@ async fn inside_the_namespaces_names_are_followed() {
             .count()
     };
     assert_eq!((failures("moving"), failures("by-hand")), (1, 0), "{told}");
-
-    // No attempt of any request failed.
-    let page = harness.metrics().await;
-    let outcomes: BTreeSet<_> = crate::metrics_page::samples(&page, "forebay_attempts_total{")
-        .map(|(labels, _)| crate::metrics_page::label(labels, "outcome"))
-        .collect();
-    assert_eq!(outcomes, BTreeSet::from(["served".to_owned()]));
 }

@@ -174,26 +174,31 @@ async fn speak(
         if !matches!(head[3], DATA | HEADERS) || head[4] & END_STREAM == 0 {
             continue;
         }
-        let act = script(nth);
+        let action = script(nth);
         nth += 1;
-        if !matches!(act, Action::GoAwayBehind(_)) {
+        if !matches!(action, Action::GoAwayBehind(_)) {
             seen.requests.fetch_add(1, Ordering::Relaxed);
         }
-        match act {
-            Action::Answer => answer(stream, id).await?,
-            Action::Reset(code) | Action::ResetEarly(code) => {
-                let reset = frame(RST_STREAM, 0, id, code.to_be_bytes());
-                stream.write_all(&reset).await?;
-            }
-            Action::GoAwayBelow(code) => {
-                go_away(stream, id.saturating_sub(2), code).await?;
-                is_leaving = true;
-            }
-            Action::GoAwayBehind(code) => {
-                go_away(stream, id, code).await?;
-                stream.write_all(&frame(PING, 0, 0, [0; 8])).await?;
-                (is_leaving, held) = (true, Some(id));
-            }
+        act(stream, id, action).await?;
+        is_leaving |= matches!(action, Action::GoAwayBelow(_) | Action::GoAwayBehind(_));
+        if matches!(action, Action::GoAwayBehind(_)) {
+            held = Some(id);
+        }
+    }
+}
+
+/// Does to a request that was read whole what the script says.
+async fn act(stream: &mut TlsStream<TcpStream>, id: u32, action: Action) -> std::io::Result<()> {
+    match action {
+        Action::Answer => answer(stream, id).await,
+        Action::Reset(code) | Action::ResetEarly(code) => {
+            let reset = frame(RST_STREAM, 0, id, code.to_be_bytes());
+            stream.write_all(&reset).await
+        }
+        Action::GoAwayBelow(code) => go_away(stream, id.saturating_sub(2), code).await,
+        Action::GoAwayBehind(code) => {
+            go_away(stream, id, code).await?;
+            stream.write_all(&frame(PING, 0, 0, [0; 8])).await
         }
     }
 }

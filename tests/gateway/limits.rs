@@ -12,7 +12,7 @@ use crate::harness::{CHAT, Harness, chat, error_of, status, streamed, throttle};
 
 pub(crate) const LIMITED: &str = "a-key-with-limits";
 
-/// A client beside the house's own, with these limits.
+/// A client beside the harness's own, with these limits.
 pub(crate) fn limited(limits: &str) -> String {
     let hash = forebay::config::hash_key(LIMITED).unwrap().hash;
     format!(
@@ -171,7 +171,15 @@ async fn every_kind_of_answer_tells_what_is_left() {
         assert_eq!(refused.status(), 429);
         assert_eq!(limit_headers(&refused)[1], Some(left));
     }
-    let unread = ask(&harness, CHAT).body("{").send().await.unwrap();
+    tells_beside_other_answers(&harness, left).await;
+    // Others have no limits to be told of.
+    assert_eq!(limit_headers(&harness.chat().await), [None; 4]);
+    eventually_free(&harness).await;
+}
+
+/// What no deployment was asked for costs nothing, and says so.
+async fn tells_beside_other_answers(harness: &Harness, left: u64) {
+    let unread = ask(harness, CHAT).body("{").send().await.unwrap();
     assert_eq!(
         (unread.status().as_u16(), limit_headers(&unread)[1]),
         (400, Some(left))
@@ -185,9 +193,6 @@ async fn every_kind_of_answer_tells_what_is_left() {
         (models.status().as_u16(), limit_headers(&models)[1]),
         (200, Some(left))
     );
-    // Others have no limits to be told of.
-    assert_eq!(limit_headers(&harness.chat().await), [None; 4]);
-    eventually_free(&harness).await;
 }
 
 /// Waits until nothing is under way for the client any more.

@@ -84,7 +84,22 @@ async fn a_deployment_that_fails_is_told_with_its_status_who_serves_and_what_to_
         assert!(text(&told, "message").contains(word), "{told}");
     }
 
-    let page = harness.status().await;
+    alarms_say_what_to_do(&harness.status().await);
+
+    for event in harness.events() {
+        assert!(
+            text(&event, "time").ends_with('Z') && event["event"].is_string(),
+            "{event}"
+        );
+        assert!(event["timestamp"].is_null(), "{event}");
+    }
+    for line in harness.log(1).await {
+        assert!(line["time"].is_string(), "{line}");
+    }
+}
+
+/// The same three deployments among the alarms of the status page.
+fn alarms_say_what_to_do(page: &Value) {
     let alarms = page["alarms"].as_array().unwrap();
     let alarm = |what: &str| alarms.iter().find(|it| it["what"] == what).unwrap();
     for (what, words) in [
@@ -107,15 +122,4 @@ async fn a_deployment_that_fails_is_told_with_its_status_who_serves_and_what_to_
         assert!(text(alarm(what), "mend").len() > 20, "{page}");
     }
     assert_eq!(alarm("failing")["instance"], "a");
-
-    for event in harness.events() {
-        assert!(
-            text(&event, "time").ends_with('Z') && event["event"].is_string(),
-            "{event}"
-        );
-        assert!(event["timestamp"].is_null(), "{event}");
-    }
-    for line in harness.log(1).await {
-        assert!(line["time"].is_string(), "{line}");
-    }
 }

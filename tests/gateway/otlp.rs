@@ -84,75 +84,9 @@ async fn a_request_that_moved_on_is_one_trace_whose_spans_the_deployments_were_t
             .unwrap()
             .to_owned();
 
-        let spans = spans(&collector, 3).await;
-        let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
-        let request = named("chat gpt-4o");
-        let first = named("attempt first/first-gpt-4o");
-        let second = named("attempt second/second-gpt-4o");
-        assert_eq!(request.parent_span_id, [0; 0]);
-        for (span, instance) in [(first, "first"), (second, "second")] {
-            assert_eq!(span.parent_span_id, request.span_id);
-            let ours = (hex::encode(&span.trace_id), hex::encode(&span.span_id));
-            assert_eq!(told(&harness, instance), [ours], "{instance}");
-        }
-        assert_eq!(of(request, "forebay.request_id"), Some(request_id));
-        assert_eq!(of(request, "forebay.client").as_deref(), Some("tests"));
-        assert_eq!(of(request, "forebay.instance").as_deref(), Some("second"));
-        assert_eq!(
-            of(request, "gen_ai.operation.name").as_deref(),
-            Some("chat")
-        );
-        assert_eq!(of(first, "error.type").as_deref(), Some("429"));
-        assert_eq!(
-            of(second, "http.response.status_code").as_deref(),
-            Some("200")
-        );
-        let port = harness
-            .simulator
-            .address("second")
-            .unwrap()
-            .port()
-            .to_string();
-        assert_eq!(of(second, "server.port"), Some(port));
-        assert!(first.end_time_unix_nano <= second.end_time_unix_nano);
-        assert!(request.start_time_unix_nano <= first.start_time_unix_nano);
-        assert!(request.end_time_unix_nano >= second.end_time_unix_nano);
-
-        let success = ("outcome", "served");
-        eventually("the counters have come", || {
-            collector.count("forebay_attempts_total", success) == 1.0
-                && collector.count(
-                    "gen_ai.client.operation.duration",
-                    ("gen_ai.request.model", "gpt-4o"),
-                ) == 1.0
-        })
-        .await;
-        // What changes without a request is brought up to date without anybody asking for the page.
-        let metrics = collector.metrics();
-        assert!(
-            metrics
-                .iter()
-                .any(|metric| metric.name == "forebay_deployment_available")
-        );
-        for resource in collector.resources() {
-            let says = |key: &str| attribute(&resource.attributes, key);
-            assert_eq!(says("service.name").as_deref(), Some("forebay"));
-            assert_eq!(
-                says("service.version").as_deref(),
-                Some(env!("CARGO_PKG_VERSION"))
-            );
-            assert_eq!(says("service.instance.id").unwrap().len(), 36);
-            assert_eq!(
-                says("deployment.environment.name").as_deref(),
-                Some("tests")
-            );
-        }
-        for (path, headers) in collector.heads() {
-            assert_eq!(headers["authorization"], CREDENTIAL, "{path}");
-            assert_eq!(path.starts_with("/v1/"), protocol == "http", "{path}");
-            let agent = headers["user-agent"].to_str().unwrap();
-            assert!(agent.starts_with("forebay/"), "{agent}");
-        }
+        tells_of_each_attempt(&harness, &collector, request_id).await;
+        counters_arrive(&collector).await;
+        says_who_sends(&collector, protocol);
         let everything = [
             harness.metrics().await,
             harness.status().await.to_string(),
@@ -160,6 +94,85 @@ async fn a_request_that_moved_on_is_one_trace_whose_spans_the_deployments_were_t
         ]
         .concat();
         assert!(!everything.contains("a-collectors-token"), "{everything}");
+    }
+}
+
+/// The request's span has one for each attempt below it, and each deployment was told of its own.
+async fn tells_of_each_attempt(harness: &Harness, collector: &Collector, request_id: String) {
+    let spans = spans(collector, 3).await;
+    let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    let request = named("chat gpt-4o");
+    let first = named("attempt first/first-gpt-4o");
+    let second = named("attempt second/second-gpt-4o");
+    assert_eq!(request.parent_span_id, [0; 0]);
+    for (span, instance) in [(first, "first"), (second, "second")] {
+        assert_eq!(span.parent_span_id, request.span_id);
+        let ours = (hex::encode(&span.trace_id), hex::encode(&span.span_id));
+        assert_eq!(told(harness, instance), [ours], "{instance}");
+    }
+    assert_eq!(of(request, "forebay.request_id"), Some(request_id));
+    assert_eq!(of(request, "forebay.client").as_deref(), Some("tests"));
+    assert_eq!(of(request, "forebay.instance").as_deref(), Some("second"));
+    assert_eq!(
+        of(request, "gen_ai.operation.name").as_deref(),
+        Some("chat")
+    );
+    assert_eq!(of(first, "error.type").as_deref(), Some("429"));
+    assert_eq!(
+        of(second, "http.response.status_code").as_deref(),
+        Some("200")
+    );
+    let port = harness
+        .simulator
+        .address("second")
+        .unwrap()
+        .port()
+        .to_string();
+    assert_eq!(of(second, "server.port"), Some(port));
+    assert!(first.end_time_unix_nano <= second.end_time_unix_nano);
+    assert!(request.start_time_unix_nano <= first.start_time_unix_nano);
+    assert!(request.end_time_unix_nano >= second.end_time_unix_nano);
+}
+
+async fn counters_arrive(collector: &Collector) {
+    let success = ("outcome", "served");
+    eventually("the counters have come", || {
+        collector.count("forebay_attempts_total", success) == 1.0
+            && collector.count(
+                "gen_ai.client.operation.duration",
+                ("gen_ai.request.model", "gpt-4o"),
+            ) == 1.0
+    })
+    .await;
+    // What changes without a request is brought up to date without anybody asking for the page.
+    let metrics = collector.metrics();
+    assert!(
+        metrics
+            .iter()
+            .any(|metric| metric.name == "forebay_deployment_available")
+    );
+}
+
+/// The resource says whose telemetry it is, and each call shows the collector's credential.
+fn says_who_sends(collector: &Collector, protocol: &str) {
+    for resource in collector.resources() {
+        let says = |key: &str| attribute(&resource.attributes, key);
+        assert_eq!(says("service.name").as_deref(), Some("forebay"));
+        assert_eq!(
+            says("service.version").as_deref(),
+            Some(env!("CARGO_PKG_VERSION"))
+        );
+        assert_eq!(says("service.instance.id").unwrap().len(), 36);
+        assert_eq!(
+            says("deployment.environment.name").as_deref(),
+            Some("tests")
+        );
+    }
+    for (path, headers) in collector.heads() {
+        assert_eq!(headers["authorization"], CREDENTIAL, "{path}");
+        assert_eq!(path.starts_with("/v1/"), protocol == "http", "{path}");
+        let agent = headers["user-agent"].to_str().unwrap();
+        assert!(agent.starts_with("forebay/"), "{agent}");
     }
 }
 

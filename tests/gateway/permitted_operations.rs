@@ -9,7 +9,7 @@ use crate::{
 };
 
 const RESPONSES: &str = "/openai/v1/responses";
-/// Keys of clients with other grants than the house's own, which has all of them.
+/// Keys of clients with other grants than the harness's own, which has all of them.
 const PLAIN: &str = "the-key-of-a-client-for-inference";
 const VOICE: &str = "the-key-of-a-client-for-sessions";
 

@@ -8,7 +8,7 @@ mod refused;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) use client::handshake;
 use client::{Socket, update};
 
-/// With the house's own key in a header.
+/// With the harness's own key in a header.
 const KEY_LINE: &str = "api-key: a-key-of-the-tests\r\n";
 const V1: &str = "/openai/v1/realtime?model=gpt-4o";
 const DATED: &str = "/openai/realtime?api-version=2024-10-01-preview&deployment=gpt-4o";
@@ -80,84 +80,93 @@ async fn a_session_is_opened_by_each_path_and_each_way_to_show_a_key() {
             "/openai/v1/realtime?model=first-gpt-4o",
         ),
     ] {
-        harness.simulator.clear_requests();
-        let mut socket = Socket::open(&harness, &path, lines).await;
-        assert_eq!(socket.hear().await["type"], "session.created", "{path}");
-        assert!(socket.header("x-request-id").is_some());
-        for (name, _) in &socket.headers {
-            assert!(
-                !name.starts_with("x-ms-deployment") && name != "content-length",
-                "{name}"
-            );
-        }
-        socket.say(&update()).await;
-        let updated = socket.hear().await;
-        assert_eq!(
-            (&updated["type"], &updated["session"]["model"]),
-            (&"session.updated".into(), &"first-gpt-4o".into())
-        );
-        socket.close(1000, "done").await;
-
-        let seen = harness.seen("first").pop().unwrap();
-        assert_eq!((seen.path.as_str(), seen.method.as_str()), (asked, "GET"));
-        assert!(!format!("{seen:?}").contains(KEY), "{seen:?}");
-        let sent = |name: &str| {
-            seen.headers
-                .iter()
-                .find(|(other, _)| other == name)
-                .map(|(_, value)| value.as_str())
-        };
-        assert_eq!(
-            (sent("upgrade"), sent("connection")),
-            (Some("websocket"), Some("Upgrade"))
-        );
-        assert!(sent("authorization").is_some_and(|value| value.starts_with("Bearer ")));
-        let offered = lines
-            .contains("protocol")
-            .then_some("realtime, openai-beta.realtime-v1");
-        assert_eq!(sent("sec-websocket-protocol"), offered);
-        assert_eq!(
-            socket.header("sec-websocket-protocol"),
-            offered.map(|_| "realtime")
-        );
+        opens_a_session(&harness, &path, lines, asked).await;
     }
     for line in harness.log(7).await {
-        assert_eq!(
-            (
-                &line["status"],
-                &line["end"],
-                &line["operation"],
-                &line["method"]
-            ),
-            (
-                &101.into(),
-                &"complete".into(),
-                &"realtime".into(),
-                &"GET".into()
-            ),
-            "{line}"
-        );
-        assert_eq!(
-            (&line["client"], &line["model"]),
-            (&"tests".into(), &"gpt-4o".into())
-        );
-        let attempts = line["attempts"].as_array().unwrap();
-        assert_eq!(
-            (
-                attempts.len(),
-                &attempts[0]["outcome"],
-                &attempts[0]["status"]
-            ),
-            (1, &"served".into(), &101.into())
-        );
-        assert!(
-            line["request_bytes"].as_u64() > Some(0)
-                && line["response_bytes"].as_u64() > line["request_bytes"].as_u64()
-        );
+        is_of_a_session(&line);
     }
     let page = harness.metrics().await;
     assert!(page.contains("forebay_requests_total{client=\"tests\",code=\"101\",model=\"gpt-4o\",operation=\"realtime\"} 7"), "{page}");
     assert!(page.contains("forebay_request_duration_seconds_count{deployment=\"first-gpt-4o\",instance=\"first\",model=\"gpt-4o\"} 0"), "{page}");
+}
+
+/// A session that the deployment is `asked` for, without the client's key.
+async fn opens_a_session(harness: &Harness, path: &str, lines: &str, asked: &str) {
+    harness.simulator.clear_requests();
+    let mut socket = Socket::open(harness, path, lines).await;
+    assert_eq!(socket.hear().await["type"], "session.created", "{path}");
+    assert!(socket.header("x-request-id").is_some());
+    for (name, _) in &socket.headers {
+        assert!(
+            !name.starts_with("x-ms-deployment") && name != "content-length",
+            "{name}"
+        );
+    }
+    socket.say(&update()).await;
+    let updated = socket.hear().await;
+    assert_eq!(
+        (&updated["type"], &updated["session"]["model"]),
+        (&"session.updated".into(), &"first-gpt-4o".into())
+    );
+    socket.close(1000, "done").await;
+
+    let seen = harness.seen("first").pop().unwrap();
+    assert_eq!((seen.path.as_str(), seen.method.as_str()), (asked, "GET"));
+    assert!(!format!("{seen:?}").contains(KEY), "{seen:?}");
+    let sent = |name: &str| {
+        seen.headers
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+    };
+    assert_eq!(
+        (sent("upgrade"), sent("connection")),
+        (Some("websocket"), Some("Upgrade"))
+    );
+    assert!(sent("authorization").is_some_and(|value| value.starts_with("Bearer ")));
+    let offered = lines
+        .contains("protocol")
+        .then_some("realtime, openai-beta.realtime-v1");
+    assert_eq!(sent("sec-websocket-protocol"), offered);
+    assert_eq!(
+        socket.header("sec-websocket-protocol"),
+        offered.map(|_| "realtime")
+    );
+}
+
+fn is_of_a_session(line: &Value) {
+    assert_eq!(
+        (
+            &line["status"],
+            &line["end"],
+            &line["operation"],
+            &line["method"]
+        ),
+        (
+            &101.into(),
+            &"complete".into(),
+            &"realtime".into(),
+            &"GET".into()
+        ),
+        "{line}"
+    );
+    assert_eq!(
+        (&line["client"], &line["model"]),
+        (&"tests".into(), &"gpt-4o".into())
+    );
+    let attempts = line["attempts"].as_array().unwrap();
+    assert_eq!(
+        (
+            attempts.len(),
+            &attempts[0]["outcome"],
+            &attempts[0]["status"]
+        ),
+        (1, &"served".into(), &101.into())
+    );
+    assert!(
+        line["request_bytes"].as_u64() > Some(0)
+            && line["response_bytes"].as_u64() > line["request_bytes"].as_u64()
+    );
 }
 
 #[tokio::test]

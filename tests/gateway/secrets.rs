@@ -31,7 +31,7 @@ const NOT_OURS: &str = "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f
 const FROM_NOWHERE: &str =
     "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f], networks: [192.0.2.0/24] }\n";
 
-/// An instance asked with tokens of a client secret, one with its own key, one whose secret is refused. Beside the house
+/// An instance asked with tokens of a client secret, one with its own key, one whose secret is refused. Beside the harness
 /// two more gateways, which want Front Door before them.
 async fn harness(variables: &[(&str, &str)]) -> (Harness, [Gateway; 2]) {
     let mut simulation = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nrecord: full\ninstances:\n".to_owned();
@@ -157,6 +157,24 @@ async fn everything(harness: &Harness, guarded: &[Gateway]) -> String {
     told.ask(harness, CHAT, keys[0], plain.replace("gpt-4o", "never"))
         .await;
 
+    deployments_fail(harness, &[&plain, &stream], keys[0], &mut told).await;
+    told.ask(harness, CHAT, keys[0], plain.clone()).await;
+    broken_requests(harness, &mut told).await;
+    for fault in [TokenFault::Garbage {}, TokenFault::Status { status: 500 }] {
+        harness.simulator.set_token_fault(Some(fault));
+        told.ask(harness, CHAT, keys[0], plain.replace("gpt-4o", "never"))
+            .await;
+    }
+    told.0
+}
+
+/// Every way to fail; in the end nothing listens where the instances did.
+async fn deployments_fail(
+    harness: &Harness,
+    bodies: &[&String],
+    key: (&str, &str),
+    told: &mut ShownToClient,
+) {
     let leaky = [("www-authenticate", "Bearer"), ("x-any", "0")];
     for fault in [
         status(401, &leaky),
@@ -179,8 +197,8 @@ async fn everything(harness: &Harness, guarded: &[Gateway]) -> String {
         for instance in ["tokens", "keys"] {
             harness.fault(instance, fault.clone());
         }
-        for body in [&plain, &stream] {
-            told.ask(harness, CHAT, keys[0], body.clone()).await;
+        for body in bodies {
+            told.ask(harness, CHAT, key, (*body).clone()).await;
             available(harness).await;
         }
     }
@@ -188,14 +206,6 @@ async fn everything(harness: &Harness, guarded: &[Gateway]) -> String {
         harness.fault(instance, None);
         harness.switch(instance, "down").await;
     }
-    told.ask(harness, CHAT, keys[0], plain.clone()).await;
-    broken_requests(harness, &mut told).await;
-    for fault in [TokenFault::Garbage {}, TokenFault::Status { status: 500 }] {
-        harness.simulator.set_token_fault(Some(fault));
-        told.ask(harness, CHAT, keys[0], plain.replace("gpt-4o", "never"))
-            .await;
-    }
-    told.0
 }
 
 /// Waits until both may be asked again.

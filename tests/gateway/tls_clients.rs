@@ -1,6 +1,10 @@
 //! Clients known by their certificates, beside keys and in place of them.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use rcgen::DnType;
 use rustls::version;
@@ -386,26 +390,7 @@ async fn a_partners_authority_can_name_nobody_but_its_own_clients() {
              \x20 partner: {{ models: [\"*\"], certificates: [{{ {theirs} }}] }}\n"
         )
     };
-    let known_as = async |gateway: &Gateway, address, shows: &str| {
-        let config = client_config(&folder, Some(shows), &[&version::TLS13, &version::TLS12]);
-        let mut wire = TlsConnection::open_with(address, config).await.ok()?;
-        let (status, _) = wire
-            .ask(request("POST", CHAT, "", chat().to_string()))
-            .await?;
-        let log = fs::read_to_string(gateway.folder.join("access.jsonl")).unwrap_or_default();
-        Some((status, log.lines().count()))
-    };
-    let client_of_last = async |gateway: &Gateway, lines: usize| {
-        let file = gateway.folder.join("access.jsonl");
-        let read = || fs::read_to_string(&file).unwrap_or_default();
-        eventually_async("the line is there", async || {
-            read().lines().count() == lines
-        })
-        .await;
-        let line: serde_json::Value = serde_json::from_str(read().lines().last().unwrap()).unwrap();
-        line["client"].as_str().map(str::to_owned)
-    };
-
+    let known_as = async |address, shows: &str| status_of(&folder, address, shows).await;
     // The partner's `mesh` is a client of the partner's, and of nobody where it has none of that name.
     for (theirs, impostor) in [
         (
@@ -415,17 +400,37 @@ async fn a_partners_authority_can_name_nobody_but_its_own_clients() {
         (format!("common_name: other, ca: {at}/partner.ca"), None),
     ] {
         let gateway = Gateway::start_with(&clients(&theirs), &listeners, &[]).await;
-        let (status, _) = known_as(&gateway, gateway.address, "mesh").await.unwrap();
+        let status = known_as(gateway.address, "mesh").await.unwrap();
         assert_eq!(status, 200);
         assert_eq!(client_of_last(&gateway, 1).await.as_deref(), Some("mesh"));
-        let (status, _) = known_as(&gateway, second, "impostor").await.unwrap();
+        let status = known_as(second, "impostor").await.unwrap();
         assert_eq!(status, if impostor.is_some() { 200 } else { 401 });
         assert_eq!(client_of_last(&gateway, 2).await.as_deref(), impostor);
         // Nor does either listener believe the other's authority.
-        assert_eq!(known_as(&gateway, gateway.address, "impostor").await, None);
-        assert_eq!(known_as(&gateway, second, "mesh").await, None);
+        assert_eq!(known_as(gateway.address, "impostor").await, None);
+        assert_eq!(known_as(second, "mesh").await, None);
     }
     fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What a client is answered that shows this certificate; `None` where its connection ends.
+async fn status_of(folder: &Path, address: SocketAddr, shows: &str) -> Option<u16> {
+    let config = client_config(folder, Some(shows), &[&version::TLS13, &version::TLS12]);
+    let mut wire = TlsConnection::open_with(address, config).await.ok()?;
+    let answer = wire.ask(request("POST", CHAT, "", chat().to_string()));
+    Some(answer.await?.0)
+}
+
+/// Whose the last of so many requests was, by the log.
+async fn client_of_last(gateway: &Gateway, lines: usize) -> Option<String> {
+    let file = gateway.folder.join("access.jsonl");
+    let read = || fs::read_to_string(&file).unwrap_or_default();
+    eventually_async("the line is there", async || {
+        read().lines().count() == lines
+    })
+    .await;
+    let line: serde_json::Value = serde_json::from_str(read().lines().last().unwrap()).unwrap();
+    line["client"].as_str().map(str::to_owned)
 }
 
 #[tokio::test]

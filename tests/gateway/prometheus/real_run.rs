@@ -153,6 +153,13 @@ async fn every_query_and_every_rule_says_something_of_a_real_run() {
         prometheus.scrapes().await;
     }
 
+    every_query_says_something(&prometheus).await;
+    every_rule_says_something(&prometheus).await;
+    what_was_counted_is_there(&prometheus).await;
+    labels_tell_whose_it_is(&prometheus, &harness.gateway.admin.to_string()).await;
+}
+
+async fn every_query_says_something(prometheus: &Prometheus) {
     let reasons: BTreeMap<_, _> = EMPTY.iter().copied().collect();
     let mut wrong = Vec::new();
     let all = queries();
@@ -179,7 +186,9 @@ async fn every_query_and_every_rule_says_something_of_a_real_run() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
 
+async fn every_rule_says_something(prometheus: &Prometheus) {
     let ran = prometheus.rules().await;
     assert_eq!(
         ran.len(),
@@ -201,8 +210,10 @@ async fn every_query_and_every_rule_says_something_of_a_real_run() {
             assert!(!prometheus.ask(name).await.is_empty(), "{name}");
         }
     }
+}
 
-    // What Prometheus has is what the gateway counted and the labels tell whose it is.
+/// What Prometheus has is what the gateway counted.
+async fn what_was_counted_is_there(prometheus: &Prometheus) {
     let requests = r#"sum by (client, model) (forebay_requests_total{code="200"})"#;
     let counted: BTreeMap<String, f64> = prometheus
         .ask(requests)
@@ -231,15 +242,17 @@ async fn every_query_and_every_rule_says_something_of_a_real_run() {
         async || prometheus.ask(failures).await.len() == 2,
     )
     .await;
+}
+
+async fn labels_tell_whose_it_is(prometheus: &Prometheus, gateway: &str) {
     let up = prometheus.ask("up").await;
-    let gateway = harness.gateway.admin.to_string();
     assert_eq!(word(&up[0].0, "gateway"), gateway);
     let infos = prometheus.ask("forebay_deployment_info").await;
     let of = |labels: &Value| ["gateway", "instance", "capacity"].map(|name| word(labels, name));
     assert!(
         infos
             .iter()
-            .any(|(labels, _)| of(labels) == [gateway.as_str(), "ptu", "provisioned"])
+            .any(|(labels, _)| of(labels) == [gateway, "ptu", "provisioned"])
     );
     assert!(
         infos

@@ -40,16 +40,34 @@ fn asking(mut chat: Value, prompt: &str) -> String {
 #[tokio::test]
 async fn prompts_are_kept_of_those_clients_alone_that_opted_in_and_nowhere_else() {
     let mut harness = harness("").await;
+    sends_marked_prompts(&harness).await;
+    let lines = harness.lines_of("prompts.jsonl", 4).await;
+    are_redacted_and_cut(&lines);
+
+    let records = harness.usage_records(5).await;
+    let log = harness.log(6).await;
+    for (line, record) in lines.iter().zip(&records[1..]) {
+        assert_eq!(line["client"], "kept");
+        assert_eq!(line["request_id"], record["request_id"]);
+        assert!(log.iter().any(|it| it["request_id"] == line["request_id"]));
+    }
+    let pages = [harness.metrics().await, harness.status().await.to_string()];
+    harness.gateway.end();
+    are_nowhere_else(&harness, &pages);
+}
+
+/// Of a client whose prompts are kept, and of one whose are not.
+async fn sends_marked_prompts(harness: &Harness) {
     let others = asking(chat(), "MARKED-theirs");
-    assert_eq!(ask(&harness, KEY, CHAT, others).await, 200);
+    assert_eq!(ask(harness, KEY, CHAT, others).await, 200);
     // Escapes hide nothing; what moves on to another deployment is there once.
     let mail = asking(chat(), r"MARKED-ours, write to jo\u0040x.org");
-    assert_eq!(ask(&harness, KEPT_KEY, CHAT, mail).await, 200);
+    assert_eq!(ask(harness, KEPT_KEY, CHAT, mail).await, 200);
     harness.fault("a", status(429, &[("retry-after", "60")]));
     let stream = asking(streamed(), "MARKED-ours, a stream");
-    assert_eq!(ask(&harness, KEPT_KEY, CHAT, stream).await, 200);
+    assert_eq!(ask(harness, KEPT_KEY, CHAT, stream).await, 200);
     let long = asking(chat(), &format!("MARKED-ours {}", "é".repeat(2000)));
-    assert_eq!(ask(&harness, KEPT_KEY, CHAT, long).await, 200);
+    assert_eq!(ask(harness, KEPT_KEY, CHAT, long).await, 200);
     let form = "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\ngpt-image-1\r\n\
         --b\r\ncontent-disposition: form-data; name=\"prompt\"\r\n\r\nMARKED-form\r\n--b--\r\n";
     let request = harness.post("/openai/v1/images/edits").body(form);
@@ -64,12 +82,10 @@ async fn prompts_are_kept_of_those_clients_alone_that_opted_in_and_nowhere_else(
     let _ = harness.http.execute(request).await.unwrap().bytes().await;
     // What is refused goes nowhere, and is kept nowhere.
     let unknown = asking(chat(), "MARKED-refused").replace("gpt-4o", "none");
-    assert_eq!(ask(&harness, KEPT_KEY, CHAT, unknown).await, 404);
+    assert_eq!(ask(harness, KEPT_KEY, CHAT, unknown).await, 404);
+}
 
-    let lines = harness.lines_of("prompts.jsonl", 4).await;
-    let file = harness.gateway.folder.join("prompts.jsonl");
-    let mode = fs::metadata(&file).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+fn are_redacted_and_cut(lines: &[Value]) {
     let body = |at: usize| lines[at]["body"].as_str().unwrap();
     assert!(
         body(0).contains("MARKED-ours, write to [redacted]\""),
@@ -84,16 +100,13 @@ async fn prompts_are_kept_of_those_clients_alone_that_opted_in_and_nowhere_else(
         (&lines[3]["body"], &lines[3]["model"]),
         (&Value::Null, &"gpt-image-1".into())
     );
+}
 
-    let records = harness.usage_records(5).await;
-    let log = harness.log(6).await;
-    for (line, record) in lines.iter().zip(&records[1..]) {
-        assert_eq!(line["client"], "kept");
-        assert_eq!(line["request_id"], record["request_id"]);
-        assert!(log.iter().any(|it| it["request_id"] == line["request_id"]));
-    }
-    let pages = [harness.metrics().await, harness.status().await.to_string()];
-    harness.gateway.end();
+/// Only in the file that nobody else may read, and there without secrets.
+fn are_nowhere_else(harness: &Harness, pages: &[String]) {
+    let file = harness.gateway.folder.join("prompts.jsonl");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let prompts = fs::read_to_string(&file).unwrap();
     assert_eq!(prompts.lines().count(), 4, "{prompts}");
     for never in [KEPT_KEY, KEY, "theirs", "MARKED-form", "refused", "x.org"] {
@@ -105,7 +118,7 @@ async fn prompts_are_kept_of_those_clients_alone_that_opted_in_and_nowhere_else(
         read("usage.jsonl"),
         harness.gateway.stderr(),
     ];
-    for text in elsewhere.iter().chain(&pages) {
+    for text in elsewhere.iter().chain(pages) {
         assert!(
             !text.contains("MARKED") && !text.contains("x.org"),
             "{text}"

@@ -14,7 +14,7 @@ use crate::{
 /// In the clear inside of a token it can't be found; what is looked for is how it is spelled there.
 const TOKEN_MARK: &str = "MARKED-token-3d21";
 /// Nothing that a client can do leads to `internal`; for want of room see `room`; a certificate's names are no secret, nor
-/// is the page that a browser shows one for (strangers.rs); a session has no id in its refusal.
+/// is the page that a browser shows one for (cors.rs); a session has no id in its refusal.
 const NOT_HERE: [&str; 7] = [
     "internal",
     "may_have_acted",
@@ -43,13 +43,8 @@ pub(super) fn token_parts(issuer: &str) -> Vec<String> {
         .collect()
 }
 
-pub(super) async fn everything(harness: &Harness, issuer: &str, told: &mut ShownToClient) {
-    for token in [token(issuer), token("https://nobody.example")] {
-        let bearer = format!("Bearer {token}");
-        let body = crate::harness::chat().to_string();
-        told.ask(harness, CHAT, ("authorization", &bearer), body)
-            .await;
-    }
+/// What is stored, kept or later, and what nobody answers in time.
+async fn refused_by_what_it_asks(harness: &Harness, told: &mut ShownToClient) {
     let key = ("api-key", CLIENT_KEY);
     let kept = format!(r#"{{"model":"gpt-4o","input":"{PROMPT}","store":true}}"#);
     told.ask(harness, "/openai/v1/responses", key, kept).await;
@@ -61,6 +56,16 @@ pub(super) async fn everything(harness: &Harness, issuer: &str, told: &mut Shown
     let slow = crate::harness::chat().to_string().replace("gpt-4o", "slow");
     told.ask(harness, CHAT, key, slow).await;
     harness.fault("keys", None);
+}
+
+pub(super) async fn everything(harness: &Harness, issuer: &str, told: &mut ShownToClient) {
+    for token in [token(issuer), token("https://nobody.example")] {
+        let bearer = format!("Bearer {token}");
+        let body = crate::harness::chat().to_string();
+        told.ask(harness, CHAT, ("authorization", &bearer), body)
+            .await;
+    }
+    refused_by_what_it_asks(harness, told).await;
 
     let line = format!("api-key: {CLIENT_KEY}\r\n");
     let long = format!("{CHAT}?api-key={CLIENT_KEY}&{}", "a".repeat(9000));

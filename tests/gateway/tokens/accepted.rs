@@ -5,17 +5,15 @@ use serde_json::{Value, json};
 use super::*;
 use crate::harness::{forebay, output_of};
 
-#[tokio::test]
-async fn a_token_that_says_all_a_client_demands_is_that_clients() {
-    let harness = TokenFixture::set().await.open().await;
-    let issuer = harness.issuer();
+/// Each with the name of its client.
+fn good_tokens(issuer: &Issuer) -> Vec<(&'static str, String, &'static str)> {
     let (v1, v2, job) = (v1(issuer), v2(issuer), job(issuer));
     let signed = |algorithm: &str, key: &str, claims: &Value| {
         let header = json!({"typ": "at+jwt", "alg": algorithm, "kid": key});
         issuer.sign(&header, claims.to_string().as_bytes(), key)
     };
     let person = json!({"azp": "another", "scp": "models.use openid", "groups": ["g-0", "g-1"]});
-    let cases = [
+    vec![
         ("v2.0", issuer.token(&v2), "app"),
         ("v1.0", issuer.token(&v1), "app"),
         (
@@ -91,7 +89,14 @@ async fn a_token_that_says_all_a_client_demands_is_that_clients() {
             ),
             "jobs",
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn a_token_that_says_all_a_client_demands_is_that_clients() {
+    let harness = TokenFixture::set().await.open().await;
+    let issuer = harness.issuer();
+    let cases = good_tokens(issuer);
     for (number, (name, token, client)) in cases.iter().enumerate() {
         let answer = harness.chat_as(token).await;
         let status = answer.status().as_u16();

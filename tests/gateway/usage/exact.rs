@@ -31,12 +31,27 @@ async fn each_operation_is_counted_to_the_token() {
         "",
     )
     .await;
+    let mut asked = Vec::new();
+    for (model, path, body, tier) in cases() {
+        let before = harness.stats(model);
+        ask(&harness, &format!("/openai/v1/{path}"), &body).await;
+        asked.push((model, before, harness.stats(model), tier));
+    }
+    for (model, format) in [("gpt-4o-transcribe", "json"), ("whisper", "verbose_json")] {
+        let before = harness.stats(model);
+        transcribe(&harness, model, format).await;
+        asked.push((model, before, harness.stats(model), ""));
+    }
+    accounts_agree(&harness, &asked).await;
+}
+
+/// By model and path: the body, and the tier that its answer names.
+fn cases() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     let messages = json!([{"role": "user", "content": "Why do dams spill?"}]);
     // Long enough that its second time is cached.
     let long = json!([{"role": "user", "content": "wasser ".repeat(1_000)}]);
     let chat = |more: Value| with(json!({"model": "gpt-4o", "messages": messages}), more);
-    let mut asked = Vec::new();
-    for (model, path, body, tier) in [
+    vec![
         ("gpt-4o", "chat/completions", chat(json!({})), "priority"),
         (
             "gpt-4o",
@@ -110,30 +125,11 @@ async fn each_operation_is_counted_to_the_token() {
             json!({"model": "image", "prompt": "a dam", "n": 2}),
             "",
         ),
-    ] {
-        let before = harness.stats(model);
-        ask(&harness, &format!("/openai/v1/{path}"), &body).await;
-        asked.push((model, before, harness.stats(model), tier));
-    }
-    for (model, format) in [("gpt-4o-transcribe", "json"), ("whisper", "verbose_json")] {
-        let before = harness.stats(model);
-        let part = |name: &str, value: &str| {
-            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        };
-        let fields = [
-            ("model", model),
-            ("response_format", format),
-            ("file", "RIFF"),
-        ];
-        let form: String = fields.map(|(name, value)| part(name, value)).concat() + "--b--\r\n";
-        let request = harness
-            .http
-            .post(harness.url("/openai/v1/audio/transcriptions"))
-            .header("api-key", crate::harness::KEY)
-            .header("content-type", "multipart/form-data; boundary=b");
-        assert_eq!(request.body(form).send().await.unwrap().status(), 200);
-        asked.push((model, before, harness.stats(model), ""));
-    }
+    ]
+}
+
+/// The simulator's own account, the log and the metrics, each to the token.
+async fn accounts_agree(harness: &Harness, asked: &[(&str, Tokens, Tokens, &str)]) {
     let log = harness.log(asked.len()).await;
     for ((model, before, after, tier), line) in asked.iter().zip(&log) {
         let mut told = *before;
@@ -163,6 +159,24 @@ async fn each_operation_is_counted_to_the_token() {
         "client_left",
     ];
     assert_eq!(reasons.map(|reason| estimated(&page, reason)), [0; 7]);
+}
+
+async fn transcribe(harness: &Harness, model: &str, format: &str) {
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields = [
+        ("model", model),
+        ("response_format", format),
+        ("file", "RIFF"),
+    ];
+    let form: String = fields.map(|(name, value)| part(name, value)).concat() + "--b--\r\n";
+    let request = harness
+        .http
+        .post(harness.url("/openai/v1/audio/transcriptions"))
+        .header("api-key", crate::harness::KEY)
+        .header("content-type", "multipart/form-data; boundary=b");
+    assert_eq!(request.body(form).send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
