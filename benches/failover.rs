@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use forebay::simulator::{self, Config, FaultKind, Seen, Simulator};
+use forebay::simulator::{self, Config, FaultKind, SeenRequest, Simulator};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -105,7 +105,7 @@ fn measure(
 
 fn way_of(simulator: &Simulator, way: &Way, sent: Duration) -> Option<u64> {
     let first =
-        |instance| -> Option<Seen> { simulator.requests(Some(instance)).into_iter().next() };
+        |instance| -> Option<SeenRequest> { simulator.requests(Some(instance)).into_iter().next() };
     let sent = u64::try_from(sent.as_micros()).ok()?;
     match way {
         Way::Well => first("first")?.arrived_us.checked_sub(sent),

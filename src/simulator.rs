@@ -1,27 +1,31 @@
 //! Simulated Azure OpenAI instances: they answer, stall, throttle and break on demand.
 //!
 //! Tests, the demo and the benchmarks use this one. In process: [`start`] gives a [`Simulator`] whose methods switch
-//! faults and read the books. From the command line: [`simulate`]. Over HTTP: the control endpoint.
+//! faults and read the statistics. From the command line: [`simulate`]. Over HTTP: the control endpoint.
 //!
-//! Reading order: `config` (what is simulated), `server` and `wire` (ports and connections), `instance` and `passage` (a
-//! request's way), `route`, `ask` (what it wants), `operations` and the rooms it names (`chat`, …: the answers'
-//! shapes), `realtime` (sessions), `body` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`,
-//! `faults`, `latency`, `tokens` (decisions), `books` and `visit` (what is counted), `control`, `token_endpoint` with `imds` and
-//! `applications`.
+//! Reading order: `config` (what is simulated), `simulation` (all of it, by name), `server`, `socket`, `connection` and
+//! `connection_fate` (ports, connections, and how those end), `instance` and `handler` (a request's way), `route`, `request_body`
+//! (what it wants), `operations` and the rooms it names (`chat`, …: the answers' shapes), `realtime` (sessions), `body`,
+//! `event_writer` and `deviation` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`,
+//! `latency`, `tokens` (decisions), `recorder` and `request_trace` (what is counted), `control`, `token_endpoint` with `imds` and
+//! `applications`, `issuer` (clients' tokens). A new fault starts in `faults/kind` and is carried out in `handler/inject_fault`.
 
 mod answer;
 mod applications;
-mod ask;
 mod body;
-mod books;
 mod chat;
 mod completions;
 mod config;
+mod connection;
+mod connection_fate;
 mod control;
 mod deployment;
+mod deviation;
 mod embeddings;
 mod encode;
+mod event_writer;
 mod faults;
+mod handler;
 mod headers;
 mod imds;
 mod instance;
@@ -31,20 +35,22 @@ mod limits;
 mod media;
 mod models;
 mod operations;
-mod passage;
 mod raw;
 mod realtime;
+mod recorder;
 mod refusal;
+mod request_body;
+mod request_trace;
 mod responses;
 mod route;
 mod server;
+mod simulation;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod text;
 mod token_endpoint;
 mod tokens;
-mod visit;
-mod wire;
 
 use std::{
     collections::BTreeMap,
@@ -55,48 +61,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use books::{Books, Ending, InstanceBook, Page, Seen, Spent, TokenBook};
 pub use config::{Capacity, Config, ConfigError, Kind, Record};
-pub use faults::{ErrorForm, ErrorType, Fault, FaultKind, OddUsage, StreamEnd, StreamError};
+pub use faults::{
+    ErrorForm, ErrorType, Fault, FaultKind, OddUsage, StreamEnd, StreamError, Wording,
+};
 pub use issuer::{Issuer, IssuerFault};
 pub use raw::{Piece, Raw, RawEnd};
-pub use refusal::Wording;
+pub use recorder::{Ending, InstanceStats, RequestStats, SeenRequest, Spent, Stats, TokenStats};
+pub use simulation::ControlError;
 pub use tokens::TokenFault;
 
-use books::Ring;
 use control::Control;
-use faults::Board;
 use instance::Instance;
-use server::Door;
+use recorder::RequestLog;
+use server::Listener;
+use simulation::Simulation;
 use token_endpoint::TokenEndpoint;
-use tokens::Mint;
+use tokens::TokenStore;
 
 /// A running simulation; stops when dropped.
 pub struct Simulator {
-    house: Arc<House>,
-    control: Door<Control>,
-    tokens: Option<Door<TokenEndpoint>>,
-}
-
-/// Everything that the control endpoint and the simulator's own methods work on.
-pub(crate) struct House {
-    instances: BTreeMap<String, (Arc<Instance>, Door<Instance>)>,
-    pub(crate) mint: Arc<Mint>,
-    pub(crate) issuer: Option<Issuer>,
-    ring: Arc<Ring>,
-}
-
-/// A name that isn't simulated, or a fault that doesn't fit there.
-#[derive(Debug, thiserror::Error)]
-pub enum Unknown {
-    #[error("no instance {name:?}; there are: {known}")]
-    Instance { name: String, known: String },
-    #[error("no deployment {name:?} on this instance; there are: {known}, and * for all")]
-    Deployment { name: String, known: String },
-    #[error("reset_on_connect strikes before any deployment is named: set it on deployment *")]
-    NotForOne,
-    #[error(transparent)]
-    Port(#[from] io::Error),
+    simulation: Arc<Simulation>,
+    control: Listener<Control>,
+    tokens: Option<Listener<TokenEndpoint>>,
 }
 
 /// Binds every port, and answers from now on, in the runtime this is called in.
@@ -104,27 +91,27 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
     let tokens = config.tokens.as_ref();
     let lifetime = tokens.map_or(Duration::ZERO, |tokens| tokens.lifetime);
     let kept_for = tokens.map_or(0.0, |tokens| tokens.kept_for);
-    let mint = Arc::new(Mint::new(lifetime, kept_for, config.seed));
-    let ring = Arc::new(Ring::new(Instant::now()));
+    let token_store = Arc::new(TokenStore::new(lifetime, kept_for, config.seed));
+    let request_log = Arc::new(RequestLog::new(Instant::now()));
     let mut instances = BTreeMap::new();
     for (name, setup) in &config.instances {
-        let remembered = (config.record == Record::Full).then(|| ring.clone());
+        let remembered = (config.record == Record::Full).then(|| request_log.clone());
         let instance = Arc::new(Instance::new(
             name,
             setup,
             config.seed,
-            mint.clone(),
+            token_store.clone(),
             remembered,
         ));
-        let door = Door::open(setup.address, setup.tls.as_ref(), instance.clone()).await?;
-        instances.insert(name.clone(), (instance, door));
+        let listener = Listener::open(setup.address, setup.tls.as_ref(), instance.clone()).await?;
+        instances.insert(name.clone(), (instance, listener));
     }
     let tokens = match &config.tokens {
         Some(setup) => Some(
-            Door::open(
+            Listener::open(
                 setup.address,
                 setup.tls.as_ref(),
-                Arc::new(TokenEndpoint::new(mint.clone(), setup)),
+                Arc::new(TokenEndpoint::new(token_store.clone(), setup)),
             )
             .await?,
         ),
@@ -134,15 +121,16 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
         Some(setup) => Some(Issuer::open(setup).await?),
         None => None,
     };
-    let house = Arc::new(House {
+    let simulation = Arc::new(Simulation {
         instances,
-        mint,
+        token_store,
         issuer,
-        ring,
+        request_log,
     });
-    let control = Door::open(config.control, None, Arc::new(Control(house.clone()))).await?;
+    let control =
+        Listener::open(config.control, None, Arc::new(Control(simulation.clone()))).await?;
     Ok(Simulator {
-        house,
+        simulation,
         control,
         tokens,
     })
@@ -151,10 +139,10 @@ pub async fn start(config: Config) -> io::Result<Simulator> {
 impl Simulator {
     /// Where an instance listens.
     pub fn address(&self, instance: &str) -> Option<SocketAddr> {
-        self.house
+        self.simulation
             .instances
             .get(instance)
-            .map(|(_, door)| door.address())
+            .map(|(_, listener)| listener.address())
     }
 
     pub fn control(&self) -> SocketAddr {
@@ -163,37 +151,37 @@ impl Simulator {
 
     /// Where tokens come from, if they do.
     pub fn tokens(&self) -> Option<SocketAddr> {
-        self.tokens.as_ref().map(Door::address)
+        self.tokens.as_ref().map(Listener::address)
     }
 
     /// The issuer of clients' tokens, if there is one.
     pub fn issuer(&self) -> Option<&Issuer> {
-        self.house.issuer.as_ref()
+        self.simulation.issuer.as_ref()
     }
 
     /// What was counted so far.
-    pub fn books(&self) -> Books {
-        self.house.books()
+    pub fn stats(&self) -> Stats {
+        self.simulation.stats()
     }
 
     /// Starts counting anew.
-    pub fn clear_books(&self) {
-        self.house.clear_books();
+    pub fn clear_stats(&self) {
+        self.simulation.clear_stats();
     }
 
     /// What is remembered of the last requests, oldest first; of one instance, or of all.
-    pub fn requests(&self, instance: Option<&str>) -> Vec<Seen> {
-        self.house.requests(instance)
+    pub fn requests(&self, instance: Option<&str>) -> Vec<SeenRequest> {
+        self.simulation.requests(instance)
     }
 
     /// How long it has run: what the times of requests are counted by.
     pub fn clock(&self) -> Duration {
-        self.house.ring.clock()
+        self.simulation.request_log.clock()
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.house.clear_requests();
+        self.simulation.clear_requests();
     }
 
     /// Sets or clears a fault; without a deployment, on the whole instance.
@@ -202,102 +190,34 @@ impl Simulator {
         instance: &str,
         deployment: Option<&str>,
         fault: Option<Fault>,
-    ) -> Result<(), Unknown> {
-        self.house.set_fault(instance, deployment, fault)
+    ) -> Result<(), ControlError> {
+        self.simulation.set_fault(instance, deployment, fault)
     }
 
     /// Closes an instance's port and connections: nothing listens there any more when this returns.
-    pub async fn down(&self, instance: &str) -> Result<(), Unknown> {
-        self.house.down(instance).await
+    pub async fn down(&self, instance: &str) -> Result<(), ControlError> {
+        self.simulation.down(instance).await
     }
 
     /// Opens the same port again.
-    pub async fn up(&self, instance: &str) -> Result<(), Unknown> {
-        self.house.up(instance).await
+    pub async fn up(&self, instance: &str) -> Result<(), ControlError> {
+        self.simulation.up(instance).await
     }
 
     /// What the token endpoints do instead of their work.
     pub fn set_token_fault(&self, fault: Option<TokenFault>) {
-        self.house.mint.set_fault(fault);
+        self.simulation.token_store.set_fault(fault);
     }
 
     /// From now on the tokens issued so far are refused.
     pub fn revoke_tokens(&self) {
-        self.house.mint.revoke(false);
+        self.simulation.token_store.revoke(false);
     }
 
     /// The same, but a machine's own endpoint goes on handing out those that it keeps.
     pub fn revoke_tokens_but_keep_them(&self) {
-        self.house.mint.revoke(true);
+        self.simulation.token_store.revoke(true);
     }
-}
-
-impl House {
-    fn named(&self, instance: &str) -> Result<&(Arc<Instance>, Door<Instance>), Unknown> {
-        self.instances
-            .get(instance)
-            .ok_or_else(|| Unknown::Instance {
-                name: instance.to_owned(),
-                known: listed(self.instances.keys()),
-            })
-    }
-
-    pub(crate) fn board(
-        &self,
-        instance: &str,
-        deployment: Option<&str>,
-    ) -> Result<&Board, Unknown> {
-        let (instance, _) = self.named(instance)?;
-        let Some(name) = deployment else {
-            return Ok(&instance.faults);
-        };
-        let unknown = || Unknown::Deployment {
-            name: name.to_owned(),
-            known: listed(instance.deployments.keys()),
-        };
-        Ok(&instance.deployments.get(name).ok_or_else(unknown)?.faults)
-    }
-
-    pub(crate) async fn down(&self, instance: &str) -> Result<(), Unknown> {
-        self.named(instance)?.1.down().await;
-        Ok(())
-    }
-
-    pub(crate) async fn up(&self, instance: &str) -> Result<(), Unknown> {
-        Ok(self.named(instance)?.1.up().await?)
-    }
-
-    pub(crate) fn books(&self) -> Books {
-        let instances = self
-            .instances
-            .iter()
-            .map(|(name, (instance, _))| (name.clone(), instance.book()));
-        Books {
-            instances: instances.collect(),
-            tokens: self.mint.book(),
-        }
-    }
-
-    pub(crate) fn clear_books(&self) {
-        self.instances
-            .values()
-            .for_each(|(instance, _)| instance.clear_book());
-        self.mint.clear_book();
-    }
-
-    pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<Seen> {
-        self.ring.requests(instance)
-    }
-
-    pub(crate) fn clear_requests(&self) {
-        self.ring.clear();
-    }
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let mut names: Vec<&str> = names.map(String::as_str).collect();
-    names.sort_unstable();
-    names.join(", ")
 }
 
 /// Why `forebay simulate` can't run.
@@ -353,11 +273,11 @@ pub async fn run(config: Config) -> io::Result<()> {
         .is_some_and(|tokens| tokens.tls.is_some());
     let simulator = start(config).await?;
     let scheme = |secure: bool| if secure { "https" } else { "http" };
-    for (name, (_, door)) in &simulator.house.instances {
+    for (name, (_, listener)) in &simulator.simulation.instances {
         println!(
             "{name} {}://{}",
             scheme(secure.contains(name)),
-            door.address()
+            listener.address()
         );
     }
     println!("control http://{}", simulator.control());

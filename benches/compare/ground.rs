@@ -132,16 +132,16 @@ impl<'a> Ground<'a> {
         let mut answer = String::new();
         control.read_to_string(&mut answer)?;
         let body = answer.find('{').map_or("", |start| &answer[start..]);
-        let books: serde_json::Value = serde_json::Deserializer::from_str(body)
+        let stats: serde_json::Value = serde_json::Deserializer::from_str(body)
             .into_iter()
             .next()
             .ok_or("the books are empty")??;
-        let instances = books["instances"]
+        let instances = stats["instances"]
             .as_object()
             .ok_or("no instances in the books")?;
         let pages = instances
             .values()
-            .filter_map(|book| book["deployments"].as_object());
+            .filter_map(|stats| stats["deployments"].as_object());
         let pages = pages.flat_map(serde_json::Map::values);
         Ok(pages.filter_map(|page| page["requests"].as_u64()).sum())
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    body::Narration, books::Spent, deployment::Deployment, encode, refusal::Refusal,
+    deployment::Deployment, encode, event_writer::EventWriter, recorder::Spent, refusal::Refusal,
     tokens::unix_seconds,
 };
 
@@ -39,7 +39,7 @@ pub(crate) enum Form {
         content_type: &'static str,
         bytes: Vec<u8>,
     },
-    Stream(Box<dyn Narration>),
+    Stream(Box<dyn EventWriter>),
 }
 
 impl Form {
@@ -58,7 +58,7 @@ impl<'a> Call<'a> {
             body,
             azure,
             created: unix_seconds(),
-            rng: deployment.chance(),
+            rng: deployment.fork_rng(),
         }
     }
 
@@ -156,7 +156,7 @@ struct PromptDetails {
 }
 
 impl Usage {
-    pub(crate) fn of(spent: Spent) -> Self {
+    pub(crate) fn new(spent: Spent) -> Self {
         Self {
             completion_tokens: spent.completion_tokens,
             completion_tokens_details: CompletionDetails {

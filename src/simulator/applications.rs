@@ -33,64 +33,64 @@ pub(super) struct Registry {
 }
 
 /// Why there is no token: status, error, description.
-pub(super) type No = (u16, &'static str, &'static str);
+pub(super) type EntraError = (u16, &'static str, &'static str);
 
-const NO_TENANT: No = (
+const NO_TENANT: EntraError = (
     400,
     "invalid_request",
     "AADSTS90002: Tenant not found. Check to make sure you have the correct tenant ID.",
 );
-const NO_APPLICATION: No = (
+const NO_APPLICATION: EntraError = (
     400,
     "unauthorized_client",
     "AADSTS700016: Application was not found in the directory.",
 );
-const NO_PROOF: No = (
+const NO_PROOF: EntraError = (
     401,
     "invalid_client",
     "AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
 );
-const WRONG_SECRET: No = (
+const WRONG_SECRET: EntraError = (
     401,
     "invalid_client",
     "AADSTS7000215: Invalid client secret provided.",
 );
-const WRONG_TYPE: No = (
+const WRONG_TYPE: EntraError = (
     400,
     "invalid_request",
     "AADSTS900144: The request body must contain the following parameter: 'client_assertion_type'.",
 );
-const NO_FEDERATION: No = (
+const NO_FEDERATION: EntraError = (
     401,
     "invalid_client",
     "AADSTS700213: No matching federated identity record found for presented assertion.",
 );
-const UNREADABLE: No = (
+const UNREADABLE: EntraError = (
     401,
     "invalid_client",
     "AADSTS50027: JWT token is invalid or malformed.",
 );
-const WRONG_CERTIFICATE: No = (
+const WRONG_CERTIFICATE: EntraError = (
     401,
     "invalid_client",
     "AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on application.",
 );
-const WRONG_AUDIENCE: No = (
+const WRONG_AUDIENCE: EntraError = (
     401,
     "invalid_client",
     "AADSTS700023: Client assertion audience claim does not match Realm issuer.",
 );
-const WRONG_ISSUER: No = (
+const WRONG_ISSUER: EntraError = (
     401,
     "invalid_client",
     "AADSTS700021: Client assertion application identifier doesn't match 'client_id' parameter.",
 );
-const WRONG_TIME: No = (
+const WRONG_TIME: EntraError = (
     401,
     "invalid_client",
     "AADSTS700024: Client assertion is not within its valid time range.",
 );
-const USED: No = (
+const USED: EntraError = (
     401,
     "invalid_client",
     "AADSTS700028: Client assertion was used before.",
@@ -111,7 +111,7 @@ impl Registry {
         form: &Fields,
         url: &str,
         now: u64,
-    ) -> Result<(), No> {
+    ) -> Result<(), EntraError> {
         let field = |name: &str| form.get(name).map_or("", String::as_str);
         let (secret, assertion) = (field("client_secret"), field("client_assertion"));
         let Some(all) = &self.all else {
@@ -150,7 +150,7 @@ impl Registry {
         file: &Path,
         url: &str,
         now: u64,
-    ) -> Result<(), No> {
+    ) -> Result<(), EntraError> {
         let (text, signature) = assertion.rsplit_once('.').ok_or(UNREADABLE)?;
         let (head, claims) = text.split_once('.').ok_or(UNREADABLE)?;
         let (head, claims) = (json(head)?, json(claims)?);
@@ -175,7 +175,7 @@ impl Registry {
         self.once(claims["jti"].as_str().unwrap_or_default())
     }
 
-    fn once(&self, id: &str) -> Result<(), No> {
+    fn once(&self, id: &str) -> Result<(), EntraError> {
         let mut seen = self.seen.lock();
         if id.is_empty() || seen.iter().any(|it| it == id) {
             return Err(USED);
@@ -186,18 +186,18 @@ impl Registry {
 }
 
 /// Another issuer's token is what the file holds now; whoever shows an older one has not read it again.
-fn federated(assertion: &str, file: &Path) -> Result<(), No> {
+fn federated(assertion: &str, file: &Path) -> Result<(), EntraError> {
     let accepted = fs::read_to_string(file).map_err(|_| NO_FEDERATION)?;
     (accepted == assertion).then_some(()).ok_or(NO_FEDERATION)
 }
 
-fn json(part: &str) -> Result<Value, No> {
+fn json(part: &str) -> Result<Value, EntraError> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(part);
     let bytes = bytes.map_err(|_| UNREADABLE)?;
     serde_json::from_slice(&bytes).map_err(|_| UNREADABLE)
 }
 
-fn verify(certificate: &[u8], text: &str, signature: &str) -> Result<(), No> {
+fn verify(certificate: &[u8], text: &str, signature: &str) -> Result<(), EntraError> {
     let signature = BASE64_URL_SAFE_NO_PAD.decode(signature);
     let signature = signature.map_err(|_| UNREADABLE)?;
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| WRONG_CERTIFICATE)?;
@@ -207,7 +207,7 @@ fn verify(certificate: &[u8], text: &str, signature: &str) -> Result<(), No> {
         .map_err(|_| WRONG_CERTIFICATE)
 }
 
-fn timely(claims: &Value, now: u64) -> Result<(), No> {
+fn timely(claims: &Value, now: u64) -> Result<(), EntraError> {
     let time = |claim: &str| claims[claim].as_u64().ok_or(WRONG_TIME);
     let (begins, ends) = (time("nbf")?, time("exp")?);
     let is_now = begins <= now + LEEWAY && now < ends + LEEWAY;
@@ -229,13 +229,13 @@ mod tests {
     const NOW: u64 = 1_000_000;
 
     /// A registry with one application by certificate, one by a federated token; its files are gone when it is dropped.
-    struct House {
+    struct Fixture {
         registry: Registry,
         thumbprint: String,
         folder: std::path::PathBuf,
     }
 
-    impl House {
+    impl Fixture {
         fn new(name: &str) -> Self {
             let folder =
                 std::env::temp_dir().join(format!("forebay-{}-{name}", std::process::id()));
@@ -273,7 +273,7 @@ mod tests {
             json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": self.thumbprint })
         }
 
-        fn ask(&self, client_id: &str, assertion: &str) -> Result<(), No> {
+        fn ask(&self, client_id: &str, assertion: &str) -> Result<(), EntraError> {
             let form = [
                 ("client_id", client_id),
                 ("client_assertion", assertion),
@@ -284,7 +284,7 @@ mod tests {
         }
     }
 
-    impl Drop for House {
+    impl Drop for Fixture {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.folder);
         }
@@ -313,16 +313,16 @@ mod tests {
 
     #[test]
     fn an_assertion_is_good_once_and_only_as_it_should_be() {
-        let house = House::new("assertions");
-        let good = signed(&house.head(), &claims(0), APP);
-        assert_eq!(house.ask("app", &good), Ok(()));
-        assert_eq!(house.ask("app", &good), Err(USED));
+        let fixture = Fixture::new("assertions");
+        let good = signed(&fixture.head(), &claims(0), APP);
+        assert_eq!(fixture.ask("app", &good), Ok(()));
+        assert_eq!(fixture.ask("app", &good), Err(USED));
         let with = |field: &str, value: Value| {
             let mut claims = claims(1);
             claims[field] = value;
-            signed(&house.head(), &claims, APP)
+            signed(&fixture.head(), &claims, APP)
         };
-        let mut other_head = house.head();
+        let mut other_head = fixture.head();
         other_head["x5t#S256"] = "another".into();
         for (assertion, no) in [
             (
@@ -339,26 +339,29 @@ mod tests {
             (with("exp", Value::Null), WRONG_TIME),
             (with("nbf", (NOW + LEEWAY + 1).into()), WRONG_TIME),
             (with("jti", Value::Null), USED),
-            (signed(&house.head(), &claims(1), OTHER), WRONG_CERTIFICATE),
+            (
+                signed(&fixture.head(), &claims(1), OTHER),
+                WRONG_CERTIFICATE,
+            ),
             (signed(&other_head, &claims(1), APP), WRONG_CERTIFICATE),
             (good.replacen("eyJ", "eyK", 1), UNREADABLE),
             ("a.b".into(), UNREADABLE),
         ] {
-            assert_eq!(house.ask("app", &assertion), Err(no), "{assertion}");
+            assert_eq!(fixture.ask("app", &assertion), Err(no), "{assertion}");
         }
-        assert_eq!(house.ask("nobody", &good), Err(NO_APPLICATION));
+        assert_eq!(fixture.ask("nobody", &good), Err(NO_APPLICATION));
         assert_eq!(
-            house.ask("app", &signed(&house.head(), &claims(1), APP)),
+            fixture.ask("app", &signed(&fixture.head(), &claims(1), APP)),
             Ok(())
         );
     }
 
     #[test]
     fn another_issuers_token_is_good_while_the_file_holds_it() {
-        let house = House::new("federated");
-        assert_eq!(house.ask("federated", "federated"), Ok(()));
-        fs::write(house.folder.join("token"), "renewed").unwrap();
-        assert_eq!(house.ask("federated", "federated"), Err(NO_FEDERATION));
-        assert_eq!(house.ask("federated", "renewed"), Ok(()));
+        let fixture = Fixture::new("federated");
+        assert_eq!(fixture.ask("federated", "federated"), Ok(()));
+        fs::write(fixture.folder.join("token"), "renewed").unwrap();
+        assert_eq!(fixture.ask("federated", "federated"), Err(NO_FEDERATION));
+        assert_eq!(fixture.ask("federated", "renewed"), Ok(()));
     }
 }

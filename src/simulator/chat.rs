@@ -5,11 +5,11 @@ use serde_json::value::RawValue;
 
 use super::{
     answer::{Answer, Call, DONE, EMPTY, Form, Usage, data, estimate, fingerprint},
-    ask::{self, Calling, Chat},
-    body::{Beat, Narration},
-    books::Spent,
+    event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    recorder::Spent,
     refusal::Refusal,
+    request_body::{self, Calling, Chat},
     text::{Reply, prompt_tokens},
 };
 
@@ -17,7 +17,7 @@ use super::{
 const MOST_CHOICES: u64 = 128;
 
 pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
-    let asked: Chat<'_> = ask::read(call.body)?;
+    let asked: Chat<'_> = request_body::read(call.body)?;
     let messages = asked
         .messages
         .as_deref()
@@ -37,19 +37,19 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             Some("integer_out_of_range"),
         ));
     }
-    let (last, characters, count) = ask::survey(messages);
+    let (last, characters, count) = request_body::survey(messages);
     let prompt = call.prompt(prompt_tokens(characters, count))?;
     let most = asked.max_completion_tokens.or(asked.max_tokens);
     let thought = call.thought(most);
-    let said = match ask::calling(
+    let said = match request_body::calling(
         asked.tools.as_deref().unwrap_or_default(),
         asked.tool_choice,
         last,
     ) {
-        Some(calling) => Said::call(&mut call, calling),
+        Some(calling) => Content::call(&mut call, calling),
         None => {
             let wanted = call.deployment.output_tokens(&mut call.rng);
-            Said::Text(Reply::compose(
+            Content::Text(Reply::compose(
                 last,
                 wanted,
                 most.map(|most| most - thought.min(most)),
@@ -64,7 +64,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
         ..prompt
     };
     let estimate = estimate(prompt, most, choices);
-    let told = Telling::new(&mut call, said, choices, spent);
+    let told = ChatAnswer::new(&mut call, said, choices, spent);
     if asked.stream.unwrap_or(false) {
         let include_usage = asked
             .stream_options
@@ -87,7 +87,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
 }
 
 /// What each choice says.
-enum Said {
+enum Content {
     Text(Reply),
     /// The arguments, cut as they stream.
     Call {
@@ -97,7 +97,7 @@ enum Said {
     },
 }
 
-impl Said {
+impl Content {
     fn call(call: &mut Call<'_>, Calling { name, arguments }: Calling) -> Self {
         Self::Call {
             id: call.id("call_", 24),
@@ -129,12 +129,12 @@ impl Said {
 }
 
 /// An answer's content, whichever way it is told.
-struct Telling {
+struct ChatAnswer {
     id: String,
     created: u64,
     model: String,
     system_fingerprint: String,
-    said: Said,
+    said: Content,
     choices: u64,
     spent: Spent,
     tier: Option<String>,
@@ -142,8 +142,8 @@ struct Telling {
     prompt_filter: Option<&'static RawValue>,
 }
 
-impl Telling {
-    fn new(call: &mut Call<'_>, said: Said, choices: u64, spent: Spent) -> Self {
+impl ChatAnswer {
+    fn new(call: &mut Call<'_>, said: Content, choices: u64, spent: Spent) -> Self {
         Self {
             id: call.id("chatcmpl-", 29),
             created: call.created,
@@ -175,14 +175,14 @@ impl Telling {
             prompt_filter_results: self.prompt_filter,
             service_tier: self.tier.as_deref(),
             system_fingerprint: &self.system_fingerprint,
-            usage: Usage::of(self.spent),
+            usage: Usage::new(self.spent),
         })
     }
 
     fn message(&self) -> Message<'_> {
         let (content, tool_calls) = match &self.said {
-            Said::Text(reply) => (Some(reply.text()), None),
-            Said::Call {
+            Content::Text(reply) => (Some(reply.text()), None),
+            Content::Call {
                 id,
                 name,
                 arguments,
@@ -253,13 +253,13 @@ impl Telling {
 
     fn opening(&self) -> Delta<'_> {
         match &self.said {
-            Said::Text(_) => Delta {
+            Content::Text(_) => Delta {
                 role: Some("assistant"),
                 content: Some(Some("")),
                 refusal: Some(()),
                 tool_calls: None,
             },
-            Said::Call { id, name, .. } => {
+            Content::Call { id, name, .. } => {
                 let function = FunctionPart {
                     name: Some(name),
                     arguments: "",
@@ -282,11 +282,11 @@ impl Telling {
 
     fn piece<'a>(&self, piece: &'a str) -> Delta<'a> {
         match &self.said {
-            Said::Text(_) => Delta {
+            Content::Text(_) => Delta {
                 content: Some(Some(piece)),
                 ..Delta::default()
             },
-            Said::Call { .. } => {
+            Content::Call { .. } => {
                 let function = FunctionPart {
                     name: None,
                     arguments: piece,
@@ -307,12 +307,12 @@ impl Telling {
 
 /// The stream's order: filter, roles, content, finishes, usage, `[DONE]`.
 struct Events {
-    told: Telling,
+    told: ChatAnswer,
     include_usage: bool,
 }
 
-impl Narration for Events {
-    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat> {
+impl EventWriter for Events {
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<EventKind> {
         let (told, usage) = (&self.told, self.include_usage);
         let choices = told.choices as usize;
         let contents = told.said.reply().pieces() * choices;
@@ -320,7 +320,7 @@ impl Narration for Events {
         if told.prompt_filter.is_some() {
             let Some(later) = at.checked_sub(1) else {
                 told.filter_chunk(out, usage);
-                return Some(Beat::Frame);
+                return Some(EventKind::Frame);
             };
             at = later;
         }
@@ -336,19 +336,19 @@ impl Narration for Events {
             told.chunk(out, usage, choice(at, told.opening(), None, none));
             // The thought comes before the first word, and is counted there.
             return Some(if at == 0 {
-                Beat::Before {
+                EventKind::Before {
                     thought: told.spent.reasoning_tokens,
                     spoken: told.spent.audio_completion_tokens,
                 }
             } else {
-                Beat::Frame
+                EventKind::Frame
             });
         }
         at -= choices;
         if at < contents {
             let piece = told.said.reply().piece(at / choices).unwrap_or_default();
             told.chunk(out, usage, choice(at, told.piece(piece), None, told.filter));
-            return Some(Beat::Output(1));
+            return Some(EventKind::Output(1));
         }
         at -= contents;
         if at < choices {
@@ -357,14 +357,14 @@ impl Narration for Events {
                 usage,
                 choice(at, Delta::default(), Some(told.said.finish_reason()), none),
             );
-            return Some(Beat::Frame);
+            return Some(EventKind::Frame);
         }
         match (at - choices, usage) {
-            (0, true) => told.write(out, Some(Some(Usage::of(told.spent))), &[]),
+            (0, true) => told.write(out, Some(Some(Usage::new(told.spent))), &[]),
             (0, false) | (1, true) => out.extend_from_slice(DONE),
             _ => return None,
         }
-        Some(Beat::Frame)
+        Some(EventKind::Frame)
     }
 
     fn error_event(&self, error: &StreamError) -> String {

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Call, DONE, Form, Usage, data, estimate, fingerprint},
-    ask::{self, Completion},
-    body::{Beat, Narration},
-    books::Spent,
+    event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    recorder::Spent,
     refusal::Refusal,
+    request_body::{self, Completion},
     text::{Reply, prompt_tokens},
 };
 
@@ -16,7 +16,7 @@ use super::{
 const USUAL_MAXIMUM: u64 = 16;
 
 pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
-    let asked: Completion<'_> = ask::read(call.body)?;
+    let asked: Completion<'_> = request_body::read(call.body)?;
     let text = asked.prompt.ok_or_else(|| Refusal::missing("prompt"))?;
     let prompt = call.prompt(prompt_tokens(text.characters, 0))?;
     let (most, choices) = (
@@ -39,7 +39,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     let events = Events {
         head,
         reply,
-        usage: json!(Usage::of(spent)),
+        usage: json!(Usage::new(spent)),
         choices,
         filter,
         prompt_filter,
@@ -111,8 +111,8 @@ impl Events {
     }
 }
 
-impl Narration for Events {
-    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat> {
+impl EventWriter for Events {
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<EventKind> {
         let (choices, contents) = (
             self.choices as usize,
             self.reply.pieces() * self.choices as usize,
@@ -124,7 +124,7 @@ impl Narration for Events {
                 json!([self.choice((at % choices) as u64, piece, None)]),
                 Value::Null,
             );
-            return Some(Beat::Output(1));
+            return Some(EventKind::Output(1));
         }
         let at = at - contents;
         if at < choices {
@@ -133,14 +133,14 @@ impl Narration for Events {
                 json!([self.choice(at as u64, "", Some(self.finish_reason()))]),
                 Value::Null,
             );
-            return Some(Beat::Frame);
+            return Some(EventKind::Frame);
         }
         match (at - choices, self.include_usage) {
             (0, true) => self.chunk(out, json!([]), self.usage.clone()),
             (0, false) | (1, true) => out.extend_from_slice(DONE),
             _ => return None,
         }
-        Some(Beat::Frame)
+        Some(EventKind::Frame)
     }
 
     fn error_event(&self, error: &StreamError) -> String {

@@ -1,6 +1,6 @@
-//! The simulation's switchboard: faults, ports, books and remembered requests over plain HTTP and JSON.
+//! The simulation's switchboard: faults, ports, statistics and remembered requests over plain HTTP and JSON.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -10,13 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    House,
-    body::{Body, BrokenOff},
-    faults::{Fault, FaultKind},
-    issuer::Issuer,
-    server::Service,
-    tokens::TokenFault,
-    wire::Fate,
+    body::Body, connection_fate::ConnectionFate, deviation::BrokenOff, faults::Fault,
+    issuer::Issuer, server::Service, simulation::Simulation, tokens::TokenFault,
 };
 
 /// Far more than any fault needs.
@@ -27,20 +22,20 @@ const CALLS: &str = "PUT|GET|DELETE /instances/{instance}/deployments/{deploymen
     POST /issuer/token|rotate|bind|down|up, POST|DELETE /issuer/fault";
 
 /// The control endpoint.
-pub(crate) struct Control(pub(crate) Arc<House>);
+pub(crate) struct Control(pub(crate) Arc<Simulation>);
 
 /// What a call comes to: JSON, or a complaint.
 enum Reply {
-    Said(Vec<u8>),
-    Done,
-    Wrong(StatusCode, String),
+    Json(Vec<u8>),
+    NoContent,
+    BadRequest(StatusCode, String),
 }
 
 impl Service for Control {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        _fate: Fate,
+        _fate: ConnectionFate,
     ) -> Result<Response<Body>, BrokenOff> {
         let (parts, incoming) = request.into_parts();
         let body = Limited::new(incoming, MOST_BODY)
@@ -52,9 +47,9 @@ impl Service for Control {
             .call(&parts.method, parts.uri.path(), parts.uri.query(), body)
             .await
         {
-            Reply::Said(json) => (StatusCode::OK, json),
-            Reply::Done => (StatusCode::NO_CONTENT, Vec::new()),
-            Reply::Wrong(status, message) => {
+            Reply::Json(json) => (StatusCode::OK, json),
+            Reply::NoContent => (StatusCode::NO_CONTENT, Vec::new()),
+            Reply::BadRequest(status, message) => {
                 (status, json!({ "error": message }).to_string().into_bytes())
             }
         };
@@ -81,10 +76,10 @@ impl Control {
             .collect();
         let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
         match (method.as_str(), parts.as_slice()) {
-            ("GET", ["books"]) => said(&self.0.books()),
+            ("GET", ["books"]) => json(&self.0.stats()),
             ("DELETE", ["books"]) => {
-                self.0.clear_books();
-                Reply::Done
+                self.0.clear_stats();
+                Reply::NoContent
             }
             ("GET", ["requests"]) => {
                 let instance = query.and_then(|query| {
@@ -92,106 +87,79 @@ impl Control {
                         .split('&')
                         .find_map(|pair| pair.strip_prefix("instance="))
                 });
-                said(&self.0.requests(instance))
+                json(&self.0.requests(instance))
             }
             ("DELETE", ["requests"]) => {
                 self.0.clear_requests();
-                Reply::Done
+                Reply::NoContent
             }
-            ("PUT", ["instances", instance, "deployments", deployment, "fault"]) => {
-                match Fault::parse(&body) {
-                    Ok(fault) => self.set(instance, deployment, Some(fault)),
-                    Err(error) => wrong(error),
-                }
+            (method, ["instances", instance, "deployments", deployment, "fault"]) => {
+                let deployment = Some(*deployment).filter(|name| *name != "*");
+                self.fault(method, instance, deployment, &body)
             }
-            ("DELETE", ["instances", instance, "deployments", deployment, "fault"]) => {
-                self.set(instance, deployment, None)
-            }
-            ("GET", ["instances", instance, "deployments", deployment, "fault"]) => {
-                match self.0.fault(instance, named(deployment)) {
-                    Ok(fault) => said(&fault),
-                    Err(error) => wrong(error.to_string()),
-                }
-            }
-            ("POST", ["instances", instance, "down"]) => settled(self.0.down(instance).await),
-            ("POST", ["instances", instance, "up"]) => settled(self.0.up(instance).await),
-            ("POST", ["tokens", "fault"]) => match serde_json::from_slice::<TokenFault>(&body) {
-                Ok(fault) => {
-                    self.0.mint.set_fault(Some(fault));
-                    Reply::Done
-                }
-                Err(error) => wrong(error.to_string()),
-            },
-            ("DELETE", ["tokens", "fault"]) => {
-                self.0.mint.set_fault(None);
-                Reply::Done
-            }
-            ("POST", ["tokens", "revoke"]) => {
-                self.0.mint.revoke(query == Some("kept"));
-                Reply::Done
-            }
+            ("POST", ["instances", instance, "down"]) => done_or_wrong(self.0.down(instance).await),
+            ("POST", ["instances", instance, "up"]) => done_or_wrong(self.0.up(instance).await),
+            (method, ["tokens", what]) => self.tokens(method, what, query, &body),
             (method, ["issuer", what]) => match &self.0.issuer {
                 Some(issuer) => ask_issuer(issuer, method, what, &body).await,
-                None => wrong("this simulation has no issuer".to_owned()),
+                None => bad_request("this simulation has no issuer".to_owned()),
             },
-            _ => Reply::Wrong(
-                StatusCode::BAD_REQUEST,
-                format!("{method} {path} is no call of this endpoint; there are: {CALLS}"),
-            ),
+            _ => no_call(method.as_str(), path),
         }
     }
 
-    fn set(&self, instance: &str, deployment: &str, fault: Option<Fault>) -> Reply {
-        settled(self.0.set_fault(instance, named(deployment), fault))
-    }
-}
-
-impl House {
-    /// Sets or clears a fault; `None` for a deployment means all of them.
-    pub(crate) fn set_fault(
-        &self,
-        instance: &str,
-        deployment: Option<&str>,
-        fault: Option<Fault>,
-    ) -> Result<(), super::Unknown> {
-        let on_connect = matches!(
-            fault,
-            Some(Fault {
-                kind: FaultKind::ResetOnConnect {},
-                ..
-            })
-        );
-        if on_connect && deployment.is_some() {
-            return Err(super::Unknown::NotForOne);
+    /// A call about the fault of a deployment, or of a whole instance.
+    fn fault(&self, method: &str, instance: &str, deployment: Option<&str>, body: &[u8]) -> Reply {
+        let set = |fault| done_or_wrong(self.0.set_fault(instance, deployment, fault));
+        match method {
+            "PUT" => match Fault::parse(body) {
+                Ok(fault) => set(Some(fault)),
+                Err(error) => bad_request(error),
+            },
+            "DELETE" => set(None),
+            "GET" => match self.0.fault(instance, deployment) {
+                Ok(fault) => json(&fault),
+                Err(error) => bad_request(error.to_string()),
+            },
+            method => no_call(method, "/instances/…/fault"),
         }
-        self.board(instance, deployment)?.set(fault, Instant::now());
-        Ok(())
     }
 
-    pub(crate) fn fault(
-        &self,
-        instance: &str,
-        deployment: Option<&str>,
-    ) -> Result<Option<Fault>, super::Unknown> {
-        Ok(self.board(instance, deployment)?.current())
+    /// A call about the token endpoints.
+    fn tokens(&self, method: &str, what: &str, query: Option<&str>, body: &[u8]) -> Reply {
+        let store = &self.0.token_store;
+        match (method, what) {
+            ("POST", "fault") => match serde_json::from_slice::<TokenFault>(body) {
+                Ok(fault) => store.set_fault(Some(fault)),
+                Err(error) => return bad_request(error.to_string()),
+            },
+            ("DELETE", "fault") => store.set_fault(None),
+            ("POST", "revoke") => store.revoke(query == Some("kept")),
+            (method, what) => return no_call(method, &format!("/tokens/{what}")),
+        }
+        Reply::NoContent
     }
 }
 
-/// `*` is every deployment.
-fn named(deployment: &str) -> Option<&str> {
-    Some(deployment).filter(|name| *name != "*")
+fn no_call(method: &str, path: &str) -> Reply {
+    bad_request(format!(
+        "{method} {path} is no call of this endpoint; there are: {CALLS}"
+    ))
 }
 
-fn said(value: &impl Serialize) -> Reply {
-    Reply::Said(super::answer::json(value))
+fn json(value: &impl Serialize) -> Reply {
+    Reply::Json(super::answer::json(value))
 }
 
-fn settled<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
-    result.map_or_else(|error| wrong(error.to_string()), |()| Reply::Done)
+fn done_or_wrong<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
+    result.map_or_else(
+        |error| bad_request(error.to_string()),
+        |()| Reply::NoContent,
+    )
 }
 
-fn wrong(message: impl Into<String>) -> Reply {
-    Reply::Wrong(StatusCode::BAD_REQUEST, message.into())
+fn bad_request(message: impl Into<String>) -> Reply {
+    Reply::BadRequest(StatusCode::BAD_REQUEST, message.into())
 }
 
 /// Whose tokens a key is for.
@@ -205,37 +173,37 @@ struct Binding {
 async fn ask_issuer(issuer: &Issuer, method: &str, what: &str, body: &[u8]) -> Reply {
     match (method, what) {
         ("POST", "token") => match serde_json::from_slice(body) {
-            Ok(claims) => said(&json!({ "token": issuer.token(&claims) })),
-            Err(error) => wrong(error.to_string()),
+            Ok(claims) => json(&json!({ "token": issuer.token(&claims) })),
+            Err(error) => bad_request(error.to_string()),
         },
-        ("POST", "rotate") => said(&json!({ "key": issuer.rotate() })),
+        ("POST", "rotate") => json(&json!({ "key": issuer.rotate() })),
         ("POST", "bind") => match serde_json::from_slice::<Binding>(body) {
             Ok(Binding { key, tenant_id }) => {
                 issuer.bind(&key, &tenant_id);
-                Reply::Done
+                Reply::NoContent
             }
-            Err(error) => wrong(error.to_string()),
+            Err(error) => bad_request(error.to_string()),
         },
         ("POST", "fault") => match serde_json::from_slice(body) {
             Ok(fault) => {
                 issuer.set_fault(Some(fault));
-                Reply::Done
+                Reply::NoContent
             }
-            Err(error) => wrong(error.to_string()),
+            Err(error) => bad_request(error.to_string()),
         },
         ("DELETE", "fault") => {
             issuer.set_fault(None);
-            Reply::Done
+            Reply::NoContent
         }
         ("POST", "down") => {
             issuer.down().await;
-            Reply::Done
+            Reply::NoContent
         }
         ("POST", "up") => match issuer.up().await {
-            Ok(()) => Reply::Done,
-            Err(error) => wrong(error.to_string()),
+            Ok(()) => Reply::NoContent,
+            Err(error) => bad_request(error.to_string()),
         },
-        _ => wrong(format!(
+        _ => bad_request(format!(
             "{method} {what} is no call about the issuer; there are: {CALLS}"
         )),
     }

@@ -1,15 +1,15 @@
-//! A simulated deployment at run time: its capacity, its rhythm, its chance, its page in the books.
+//! A simulated deployment at run time: its capacity, its pace, its chance, its statistics.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
 use super::{
-    books::Page,
     config,
-    faults::Board,
-    latency::{LogNormal, Rhythm},
+    faults::FaultSlot,
+    latency::{LogNormal, TokenTiming},
     limits::Limiter,
+    recorder::RequestStats,
 };
 
 /// How many prompt openings are remembered, for cached tokens.
@@ -25,14 +25,14 @@ pub(crate) struct Deployment {
     /// As answers name it: `gpt-4o-2024-11-20`.
     pub(crate) model: String,
     pub(crate) limiter: Mutex<Limiter>,
-    pub(crate) rhythm: Rhythm,
+    pub(crate) timing: TokenTiming,
     pub(crate) context_length: Option<u64>,
     pub(crate) spillover: Option<String>,
     /// Only these spill over.
     pub(crate) is_provisioned: bool,
     tells_reset: f64,
-    pub(crate) page: Arc<Mutex<Page>>,
-    pub(crate) faults: Board,
+    pub(crate) stats: Arc<Mutex<RequestStats>>,
+    pub(crate) faults: FaultSlot,
     pub(crate) usage: config::Usage,
     output: Option<LogNormal>,
     rng: Mutex<fastrand::Rng>,
@@ -47,13 +47,13 @@ impl Deployment {
             base_model: config.model.clone(),
             model: [&config.model, dash, &config.version].concat(),
             limiter: Mutex::new(Limiter::new(config.capacity, now)),
-            rhythm: Rhythm::of(&config.latency),
+            timing: TokenTiming::new(&config.latency),
             context_length: config.context_length,
             spillover: config.spillover.clone(),
             is_provisioned: matches!(config.capacity, config::Capacity::Ptu { .. }),
             tells_reset: config.tells_reset,
-            page: Arc::default(),
-            faults: Board::new(config.fault.clone(), now),
+            stats: Arc::default(),
+            faults: FaultSlot::new(config.fault.clone(), now),
             usage: config.usage.clone(),
             output: config.output_tokens.map(LogNormal::from),
             rng: Mutex::new(fastrand::Rng::with_seed(seed ^ fnv(name.as_bytes()))),
@@ -62,7 +62,7 @@ impl Deployment {
     }
 
     /// One request's own chance: forked, so that its draws don't depend on what runs beside it.
-    pub(crate) fn chance(&self) -> fastrand::Rng {
+    pub(crate) fn fork_rng(&self) -> fastrand::Rng {
         self.rng.lock().fork()
     }
 

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Call, Form, estimate},
-    ask,
     deployment::fnv,
     encode,
     refusal::Refusal,
+    request_body,
 };
 
 /// Azure takes so many inputs in one call (AZURE 14).
@@ -33,7 +33,7 @@ enum Input {
 }
 
 pub(crate) fn answer(call: Call<'_>) -> Result<Answer, Refusal> {
-    let asked: Ask = ask::read(call.body)?;
+    let asked: Ask = request_body::read(call.body)?;
     let inputs = inputs(asked.input.ok_or_else(|| Refusal::missing("input"))?);
     if inputs.is_empty() || inputs.len() > MOST_INPUTS {
         return Err(Refusal::invalid(

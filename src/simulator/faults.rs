@@ -1,15 +1,17 @@
 //! What can go wrong on purpose, and whether it does for this request.
 //!
-//! A [`Fault`] is set on a deployment or on a whole instance; a [`Board`] holds the one that is set and
-//! decides, with the time and the chance given to it. Carrying a fault out is `instance.rs`'s and `body.rs`'s matter.
+//! A [`Fault`] is set on a deployment or on a whole instance; a [`FaultSlot`] holds the one that is set and
+//! decides, with the time and the chance given to it. Carrying a fault out is `handler/inject_fault.rs`'s and `body.rs`'s matter.
 
 mod error_event;
 mod kind;
 mod odd_usage;
+mod wording;
 
 pub use error_event::{ErrorForm, ErrorType, StreamEnd, StreamError};
 pub use kind::FaultKind;
 pub use odd_usage::OddUsage;
+pub use wording::Wording;
 
 use std::{
     collections::BTreeMap,
@@ -107,7 +109,7 @@ impl<'de> Deserialize<'de> for Fault {
 
 /// The fault that is set on one deployment, or on one instance.
 #[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<Option<Armed>>);
+pub(crate) struct FaultSlot(Mutex<Option<Armed>>);
 
 #[derive(Debug)]
 struct Armed {
@@ -115,11 +117,11 @@ struct Armed {
     since: Instant,
 }
 
-impl Board {
+impl FaultSlot {
     pub(crate) fn new(fault: Option<Fault>, now: Instant) -> Self {
-        let board = Self::default();
-        board.set(fault, now);
-        board
+        let fault_slot = Self::default();
+        fault_slot.set(fault, now);
+        fault_slot
     }
 
     pub(crate) fn set(&self, fault: Option<Fault>, now: Instant) {
@@ -169,50 +171,50 @@ impl Board {
 mod tests {
     use super::*;
 
-    fn draw(board: &Board, now: Instant) -> Option<FaultKind> {
-        board.draw(now, &mut fastrand::Rng::with_seed(1), |_| true)
+    fn draw(fault_slot: &FaultSlot, now: Instant) -> Option<FaultKind> {
+        fault_slot.draw(now, &mut fastrand::Rng::with_seed(1), |_| true)
     }
 
     #[test]
     fn a_fault_with_times_clears_itself() {
-        let (now, board) = (Instant::now(), Board::default());
-        board.set(Some(Fault::status(503).times(2)), now);
-        assert!(draw(&board, now).is_some() && draw(&board, now).is_some());
-        assert_eq!(draw(&board, now), None);
+        let (now, fault_slot) = (Instant::now(), FaultSlot::default());
+        fault_slot.set(Some(Fault::status(503).times(2)), now);
+        assert!(draw(&fault_slot, now).is_some() && draw(&fault_slot, now).is_some());
+        assert_eq!(draw(&fault_slot, now), None);
     }
 
     #[test]
     fn a_throttle_counts_down_and_ends_by_itself() {
-        let (now, board) = (Instant::now(), Board::default());
-        board.set(Some(FaultKind::Throttle { seconds: 5.0 }.into()), now);
+        let (now, fault_slot) = (Instant::now(), FaultSlot::default());
+        fault_slot.set(Some(FaultKind::Throttle { seconds: 5.0 }.into()), now);
         assert_eq!(
-            draw(&board, now + Duration::from_secs(2)),
+            draw(&fault_slot, now + Duration::from_secs(2)),
             Some(FaultKind::Throttle { seconds: 3.0 })
         );
-        assert_eq!(draw(&board, now + Duration::from_secs(5)), None);
-        assert_eq!(board.current(), None);
+        assert_eq!(draw(&fault_slot, now + Duration::from_secs(5)), None);
+        assert_eq!(fault_slot.current(), None);
     }
 
     #[test]
     fn a_probability_strikes_its_share_of_requests() {
-        let (now, board) = (Instant::now(), Board::default());
-        board.set(Some(Fault::status(500).probability(0.2)), now);
+        let (now, fault_slot) = (Instant::now(), FaultSlot::default());
+        fault_slot.set(Some(Fault::status(500).probability(0.2)), now);
         let mut rng = fastrand::Rng::with_seed(7);
         let struck = (0..10_000)
-            .filter(|_| board.draw(now, &mut rng, |_| true).is_some())
+            .filter(|_| fault_slot.draw(now, &mut rng, |_| true).is_some())
             .count();
         assert!((1_850..2_150).contains(&struck), "{struck}");
     }
 
     #[test]
     fn a_fault_of_another_stage_is_neither_drawn_nor_counted() {
-        let (now, board) = (Instant::now(), Board::default());
-        board.set(Some(Fault::status(500).times(1)), now);
+        let (now, fault_slot) = (Instant::now(), FaultSlot::default());
+        fault_slot.set(Some(Fault::status(500).times(1)), now);
         assert_eq!(
-            board.draw(now, &mut fastrand::Rng::with_seed(1), FaultKind::is_early),
+            fault_slot.draw(now, &mut fastrand::Rng::with_seed(1), FaultKind::is_early),
             None
         );
-        assert!(draw(&board, now).is_some());
+        assert!(draw(&fault_slot, now).is_some());
     }
 
     #[test]

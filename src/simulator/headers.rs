@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{encode, limits::Standing};
+use super::{encode, limits::LimitState};
 
 const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
 const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
@@ -63,7 +63,7 @@ pub(crate) fn identify(
 }
 
 /// Forgets what a limit said of itself.
-pub(crate) fn untell_standing(headers: &mut HeaderMap) {
+pub(crate) fn remove_limit_headers(headers: &mut HeaderMap) {
     headers.remove(UTILIZATION);
 }
 
@@ -114,15 +114,19 @@ pub(crate) fn caller(request: &HeaderMap) -> Option<String> {
 
 /// What the deployment's limit says of itself.
 /// `tells_reset`: also when it is over.
-pub(crate) fn tell_standing(headers: &mut HeaderMap, standing: &Standing, tells_reset: bool) {
-    match *standing {
-        Standing::Unlimited => {}
-        Standing::Ptu { utilization } => {
+pub(crate) fn insert_limit_headers(
+    headers: &mut HeaderMap,
+    limit_state: &LimitState,
+    tells_reset: bool,
+) {
+    match *limit_state {
+        LimitState::Unlimited => {}
+        LimitState::Ptu { utilization } => {
             if let Some(utilization) = utilization {
                 headers.insert(UTILIZATION, text(&format!("{utilization:.1}%")));
             }
         }
-        Standing::Standard {
+        LimitState::Standard {
             limit_requests,
             limit_tokens,
             remaining_requests,

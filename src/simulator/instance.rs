@@ -1,6 +1,6 @@
-//! One simulated resource: its deployments, who may come in, its part of the books.
+//! One simulated resource: its deployments, who may come in, its part of the statistics.
 //!
-//! What happens to each request is `passage.rs`'s matter.
+//! What happens to each request is `handler.rs`'s matter.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,61 +11,55 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use super::{
-    body::{Body, BrokenOff},
-    books::{InstanceBook, Memory, Page, Ring, Seen, microseconds},
     config::{self, Kind, Role, SpilloverHeaders},
     deployment::{Deployment, fnv},
-    faults::{Board, FaultKind},
+    faults::{FaultKind, FaultSlot},
     headers,
-    passage::Passage,
+    recorder::{InstanceStats, RequestLog, RequestStats, SeenRequest, SharedRequest, microseconds},
     refusal::Refusal,
-    route::Address,
-    server::Service,
-    tokens::{Grant, Mint},
-    visit::Visit,
-    wire::Fate,
+    tokens::{Grant, TokenStore},
 };
 
 pub(crate) struct Instance {
     pub(super) name: String,
-    kind: Kind,
-    base_path: String,
+    pub(super) kind: Kind,
+    pub(super) base_path: String,
     keys: HashSet<String>,
-    api_versions: Vec<String>,
+    pub(super) api_versions: Vec<String>,
     /// Of bearer tokens.
-    terms: Terms,
+    token_policy: TokenPolicy,
     pub(super) custom_headers: usize,
     pub(super) spillover_headers: SpilloverHeaders,
     /// What every answer carries.
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     pub(crate) deployments: HashMap<String, Arc<Deployment>>,
     /// The fault of all deployments.
-    pub(crate) faults: Board,
-    other: Arc<Mutex<Page>>,
+    pub(crate) faults: FaultSlot,
+    pub(super) other: Arc<Mutex<RequestStats>>,
     connections: AtomicU64,
-    mint: Arc<Mint>,
+    token_store: Arc<TokenStore>,
     /// Present in `record: full`.
-    ring: Option<Arc<Ring>>,
+    request_log: Option<Arc<RequestLog>>,
     rng: Mutex<fastrand::Rng>,
 }
 
 /// Whose tokens an instance takes, and what for.
 #[derive(Debug)]
-struct Terms {
+struct TokenPolicy {
     tenant_id: Option<String>,
     audiences: Vec<String>,
     roles: Option<BTreeMap<String, Role>>,
     custom_subdomain: bool,
 }
 
-impl Terms {
+impl TokenPolicy {
     /// Whether they allow a good token this; `action`: what has to be allowed, below `accounts/`.
-    fn judge(&self, grant: Option<&Grant>, action: &str) -> Result<(), Refusal> {
+    fn check(&self, grant: Option<&Grant>, action: &str) -> Result<(), Refusal> {
         if !self.custom_subdomain {
             return Err(Refusal::no_custom_subdomain());
         }
@@ -98,8 +92,8 @@ impl Instance {
         name: &str,
         config: &config::Instance,
         seed: u64,
-        mint: Arc<Mint>,
-        ring: Option<Arc<Ring>>,
+        token_store: Arc<TokenStore>,
+        request_log: Option<Arc<RequestLog>>,
     ) -> Self {
         let (started, seed) = (Instant::now(), seed ^ fnv(name.as_bytes()));
         let deployments = config.deployments.iter();
@@ -119,7 +113,7 @@ impl Instance {
             base_path: config.base_path.clone(),
             keys: config.keys.iter().cloned().collect(),
             api_versions: config.api_versions.clone(),
-            terms: Terms {
+            token_policy: TokenPolicy {
                 tenant_id: config.tenant_id.clone(),
                 audiences: config.audiences.clone(),
                 roles: config.roles.clone(),
@@ -129,31 +123,31 @@ impl Instance {
             spillover_headers: config.spillover_headers,
             headers,
             deployments: deployments.collect(),
-            faults: Board::new(config.fault.clone(), started),
+            faults: FaultSlot::new(config.fault.clone(), started),
             other: Arc::default(),
             connections: AtomicU64::new(0),
-            mint,
-            ring,
+            token_store,
+            request_log,
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
         }
     }
 
-    pub(crate) fn book(&self) -> InstanceBook {
+    pub(crate) fn stats(&self) -> InstanceStats {
         let pages = self
             .deployments
             .iter()
-            .map(|(name, deployment)| (name.clone(), deployment.page.lock().clone()));
-        InstanceBook {
+            .map(|(name, deployment)| (name.clone(), deployment.stats.lock().clone()));
+        InstanceStats {
             deployments: pages.collect(),
             other: self.other.lock().clone(),
             connections: self.connections.load(Ordering::Relaxed),
         }
     }
 
-    pub(crate) fn clear_book(&self) {
+    pub(crate) fn clear_stats(&self) {
         self.deployments
             .values()
-            .for_each(|deployment| deployment.page.lock().clear());
+            .for_each(|deployment| deployment.stats.lock().clear());
         self.other.lock().clear();
         self.connections.store(0, Ordering::Relaxed);
     }
@@ -174,7 +168,9 @@ impl Instance {
     /// The fault that meets a request now: the deployment's own before the instance's.
     pub(super) fn fault(&self, deployment: Option<&Deployment>, early: bool) -> Option<FaultKind> {
         let (now, mut rng) = (Instant::now(), self.rng.lock());
-        let mut draw = |board: &Board| board.draw(now, &mut rng, |kind| kind.is_early() == early);
+        let mut draw = |fault_slot: &FaultSlot| {
+            fault_slot.draw(now, &mut rng, |kind| kind.is_early() == early)
+        };
         deployment
             .and_then(|deployment| draw(&deployment.faults))
             .or_else(|| draw(&self.faults))
@@ -187,17 +183,17 @@ impl Instance {
         faults.draw(now, &mut rng, |kind| !kind.is_early())
     }
 
-    fn remember(&self, request: &Request<Incoming>) -> Option<Memory> {
+    pub(super) fn remember(&self, request: &Request<Incoming>) -> Option<SharedRequest> {
         let header = |(name, value): (&http::HeaderName, &HeaderValue)| {
             (
                 name.to_string(),
                 String::from_utf8_lossy(value.as_bytes()).into_owned(),
             )
         };
-        let ring = self.ring.as_ref()?;
+        let request_log = self.request_log.as_ref()?;
         Some(
-            ring.remember(Seen {
-                arrived_us: microseconds(ring.clock()),
+            request_log.remember(SeenRequest {
+                arrived_us: microseconds(request_log.clock()),
                 arrived: Some(Instant::now()),
                 instance: self.name.clone(),
                 method: request.method().to_string(),
@@ -208,7 +204,7 @@ impl Instance {
                     .unwrap_or_default(),
                 http_version: format!("{:?}", request.version()),
                 headers: request.headers().iter().map(header).collect(),
-                ..Seen::default()
+                ..SeenRequest::default()
             }),
         )
     }
@@ -241,15 +237,14 @@ impl Instance {
         if key_as_bearer && self.keys.contains(token) {
             return Ok(());
         }
-        let grant = self.mint.look(token, Instant::now());
-        self.terms.judge(grant.as_deref(), action)?;
-        self.mint.note_used(token);
+        let grant = self.token_store.find(token, Instant::now());
+        self.token_policy.check(grant.as_deref(), action)?;
+        self.token_store.note_used(token);
         Ok(())
     }
-}
 
-impl Service for Instance {
-    fn welcome(&self) -> bool {
+    /// Counts a connection; whether it is let in.
+    pub(super) fn accepts_connection(&self) -> bool {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let mut rng = self.rng.lock();
         self.faults
@@ -259,29 +254,8 @@ impl Service for Instance {
             .is_none()
     }
 
-    async fn answer(
-        self: Arc<Self>,
-        mut request: Request<Incoming>,
-        fate: Fate,
-    ) -> Result<Response<Body>, BrokenOff> {
-        let is_upgrade = request.headers().contains_key(header::UPGRADE);
-        let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
-        let visit = Visit::new(self.other.clone(), self.remember(&request));
-        let visit = visit.by(headers::caller(request.headers()));
-        let address = Address::of(request.method(), request.uri(), self.kind, &self.base_path);
-        let address = address.filter(|it| it.is_known(&self.api_versions));
-        let (parts, incoming) = request.into_parts();
-        let rng = self.rng.lock().fork();
-        let passage = Passage {
-            fate,
-            visit,
-            headers: self.headers.clone(),
-            request: parts.headers,
-            version: parts.version,
-            rng,
-            upgrade,
-            instance: self,
-        };
-        passage.through(address, incoming).await
+    /// One request's own chance.
+    pub(super) fn fork_rng(&self) -> fastrand::Rng {
+        self.rng.lock().fork()
     }
 }

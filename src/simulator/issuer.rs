@@ -23,10 +23,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    body::{Body, BrokenOff},
+    body::Body,
     config::IssuerSetup,
-    server::{Door, Service},
-    wire::Fate,
+    connection_fate::ConnectionFate,
+    deviation::BrokenOff,
+    server::{Listener, Service},
 };
 use keys::Key;
 
@@ -74,20 +75,20 @@ pub enum IssuerFault {
 
 /// The issuer of a simulation.
 pub struct Issuer {
-    door: Door<Desk>,
-    desk: Arc<Desk>,
+    listener: Listener<IssuerEndpoint>,
+    endpoint: Arc<IssuerEndpoint>,
     base: String,
 }
 
 /// What stands behind its port.
-pub(crate) struct Desk {
-    state: Mutex<State>,
+pub(crate) struct IssuerEndpoint {
+    state: Mutex<IssuerState>,
     scheme: &'static str,
     /// How often its keys were fetched.
     fetches: AtomicU64,
 }
 
-struct State {
+struct IssuerState {
     keys: Vec<Key>,
     fault: Option<IssuerFault>,
 }
@@ -95,21 +96,26 @@ struct State {
 impl Issuer {
     pub(crate) async fn open(setup: &IssuerSetup) -> io::Result<Self> {
         let scheme = if setup.tls.is_some() { "https" } else { "http" };
-        let desk = Arc::new(Desk {
-            state: Mutex::new(State {
+        let endpoint = Arc::new(IssuerEndpoint {
+            state: Mutex::new(IssuerState {
                 keys: keys::all()?,
                 fault: None,
             }),
             scheme,
             fetches: AtomicU64::new(0),
         });
-        let door = Door::open(setup.address, setup.tls.as_ref(), Arc::clone(&desk)).await?;
-        let base = format!("{scheme}://localhost:{}", door.address().port());
-        Ok(Self { door, desk, base })
+        let listener =
+            Listener::open(setup.address, setup.tls.as_ref(), Arc::clone(&endpoint)).await?;
+        let base = format!("{scheme}://localhost:{}", listener.address().port());
+        Ok(Self {
+            listener,
+            endpoint,
+            base,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.door.address()
+        self.listener.address()
     }
 
     /// What it calls itself; as an authority of Entra, its scheme and host.
@@ -124,7 +130,7 @@ impl Issuer {
 
     /// A token that says this, signed as it should be: by the newest key in use.
     pub fn token(&self, claims: &Value) -> String {
-        let id = self.desk.state.lock().newest().to_owned();
+        let id = self.endpoint.state.lock().newest().to_owned();
         let header = json!({"typ": "JWT", "alg": "RS256", "kid": id});
         self.sign(&header, claims.to_string().as_bytes(), &id)
     }
@@ -141,7 +147,7 @@ impl Issuer {
 
     /// The signature over any text by a key of this id.
     pub fn signature(&self, signed: &str, algorithm: &str, key: &str) -> Vec<u8> {
-        let state = self.desk.state.lock();
+        let state = self.endpoint.state.lock();
         let key = state.keys.iter().find(|known| known.id == key);
         key.map(|key| key.sign(signed.as_bytes(), algorithm))
             .unwrap_or_default()
@@ -149,7 +155,7 @@ impl Issuer {
 
     /// The public parts of a key, as it is published.
     pub fn published(&self, key: &str) -> Option<Value> {
-        let state = self.desk.state.lock();
+        let state = self.endpoint.state.lock();
         state
             .keys
             .iter()
@@ -159,7 +165,7 @@ impl Issuer {
 
     /// Publishes its next RSA key beside those it has, and signs with it from now on. Gives its id.
     pub fn rotate(&self) -> String {
-        let mut state = self.desk.state.lock();
+        let mut state = self.endpoint.state.lock();
         if let Some(next) = state
             .keys
             .iter_mut()
@@ -172,7 +178,7 @@ impl Issuer {
 
     /// Publishes a key no longer.
     pub fn withdraw(&self, key: &str) {
-        let mut state = self.desk.state.lock();
+        let mut state = self.endpoint.state.lock();
         for known in state.keys.iter_mut().filter(|known| known.id == key) {
             (known.is_published, known.was_withdrawn) = (false, true);
         }
@@ -180,29 +186,29 @@ impl Issuer {
 
     /// From now on a key is for the tokens of this tenant of Entra alone.
     pub fn bind(&self, key: &str, tenant_id: &str) {
-        let mut state = self.desk.state.lock();
+        let mut state = self.endpoint.state.lock();
         for known in state.keys.iter_mut().filter(|known| known.id == key) {
             known.tenant = Some(tenant_id.to_owned());
         }
     }
 
     pub fn set_fault(&self, fault: Option<IssuerFault>) {
-        self.desk.state.lock().fault = fault;
+        self.endpoint.state.lock().fault = fault;
     }
 
     /// How often its keys were fetched.
     pub fn fetches(&self) -> u64 {
-        self.desk.fetches.load(Ordering::Relaxed)
+        self.endpoint.fetches.load(Ordering::Relaxed)
     }
 
     /// Closes its port and connections.
     pub async fn down(&self) {
-        self.door.down().await;
+        self.listener.down().await;
     }
 
     /// Opens the same port again.
     pub async fn up(&self) -> io::Result<()> {
-        self.door.up().await
+        self.listener.up().await
     }
 }
 
@@ -213,7 +219,7 @@ fn header_word(encoded: &str) -> String {
     header["alg"].as_str().unwrap_or_default().to_owned()
 }
 
-impl State {
+impl IssuerState {
     fn newest(&self) -> &str {
         let mut published = self
             .keys
@@ -223,11 +229,11 @@ impl State {
     }
 }
 
-impl Service for Desk {
+impl Service for IssuerEndpoint {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        _fate: Fate,
+        _fate: ConnectionFate,
     ) -> Result<Response<Body>, BrokenOff> {
         let path = request.uri().path().to_owned();
         if path == KEYS || path.ends_with(TENANTS_KEYS) {
@@ -272,7 +278,7 @@ impl Service for Desk {
     }
 }
 
-impl Desk {
+impl IssuerEndpoint {
     fn serve(&self, path: &str, base: &str, fault: Option<&IssuerFault>) -> Response<Body> {
         let is_tenants = path.ends_with(TENANTS_KEYS);
         if path == KEYS || is_tenants {

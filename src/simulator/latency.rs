@@ -64,13 +64,19 @@ impl From<Spread<Pause>> for LogNormal {
 
 /// The rhythm in which a deployment's tokens come.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rhythm {
+pub(crate) struct TokenTiming {
     first: LogNormal,
     between: LogNormal,
 }
 
-impl Rhythm {
-    pub(crate) fn of(latency: &config::Latency) -> Self {
+impl TokenTiming {
+    /// No wait at all.
+    pub(crate) const NONE: Self = Self {
+        first: LogNormal::ZERO,
+        between: LogNormal::ZERO,
+    };
+
+    pub(crate) fn new(latency: &config::Latency) -> Self {
         let read = |spread: Option<Spread<Pause>>| spread.map_or(LogNormal::ZERO, LogNormal::from);
         Self {
             first: read(latency.first_token),
@@ -121,9 +127,9 @@ mod tests {
 
     #[test]
     fn no_latency_is_no_wait_at_all() {
-        let rhythm = Rhythm::of(&config::Latency::default());
+        let timing = TokenTiming::new(&config::Latency::default());
         assert_eq!(
-            rhythm.whole(500, &mut fastrand::Rng::with_seed(1)),
+            timing.whole(500, &mut fastrand::Rng::with_seed(1)),
             Duration::ZERO
         );
     }

@@ -22,7 +22,7 @@ pub(crate) enum Limit {
 
 /// What a deployment says of a request, and what its headers tell.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Standing {
+pub(crate) enum LimitState {
     Unlimited,
     Standard {
         limit_requests: u64,
@@ -43,7 +43,7 @@ pub(crate) enum Standing {
 pub(crate) struct Throttled {
     pub(crate) limit: Limit,
     pub(crate) wait: Duration,
-    pub(crate) standing: Standing,
+    pub(crate) limit_state: LimitState,
 }
 
 /// One deployment's capacity and what is used of it.
@@ -86,9 +86,9 @@ impl Limiter {
     }
 
     /// Whether a request of so many estimated tokens may come in now.
-    pub(crate) fn admit(&mut self, estimate: u64, now: Instant) -> Result<Standing, Throttled> {
+    pub(crate) fn admit(&mut self, estimate: u64, now: Instant) -> Result<LimitState, Throttled> {
         match self {
-            Self::Unlimited => Ok(Standing::Unlimited),
+            Self::Unlimited => Ok(LimitState::Unlimited),
             Self::Standard(counters) => counters.admit(estimate, now),
             Self::Ptu(bucket) => bucket.admit(estimate, now),
         }
@@ -175,7 +175,7 @@ impl Counters {
         }
     }
 
-    fn admit(&mut self, estimate: u64, now: Instant) -> Result<Standing, Throttled> {
+    fn admit(&mut self, estimate: u64, now: Instant) -> Result<LimitState, Throttled> {
         self.roll(now);
         let per_minute = self.requests_per_minute;
         let full = |window: &&Window| window.used >= window.share(per_minute);
@@ -190,25 +190,25 @@ impl Counters {
         };
         if let Some((limit, wait)) = no {
             self.note_refused();
-            let standing = self.standing(now);
+            let limit_state = self.limit_state(now);
             return Err(Throttled {
                 limit,
                 wait,
-                standing,
+                limit_state,
             });
         }
         self.tokens.used += estimate;
         self.requests.iter_mut().for_each(|window| window.used += 1);
-        Ok(self.standing(now))
+        Ok(self.limit_state(now))
     }
 
-    fn standing(&self, now: Instant) -> Standing {
+    fn limit_state(&self, now: Instant) -> LimitState {
         let left = |window: &Window| {
             let share = window.share(self.requests_per_minute);
             share.saturating_sub(window.used)
         };
         let resets = self.requests.iter().map(|window| window.ends_in(now));
-        Standing::Standard {
+        LimitState::Standard {
             limit_requests: self.requests_per_minute,
             limit_tokens: self.tokens_per_minute,
             remaining_requests: self.requests.iter().map(left).min().unwrap_or_default(),
@@ -245,7 +245,7 @@ impl Bucket {
     }
 
     /// Azure lets calls in until 100 % is reached, so that the last one may go over.
-    fn admit(&mut self, estimate: u64, now: Instant) -> Result<Standing, Throttled> {
+    fn admit(&mut self, estimate: u64, now: Instant) -> Result<LimitState, Throttled> {
         self.leak(now);
         let over = self.level - self.per_minute as f64;
         if over >= 0.0 {
@@ -256,13 +256,13 @@ impl Bucket {
             return Err(Throttled {
                 limit: Limit::Tokens,
                 wait,
-                standing: Standing::Ptu {
+                limit_state: LimitState::Ptu {
                     utilization: self.utilization(),
                 },
             });
         }
         self.level += estimate as f64;
-        Ok(Standing::Ptu {
+        Ok(LimitState::Ptu {
             utilization: self.utilization(),
         })
     }
@@ -370,7 +370,7 @@ mod tests {
         assert!(limiter.admit(101, t).is_err());
         assert!(matches!(
             limiter.admit(100, t),
-            Ok(Standing::Standard {
+            Ok(LimitState::Standard {
                 remaining_tokens: 0,
                 ..
             })
@@ -409,7 +409,7 @@ mod tests {
         limiter.settle(600, 60, t);
         assert_eq!(
             limiter.admit(60, t).unwrap(),
-            Standing::Ptu {
+            LimitState::Ptu {
                 utilization: Some(20.0)
             }
         );
@@ -422,7 +422,7 @@ mod tests {
         limiter.admit(300, t).unwrap();
         assert_eq!(
             limiter.admit(0, t + secs(15)).unwrap(),
-            Standing::Ptu {
+            LimitState::Ptu {
                 utilization: Some(25.0)
             }
         );

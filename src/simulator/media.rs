@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::{
     answer::{Answer, Call, Form, estimate},
-    ask,
-    books::Spent,
     encode,
+    recorder::Spent,
     refusal::Refusal,
+    request_body,
 };
 
 /// A PNG of one transparent pixel.
@@ -29,14 +29,15 @@ pub(crate) fn generate(call: Call<'_>) -> Result<Answer, Refusal> {
         prompt: Option<String>,
         n: Option<u64>,
     }
-    let asked: Ask = ask::read(call.body)?;
+    let asked: Ask = request_body::read(call.body)?;
     let prompt = asked.prompt.ok_or_else(|| Refusal::missing("prompt"))?;
     images(&call, prompt.len(), asked.n.unwrap_or(1))
 }
 
 /// Images from images, in a form.
 pub(crate) fn edit(call: Call<'_>) -> Result<Answer, Refusal> {
-    let prompt = ask::field(call.body, "prompt").ok_or_else(|| Refusal::missing("prompt"))?;
+    let prompt =
+        request_body::field(call.body, "prompt").ok_or_else(|| Refusal::missing("prompt"))?;
     images(&call, prompt.len(), 1)
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn speak(call: Call<'_>) -> Result<Answer, Refusal> {
     struct Ask {
         input: Option<String>,
     }
-    let asked: Ask = ask::read(call.body)?;
+    let asked: Ask = request_body::read(call.body)?;
     let input = asked.input.ok_or_else(|| Refusal::missing("input"))?;
     let spent = call.prompt((input.len() as u64).div_ceil(4))?;
     Ok(Answer {
@@ -85,7 +86,7 @@ pub(crate) fn hear(call: Call<'_>) -> Result<Answer, Refusal> {
     if memchr::memmem::find(call.body, b"name=\"file\"").is_none() {
         return Err(Refusal::missing("file"));
     }
-    let format = ask::field(call.body, "response_format").map(String::from_utf8_lossy);
+    let format = request_body::field(call.body, "response_format").map(String::from_utf8_lossy);
     // The newer models are counted in tokens, those before them by the minute.
     let spent = match call.deployment.base_model.contains("transcribe") {
         true => Spent {

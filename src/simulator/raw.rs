@@ -3,14 +3,11 @@
 //! The request is read as any other; then the connection is taken from hyper, these bytes are sent, and it ends as
 //! told, or is given back for the next request.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
-
-use super::wire::Stream;
 
 /// Bytes to send, and what becomes of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -106,7 +103,7 @@ impl Piece {
 
 impl Raw {
     /// This head and these pieces, and then the connection's end.
-    pub fn of(head: impl Into<String>, pieces: impl IntoIterator<Item = Piece>) -> Self {
+    pub fn new(head: impl Into<String>, pieces: impl IntoIterator<Item = Piece>) -> Self {
         Self {
             head: head.into(),
             pieces: pieces.into_iter().collect(),
@@ -117,19 +114,6 @@ impl Raw {
     pub fn ends(self, end: RawEnd) -> Self {
         Self { end, ..self }
     }
-
-    /// Sends it all; whoever reads it may leave before.
-    pub(crate) async fn send(&self, stream: &mut Stream) -> io::Result<()> {
-        stream.write_all(self.head.as_bytes()).await?;
-        for piece in &self.pieces {
-            if !piece.pause.is_zero() {
-                stream.flush().await?;
-                tokio::time::sleep(piece.pause).await;
-            }
-            stream.write_all(&piece.bytes).await?;
-        }
-        stream.flush().await
-    }
 }
 
 #[cfg(test)]
@@ -138,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_piece_reads_back_as_it_was_written_whatever_its_bytes() {
-        let raw = Raw::of(
+        let raw = Raw::new(
             "HTTP/1.1 200 OK\r\n\r\n",
             [
                 Piece::from("text"),

@@ -21,14 +21,15 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    body::{Body, How, Twist},
-    books::Ending,
+    body::Body,
+    connection_fate::ConnectionFate,
     deployment::Deployment,
+    deviation::{BreakKind, Deviation},
     encode,
+    recorder::Ending,
     refusal::Refusal,
+    request_trace::RequestTrace,
     text::{self, Reply},
-    visit::Visit,
-    wire::Fate,
 };
 
 /// The protocol that a session speaks, where it is offered.
@@ -41,9 +42,9 @@ pub(crate) struct Session {
     /// Whether events have the preview's names.
     preview: bool,
     rng: fastrand::Rng,
-    visit: Visit,
-    twist: Twist,
-    fate: Fate,
+    trace: RequestTrace,
+    deviation: Deviation,
+    fate: ConnectionFate,
     /// What was last said to it.
     asked: String,
     /// Events sent so far.
@@ -92,18 +93,18 @@ impl Session {
         upgrade: OnUpgrade,
         deployment: Arc<Deployment>,
         preview: bool,
-        mut visit: Visit,
-        twist: Twist,
-        fate: Fate,
+        mut trace: RequestTrace,
+        deviation: Deviation,
+        fate: ConnectionFate,
     ) -> Self {
-        visit.end(Ending::Status(101));
+        trace.end(Ending::Status(101));
         Self {
             upgrade,
             preview,
-            rng: deployment.chance(),
+            rng: deployment.fork_rng(),
             deployment,
-            visit,
-            twist,
+            trace,
+            deviation,
             fate,
             asked: String::new(),
             sent: 0,
@@ -119,7 +120,7 @@ impl Session {
         let io = TokioIo::new(upgraded);
         let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
         if self.talk(&mut socket).await.is_ok() {
-            self.visit.finish();
+            self.trace.finish();
         }
     }
 
@@ -195,13 +196,13 @@ impl Session {
         for at in 0..reply.pieces() {
             let delta = json!({ "type": format!("{name}.delta"), "response_id": id, "output_index": 0, "content_index": 0, "delta": reply.piece(at) });
             self.say(socket, delta).await?;
-            self.visit.spent.completion_tokens += 1;
+            self.trace.spent.completion_tokens += 1;
         }
         let done =
             json!({ "type": format!("{name}.done"), "response_id": id, "text": reply.text() });
         self.say(socket, done).await?;
         let input = text::prompt_tokens(self.asked.chars().count() as u64, 1);
-        self.visit.spent.prompt_tokens += input;
+        self.trace.spent.prompt_tokens += input;
         let usage = json!({
             "input_tokens": input, "output_tokens": reply.tokens(), "total_tokens": input + reply.tokens(),
         });
@@ -226,15 +227,15 @@ impl Session {
 
     /// Sends an event, or breaks off where a fault says so.
     async fn say(&mut self, socket: &mut Socket, mut event: Value) -> Result<(), Over> {
-        if let Some(breaks) = &self.twist.breaks
+        if let Some(breaks) = &self.deviation.breaks
             && self.sent == breaks.after_events
         {
-            if breaks.how == How::Reset {
+            if breaks.kind == BreakKind::Reset {
                 self.fate.reset_at_end();
             }
             return Err(Over);
         }
-        let wait = self.twist.before(self.sent);
+        let wait = self.deviation.before(self.sent);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }

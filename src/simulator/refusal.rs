@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    faults::Wording,
     limits::{Limit, Throttled},
     route::{Address, Route},
 };
@@ -21,23 +21,6 @@ pub(crate) struct Refusal {
     pub(crate) is_too_long: bool,
 }
 
-/// How the message of a 429 tells its wait (AZURE 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wording {
-    /// "Requests to the … Operation … Please retry after 7 seconds."
-    RetryAfter,
-    /// "Rate limit is exceeded. Try again in 7 seconds."
-    #[default]
-    TryAgain,
-    /// "Your requests to … have exceeded … Please retry after 7 seconds."
-    YourRequests,
-    /// "Rate limit of 8000 per 60s exceeded … Please wait 7 seconds …": the first seconds are not the wait.
-    PleaseWait,
-    /// "… experiencing high demand …": no wait at all.
-    HighDemand,
-}
-
 /// What was called, as Azure's messages name it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Called<'a> {
@@ -47,7 +30,7 @@ pub(crate) struct Called<'a> {
 }
 
 impl<'a> Called<'a> {
-    pub(crate) fn of(address: Option<&'a Address>, deployment: &'a str) -> Self {
+    pub(crate) fn new(address: Option<&'a Address>, deployment: &'a str) -> Self {
         let (operation, api_version) = match address {
             Some(Address {
                 route: Route::Call { operation, .. },

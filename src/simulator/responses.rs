@@ -6,11 +6,11 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     answer::{Answer, Call, Form, estimate, json as bytes, write_json},
-    ask::{self, Calling, Input, Respond, Tool},
-    body::{Beat, Narration},
-    books::Spent,
+    event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    recorder::Spent,
     refusal::Refusal,
+    request_body::{self, Calling, Input, Respond, Tool},
     text::{Reply, prompt_tokens},
 };
 
@@ -18,7 +18,7 @@ use super::{
 const COMPACTED: u64 = 32;
 
 pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
-    let asked: Respond<'_> = ask::read(call.body)?;
+    let asked: Respond<'_> = request_body::read(call.body)?;
     let (last, tokens) = read(&asked)?;
     let prompt = call.prompt(tokens)?;
     let most = asked.max_output_tokens;
@@ -27,7 +27,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
         .tools
         .and_then(|raw| serde_json::from_str(raw.get()).ok())
         .unwrap_or_default();
-    let item = match ask::calling(&tools, asked.tool_choice, last) {
+    let item = match request_body::calling(&tools, asked.tool_choice, last) {
         Some(calling) => Item::call(&mut call, calling),
         None => {
             let wanted = call.deployment.output_tokens(&mut call.rng);
@@ -73,7 +73,7 @@ fn read<'a>(asked: &'a Respond<'_>) -> Result<(&'a str, u64), Refusal> {
     let input = asked.input.as_ref();
     let (last, characters, count) = match input.ok_or_else(|| Refusal::missing("input"))? {
         Input::Text(text) => (&*text.text, text.characters, 1),
-        Input::Items(items) => ask::survey(items),
+        Input::Items(items) => request_body::survey(items),
     };
     let instructions = asked.instructions.as_ref().map_or(0, String::len) as u64;
     Ok((last, prompt_tokens(characters + instructions, count)))
@@ -81,7 +81,7 @@ fn read<'a>(asked: &'a Respond<'_>) -> Result<(&'a str, u64), Refusal> {
 
 /// A conversation made shorter: what its user said last, and a text that only this resource can read.
 pub(crate) fn compact(mut call: Call<'_>) -> Result<Answer, Refusal> {
-    let asked: Respond<'_> = ask::read(call.body)?;
+    let asked: Respond<'_> = request_body::read(call.body)?;
     let (last, tokens) = read(&asked)?;
     let prompt = call.prompt(tokens)?;
     let spent = Spent {
@@ -112,7 +112,7 @@ pub(crate) fn compact(mut call: Call<'_>) -> Result<Answer, Refusal> {
 
 /// How many tokens a response's input would be. It runs no model and costs none.
 pub(crate) fn count(call: Call<'_>) -> Result<Answer, Refusal> {
-    let asked: Respond<'_> = ask::read(call.body)?;
+    let asked: Respond<'_> = request_body::read(call.body)?;
     let (_, tokens) = read(&asked)?;
     Ok(Answer {
         estimate: 0,
@@ -315,33 +315,33 @@ impl Events {
     }
 }
 
-impl Narration for Events {
-    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Beat> {
+impl EventWriter for Events {
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<EventKind> {
         let (opening, deltas) = (self.opening(), self.item.reply.pieces());
-        let (name, mut fields, beat) = if let Some(name) = opening.get(at) {
+        let (name, mut fields, kind) = if let Some(name) = opening.get(at) {
             // The item's beginning is where thinking ends.
-            let beat = if *name == "response.output_item.added" {
-                Beat::Before {
+            let kind = if *name == "response.output_item.added" {
+                EventKind::Before {
                     thought: self.thought,
                     spoken: 0,
                 }
             } else {
-                Beat::Frame
+                EventKind::Frame
             };
-            (*name, self.frame(name), beat)
+            (*name, self.frame(name), kind)
         } else if at - opening.len() < deltas {
             let (name, fields) = self.delta(at - opening.len());
-            (name, fields, Beat::Output(1))
+            (name, fields, EventKind::Output(1))
         } else {
             let name = *self.closing().get(at - opening.len() - deltas)?;
-            (name, self.frame(name), Beat::Frame)
+            (name, self.frame(name), EventKind::Frame)
         };
         fields["type"] = json!(name);
         fields["sequence_number"] = json!(at);
         out.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
         write_json(out, &fields);
         out.extend_from_slice(b"\n\n");
-        Some(beat)
+        Some(kind)
     }
 
     fn error_event(&self, error: &StreamError) -> String {

@@ -25,7 +25,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    fn of(path: &str) -> Option<Self> {
+    fn from_path(path: &str) -> Option<Self> {
         Some(match path {
             "chat/completions" => Self::Chat,
             "completions" => Self::Completions,
@@ -140,7 +140,7 @@ const DATED: [&str; 20] = [
 ];
 
 impl Address {
-    pub(crate) fn of(method: &Method, uri: &Uri, kind: Kind, base_path: &str) -> Option<Self> {
+    pub(crate) fn parse(method: &Method, uri: &Uri, kind: Kind, base_path: &str) -> Option<Self> {
         let (path, version) = (uri.path(), api_version(uri.query()));
         let open = |route, version: Option<&str>, family| Self {
             route,
@@ -217,7 +217,8 @@ fn in_path(method: &Method, rest: &str) -> Option<Route> {
         .decode_utf8()
         .ok()?
         .into_owned();
-    let operation = Operation::of(operation).filter(|operation| !operation.is_of_responses())?;
+    let operation =
+        Operation::from_path(operation).filter(|operation| !operation.is_of_responses())?;
     (method == Method::POST).then_some(Route::Call {
         operation,
         deployment: Some(deployment),
@@ -246,7 +247,7 @@ fn in_body(method: &Method, rest: &str, classic: bool) -> Option<Route> {
         };
         return Some(Route::Models { id, classic });
     }
-    let operation = Operation::of(rest)?;
+    let operation = Operation::from_path(rest)?;
     // Node's client sends image edits without a deployment (CLIENTS 2); everything else dated names one in the path.
     let known = !classic || operation.is_of_responses() || operation == Operation::ImageEdits;
     (method == Method::POST && known).then_some(Route::Call {
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
 
     fn azure(method: Method, uri: &str) -> Option<Address> {
-        Address::of(&method, &uri.parse().unwrap(), Kind::AzureOpenai, "")
+        Address::parse(&method, &uri.parse().unwrap(), Kind::AzureOpenai, "")
     }
 
     fn call(operation: Operation, deployment: Option<&str>) -> Route {
@@ -387,7 +388,7 @@ mod tests {
 
     #[test]
     fn model_inference_is_foundrys_alone_and_dated() {
-        let at = |uri: &str, kind| Address::of(&Method::POST, &uri.parse().unwrap(), kind, "");
+        let at = |uri: &str, kind| Address::parse(&Method::POST, &uri.parse().unwrap(), kind, "");
         let chat = "/models/chat/completions?api-version=2024-05-01-preview";
         let address = at(chat, Kind::Foundry).unwrap();
         assert_eq!(address.route, call(Operation::Chat, None));
@@ -399,7 +400,8 @@ mod tests {
 
     #[test]
     fn a_plain_openai_server_lives_below_its_base_path() {
-        let at = |uri: &str| Address::of(&Method::POST, &uri.parse().unwrap(), Kind::Openai, "/v1");
+        let at =
+            |uri: &str| Address::parse(&Method::POST, &uri.parse().unwrap(), Kind::Openai, "/v1");
         assert_eq!(
             at("/v1/embeddings").unwrap().route,
             call(Operation::Embeddings, None)

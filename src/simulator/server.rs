@@ -1,6 +1,6 @@
 //! Listening: ports that open and close, connections, TLS, and HTTP/1.1 or HTTP/2 on either.
 //!
-//! A [`Door`] is one port. Closed, it refuses connections and has dropped all it had; opened again, it is the same
+//! A [`Listener`] is one port. Closed, it refuses connections and has dropped all it had; opened again, it is the same
 //! port. What a request is answered with is the [`Service`]'s matter.
 
 use std::{io, net::SocketAddr, sync::Arc};
@@ -20,16 +20,19 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    body::{self, Body, BrokenOff},
+    body::Body,
     config::Tls,
-    raw::RawEnd,
-    wire::{self, Fate, Stream, Wire},
+    connection::Connection,
+    connection_fate::ConnectionFate,
+    deviation::BrokenOff,
+    raw::{Raw, RawEnd},
+    socket::{self, Socket},
 };
 
 /// What stands behind a port.
 pub(crate) trait Service: Send + Sync + 'static {
     /// Whether a connection is let in; a refused one is reset.
-    fn welcome(&self) -> bool {
+    fn lets_in(&self) -> bool {
         true
     }
 
@@ -37,12 +40,12 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        fate: Fate,
+        fate: ConnectionFate,
     ) -> impl Future<Output = Result<Response<Body>, BrokenOff>> + Send;
 }
 
 /// One port and what goes through it.
-pub(crate) struct Door<S> {
+pub(crate) struct Listener<S> {
     address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     service: Arc<S>,
@@ -55,7 +58,7 @@ struct Open {
     accepting: JoinHandle<()>,
 }
 
-impl<S: Service> Door<S> {
+impl<S: Service> Listener<S> {
     /// Binds the port, any one for port 0, and lets callers in.
     pub(crate) async fn open(
         address: SocketAddr,
@@ -64,14 +67,14 @@ impl<S: Service> Door<S> {
     ) -> io::Result<Self> {
         let acceptor = tls.map(acceptor).transpose()?;
         let listener = bind(address).await?;
-        let door = Self {
+        let this = Self {
             address: listener.local_addr()?,
             acceptor,
             service,
             open: Mutex::new(None),
         };
-        *door.open.lock().await = Some(door.accept(listener));
-        Ok(door)
+        *this.open.lock().await = Some(this.accept(listener));
+        Ok(this)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -126,7 +129,7 @@ async fn accept<S: Service>(
             _ = &mut closed => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if !service.welcome() => wire::reset_on_close(&stream),
+                Ok((stream, _)) if !service.lets_in() => socket::reset_on_close(&stream),
                 Ok((stream, _)) => { connections.spawn(serve(stream, acceptor.clone(), service.clone())); }
                 // Out of file descriptors, most likely: a pause lets some come back.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
@@ -140,44 +143,59 @@ async fn accept<S: Service>(
 async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
     let stream = match acceptor {
-        None => Stream::Plain(stream),
+        None => Socket::Plain(stream),
         Some(acceptor) => match acceptor.accept(stream).await {
-            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Ok(stream) => Socket::Tls(Box::new(stream)),
             Err(error) => return tracing::debug!(event = "tls_handshake_failed", %error, "no TLS"),
         },
     };
     let mut next = Some(stream);
     while let Some(stream) = next {
-        let fate = Fate::default();
+        let fate = ConnectionFate::default();
         let answer = service_fn(|request| service.clone().answer(request, fate.clone()));
-        let wire = TokioIo::new(Wire::new(stream, fate.clone()));
+        let connection = TokioIo::new(Connection::new(stream, fate.clone()));
         let builder = auto::Builder::new(TokioExecutor::new());
         // An error is a client that left, or a fault that was asked for.
-        let _ = builder.serve_connection_with_upgrades(wire, answer).await;
-        if let Some(session) = fate.take_session() {
-            return session.run().await;
+        let _ = builder
+            .serve_connection_with_upgrades(connection, answer)
+            .await;
+        if let Some(takeover) = fate.takeover() {
+            return takeover.await;
         }
         next = after_hyper(&fate).await;
     }
 }
 
 /// Sends what is sent past hyper; the connection, if it goes on after that.
-async fn after_hyper(fate: &Fate) -> Option<Stream> {
-    let (raw, mut stream) = fate.take_raw()?;
+async fn after_hyper(fate: &ConnectionFate) -> Option<Socket> {
+    let (raw, mut socket) = fate.take_raw()?;
     // The client may have left: that is no matter of the simulation's.
-    let sent = raw.send(&mut stream).await;
+    let sent = send_raw(&raw, &mut socket).await;
     match raw.end {
-        RawEnd::Keep => sent.ok().map(|()| stream),
+        RawEnd::Keep => sent.ok().map(|()| socket),
         RawEnd::Reset => {
-            body::let_it_arrive().await;
-            stream.reset_on_close();
+            socket::let_it_arrive().await;
+            socket.reset_on_close();
             None
         }
         RawEnd::Close => {
-            let _ = stream.shutdown().await;
+            let _ = socket.shutdown().await;
             None
         }
     }
+}
+
+/// Sends it all; whoever reads it may leave before.
+async fn send_raw(raw: &Raw, socket: &mut Socket) -> io::Result<()> {
+    socket.write_all(raw.head.as_bytes()).await?;
+    for piece in &raw.pieces {
+        if !piece.pause.is_zero() {
+            socket.flush().await?;
+            tokio::time::sleep(piece.pause).await;
+        }
+        socket.write_all(&piece.bytes).await?;
+    }
+    socket.flush().await
 }
 
 fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {

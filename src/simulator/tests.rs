@@ -1,10 +1,10 @@
 //! The simulator from outside: real sockets, real clients, faults as a caller meets them.
 
 mod faults;
-mod odd;
+mod odd_answers;
 mod refusals;
 mod spillover;
-mod unkind;
+mod strictness;
 
 use std::time::Duration;
 
@@ -94,8 +94,8 @@ impl Caller {
             .unwrap();
     }
 
-    fn page(&self, deployment: &str) -> Page {
-        self.simulator.books().deployment("east", deployment)
+    fn stats(&self, deployment: &str) -> RequestStats {
+        self.simulator.stats().deployment("east", deployment)
     }
 
     /// Waits for a condition, not for a length of time.
@@ -156,18 +156,18 @@ async fn a_chat_is_answered_in_azures_shape_and_counted() {
         (200, Some("You said: hello there"))
     );
     assert_eq!(body["model"], "gpt-4o-2024-11-20");
-    let page = caller.page("gpt-4o");
+    let stats = caller.stats("gpt-4o");
     assert_eq!(
         (
-            page.requests,
-            page.status(200),
-            page.concurrent,
-            page.cancelled
+            stats.requests,
+            stats.status(200),
+            stats.concurrent,
+            stats.cancelled
         ),
         (1, 1, 0, 0)
     );
     assert_eq!(
-        json!([page.spent.prompt_tokens, page.spent.completion_tokens]),
+        json!([stats.spent.prompt_tokens, stats.spent.completion_tokens]),
         json!([
             body["usage"]["prompt_tokens"],
             body["usage"]["completion_tokens"]
@@ -220,7 +220,7 @@ async fn a_stream_has_the_filter_first_and_usage_only_when_asked_for() {
             .iter()
             .all(|event| event.get("usage").is_none())
     );
-    assert_eq!(caller.page("gpt-4o").spent.completion_tokens, 8);
+    assert_eq!(caller.stats("gpt-4o").spent.completion_tokens, 8);
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn a_response_streams_named_events_in_order() {
             .all(|(at, event)| event["sequence_number"] == json!(at))
     );
     assert_eq!(all[all.len() - 1]["response"]["usage"]["output_tokens"], 4);
-    assert_eq!(caller.page("gpt-4o").spent.completion_tokens, 4);
+    assert_eq!(caller.stats("gpt-4o").spent.completion_tokens, 4);
 }
 
 #[tokio::test]
@@ -369,9 +369,9 @@ async fn the_control_endpoint_switches_faults_and_says_what_is_allowed() {
         status(caller.http.get(format!("{base}/nothing"))).await.0,
         400
     );
-    let (_, books) = status(caller.http.get(format!("{base}/books"))).await;
+    let (_, stats) = status(caller.http.get(format!("{base}/books"))).await;
     assert_eq!(
-        books["instances"]["east"]["deployments"]["gpt-4o"]["by_status"],
+        stats["instances"]["east"]["deployments"]["gpt-4o"]["by_status"],
         json!({ "200": 1, "429": 1 })
     );
     let (_, seen) = status(caller.http.get(format!("{base}/requests?instance=east"))).await;

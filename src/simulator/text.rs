@@ -26,11 +26,11 @@ impl Reply {
     /// An echo of `asked`, of `wanted` tokens if that is known, and never more than `most`.
     pub(crate) fn compose(asked: &str, wanted: Option<u64>, most: Option<u64>) -> Self {
         let echo: String = asked.chars().take(ECHO).collect();
-        Self::of(format!("You said: {echo}"), wanted, most)
+        Self::new(format!("You said: {echo}"), wanted, most)
     }
 
     /// This text as it is, but for the maximum.
-    pub(crate) fn of(mut text: String, wanted: Option<u64>, most: Option<u64>) -> Self {
+    pub(crate) fn new(mut text: String, wanted: Option<u64>, most: Option<u64>) -> Self {
         let mut ends = ends(&text);
         let size = |tokens: u64| usize::try_from(tokens).unwrap_or(usize::MAX);
         // The echo is never shortened for the distribution's sake: tests look for it.

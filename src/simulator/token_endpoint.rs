@@ -13,12 +13,13 @@ use url::form_urlencoded;
 
 use super::{
     applications::{Fields, Registry},
-    body::{Body, BrokenOff},
+    body::Body,
     config::{Names, Tokens, UserAssigned},
+    connection_fate::ConnectionFate,
+    deviation::BrokenOff,
     imds::{self, Rate},
     server::Service,
-    tokens::{Mint, TokenFault, unix_seconds},
-    wire::Fate,
+    tokens::{TokenFault, TokenStore, unix_seconds},
 };
 
 const IMDS: &str = "/metadata/identity/oauth2/token";
@@ -28,7 +29,7 @@ const MOST_FORM: usize = 1 << 20;
 
 /// All token endpoints.
 pub(crate) struct TokenEndpoint {
-    mint: Arc<Mint>,
+    token_store: Arc<TokenStore>,
     scheme: &'static str,
     registry: Registry,
     /// What App Service's endpoint wants to be shown; without it there is none.
@@ -65,7 +66,7 @@ impl Service for TokenEndpoint {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        _fate: Fate,
+        _fate: ConnectionFate,
     ) -> Result<Response<Body>, BrokenOff> {
         let (parts, incoming) = request.into_parts();
         let body = Limited::new(incoming, MOST_FORM)
@@ -73,14 +74,14 @@ impl Service for TokenEndpoint {
             .await
             .map_err(|_| BrokenOff)?
             .to_bytes();
-        self.mint.note_asked();
+        self.token_store.note_asked();
         let is_imds = parts.uri.path() == IMDS;
         // Counts for as long as it is being answered.
         let entered = is_imds.then(|| self.rate.enter(Instant::now()));
         if let Some(None) = entered {
             return Ok(self.throttle(1));
         }
-        match self.mint.fault() {
+        match self.token_store.fault() {
             Some(TokenFault::Hang {}) => std::future::pending().await,
             Some(TokenFault::Garbage {}) => {
                 Ok(reply(StatusCode::OK, b"<html>not a token</html>".to_vec()))
@@ -111,9 +112,9 @@ impl Service for TokenEndpoint {
 }
 
 impl TokenEndpoint {
-    pub(crate) fn new(mint: Arc<Mint>, config: &Tokens) -> Self {
+    pub(crate) fn new(token_store: Arc<TokenStore>, config: &Tokens) -> Self {
         Self {
-            mint,
+            token_store,
             scheme: if config.tls.is_some() {
                 "https"
             } else {
@@ -214,7 +215,7 @@ impl TokenEndpoint {
             return self.refuse(StatusCode::BAD_REQUEST, "invalid_request", description);
         };
         let who = (self.tenant_id.as_str(), client_id.unwrap_or("system"));
-        let (text, age) = self.mint.issue_kept(who, resource, Instant::now());
+        let (text, age) = self.token_store.issue_kept(who, resource, Instant::now());
         let wanted = Wanted {
             client_id,
             resource,
@@ -244,11 +245,11 @@ impl TokenEndpoint {
     /// A machine's own endpoint gives its numbers as strings.
     fn token(&self, text: &str, wanted: Option<&Wanted<'_>>) -> Value {
         let age = wanted.map_or(Duration::ZERO, |it| it.age).as_secs();
-        let (now, lifetime) = (unix_seconds(), self.mint.lifetime().as_secs() - age);
+        let (now, lifetime) = (unix_seconds(), self.token_store.lifetime().as_secs() - age);
         let client = wanted.and_then(|it| it.client_id.map(str::to_owned));
         json!({
             "access_token": text,
-            "client_id": client.unwrap_or_else(|| self.mint.uuid()),
+            "client_id": client.unwrap_or_else(|| self.token_store.uuid()),
             "expires_in": lifetime.to_string(), "ext_expires_in": lifetime.to_string(),
             "expires_on": (now + lifetime).to_string(), "not_before": (now - age).to_string(),
             "resource": wanted.map_or("", |it| it.resource), "token_type": "Bearer",
@@ -281,9 +282,9 @@ impl TokenEndpoint {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
             return self.refuse(status, error, description);
         }
-        let lifetime = self.mint.lifetime().as_secs();
+        let lifetime = self.token_store.lifetime().as_secs();
         let token = self
-            .mint
+            .token_store
             .issue((tenant, field("client_id")), audience, Instant::now());
         ok(
             &json!({ "token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token }),
@@ -302,14 +303,14 @@ impl TokenEndpoint {
     }
 
     fn refuse(&self, status: StatusCode, error: &str, description: &str) -> Response<Body> {
-        self.mint.refuse();
+        self.token_store.refuse();
         let code = description
             .strip_prefix("AADSTS")
             .and_then(|rest| rest.split(':').next())
             .and_then(|code| code.parse::<u64>().ok());
         let body = json!({
             "error": error, "error_description": description, "error_codes": code.into_iter().collect::<Vec<_>>(),
-            "trace_id": self.mint.uuid(), "correlation_id": self.mint.uuid(),
+            "trace_id": self.token_store.uuid(), "correlation_id": self.token_store.uuid(),
         });
         reply(status, body.to_string().into_bytes())
     }

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use super::{books::TokenBook, encode};
+use super::{encode, recorder::TokenStats};
 
 /// What the token endpoints do instead of their work.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -35,11 +35,11 @@ pub enum TokenFault {
 
 /// All tokens that are out.
 #[derive(Debug)]
-pub(crate) struct Mint {
+pub(crate) struct TokenStore {
     lifetime: Duration,
     /// For which part of it a machine's endpoint hands out the same token.
     kept_for: f64,
-    state: Mutex<State>,
+    state: Mutex<TokenStoreState>,
 }
 
 /// Whose token it is, and what for.
@@ -53,12 +53,12 @@ pub(crate) struct Grant {
 }
 
 #[derive(Debug)]
-struct State {
+struct TokenStoreState {
     rng: fastrand::Rng,
     out: HashMap<String, Issued>,
     /// What a machine's own endpoint keeps, by client and audience.
     kept: HashMap<(String, String), Kept>,
-    book: TokenBook,
+    stats: TokenStats,
     fault: Option<TokenFault>,
 }
 
@@ -76,13 +76,13 @@ struct Kept {
     issued: Instant,
 }
 
-impl Mint {
+impl TokenStore {
     pub(crate) fn new(lifetime: Duration, kept_for: f64, seed: u64) -> Self {
-        let state = State {
+        let state = TokenStoreState {
             rng: fastrand::Rng::with_seed(seed),
             out: HashMap::new(),
             kept: HashMap::new(),
-            book: TokenBook::default(),
+            stats: TokenStats::default(),
             fault: None,
         };
         Self {
@@ -119,9 +119,9 @@ impl Mint {
                 used: false,
             },
         );
-        state.book.issued += 1;
+        state.stats.issued += 1;
         let to = format!("{client} {audience}");
-        *state.book.issued_to.entry(to).or_default() += 1;
+        *state.stats.issued_to.entry(to).or_default() += 1;
         token
     }
 
@@ -149,7 +149,7 @@ impl Mint {
     }
 
     /// Whose token this is and what for, if it is good now.
-    pub(crate) fn look(&self, token: &str, now: Instant) -> Option<Arc<Grant>> {
+    pub(crate) fn find(&self, token: &str, now: Instant) -> Option<Arc<Grant>> {
         let state = self.state.lock();
         let issued = state.out.get(token);
         let good = issued.filter(|issued| issued.until > now)?;
@@ -159,15 +159,15 @@ impl Mint {
     /// An instance was opened with it.
     pub(crate) fn note_used(&self, token: &str) {
         let mut state = self.state.lock();
-        let State { out, book, .. } = &mut *state;
+        let TokenStoreState { out, stats, .. } = &mut *state;
         if let Some(issued) = out.get_mut(token) {
-            book.used += u64::from(!issued.used);
+            stats.used += u64::from(!issued.used);
             issued.used = true;
         }
     }
 
     pub(crate) fn note_asked(&self) {
-        self.state.lock().book.asked += 1;
+        self.state.lock().stats.asked += 1;
     }
 
     /// From now on none of the tokens issued so far is good. `kept`: a machine's endpoint doesn't know, and goes on handing
@@ -181,15 +181,15 @@ impl Mint {
     }
 
     pub(crate) fn refuse(&self) {
-        self.state.lock().book.refused += 1;
+        self.state.lock().stats.refused += 1;
     }
 
-    pub(crate) fn book(&self) -> TokenBook {
-        self.state.lock().book.clone()
+    pub(crate) fn stats(&self) -> TokenStats {
+        self.state.lock().stats.clone()
     }
 
-    pub(crate) fn clear_book(&self) {
-        self.state.lock().book = TokenBook::default();
+    pub(crate) fn clear_stats(&self) {
+        self.state.lock().stats = TokenStats::default();
     }
 
     pub(crate) fn set_fault(&self, fault: Option<TokenFault>) {
@@ -246,30 +246,40 @@ mod tests {
 
     const AUDIENCE: &str = "https://cognitiveservices.azure.com";
 
-    fn mint() -> Mint {
-        Mint::new(Duration::from_secs(60), 0.5, 7)
+    fn token_store() -> TokenStore {
+        TokenStore::new(Duration::from_secs(60), 0.5, 7)
     }
 
     const WHO: (&str, &str) = ("contoso", "c");
 
     #[test]
     fn a_token_is_good_until_it_expires() {
-        let (mint, t) = (mint(), Instant::now());
-        let token = mint.issue(WHO, AUDIENCE, t);
-        assert!(mint.look(&token, t + Duration::from_secs(59)).is_some());
-        assert!(mint.look(&token, t + Duration::from_secs(60)).is_none());
+        let (token_store, t) = (token_store(), Instant::now());
+        let token = token_store.issue(WHO, AUDIENCE, t);
+        assert!(
+            token_store
+                .find(&token, t + Duration::from_secs(59))
+                .is_some()
+        );
+        assert!(
+            token_store
+                .find(&token, t + Duration::from_secs(60))
+                .is_none()
+        );
         assert_eq!(token.split('.').count(), 3);
     }
 
     #[test]
     fn a_token_says_whose_it_is_and_what_for() {
-        let (mint, t) = (mint(), Instant::now());
+        let (token_store, t) = (token_store(), Instant::now());
         for audience in [
             AUDIENCE,
             "https://cognitiveservices.azure.com/",
             "https://cognitiveservices.azure.com/.default",
         ] {
-            let grant = mint.look(&mint.issue(WHO, audience, t), t).unwrap();
+            let grant = token_store
+                .find(&token_store.issue(WHO, audience, t), t)
+                .unwrap();
             assert_eq!(grant.audience, "cognitiveservices.azure.com");
             assert_eq!((grant.tenant.as_str(), grant.client.as_str()), WHO);
         }
@@ -277,28 +287,32 @@ mod tests {
 
     #[test]
     fn revoked_tokens_are_refused_and_later_ones_are_not() {
-        let (mint, t) = (mint(), Instant::now());
-        let old = mint.issue(WHO, AUDIENCE, t);
-        mint.revoke(false);
-        assert!(mint.look(&old, t).is_none());
-        assert!(mint.look(&mint.issue(WHO, AUDIENCE, t), t).is_some());
-        assert_eq!(mint.book().issued, 2);
+        let (token_store, t) = (token_store(), Instant::now());
+        let old = token_store.issue(WHO, AUDIENCE, t);
+        token_store.revoke(false);
+        assert!(token_store.find(&old, t).is_none());
+        assert!(
+            token_store
+                .find(&token_store.issue(WHO, AUDIENCE, t), t)
+                .is_some()
+        );
+        assert_eq!(token_store.stats().issued, 2);
     }
 
     #[test]
     fn a_machines_endpoint_keeps_a_token_for_a_part_of_its_life() {
-        let (mint, t) = (mint(), Instant::now());
+        let (token_store, t) = (token_store(), Instant::now());
         let secs = Duration::from_secs;
-        let (first, _) = mint.issue_kept(WHO, AUDIENCE, t);
-        let again = mint.issue_kept(WHO, AUDIENCE, t + secs(29));
+        let (first, _) = token_store.issue_kept(WHO, AUDIENCE, t);
+        let again = token_store.issue_kept(WHO, AUDIENCE, t + secs(29));
         assert_eq!(again, (first.clone(), secs(29)));
-        let other = mint.issue_kept(("contoso", "d"), AUDIENCE, t).0;
+        let other = token_store.issue_kept(("contoso", "d"), AUDIENCE, t).0;
         assert_ne!(other, first);
-        mint.revoke(true);
-        assert_eq!(mint.issue_kept(WHO, AUDIENCE, t + secs(1)).0, first);
-        assert_ne!(mint.issue_kept(WHO, AUDIENCE, t + secs(30)).0, first);
-        mint.revoke(false);
-        let fresh = mint.issue_kept(WHO, AUDIENCE, t + secs(31)).0;
-        assert!(mint.look(&fresh, t + secs(31)).is_some());
+        token_store.revoke(true);
+        assert_eq!(token_store.issue_kept(WHO, AUDIENCE, t + secs(1)).0, first);
+        assert_ne!(token_store.issue_kept(WHO, AUDIENCE, t + secs(30)).0, first);
+        token_store.revoke(false);
+        let fresh = token_store.issue_kept(WHO, AUDIENCE, t + secs(31)).0;
+        assert!(token_store.find(&fresh, t + secs(31)).is_some());
     }
 }

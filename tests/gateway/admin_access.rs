@@ -5,9 +5,9 @@ use std::{fs, path::PathBuf};
 use reqwest::{Client, Identity, StatusCode};
 
 use crate::{
-    authority::{Authority, Says},
-    house::{Gateway, House, client, client_builder, folder},
-    raw::Wire,
+    certificate_authority::{CertificateAuthority, CertificateFields},
+    harness::{Gateway, Harness, client, client_builder, folder},
+    http1_client::RawConnection,
 };
 
 const TOKEN: &str = "a-token-of-the-operators";
@@ -34,8 +34,8 @@ async fn answers(http: &Client, url: &str, headers: &[(&str, &str)]) -> (StatusC
 
 #[tokio::test]
 async fn on_loopback_nobody_is_asked_but_pages_of_other_names_are_turned_away() {
-    let house = House::open(&[("well", 1, 1)]).await;
-    let admin = house.gateway.admin;
+    let harness = Harness::open(&[("well", 1, 1)]).await;
+    let admin = harness.gateway.admin;
     let hosts = [
         (admin.to_string(), 200),
         (format!("localhost:{}", admin.port()), 200),
@@ -46,7 +46,7 @@ async fn on_loopback_nobody_is_asked_but_pages_of_other_names_are_turned_away() 
     for path in ["/metrics", "/"] {
         let url = format!("http://{admin}{path}");
         for (host, status) in &hosts {
-            let answer = answers(&house.http, &url, &[("host", host)]).await;
+            let answer = answers(&harness.http, &url, &[("host", host)]).await;
             assert_eq!((answer.0.as_u16(), answer.1), (*status, false), "{host}");
         }
     }
@@ -54,11 +54,11 @@ async fn on_loopback_nobody_is_asked_but_pages_of_other_names_are_turned_away() 
 
 #[tokio::test]
 async fn a_token_is_asked_for_and_nothing_like_it_is_taken() {
-    let house = House::open(&[("well", 1, 1)]).await;
+    let harness = Harness::open(&[("well", 1, 1)]).await;
     let hash = forebay::config::hash_key(TOKEN).unwrap().hash;
     let guard = format!(", token: \"{hash}\"");
-    let config = house.gateway.config();
-    let gateway = Gateway::start_guarded(&config, "", &guard, ("http", client()), &[]).await;
+    let config = harness.gateway.config();
+    let gateway = Gateway::start_with_admin(&config, "", &guard, ("http", client()), &[]).await;
     let hash = hash.to_string();
     let digits = hash.trim_start_matches("sha256:");
     for (shown, known) in [
@@ -86,7 +86,7 @@ async fn a_token_is_asked_for_and_nothing_like_it_is_taken() {
             .collect();
         for (path, open) in PATHS {
             let url = format!("http://{}{path}", gateway.admin);
-            let (status, asks) = answers(&house.http, &url, &shown).await;
+            let (status, asks) = answers(&harness.http, &url, &shown).await;
             let let_in = open || known;
             assert_eq!(status != 401, let_in, "{path} {shown:?}: {status}");
             assert_eq!(asks, !let_in, "{path} {shown:?}");
@@ -106,14 +106,14 @@ impl Operators {
     fn new() -> Self {
         let folder = folder();
         let (ours, another) = (
-            Authority::new(&folder, "ours"),
-            Authority::new(&folder, "another"),
+            CertificateAuthority::new(&folder, "ours"),
+            CertificateAuthority::new(&folder, "another"),
         );
         ours.certify(&folder, "gateway", "localhost");
-        let says = |name, has_ended| Says {
+        let says = |name, has_ended| CertificateFields {
             subject: Box::leak(Box::new([(rcgen::DnType::CommonName, name)])),
             has_ended,
-            ..Says::default()
+            ..CertificateFields::default()
         };
         ours.certify_as(&folder, "prometheus", &says("prometheus", false));
         ours.certify_as(&folder, "batch", &says("batch", false));
@@ -151,15 +151,15 @@ impl Drop for Operators {
 #[tokio::test]
 async fn of_an_authoritys_certificates_those_of_named_operators_open_and_no_other() {
     let operators = Operators::new();
-    let house = House::open(&[("well", 1, 1)]).await;
-    let config = house.gateway.config();
+    let harness = Harness::open(&[("well", 1, 1)]).await;
+    let config = harness.gateway.config();
     let (files, named) = (
         &operators.files,
         "certificates: [{ common_name: prometheus }]",
     );
     let guard = format!(", tls: {{ {files}, client_certificate: optional }}, {named}");
     let ready = ("https", operators.http(None));
-    let gateway = Gateway::start_guarded(&config, "", &guard, ready, &[]).await;
+    let gateway = Gateway::start_with_admin(&config, "", &guard, ready, &[]).await;
     for (shows, known) in [
         (None, false),
         (Some("prometheus"), true),
@@ -182,7 +182,7 @@ async fn of_an_authoritys_certificates_those_of_named_operators_open_and_no_othe
     // Required: who shows none does not even get to ask.
     let guard = format!(", tls: {{ {files} }}, {named}");
     let ready = ("https", operators.http(Some("prometheus")));
-    let gateway = Gateway::start_guarded(&config, "", &guard, ready, &[]).await;
+    let gateway = Gateway::start_with_admin(&config, "", &guard, ready, &[]).await;
     let url = format!("https://localhost:{}/metrics", gateway.admin.port());
     for shows in [None, Some("stranger"), Some("ended")] {
         let answer = operators.http(shows).get(&url).send().await;
@@ -197,15 +197,15 @@ async fn of_an_authoritys_certificates_those_of_named_operators_open_and_no_othe
 #[tokio::test]
 async fn where_token_and_certificate_are_configured_both_are_shown() {
     let operators = Operators::new();
-    let house = House::open(&[("well", 1, 1)]).await;
-    let config = house.gateway.config();
+    let harness = Harness::open(&[("well", 1, 1)]).await;
+    let config = harness.gateway.config();
     let hash = forebay::config::hash_key(TOKEN).unwrap().hash;
     let files = &operators.files;
     let guard = format!(
         ", tls: {{ {files}, client_certificate: optional }}, token: \"{hash}\", certificates: [{{ common_name: prometheus }}]"
     );
     let ready = ("https", operators.http(None));
-    let gateway = Gateway::start_guarded(&config, "", &guard, ready, &[]).await;
+    let gateway = Gateway::start_with_admin(&config, "", &guard, ready, &[]).await;
     let token = format!("Bearer {TOKEN}");
     let token = [("authorization", token.as_str())];
     let url = format!("https://localhost:{}/status", gateway.admin.port());
@@ -221,14 +221,9 @@ async fn where_token_and_certificate_are_configured_both_are_shown() {
     }
 }
 
-#[tokio::test]
-async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
-    let house = House::open(&[("well", 1, 1)]).await;
-    let config = house.gateway.config();
-    let loudest = [("FOREBAY_LOG", "trace")];
-    let gateway = Gateway::start_guarded(&config, "", "", ("http", client()), &loudest).await;
-    let secret = format!("authorization: Bearer {TOKEN}\r\n");
-    for (head, status) in [
+/// With the status that answers each.
+fn malformed_heads(secret: &str) -> Vec<(String, u16)> {
+    vec![
         (
             format!("GET /status HTTP/1.1\r\nhost: a\r\n{secret}no colon\r\n\r\n"),
             400,
@@ -266,8 +261,18 @@ async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
             ),
             400,
         ),
-    ] {
-        let mut wire = Wire::open(gateway.admin).await;
+    ]
+}
+
+#[tokio::test]
+async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
+    let harness = Harness::open(&[("well", 1, 1)]).await;
+    let config = harness.gateway.config();
+    let loudest = [("FOREBAY_LOG", "trace")];
+    let gateway = Gateway::start_with_admin(&config, "", "", ("http", client()), &loudest).await;
+    let secret = format!("authorization: Bearer {TOKEN}\r\n");
+    for (head, status) in malformed_heads(&secret) {
+        let mut wire = RawConnection::open(gateway.admin).await;
         wire.send(&head).await;
         let answer = wire.answer_to("GET").await.expect("it is answered");
         assert_eq!(
@@ -277,7 +282,7 @@ async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
         );
         assert!(wire.ends().await);
     }
-    let mut wire = Wire::open(gateway.admin).await;
+    let mut wire = RawConnection::open(gateway.admin).await;
     for _ in 0..2 {
         let host = format!("host: {}\r\n", gateway.admin);
         let head = format!("GET /health/live HTTP/1.1\r\n{host}{secret}\r\n");
@@ -288,7 +293,7 @@ async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
     assert!(told.contains("was turned away"), "{told}");
     assert!(!told.contains(TOKEN), "a credential is in the log");
     // They are no client's requests.
-    let page = crate::counted::page(&client(), gateway.admin).await;
+    let page = crate::metrics_page::page(&client(), gateway.admin).await;
     assert!(
         !page.contains("forebay_refusals_total{client=\"none\",reason=\"malformed"),
         "{page}"

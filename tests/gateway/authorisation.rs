@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::{
-    house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, error_of, served_by, status},
-    puppet::Puppet,
-    raw::{Wire, post},
+    harness::{CHAT, Gateway, Harness, INSTANCE_KEY, KEY, chat, error_of, served_by, status},
+    http1_client::{RawConnection, post},
+    scripted_upstream::ScriptedUpstream,
 };
 
 const IMAGES: &str = "x-ms-oai-image-generation-deployment";
@@ -17,11 +17,11 @@ const SPILLOVER: &str = "x-ms-spillover-deployment";
 const LIMITED: &str = "the-key-of-a-client-of-two-models";
 
 /// Instances east and west; pictures are made on west alone.
-async fn house() -> House {
-    let mut house = House::open(&[("east", 1, 1), ("west", 2, 1)]).await;
+async fn harness() -> Harness {
+    let mut harness = Harness::open(&[("east", 1, 1), ("west", 2, 1)]).await;
     let mut config = format!("identities: {{ key: {{ api_key: {INSTANCE_KEY} }} }}\ninstances:\n");
     for name in ["east", "west"] {
-        let address = house.simulator.address(name).unwrap();
+        let address = harness.simulator.address(name).unwrap();
         let endpoint = format!("endpoint: \"http://{address}\", identity: key");
         writeln!(config, "  {name}: {{ {endpoint} }}").unwrap();
     }
@@ -41,19 +41,19 @@ async fn house() -> House {
         hash(LIMITED),
     )
     .unwrap();
-    house.gateway = Gateway::start(&config).await;
-    house
+    harness.gateway = Gateway::start(&config).await;
+    harness
 }
 
-fn header(house: &House, instance: &str, name: &str) -> Option<String> {
-    let seen = house.seen(instance).pop().unwrap();
+fn header(harness: &Harness, instance: &str, name: &str) -> Option<String> {
+    let seen = harness.seen(instance).pop().unwrap();
     let found = seen.headers.into_iter().find(|(other, _)| other == name);
     found.map(|(_, value)| value)
 }
 
 #[tokio::test]
 async fn a_header_names_a_model_of_its_client_and_no_deployment_beside_them() {
-    let house = house().await;
+    let harness = harness().await;
     for (name, model) in [
         (IMAGES, "nonsense"),
         (IMAGES, "west-gpt-image-1"),
@@ -62,16 +62,19 @@ async fn a_header_names_a_model_of_its_client_and_no_deployment_beside_them() {
         (SPILLOVER, "east-gpt-4o"),
         (SPILLOVER, ""),
     ] {
-        let request = house.http.post(house.url(CHAT)).header("api-key", LIMITED);
+        let request = harness
+            .http
+            .post(harness.url(CHAT))
+            .header("api-key", LIMITED);
         let answer = request.header(name, model).json(&chat()).send().await;
         let body = error_of(answer.unwrap(), 400, "400").await;
         let message = body["error"]["message"].as_str().unwrap();
         assert!(message.contains(name), "{name}: {model}: {message}");
     }
-    assert_eq!((house.asked("east"), house.asked("west")), (0, 0));
-    assert_eq!(house.chat().await.status(), 200);
-    let line = house.log(7).await.pop().unwrap();
-    let page = house.metrics().await;
+    assert_eq!((harness.asked("east"), harness.asked("west")), (0, 0));
+    assert_eq!(harness.chat().await.status(), 200);
+    let line = harness.log(7).await.pop().unwrap();
+    let page = harness.metrics().await;
     let refused = "forebay_refusals_total{client=\"limited\",reason=\"named_elsewhere\"} 6";
     assert!(page.contains(refused), "{page}");
     assert_eq!(line["attempts"].as_array().map(Vec::len), Some(1), "{line}");
@@ -79,46 +82,46 @@ async fn a_header_names_a_model_of_its_client_and_no_deployment_beside_them() {
 
 #[tokio::test]
 async fn a_tool_names_a_model_of_its_client() {
-    let house = house().await;
+    let harness = harness().await;
     let response = |model: &str| {
         let tool = json!({"type": "image_generation", "model": model});
         json!({"model": "gpt-4o", "input": "x", "tools": [{"type": "web_search"}, tool]})
     };
     let ask = |model: &str| {
-        let path = house.url("/openai/v1/responses");
-        let request = house.http.post(path).header("api-key", LIMITED);
+        let path = harness.url("/openai/v1/responses");
+        let request = harness.http.post(path).header("api-key", LIMITED);
         request.json(&response(model)).send()
     };
     for model in ["nonsense", "west-gpt-image-1", "text-embedding-3-small", ""] {
         let body = error_of(ask(model).await.unwrap(), 400, "400").await;
         assert_eq!(body["error"]["param"], "tools", "{model}");
     }
-    assert_eq!((house.asked("east"), house.asked("west")), (0, 0));
+    assert_eq!((harness.asked("east"), harness.asked("west")), (0, 0));
     assert_eq!(ask("gpt-image-1").await.unwrap().status(), 200);
     assert_eq!(ask("GPT-Image-1").await.unwrap().status(), 200);
     let refused = "forebay_refusals_total{client=\"limited\",reason=\"tool_model\"} 4";
-    assert!(house.metrics().await.contains(refused));
+    assert!(harness.metrics().await.contains(refused));
 }
 
 #[tokio::test]
 async fn each_instance_is_told_the_name_that_its_own_deployment_has() {
-    let house = house().await;
+    let harness = harness().await;
     let ask = |name: &'static str, model: &'static str| {
-        house.post(CHAT).header(name, model).json(&chat()).send()
+        harness.post(CHAT).header(name, model).json(&chat()).send()
     };
     // Only one instance makes pictures: it is asked, though another comes first.
     let answer = ask(IMAGES, "gpt-image-1").await.unwrap();
     assert_eq!(served_by(&answer), "west");
     assert_eq!(
-        header(&house, "west", IMAGES).as_deref(),
+        header(&harness, "west", IMAGES).as_deref(),
         Some("west-gpt-image-1")
     );
     // What would be spilled to is left out where it isn't.
     let answer = ask(SPILLOVER, "gpt-image-1").await.unwrap();
     assert_eq!(served_by(&answer), "east");
-    assert_eq!(header(&house, "east", SPILLOVER), None);
+    assert_eq!(header(&harness, "east", SPILLOVER), None);
     // No instance has both.
-    let request = house
+    let request = harness
         .post("/openai/v1/embeddings")
         .header(IMAGES, "gpt-image-1");
     let embed = json!({"model": "text-embedding-3-small", "input": "x"});
@@ -128,7 +131,7 @@ async fn each_instance_is_told_the_name_that_its_own_deployment_has() {
 /// Azure's answer does not say which of two names is of no deployment.
 #[tokio::test]
 async fn a_missing_deployment_beside_the_one_asked_sets_nothing_aside() {
-    let house = house().await;
+    let harness = harness().await;
     let missing = status(404, &[]);
     let forebay::simulator::FaultKind::Status {
         status, headers, ..
@@ -142,18 +145,18 @@ async fn a_missing_deployment_beside_the_one_asked_sets_nothing_aside() {
         headers,
         body: Some(body),
     };
-    house.fault("east", missing);
-    let request = house.post(CHAT).header(SPILLOVER, "gpt-4o");
+    harness.fault("east", missing);
+    let request = harness.post(CHAT).header(SPILLOVER, "gpt-4o");
     let answer = request.json(&chat()).send().await.unwrap();
     assert_eq!(served_by(&answer), "west");
-    house.fault("east", None);
-    assert_eq!(served_by(&house.chat().await), "east");
+    harness.fault("east", None);
+    assert_eq!(served_by(&harness.chat().await), "east");
 }
 
 #[tokio::test]
 async fn a_query_brings_nothing_to_azure_that_is_not_azures() {
     let more = "server: { forward_query: [trace-id] }";
-    let house = House::open_with(&[("only", 1, 1)], more).await;
+    let harness = Harness::open_with(&[("only", 1, 1)], more).await;
     for (query, name) in [
         ("key=SECRET", "`key`"),
         ("token=SECRET", "`token`"),
@@ -163,7 +166,7 @@ async fn a_query_brings_nothing_to_azure_that_is_not_azures() {
         ("api-version=1&API-Version=SECRET", "`api-version`"),
         ("api-version=1;model=SECRET", "`api-version`"),
     ] {
-        let answer = house.post(&format!("{CHAT}?{query}"));
+        let answer = harness.post(&format!("{CHAT}?{query}"));
         let body = error_of(answer.json(&chat()).send().await.unwrap(), 400, "400").await;
         let message = body["error"]["message"].as_str().unwrap();
         assert!(
@@ -171,28 +174,28 @@ async fn a_query_brings_nothing_to_azure_that_is_not_azures() {
             "{message}"
         );
     }
-    assert_eq!(house.asked("only"), 0);
+    assert_eq!(harness.asked("only"), 0);
     let path = format!("{CHAT}?api-version=preview&Trace-Id=a%20b&include%5B%5D=x");
-    let answer = house.post(&path).json(&chat()).send().await.unwrap();
+    let answer = harness.post(&path).json(&chat()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
-    let seen = house.seen("only").pop().unwrap().path;
+    let seen = harness.seen("only").pop().unwrap().path;
     assert_eq!(
         seen,
         format!("{CHAT}?api-version=preview&trace-id=a%20b&include%5B%5D=x")
     );
-    let log: Vec<Value> = house.log(8).await;
+    let log: Vec<Value> = harness.log(8).await;
     assert!(!format!("{log:?}").contains("SECRET"));
 }
 
 #[tokio::test]
 async fn a_deployments_credential_never_reaches_a_client_wherever_its_answer_repeats_it() {
     let more = "server: { answer_headers: [x-served-by] }";
-    let (puppet, house) = Puppet::house(more).await;
+    let (upstream, harness) = ScriptedUpstream::harness(more).await;
     for ok in ["200", "400", "404"] {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(post(CHAT, "connection: close\r\n", chat().to_string()))
             .await;
-        let mut call = puppet.call().await;
+        let mut call = upstream.call().await;
         call.send(format!(
             "HTTP/1.1 103 Early Hints\r\nlink: <{INSTANCE_KEY}>\r\nx-ms-region: r\r\n\r\n"
         ))

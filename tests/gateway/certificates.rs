@@ -13,65 +13,68 @@ use std::{
 use rustls::{HandshakeKind, ProtocolVersion, version};
 
 use crate::{
-    authority::{Authority, Says, TlsWire, client_config, dns},
-    counted,
-    house::{
-        CHAT, Gateway, House, KEY, chat, client_builder, comes_true, eventually, folder, streamed,
+    certificate_authority::{
+        CertificateAuthority, CertificateFields, TlsConnection, client_config, dns,
     },
-    puppet::{Puppet, STREAM},
-    raw::good_chat,
+    harness::{
+        CHAT, Gateway, Harness, KEY, chat, client_builder, eventually, eventually_async, folder,
+        forebay, output_of, streamed,
+    },
+    http1_client::good_chat,
+    metrics_page,
+    scripted_upstream::{STREAM, ScriptedUpstream},
 };
 
 /// A gateway behind TLS, whose certificate lies in a folder of the test's own, and the authority that signs it.
-struct Stage {
-    house: House,
-    puppet: Option<Puppet>,
-    authority: Authority,
+struct RenewalFixture {
+    harness: Harness,
+    upstream: Option<ScriptedUpstream>,
+    authority: CertificateAuthority,
     folder: PathBuf,
 }
 
-impl Drop for Stage {
+impl Drop for RenewalFixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-impl Stage {
+impl RenewalFixture {
     async fn open() -> Self {
         let folder = folder();
-        let authority = Authority::new(&folder, "ours");
+        let authority = CertificateAuthority::new(&folder, "ours");
         authority.certify(&folder, "gateway", "localhost");
-        let house = House::open(&[("well", 1, 1)]).await;
-        Self::before(house, None, authority, folder, "gateway").await
+        let harness = Harness::open(&[("well", 1, 1)]).await;
+        Self::before(harness, None, authority, folder, "gateway").await
     }
 
     async fn before(
-        mut house: House,
-        puppet: Option<Puppet>,
-        authority: Authority,
+        mut harness: Harness,
+        upstream: Option<ScriptedUpstream>,
+        authority: CertificateAuthority,
         folder: PathBuf,
         name: &str,
     ) -> Self {
-        let config = house.gateway.config();
+        let config = harness.gateway.config();
         let at = folder.join(name).display().to_string();
         let tls = format!(", tls: {{ certificate: {at}.crt, key: {at}.key }}");
-        house.gateway = Gateway::start_as(&config, &tls, &[]).await;
+        harness.gateway = Gateway::start_with(&config, &tls, &[]).await;
         Self {
-            house,
-            puppet,
+            harness,
+            upstream,
             authority,
             folder,
         }
     }
 
-    async fn connect(&self) -> TlsWire {
-        TlsWire::open(self.house.gateway.address, &self.folder).await
+    async fn connect(&self) -> TlsConnection {
+        TlsConnection::open(self.harness.gateway.address, &self.folder).await
     }
 
     /// Until a new handshake shows another certificate than this.
     async fn renewed(&self, old: &[u8]) -> Vec<u8> {
         let mut shown = old.to_vec();
-        comes_true("a new handshake shows the new certificate", async || {
+        eventually_async("a new handshake shows the new certificate", async || {
             shown = self.connect().await.shown();
             shown != old
         })
@@ -80,15 +83,15 @@ impl Stage {
     }
 
     async fn reloads(&self, result: &str) -> f64 {
-        let address = self.house.gateway.address;
+        let address = self.harness.gateway.address;
         let series = format!(
             "forebay_certificate_reloads_total{{listener=\"{address}\",result=\"{result}\"}}"
         );
-        counted::value(&self.house.metrics().await, &series)
+        metrics_page::value(&self.harness.metrics().await, &series)
     }
 
     async fn error(&self) -> Option<String> {
-        let status = self.house.status().await;
+        let status = self.harness.status().await;
         status["listeners"][0]["certificate_error"]
             .as_str()
             .map(str::to_owned)
@@ -102,7 +105,7 @@ impl Stage {
 /// A folder that stands for a mounted secret: its files are links through a link that is swapped in one step.
 fn mount(folder: &Path, version: &str, pair: (String, String)) {
     fs::create_dir(folder.join(version)).unwrap();
-    crate::authority::write(&folder.join(version), "tls", pair);
+    crate::certificate_authority::write(&folder.join(version), "tls", pair);
     let new = folder.join("..new");
     symlink(version, &new).unwrap();
     fs::rename(&new, folder.join("..data")).unwrap();
@@ -114,23 +117,12 @@ fn for_localhost() -> rcgen::CertificateParams {
 
 #[tokio::test]
 async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
-    let folder = folder();
-    let authority = Authority::new(&folder, "ours");
-    mount(&folder, "..1", authority.sign(for_localhost()));
-    for kind in ["crt", "key"] {
-        symlink(
-            format!("..data/tls.{kind}"),
-            folder.join(format!("tls.{kind}")),
-        )
-        .unwrap();
-    }
-    let (puppet, house) = Puppet::house("").await;
-    let stage = Stage::before(house, Some(puppet), authority, folder, "tls").await;
-    let puppet = stage.puppet.as_ref().unwrap();
-    let ca = fs::read(stage.file("ours.ca")).unwrap();
+    let fixture = mounted().await;
+    let upstream = fixture.upstream.as_ref().unwrap();
+    let ca = fs::read(fixture.file("ours.ca")).unwrap();
     let url = format!(
         "https://localhost:{}{CHAT}",
-        stage.house.gateway.address.port()
+        fixture.harness.gateway.address.port()
     );
 
     // A stream that runs through it all, over HTTP/2.
@@ -140,10 +132,7 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
     };
     let stream = http().post(&url).header("api-key", KEY).json(&streamed());
     let stream = tokio::spawn(async move { stream.send().await.unwrap() });
-    let mut call = puppet.call().await;
-    let delta = |text: &str| {
-        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
-    };
+    let mut call = upstream.call().await;
     call.send(STREAM).await;
     call.chunk(delta("before")).await;
     let mut stream = stream.await.unwrap();
@@ -153,56 +142,19 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
         text += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
     }
 
-    // From here on the puppet answers every request at once.
+    // From here on the upstream answers every request at once.
     let answering = {
-        let puppet = stage.puppet.as_ref().unwrap();
+        let upstream = fixture.upstream.as_ref().unwrap();
         async move {
             loop {
-                let mut call = puppet.call().await;
+                let mut call = upstream.call().await;
                 call.answer("200 OK", br#"{"choices":[]}"#).await;
             }
         }
     };
-    let (stop, asked) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
-    let mut kept = stage.connect().await;
+    let mut kept = fixture.connect().await;
     let old = kept.shown();
-    let load = async {
-        let mut askers = tokio::task::JoinSet::new();
-        for i in 0..4 {
-            let mut wire = stage.connect().await;
-            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
-            let (http, url) = (http(), url.clone());
-            askers.spawn(async move {
-                while !stop.load(Ordering::Acquire) {
-                    // Half of them over one connection by hand, which must not end.
-                    if i % 2 == 0 {
-                        assert_eq!(wire.ask(good_chat()).await.expect("it goes on").0, 200);
-                    } else {
-                        let answer = http.post(&url).header("api-key", KEY).json(&chat());
-                        assert_eq!(answer.send().await.unwrap().status(), 200);
-                    }
-                    asked.fetch_add(1, Ordering::AcqRel);
-                }
-            });
-        }
-        assert_eq!(kept.ask(good_chat()).await.unwrap().0, 200);
-        eventually("there is load", || asked.load(Ordering::Acquire) > 20).await;
-        mount(&stage.folder, "..2", stage.authority.sign(for_localhost()));
-        let new = stage.renewed(&old).await;
-        let at_renewal = asked.load(Ordering::Acquire);
-        eventually("the load goes on", || {
-            asked.load(Ordering::Acquire) > at_renewal + 20
-        })
-        .await;
-        stop.store(true, Ordering::Release);
-        while let Some(asker) = askers.join_next().await {
-            asker.unwrap();
-        }
-        new
-    };
+    let load = renews_under_load(&fixture, &mut kept, &old, http, &url);
     let new = tokio::select! {
         new = load => new,
         () = answering => unreachable!(),
@@ -210,7 +162,7 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
     assert_ne!(new, old);
     // The connection of before goes on, and so does the stream.
     let (answer, _) = tokio::join!(kept.ask(good_chat()), async {
-        let mut call = puppet.call().await;
+        let mut call = upstream.call().await;
         call.answer("200 OK", br#"{"choices":[]}"#).await;
     });
     assert_eq!(answer.unwrap().0, 200);
@@ -226,68 +178,141 @@ async fn a_renewal_under_load_drops_no_connection_and_no_stream() {
     );
     assert_eq!(
         (
-            stage.reloads("success").await,
-            stage.reloads("failure").await
+            fixture.reloads("success").await,
+            fixture.reloads("failure").await
         ),
         (1.0, 0.0)
     );
 }
 
+fn delta(text: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+}
+
+/// A gateway whose certificate is mounted as Kubernetes does it, before a scripted upstream.
+async fn mounted() -> RenewalFixture {
+    let folder = folder();
+    let authority = CertificateAuthority::new(&folder, "ours");
+    mount(&folder, "..1", authority.sign(for_localhost()));
+    for kind in ["crt", "key"] {
+        symlink(
+            format!("..data/tls.{kind}"),
+            folder.join(format!("tls.{kind}")),
+        )
+        .unwrap();
+    }
+    let (upstream, harness) = ScriptedUpstream::harness("").await;
+    RenewalFixture::before(harness, Some(upstream), authority, folder, "tls").await
+}
+
+/// Four askers go on while the certificate is renewed; what is shown then.
+async fn renews_under_load(
+    fixture: &RenewalFixture,
+    kept: &mut TlsConnection,
+    old: &[u8],
+    http: impl Fn() -> reqwest::Client,
+    url: &str,
+) -> Vec<u8> {
+    let (stop, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut askers = tokio::task::JoinSet::new();
+    for i in 0..4 {
+        let mut wire = fixture.connect().await;
+        let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+        let (http, url) = (http(), url.to_owned());
+        askers.spawn(async move {
+            while !stop.load(Ordering::Acquire) {
+                // Half of them over one connection by hand, which must not end.
+                if i % 2 == 0 {
+                    assert_eq!(wire.ask(good_chat()).await.expect("it goes on").0, 200);
+                } else {
+                    let answer = http.post(&url).header("api-key", KEY).json(&chat());
+                    assert_eq!(answer.send().await.unwrap().status(), 200);
+                }
+                asked.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+    }
+    assert_eq!(kept.ask(good_chat()).await.unwrap().0, 200);
+    eventually("there is load", || asked.load(Ordering::Acquire) > 20).await;
+    mount(
+        &fixture.folder,
+        "..2",
+        fixture.authority.sign(for_localhost()),
+    );
+    let new = fixture.renewed(old).await;
+    let at_renewal = asked.load(Ordering::Acquire);
+    eventually("the load goes on", || {
+        asked.load(Ordering::Acquire) > at_renewal + 20
+    })
+    .await;
+    stop.store(true, Ordering::Release);
+    while let Some(asker) = askers.join_next().await {
+        asker.unwrap();
+    }
+    new
+}
+
 /// They are looked at every second, and can't be opened for a while.
 #[tokio::test]
 async fn a_gateway_out_of_open_files_takes_no_certificate_for_unsound() {
-    let stage = Stage::open().await;
-    let old = stage.connect().await.shown();
-    crate::open_files::limit(&stage.house.gateway, "8:");
-    stage
+    let fixture = RenewalFixture::open().await;
+    let old = fixture.connect().await.shown();
+    crate::open_files::limit(&fixture.harness.gateway, "8:");
+    fixture
         .authority
-        .certify(&stage.folder, "gateway", "localhost");
+        .certify(&fixture.folder, "gateway", "localhost");
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    crate::open_files::limit(&stage.house.gateway, "4096:");
-    stage.renewed(&old).await;
+    crate::open_files::limit(&fixture.harness.gateway, "4096:");
+    fixture.renewed(&old).await;
     let reloads = (
-        stage.reloads("success").await,
-        stage.reloads("failure").await,
+        fixture.reloads("success").await,
+        fixture.reloads("failure").await,
     );
     assert_eq!(reloads, (1.0, 0.0));
-    let said = stage.house.gateway.stderr();
+    let said = fixture.harness.gateway.stderr();
     assert!(!said.contains("certificate_invalid"), "{said}");
 }
 
 #[tokio::test]
 async fn half_a_renewal_is_not_taken_and_the_other_half_completes_it() {
-    let stage = Stage::open().await;
-    let old = stage.connect().await.shown();
-    let (certificate, key) = stage.authority.sign(for_localhost());
-    fs::write(stage.file("gateway.crt"), certificate).unwrap();
-    comes_true("the misfit is said", async || stage.error().await.is_some()).await;
+    let fixture = RenewalFixture::open().await;
+    let old = fixture.connect().await.shown();
+    let (certificate, key) = fixture.authority.sign(for_localhost());
+    fs::write(fixture.file("gateway.crt"), certificate).unwrap();
+    eventually_async("the misfit is said", async || {
+        fixture.error().await.is_some()
+    })
+    .await;
     assert!(
-        stage
+        fixture
             .error()
             .await
             .unwrap()
             .contains("does not go with the certificate")
     );
-    assert_eq!(stage.connect().await.shown(), old);
+    assert_eq!(fixture.connect().await.shown(), old);
     assert_eq!(
         (
-            stage.reloads("success").await,
-            stage.reloads("failure").await
+            fixture.reloads("success").await,
+            fixture.reloads("failure").await
         ),
         (0.0, 1.0)
     );
 
-    fs::write(stage.file("gateway.key"), key).unwrap();
-    stage.renewed(&old).await;
-    assert_eq!(stage.error().await, None);
+    fs::write(fixture.file("gateway.key"), key).unwrap();
+    fixture.renewed(&old).await;
+    assert_eq!(fixture.error().await, None);
     assert_eq!(
         (
-            stage.reloads("success").await,
-            stage.reloads("failure").await
+            fixture.reloads("success").await,
+            fixture.reloads("failure").await
         ),
         (1.0, 1.0)
     );
-    let told = stage.house.gateway.stderr();
+    let told = fixture.harness.gateway.stderr();
     assert_eq!(told.matches("are not sound").count(), 1, "{told}");
     assert_eq!(
         told.matches("the renewed certificate is in force").count(),
@@ -298,9 +323,9 @@ async fn half_a_renewal_is_not_taken_and_the_other_half_completes_it() {
 
 #[tokio::test]
 async fn files_that_are_no_certificates_change_nothing_and_are_told_once() {
-    let stage = Stage::open().await;
-    let old = stage.connect().await.shown();
-    let file = stage.file("gateway.crt");
+    let fixture = RenewalFixture::open().await;
+    let old = fixture.connect().await.shown();
+    let file = fixture.file("gateway.crt");
     let sound = fs::read(&file).unwrap();
     let ended = || {
         let mut params = for_localhost();
@@ -308,7 +333,7 @@ async fn files_that_are_no_certificates_change_nothing_and_are_told_once() {
             rcgen::date_time_ymd(2020, 1, 1),
             rcgen::date_time_ymd(2021, 1, 1),
         );
-        stage.authority.sign(params)
+        fixture.authority.sign(params)
     };
     type Break<'a> = (&'a str, Box<dyn Fn() + 'a>);
     let breaks: [Break<'_>; 4] = [
@@ -326,44 +351,44 @@ async fn files_that_are_no_certificates_change_nothing_and_are_told_once() {
         ),
         (
             "has ended already",
-            Box::new(|| crate::authority::write(&stage.folder, "gateway", ended())),
+            Box::new(|| crate::certificate_authority::write(&fixture.folder, "gateway", ended())),
         ),
     ];
     for (words, harm) in breaks {
         harm();
-        comes_true(words, async || {
-            stage
+        eventually_async(words, async || {
+            fixture
                 .error()
                 .await
                 .is_some_and(|error| error.contains(words))
         })
         .await;
-        assert_eq!(stage.connect().await.shown(), old, "{words}");
+        assert_eq!(fixture.connect().await.shown(), old, "{words}");
     }
-    let failures = stage.reloads("failure").await;
-    assert_eq!((stage.reloads("success").await, failures), (0.0, 4.0));
-    let told = stage.house.gateway.stderr();
+    let failures = fixture.reloads("failure").await;
+    assert_eq!((fixture.reloads("success").await, failures), (0.0, 4.0));
+    let told = fixture.harness.gateway.stderr();
     assert_eq!(told.matches("are not sound").count(), 4, "{told}");
     assert!(!told.contains("PRIVATE"), "{told}");
 }
 
 #[tokio::test]
 async fn clients_of_tls_1_2_and_1_3_are_served_and_the_end_is_told() {
-    let stage = Stage::open().await;
+    let fixture = RenewalFixture::open().await;
     for (tls, negotiated) in [
         (&version::TLS12, ProtocolVersion::TLSv1_2),
         (&version::TLS13, ProtocolVersion::TLSv1_3),
     ] {
-        let config = client_config(&stage.folder, None, &[tls]);
-        let mut wire = TlsWire::open_with(stage.house.gateway.address, config)
+        let config = client_config(&fixture.folder, None, &[tls]);
+        let mut wire = TlsConnection::open_with(fixture.harness.gateway.address, config)
             .await
             .unwrap();
         assert_eq!(wire.0.get_ref().1.protocol_version(), Some(negotiated));
         assert_eq!(wire.ask(good_chat()).await.unwrap().0, 200);
     }
-    let address = stage.house.gateway.address;
+    let address = fixture.harness.gateway.address;
     let series = format!("forebay_certificate_expiry_timestamp_seconds{{listener=\"{address}\"}}");
-    let ends = counted::value(&stage.house.metrics().await, &series);
+    let ends = metrics_page::value(&fixture.harness.metrics().await, &series);
     // rcgen's certificates end in the year 4096.
     assert!((6.7e10..6.8e10).contains(&ends), "{ends}");
 }
@@ -371,26 +396,22 @@ async fn clients_of_tls_1_2_and_1_3_are_served_and_the_end_is_told() {
 #[tokio::test]
 async fn a_certificate_that_has_ended_is_served_with_a_warning() {
     let folder = folder();
-    let authority = Authority::new(&folder, "ours");
-    let says = Says {
+    let authority = CertificateAuthority::new(&folder, "ours");
+    let says = CertificateFields {
         others: vec![dns("localhost")],
         has_ended: true,
-        ..Says::default()
+        ..CertificateFields::default()
     };
     authority.certify_as(&folder, "gateway", &says);
-    let house = House::open(&[("well", 1, 1)]).await;
-    let stage = Stage::before(house, None, authority, folder, "gateway").await;
-    let told = stage.house.gateway.stderr();
+    let harness = Harness::open(&[("well", 1, 1)]).await;
+    let fixture = RenewalFixture::before(harness, None, authority, folder, "gateway").await;
+    let told = fixture.harness.gateway.stderr();
     assert!(told.contains("this certificate has ended"), "{told}");
-    let file = stage.house.gateway.folder.join("forebay.yaml");
-    let check = crate::house::forebay()
-        .args(["check", "--config"])
-        .arg(file)
-        .output()
-        .unwrap();
-    let said = [check.stdout, check.stderr].concat();
-    assert!(check.status.success());
-    assert!(String::from_utf8_lossy(&said).contains("this certificate has ended"));
+    let file = fixture.harness.gateway.folder.join("forebay.yaml");
+    let mut check = forebay();
+    let (code, out, err) = output_of(check.args(["check", "--config"]).arg(file));
+    assert_eq!(code, Some(0));
+    assert!([out, err].concat().contains("this certificate has ended"));
 }
 
 /// More than the sessions that a server would keep for its clients.
@@ -398,10 +419,11 @@ const OTHERS: usize = 300;
 
 #[tokio::test]
 async fn a_client_resumes_its_session_however_many_others_have_come_since() {
-    let stage = Stage::open().await;
+    let fixture = RenewalFixture::open().await;
     for version in [&version::TLS13, &version::TLS12] {
-        let config = || client_config(&stage.folder, None, &[version]);
-        let open = async |config| TlsWire::open_with(stage.house.gateway.address, config).await;
+        let config = || client_config(&fixture.folder, None, &[version]);
+        let open =
+            async |config| TlsConnection::open_with(fixture.harness.gateway.address, config).await;
         let (ours, mut kinds) = (config(), Vec::new());
         for _ in 0..2 {
             let mut wire = open(Arc::clone(&ours)).await.unwrap();

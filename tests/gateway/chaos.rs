@@ -4,10 +4,10 @@
 //! says so. Log, metrics and the simulator's books tell the same story. It runs for `FOREBAY_CHAOS_SECONDS`, and
 //! `FOREBAY_CHAOS_SEED` repeats what was drawn.
 
-mod accounts;
+mod accounting;
 mod client;
-mod unrest;
-mod witness;
+mod observations;
+mod random_faults;
 
 use std::{
     env,
@@ -22,12 +22,12 @@ use std::{
 use forebay::simulator::{self, Config, Simulator};
 
 use self::{
-    accounts::Accounts,
+    accounting::Accounting,
     client::{Asked, Caller},
-    unrest::Unrest,
-    witness::Witness,
+    observations::Observations,
+    random_faults::RandomFaults,
 };
-use crate::house::{Gateway, INSTANCE_KEY, KEY};
+use crate::harness::{Gateway, INSTANCE_KEY, KEY};
 
 const CLIENTS: u64 = 200;
 const UNSTEADY: [&str; 3] = ["first", "second", "third"];
@@ -35,7 +35,7 @@ const STEADY: &str = "steady";
 const MODEL: &str = "gpt-4o";
 
 /// What all of them stand on.
-pub(crate) struct Scene {
+pub(crate) struct ChaosRun {
     pub(crate) simulator: Simulator,
     pub(crate) gateway: Gateway,
     pub(crate) over: AtomicBool,
@@ -47,19 +47,19 @@ async fn no_client_sees_a_failure_before_its_answer_began_while_three_of_four_de
     let seed = told("FOREBAY_CHAOS_SEED", fastrand::u64(..));
     println!("FOREBAY_CHAOS_SEED={seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
-    let scene = Arc::new(Scene::open(chance.u64(..)).await);
-    let witness = tokio::spawn(Witness::watch(Arc::clone(&scene)));
+    let run = Arc::new(ChaosRun::open(chance.u64(..)).await);
+    let witness = tokio::spawn(Observations::watch(Arc::clone(&run)));
     let unrest = UNSTEADY.map(|name| {
-        let unrest = Unrest::new(Arc::clone(&scene), name, chance.fork());
+        let unrest = RandomFaults::new(Arc::clone(&run), name, chance.fork());
         tokio::spawn(unrest.go_on())
     });
     let callers = (0..CLIENTS).map(|number| {
-        let caller = Caller::new(Arc::clone(&scene), number, chance.fork());
+        let caller = Caller::new(Arc::clone(&run), number, chance.fork());
         tokio::spawn(caller.go_on())
     });
     let callers: Vec<_> = callers.collect();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    scene.over.store(true, Ordering::Relaxed);
+    run.over.store(true, Ordering::Relaxed);
     for unrest in unrest {
         unrest.await.unwrap();
     }
@@ -68,7 +68,7 @@ async fn no_client_sees_a_failure_before_its_answer_began_while_three_of_four_de
         asked.extend(caller.await.unwrap());
     }
     let seen = witness.await.unwrap();
-    Accounts::settle(&scene, &asked, &seen).await.check(seed);
+    Accounting::settle(&run, &asked, &seen).await.check(seed);
 }
 
 /// Every deployment's instance.
@@ -81,7 +81,7 @@ fn told<T: FromStr>(variable: &str, usual: T) -> T {
     told.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-impl Scene {
+impl ChaosRun {
     async fn open(seed: u64) -> Self {
         let simulator = simulator::start(Config::parse(&simulation(seed)).unwrap());
         let simulator = simulator.await.unwrap();

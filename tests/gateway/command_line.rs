@@ -7,7 +7,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::house::{CHAT, House, chat, folder, forebay, free_address};
+use crate::harness::{
+    CHAT, Harness, Process, chat, exit_and_output, folder, forebay, free_address,
+};
 
 /// `forebay` with these arguments and this on its stdin, to its end.
 pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
@@ -26,13 +28,6 @@ fn run_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Outp
     // One that does not read may have ended.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
-}
-
-/// Its exit code, stdout and stderr.
-pub(crate) fn told(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    (output.status.code(), out, err)
 }
 
 fn config(identity: &str, more: &str) -> String {
@@ -75,10 +70,10 @@ fn check_finds_what_keeps_serve_from_starting_on_this_machine_in_the_same_words(
         (config("{ workload_identity: {} }", ""), "identity one"),
     ] {
         let file = written(&folder, &text);
-        let (code, out, err) = told(&run(&["check", "-c", &file], ""));
+        let (code, out, err) = exit_and_output(&run(&["check", "-c", &file], ""));
         assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
         assert!(err.contains(word) && err.lines().count() == 1, "{err}");
-        let (code, _, served) = told(&run(&["serve", "-c", &file], ""));
+        let (code, _, served) = exit_and_output(&run(&["serve", "-c", &file], ""));
         assert_eq!((code, served), (Some(1), err));
     }
     fs::remove_dir_all(folder).unwrap();
@@ -98,10 +93,10 @@ fn check_without_secrets_wants_names_right_and_no_values() {
         "clients: { app: { keys: [\"${env:NOBODYS_HASH}\"], models: [gpt-4o] } }",
     );
     let file = written(&folder, &text);
-    let (code, _, err) = told(&run(&["check", "--config", &file], ""));
+    let (code, _, err) = exit_and_output(&run(&["check", "--config", &file], ""));
     assert!(code == Some(1) && err.contains("NOBODYS_HASH"), "{err}");
     let arguments = ["check", "--no-secrets", "--strict", "--config", &file];
-    let (code, out, err) = told(&run(&arguments, ""));
+    let (code, out, err) = exit_and_output(&run(&arguments, ""));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     for (part, other, word) in [
         ("models: [gpt-4o]", "models: [gpt-4]", "gpt-4o"),
@@ -114,13 +109,14 @@ fn check_without_secrets_wants_names_right_and_no_values() {
     ] {
         let file = written(&folder, &text.replace(part, other));
         let arguments = ["check", "--no-secrets", "--config", &file];
-        let (code, _, err) = told(&run(&arguments, ""));
+        let (code, _, err) = exit_and_output(&run(&arguments, ""));
         assert!(code == Some(1) && err.contains(word), "{other}: {err}");
     }
     // A value that is there is looked at.
     let file = written(&folder, &text);
     let arguments = ["check", "--no-secrets", "--config", &file];
-    let (code, _, err) = told(&run_with(&arguments, "", &[("NOBODYS_HASH", "swordfish")]));
+    let (code, _, err) =
+        exit_and_output(&run_with(&arguments, "", &[("NOBODYS_HASH", "swordfish")]));
     assert!(code == Some(1) && err.contains("sha256"), "{err}");
     fs::remove_dir_all(folder).unwrap();
 }
@@ -145,10 +141,10 @@ fn a_value_that_a_pipeline_has_not_is_not_taken_for_one_that_nobody_wrote() {
     );
     let file = written(&folder, &text);
     let arguments = ["check", "--no-secrets", "--config", &file];
-    let (code, out, err) = told(&run(&arguments, ""));
+    let (code, out, err) = exit_and_output(&run(&arguments, ""));
     assert!(code == Some(0) && !err.contains("client_ca"), "{out}{err}");
     // Nor does a check with secrets tell more than what is missing.
-    let (code, _, err) = told(&run(&["check", "--config", &file], ""));
+    let (code, _, err) = exit_and_output(&run(&["check", "--config", &file], ""));
     let other = err
         .lines()
         .find(|line| !line.contains("the environment has no variable"));
@@ -167,7 +163,7 @@ fn a_value_that_a_pipeline_has_not_is_not_taken_for_one_that_nobody_wrote() {
         let end = if word == "user-assigned" { "} }" } else { "" };
         let file = written(&folder, &text.replace(part, end));
         let arguments = ["check", "--no-secrets", "--config", &file];
-        let (code, _, err) = told(&run(&arguments, ""));
+        let (code, _, err) = exit_and_output(&run(&arguments, ""));
         assert!(code == Some(1) && err.contains(word), "{part}: {err}");
     }
     fs::remove_dir_all(folder).unwrap();
@@ -184,14 +180,14 @@ fn a_warning_is_called_one_and_fails_a_strict_check_alone() {
         1,
     );
     let file = written(&folder, &text);
-    let (code, out, err) = told(&run(&["check", "-c", &file], ""));
+    let (code, out, err) = exit_and_output(&run(&["check", "-c", &file], ""));
     assert_eq!(code, Some(0), "{err}");
     assert!(out.contains("no mistakes found; warnings: 1"), "{out}");
     assert!(
         err.contains(":2:15: warning: no instance uses this identity"),
         "{err}"
     );
-    let (code, out, err) = told(&run(&["check", "--strict", "-c", &file], ""));
+    let (code, out, err) = exit_and_output(&run(&["check", "--strict", "-c", &file], ""));
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(
         err.contains("warning: no instance") && err.contains("--strict"),
@@ -206,7 +202,7 @@ fn a_warning_is_called_one_and_fails_a_strict_check_alone() {
         written(&folder, &many)
     );
     let output = Command::new("sh").args(["-c", &limited]).output().unwrap();
-    let (code, _, err) = told(&output);
+    let (code, _, err) = exit_and_output(&output);
     assert!(
         code == Some(0) && err.contains("warning: ") && err.contains("LimitNOFILE="),
         "{err}"
@@ -217,34 +213,34 @@ fn a_warning_is_called_one_and_fails_a_strict_check_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explain_reads_a_body_on_stdin_and_shows_the_gateway_its_token() {
     const TOKEN: &str = "an-admin-token-of-the-tests-0123456789";
-    let mut house = House::open(&[("only", 1, 1)]).await;
+    let mut harness = Harness::open(&[("only", 1, 1)]).await;
     let hash = forebay::config::hash_key(TOKEN).unwrap().hash;
-    let config = house.gateway.config();
+    let config = harness.gateway.config();
     let guard = format!(", token: \"{hash}\"");
-    house.gateway = crate::house::Gateway::start_guarded(
+    harness.gateway = crate::harness::Gateway::start_with_admin(
         &config,
         "",
         &guard,
-        ("http", crate::house::client()),
+        ("http", crate::harness::client()),
         &[],
     )
     .await;
-    let file = house
+    let file = harness
         .gateway
         .folder
         .join("forebay.yaml")
         .display()
         .to_string();
-    let secret = house.gateway.folder.join("token");
+    let secret = harness.gateway.folder.join("token");
     fs::write(&secret, format!("{TOKEN}\n")).unwrap();
     let secret = secret.display().to_string();
-    let url = format!("http://{}/status", house.gateway.admin);
+    let url = format!("http://{}/status", harness.gateway.admin);
     let request = [
         "explain", "-c", &file, "--client", "tests", "--path", CHAT, "--body", "-",
     ];
     let body = chat().to_string();
     let explain = |more: &[&str], variables: &[(&str, &str)]| {
-        told(&run_with(&[&request, more].concat(), &body, variables))
+        exit_and_output(&run_with(&[&request, more].concat(), &body, variables))
     };
     let (code, out, err) = explain(&[], &[]);
     assert!(code == Some(0) && out.contains("only/only-gpt-4o"), "{err}");
@@ -268,7 +264,7 @@ async fn explain_reads_a_body_on_stdin_and_shows_the_gateway_its_token() {
 #[test]
 fn the_commands_say_how_they_exit() {
     for command in ["check", "explain"] {
-        let (code, out, _) = told(&run(&[command, "--help"], ""));
+        let (code, out, _) = exit_and_output(&run(&[command, "--help"], ""));
         let text = out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             code == Some(0) && text.contains("Exit code: 0 where"),
@@ -307,13 +303,11 @@ fn a_demo_with_traffic_shows_limits_and_prices_in_motion() {
         free_address().port().to_string(),
         free_address().port().to_string(),
     );
-    let mut demo = forebay()
-        .args(["demo", "--traffic", "--port", &port, "--admin-port", &admin])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let out = BufReader::new(demo.stdout.take().unwrap());
+    let mut demo = forebay();
+    demo.args(["demo", "--traffic", "--port", &port, "--admin-port", &admin]);
+    demo.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut demo = Process::start(&mut demo).unwrap();
+    let out = BufReader::new(demo.stdout());
     let mut lines = out
         .lines()
         .map(Result::unwrap)
@@ -323,7 +317,6 @@ fn a_demo_with_traffic_shows_limits_and_prices_in_motion() {
         line.contains("batch 429:") && line.contains("demo 200:") && !line.contains(" 0.0000 EUR")
     };
     let moves = lines.by_ref().take(600).any(is_in_motion);
-    demo.kill().unwrap();
-    demo.wait().unwrap();
+    demo.kill();
     assert!(moves);
 }

@@ -1,12 +1,12 @@
 //! The outcome table, run: what a deployment does, what that means for the request, what for the deployment.
 //! `conf/README.md` shows the same rows.
 
-mod files;
-mod forms;
+mod config_files;
+mod error_event_forms;
+pub(crate) mod fixture;
+mod half_open;
 pub(crate) mod row;
 pub(crate) mod rows;
-pub(crate) mod stage;
-mod trial;
 
 use std::fmt::Write as _;
 
@@ -14,9 +14,9 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use self::{
+    fixture::{Case, ClientSaw, OutcomeFixture, Played, cases, is_left},
     row::{ForDeployment, ForRequest, Row, Shape},
     rows::{PAUSE, rows},
-    stage::{Case, Played, Stage, Told, cases, is_left},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,14 +27,14 @@ async fn every_row_holds_in_every_shape() {
 /// Plays each row in each of its shapes and tells all that came out otherwise.
 async fn check_rows(rows: &[Row]) {
     let cases = cases(rows);
-    let stage = Stage::open(&cases).await;
+    let fixture = OutcomeFixture::open(&cases).await;
     let mut wrong = Vec::new();
     for few in cases.chunks(16) {
-        let played = join_all(few.iter().map(|case| stage.play(case))).await;
-        let states = stage.states().await;
+        let played = join_all(few.iter().map(|case| fixture.play(case))).await;
+        let states = fixture.states().await;
         for (case, played) in few.iter().zip(&played) {
             let found = [
-                check_request(&stage, case, played.told.as_ref()),
+                check_request(&fixture, case, played.told.as_ref()),
                 check_deployment(case, &states[&case.model], played),
             ];
             wrong.extend(found.into_iter().filter_map(|found| {
@@ -47,7 +47,7 @@ async fn check_rows(rows: &[Row]) {
             }));
         }
     }
-    let attempts = stage.attempts(cases.len()).await;
+    let attempts = fixture.attempts(cases.len()).await;
     for case in &cases {
         let expected = match case.row.request {
             ForRequest::OnceMoreThenNext => 2,
@@ -76,7 +76,11 @@ async fn check_rows(rows: &[Row]) {
 }
 
 /// Which deployments were asked how often, and what the client got.
-fn check_request(stage: &Stage, case: &Case<'_>, told: Option<&Told>) -> Result<(), String> {
+fn check_request(
+    fixture: &OutcomeFixture,
+    case: &Case<'_>,
+    told: Option<&ClientSaw>,
+) -> Result<(), String> {
     let reached = u64::from(case.row.does.is_reached());
     let (asked, status, server) = match case.row.request {
         ForRequest::Delivered(status) => ([1, 0], status, "first"),
@@ -85,7 +89,7 @@ fn check_request(stage: &Stage, case: &Case<'_>, told: Option<&Told>) -> Result<
         ForRequest::Aborted => ([1, 0], 200, "first"),
         ForRequest::Stopped => ([1, 0], 0, ""),
     };
-    let were = ["first", "second"].map(|instance| stage.asked(instance, case));
+    let were = ["first", "second"].map(|instance| fixture.asked(instance, case));
     if were != asked {
         return Err(format!("asked {were:?} times, not {asked:?}; {told:?}"));
     }
@@ -100,7 +104,7 @@ fn check_request(stage: &Stage, case: &Case<'_>, told: Option<&Told>) -> Result<
     check_text(case, told)
 }
 
-fn check_text(case: &Case<'_>, told: &Told) -> Result<(), String> {
+fn check_text(case: &Case<'_>, told: &ClientSaw) -> Result<(), String> {
     let whole = case.is_whole(&told.text);
     let has_error = told.text.contains("\"error\"");
     let streams = matches!(case.shape, Shape::StreamedChat | Shape::StreamedResponses);

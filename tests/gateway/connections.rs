@@ -5,45 +5,45 @@ use std::time::Duration;
 use http::Request;
 
 use crate::{
-    authority::Authority,
-    counted,
-    house::{CHAT, Gateway, House, KEY, chat, comes_true, folder, streamed},
-    puppet::{Puppet, STREAM},
-    raw::{Wire, good_chat, post, request},
+    certificate_authority::CertificateAuthority,
+    harness::{CHAT, Gateway, Harness, KEY, chat, eventually_async, folder, streamed},
+    http1_client::{RawConnection, good_chat, post, request},
+    metrics_page,
+    scripted_upstream::{STREAM, ScriptedUpstream},
 };
 
-async fn gauge(house: &House, name: &str) -> f64 {
-    let series = format!("{name}{{listener=\"{}\"}}", house.gateway.address);
-    counted::value(&house.metrics().await, &series)
+async fn gauge(harness: &Harness, name: &str) -> f64 {
+    let series = format!("{name}{{listener=\"{}\"}}", harness.gateway.address);
+    metrics_page::value(&harness.metrics().await, &series)
 }
 
-async fn house_with(listener: &str, more: &str) -> House {
-    let mut house = House::open_with(&[("well", 1, 1)], more).await;
-    let config = house.gateway.config();
-    house.gateway = Gateway::start_as(&config, listener, &[]).await;
-    house
+async fn harness_with(listener: &str, more: &str) -> Harness {
+    let mut harness = Harness::open_with(&[("well", 1, 1)], more).await;
+    let config = harness.gateway.config();
+    harness.gateway = Gateway::start_with(&config, listener, &[]).await;
+    harness
 }
 
 #[tokio::test]
 async fn connections_beyond_the_most_are_closed_at_once_and_the_others_go_on() {
-    let house = house_with(", max_connections: 2", "").await;
-    let mut first = Wire::open(house.gateway.address).await;
-    let mut second = Wire::open(house.gateway.address).await;
+    let harness = harness_with(", max_connections: 2", "").await;
+    let mut first = RawConnection::open(harness.gateway.address).await;
+    let mut second = RawConnection::open(harness.gateway.address).await;
     for wire in [&mut first, &mut second] {
         wire.send(good_chat()).await;
         assert_eq!(wire.answer().await.unwrap().status, 200);
     }
-    assert_eq!(gauge(&house, "forebay_connections").await, 2.0);
+    assert_eq!(gauge(&harness, "forebay_connections").await, 2.0);
     for _ in 0..3 {
-        let mut beyond = Wire::open(house.gateway.address).await;
+        let mut beyond = RawConnection::open(harness.gateway.address).await;
         beyond.send(good_chat()).await;
         assert!(beyond.ends().await);
     }
     assert_eq!(
-        gauge(&house, "forebay_connections_refused_total").await,
+        gauge(&harness, "forebay_connections_refused_total").await,
         3.0
     );
-    let told = house.gateway.stderr();
+    let told = harness.gateway.stderr();
     assert_eq!(
         told.matches("\"event\":\"listener_full\"").count(),
         1,
@@ -53,8 +53,8 @@ async fn connections_beyond_the_most_are_closed_at_once_and_the_others_go_on() {
     assert_eq!(first.answer().await.unwrap().status, 200);
 
     drop(second);
-    comes_true("there is room again", async || {
-        let mut next = Wire::open(house.gateway.address).await;
+    eventually_async("there is room again", async || {
+        let mut next = RawConnection::open(harness.gateway.address).await;
         next.send(good_chat()).await;
         next.answer()
             .await
@@ -62,24 +62,24 @@ async fn connections_beyond_the_most_are_closed_at_once_and_the_others_go_on() {
     })
     .await;
     drop(first);
-    comes_true("no connection is left", async || {
-        gauge(&house, "forebay_connections").await == 0.0
+    eventually_async("no connection is left", async || {
+        gauge(&harness, "forebay_connections").await == 0.0
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_or_too_little_is_closed() {
-    let house = house_with("", "server: { header_timeout: 300ms }").await;
-    for address in [house.gateway.address, house.gateway.admin] {
+    let harness = harness_with("", "server: { header_timeout: 300ms }").await;
+    for address in [harness.gateway.address, harness.gateway.admin] {
         for start in ["", "PRI * HTTP/2.0\r\n\r\nSM", "GET /"] {
-            let mut wire = Wire::open(address).await;
+            let mut wire = RawConnection::open(address).await;
             wire.send(start).await;
             wire.drained().await;
         }
     }
-    comes_true("none is left", async || {
-        gauge(&house, "forebay_connections").await == 0.0
+    eventually_async("none is left", async || {
+        gauge(&harness, "forebay_connections").await == 0.0
     })
     .await;
 }
@@ -87,23 +87,23 @@ async fn a_connection_that_says_nothing_or_too_little_is_closed() {
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_ended() {
     let folder = folder();
-    Authority::new(&folder, "ours").certify(&folder, "gateway", "localhost");
+    CertificateAuthority::new(&folder, "ours").certify(&folder, "gateway", "localhost");
     let at = folder.display();
     let tls = format!(", tls: {{ certificate: {at}/gateway.crt, key: {at}/gateway.key }}");
-    let house = house_with(&tls, "server: { handshake_timeout: 300ms }").await;
+    let harness = harness_with(&tls, "server: { handshake_timeout: 300ms }").await;
     // Nothing, the start of a record, and a record that promises more.
     for start in [&[][..], &[22, 3], &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]] {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(start).await;
         assert!(wire.ends().await);
     }
-    let address = house.gateway.address;
+    let address = harness.gateway.address;
     let series = format!(
         "forebay_tls_handshake_failures_total{{listener=\"{address}\",reason=\"timeout\"}}"
     );
-    comes_true("all three are counted, and none is left", async || {
-        counted::value(&house.metrics().await, &series) == 3.0
-            && gauge(&house, "forebay_connections").await == 0.0
+    eventually_async("all three are counted, and none is left", async || {
+        metrics_page::value(&harness.metrics().await, &series) == 3.0
+            && gauge(&harness, "forebay_connections").await == 0.0
     })
     .await;
     std::fs::remove_dir_all(&folder).unwrap();
@@ -113,7 +113,7 @@ async fn a_handshake_that_never_ends_is_ended() {
 const MUCH: usize = 64 << 20;
 
 /// Answers with all of it, as far as the gateway takes it.
-async fn takes_what_it_can(call: &mut crate::puppet::Call) {
+async fn takes_what_it_can(call: &mut crate::scripted_upstream::ReceivedRequest) {
     let body = vec![b' '; MUCH];
     let answer = call.answer("200 OK", &body);
     let taken = tokio::time::timeout(Duration::from_secs(30), answer).await;
@@ -122,17 +122,17 @@ async fn takes_what_it_can(call: &mut crate::puppet::Call) {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_of_its_answer_is_let_go() {
-    let (puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
-    let mut wire = Wire::open(house.gateway.address).await;
+    let (upstream, harness) = ScriptedUpstream::harness("server: { write_timeout: 1s }").await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(good_chat()).await;
-    let mut call = puppet.call().await;
+    let mut call = upstream.call().await;
     takes_what_it_can(&mut call).await;
     // What it was not read of is not waited for either.
     assert!(call.leaves().await);
-    let log = house.log(1).await;
+    let log = harness.log(1).await;
     assert_eq!(log[0]["status"], 200);
-    comes_true("its connection is closed", async || {
-        gauge(&house, "forebay_connections").await == 0.0
+    eventually_async("its connection is closed", async || {
+        gauge(&harness, "forebay_connections").await == 0.0
     })
     .await;
     drop(wire);
@@ -140,8 +140,8 @@ async fn a_client_that_reads_nothing_of_its_answer_is_let_go() {
 
 #[tokio::test]
 async fn a_client_that_opens_no_window_for_its_stream_loses_the_stream_alone() {
-    let (puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
-    let stream = tokio::net::TcpStream::connect(house.gateway.address)
+    let (upstream, harness) = ScriptedUpstream::harness("server: { write_timeout: 1s }").await;
+    let stream = tokio::net::TcpStream::connect(harness.gateway.address)
         .await
         .unwrap();
     let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_client_that_opens_no_window_for_its_stream_loses_the_stream_alone() {
         answer
     };
     let stuck = ask();
-    let mut call = puppet.call().await;
+    let mut call = upstream.call().await;
     takes_what_it_can(&mut call).await;
     // It reads the head, and gives back none of its window.
     let mut body = stuck.await.unwrap().into_body();
@@ -169,15 +169,15 @@ async fn a_client_that_opens_no_window_for_its_stream_loses_the_stream_alone() {
     }
     assert!(end.unwrap_err().is_reset());
     let answer = ask();
-    puppet.call().await.answer("200 OK", b"{}").await;
+    upstream.call().await.answer("200 OK", b"{}").await;
     assert_eq!(answer.await.unwrap().status(), 200);
     connection.abort();
 }
 
 #[tokio::test]
 async fn a_client_that_opens_no_window_for_a_stream_of_events_loses_it() {
-    let (puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
-    let stream = tokio::net::TcpStream::connect(house.gateway.address)
+    let (upstream, harness) = ScriptedUpstream::harness("server: { write_timeout: 1s }").await;
+    let stream = tokio::net::TcpStream::connect(harness.gateway.address)
         .await
         .unwrap();
     let mut client = h2::client::Builder::new();
@@ -189,7 +189,7 @@ async fn a_client_that_opens_no_window_for_a_stream_of_events_loses_it() {
         .header("content-type", "application/json");
     let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
     body.send_data(streamed().to_string().into(), true).unwrap();
-    let mut call = puppet.call().await;
+    let mut call = upstream.call().await;
     call.send(STREAM).await;
     let delta = format!("{{\"content\":\"{}\"}}", "x".repeat(500));
     let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
@@ -199,13 +199,13 @@ async fn a_client_that_opens_no_window_for_a_stream_of_events_loses_it() {
     assert!(call.leaves().await);
     let ended = body.data().await.unwrap();
     assert!(ended.unwrap_err().is_reset());
-    let log = house.log(1).await;
+    let log = harness.log(1).await;
     assert_eq!(
         (&log[0]["status"], &log[0]["end"]),
         (&200.into(), &"client_left".into())
     );
-    comes_true("nothing of it is left", async || {
-        counted::value(&house.metrics().await, "forebay_requests_inflight") == 0.0
+    eventually_async("nothing of it is left", async || {
+        metrics_page::value(&harness.metrics().await, "forebay_requests_inflight") == 0.0
     })
     .await;
     connection.abort();
@@ -213,8 +213,8 @@ async fn a_client_that_opens_no_window_for_a_stream_of_events_loses_it() {
 
 #[tokio::test]
 async fn a_tunnel_that_is_refused_over_http2_is_not_waited_for() {
-    let (_puppet, house) = Puppet::house("server: { write_timeout: 1s }").await;
-    let stream = tokio::net::TcpStream::connect(house.gateway.address)
+    let (_upstream, harness) = ScriptedUpstream::harness("server: { write_timeout: 1s }").await;
+    let stream = tokio::net::TcpStream::connect(harness.gateway.address)
         .await
         .unwrap();
     let mut client = h2::client::Builder::new();
@@ -224,11 +224,11 @@ async fn a_tunnel_that_is_refused_over_http2_is_not_waited_for() {
     let request = Request::connect("gateway:443").body(()).unwrap();
     let (answer, _body) = send.send_request(request, false).unwrap();
     assert_eq!(answer.await.unwrap().status(), 405);
-    comes_true("nothing of it is left", async || {
-        counted::value(&house.metrics().await, "forebay_requests_inflight") == 0.0
+    eventually_async("nothing of it is left", async || {
+        metrics_page::value(&harness.metrics().await, "forebay_requests_inflight") == 0.0
     })
     .await;
-    assert_eq!(house.log(1).await[0]["refusal"], "method_not_allowed");
+    assert_eq!(harness.log(1).await[0]["refusal"], "method_not_allowed");
     connection.abort();
 }
 
@@ -247,13 +247,13 @@ fn next_probe(gateway: u32, port: u16) -> Option<f64> {
 
 #[tokio::test]
 async fn a_connection_to_a_silent_deployment_is_kept_alive_well_within_four_minutes() {
-    let (puppet, house) = Puppet::house("").await;
-    let mut wire = Wire::open(house.gateway.address).await;
+    let (upstream, harness) = ScriptedUpstream::harness("").await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(good_chat()).await;
-    let mut call = puppet.call().await;
+    let mut call = upstream.call().await;
     let port = call.port();
-    let pid = house.gateway.pid();
-    comes_true("the system keeps it alive", async || {
+    let pid = harness.gateway.pid();
+    eventually_async("the system keeps it alive", async || {
         next_probe(pid, port).is_some_and(|seconds| seconds <= 60.0)
     })
     .await;
@@ -263,11 +263,11 @@ async fn a_connection_to_a_silent_deployment_is_kept_alive_well_within_four_minu
 
 #[tokio::test]
 async fn a_small_request_reaches_its_deployment_in_one_piece() {
-    let (puppet, house) = Puppet::house("").await;
+    let (upstream, harness) = ScriptedUpstream::harness("").await;
     for _ in 0..20 {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(good_chat()).await;
-        let mut call = puppet.call().await;
+        let mut call = upstream.call().await;
         assert_eq!(call.1, 1, "the head came before its body");
         call.answer("200 OK", b"{}").await;
         assert_eq!(wire.answer().await.unwrap().status, 200);
@@ -278,30 +278,30 @@ async fn a_small_request_reaches_its_deployment_in_one_piece() {
 /// the answer with it.
 #[tokio::test]
 async fn what_a_client_still_sends_when_its_last_answer_has_come_resets_nothing() {
-    let house = House::open(&[("well", 1, 1)]).await;
+    let harness = Harness::open(&[("well", 1, 1)]).await;
     let door = "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f] }";
-    let behind = House::open_with(&[("well", 1, 1)], door).await;
+    let behind = Harness::open_with(&[("well", 1, 1)], door).await;
     let body = "x".repeat(100_000);
     let wrong = |lines: &str| request("POST", CHAT, &format!("api-key: wrong\r\n{lines}"), &body);
     let good = |lines: &str| post(CHAT, lines, &body);
-    for (what, house, whole, status) in [
+    for (what, harness, whole, status) in [
         (
             "its last request",
-            &house,
+            &harness,
             wrong("connection: close\r\n"),
             401,
         ),
         (
             "not waved on",
-            &house,
+            &harness,
             wrong("expect: 100-continue\r\n"),
             401,
         ),
         ("not by Front Door", &behind, good(""), 403),
-        ("a head like none", &house, good("x y: z\r\n"), 400),
+        ("a head like none", &harness, good("x y: z\r\n"), 400),
     ] {
         let (head, rest) = whole.split_at(whole.len() - body.len());
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(head).await;
         let answer = wire.answer().await.unwrap();
         assert_eq!(

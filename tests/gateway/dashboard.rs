@@ -3,11 +3,11 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::house::{CHAT, House, chat, comes_true, status, streamed, throttle};
+use crate::harness::{CHAT, Harness, chat, eventually_async, status, streamed, throttle};
 
-async fn history(house: &House) -> Value {
-    let url = format!("http://{}/status?history", house.gateway.admin);
-    let answer = house.http.get(url).send().await.unwrap();
+async fn history(harness: &Harness) -> Value {
+    let url = format!("http://{}/status?history", harness.gateway.admin);
+    let answer = harness.http.get(url).send().await.unwrap();
     answer.json().await.unwrap()
 }
 
@@ -18,24 +18,24 @@ fn deployment<'a>(page: &'a Value, instance: &str) -> &'a Value {
     found.unwrap()
 }
 
-async fn ask(house: &House, body: &Value, times: usize) {
+async fn ask(harness: &Harness, body: &Value, times: usize) {
     for _ in 0..times {
-        let answer = house.post(CHAT).json(body).send().await.unwrap();
+        let answer = harness.post(CHAT).json(body).send().await.unwrap();
         answer.bytes().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn status_says_who_serves_how_much_and_how_fast() {
-    let house = House::open(&[("a", 1, 3), ("b", 1, 1), ("c", 2, 1)]).await;
-    house.fault("a", throttle(600.0));
+    let harness = Harness::open(&[("a", 1, 3), ("b", 1, 1), ("c", 2, 1)]).await;
+    harness.fault("a", throttle(600.0));
     let utilization = status(200, &[("azure-openai-deployment-utilization", "97.5%")]);
-    house.fault("c", utilization);
-    ask(&house, &streamed(), 30).await;
-    house.log(30).await;
+    harness.fault("c", utilization);
+    ask(&harness, &streamed(), 30).await;
+    harness.log(30).await;
     let mut page = Value::Null;
-    comes_true("the rates are there", async || {
-        page = house.status().await;
+    eventually_async("the rates are there", async || {
+        page = harness.status().await;
         page["traffic"]["requests_per_second"].as_f64() > Some(0.0)
             && page["traffic"]["answers_last_minute"]["success"] == 30
     })
@@ -85,8 +85,8 @@ async fn status_says_who_serves_how_much_and_how_fast() {
     assert!(c["time_to_first_token"].is_null() && c["utilization"].is_null());
     assert!(all["history"].is_null());
     // The curve goes on by itself.
-    comes_true("a history grows", async || {
-        let all = history(&house).await["traffic"].take();
+    eventually_async("a history grows", async || {
+        let all = history(&harness).await["traffic"].take();
         let curve = |name: &str| all["history"][name].as_array().map_or(0, Vec::len);
         let peak = all["history"]["requests_per_second"].as_array().unwrap();
         curve("tokens_per_second") == curve("requests_per_second")
@@ -98,15 +98,15 @@ async fn status_says_who_serves_how_much_and_how_fast() {
 
 #[tokio::test]
 async fn status_repeats_what_deployments_said_of_themselves() {
-    let house = House::open(&[("a", 1, 1), ("b", 2, 1)]).await;
+    let harness = Harness::open(&[("a", 1, 1), ("b", 2, 1)]).await;
     let said = [
         ("azure-openai-deployment-utilization", "97.5%"),
         ("x-ratelimit-remaining-tokens", "1200"),
         ("x-ratelimit-remaining-requests", "7"),
     ];
-    house.fault("a", status(429, &said));
-    ask(&house, &chat(), 1).await;
-    let page = house.status().await;
+    harness.fault("a", status(429, &said));
+    ask(&harness, &chat(), 1).await;
+    let page = harness.status().await;
     let (a, b) = (deployment(&page, "a"), deployment(&page, "b"));
     assert_eq!(
         (
@@ -122,21 +122,21 @@ async fn status_repeats_what_deployments_said_of_themselves() {
 
 #[tokio::test]
 async fn status_names_the_moves_and_what_to_mend() {
-    let house = House::open(&[("a", 1, 1), ("b", 2, 1)]).await;
-    comes_true("all is well", async || {
-        let page = house.status().await;
+    let harness = Harness::open(&[("a", 1, 1), ("b", 2, 1)]).await;
+    eventually_async("all is well", async || {
+        let page = harness.status().await;
         let none = Value::Array(Vec::new());
         page["alarms"] == none && page["failovers"] == none
     })
     .await;
 
-    house.fault("a", status(401, &[]));
-    house.fault("b", status(500, &[]));
-    ask(&house, &chat(), 3).await;
-    house.log(3).await;
+    harness.fault("a", status(401, &[]));
+    harness.fault("b", status(500, &[]));
+    ask(&harness, &chat(), 3).await;
+    harness.log(3).await;
     let mut page = Value::Null;
-    comes_true("the moves are told", async || {
-        page = house.status().await;
+    eventually_async("the moves are told", async || {
+        page = harness.status().await;
         page["failovers"].as_array().unwrap().len() == 2
     })
     .await;
@@ -186,9 +186,9 @@ async fn status_names_the_moves_and_what_to_mend() {
 
 #[tokio::test]
 async fn the_page_is_sent_with_its_guard_and_only_once() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    let url = format!("http://{}/", house.gateway.admin);
-    let page = house.http.get(&url).send().await.unwrap();
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    let url = format!("http://{}/", harness.gateway.admin);
+    let page = harness.http.get(&url).send().await.unwrap();
     assert_eq!(page.status(), 200);
     let headers = page.headers().clone();
     let header = |name: &str| headers[name].to_str().unwrap();
@@ -210,17 +210,33 @@ async fn the_page_is_sent_with_its_guard_and_only_once() {
     let text = page.text().await.unwrap();
     assert!(text.starts_with("<!doctype html>"));
 
-    let head = house.http.request(Method::HEAD, &url).send().await.unwrap();
+    let head = harness
+        .http
+        .request(Method::HEAD, &url)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(head.headers()["content-length"], text.len().to_string());
-    let again = house.http.get(&url).header("if-none-match", header("etag"));
+    let again = harness
+        .http
+        .get(&url)
+        .header("if-none-match", header("etag"));
     let again = again.send().await.unwrap();
     assert_eq!(again.status(), 304);
     assert_eq!(again.headers()["etag"], header("etag"));
     assert!(again.text().await.unwrap().is_empty());
-    let other = house.http.get(&url).header("if-none-match", "\"another\"");
+    let other = harness
+        .http
+        .get(&url)
+        .header("if-none-match", "\"another\"");
     assert_eq!(other.send().await.unwrap().status(), 200);
-    assert_eq!(house.http.post(&url).send().await.unwrap().status(), 405);
-    let data = house.http.get(format!("{url}status")).send().await.unwrap();
+    assert_eq!(harness.http.post(&url).send().await.unwrap().status(), 405);
+    let data = harness
+        .http
+        .get(format!("{url}status"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(data.headers()["cache-control"], "no-store");
     assert_eq!(data.headers()["x-content-type-options"], "nosniff");
 }
@@ -234,18 +250,18 @@ async fn status_says_how_clients_stand_against_their_limits() {
         let limits = "limits: { concurrency: 9, requests_per_minute: 40 }";
         more += &format!("  c{i}: {{ keys: [\"{key}\"], models: [\"*\"], {limits} }}\n");
     }
-    let house = House::open_with(&[("only", 1, 1)], &more).await;
+    let harness = Harness::open_with(&[("only", 1, 1)], &more).await;
     for _ in 0..10 {
-        let request = house
+        let request = harness
             .http
-            .post(house.url(CHAT))
+            .post(harness.url(CHAT))
             .bearer_auth("a-key-of-client-7");
         let answer = request.json(&chat()).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
     let mut page = Value::Null;
-    comes_true("the last one has left", async || {
-        page = house.status().await;
+    eventually_async("the last one has left", async || {
+        page = harness.status().await;
         page["clients"][0]["limits"][1]["used"] == 0
     })
     .await;
@@ -256,8 +272,8 @@ async fn status_says_how_clients_stand_against_their_limits() {
         {"limit": "concurrency", "model": null, "most": 9, "used": 0, "remaining": 9, "renews_in_seconds": null},
     ]});
     assert_eq!(clients[0], first);
-    let url = format!("http://{}/status?clients=all", house.gateway.admin);
-    let page: Value = house
+    let url = format!("http://{}/status?clients=all", harness.gateway.admin);
+    let page: Value = harness
         .http
         .get(url)
         .send()

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use forebay::simulator::FaultKind;
 
-use crate::house::{CHAT, Gateway, House, KEY, comes_true, status, throttle};
+use crate::harness::{CHAT, Gateway, Harness, KEY, eventually_async, status, throttle};
 
 /// Faults that set a deployment aside soon, and are soon tried again.
 const QUICK: &str =
     "breaker: { faults: 1, pause: 300ms, ramp: 0s }\nfailover: { connect_timeout: 300ms }\n";
 
-impl House {
+impl Harness {
     async fn health(&self, path: &str) -> u16 {
         let request = self.http.get(self.url(path)).header("api-key", KEY);
         let answer = request.send().await.unwrap();
@@ -25,13 +25,13 @@ impl House {
     }
 
     async fn until_health(&self, path: &str, status: u16) {
-        comes_true(&format!("{path} says {status}"), async || {
+        eventually_async(&format!("{path} says {status}"), async || {
             self.health(path).await == status
         })
         .await;
     }
 
-    /// The same house with another gateway, of a config that was changed.
+    /// The same harness with another gateway, of a config that was changed.
     async fn again(mut self, change: impl Fn(String) -> String) -> Self {
         let config = change(self.gateway.config());
         self.gateway = Gateway::start(&config).await;
@@ -64,8 +64,8 @@ fn required(config: String) -> String {
 #[tokio::test]
 async fn a_gateway_without_any_token_is_neither_healthy_nor_ready_and_becomes_both_with_its_first()
 {
-    let house = House::open(&[("only", 1, 1)]).await;
-    let nobody = crate::house::free_address();
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    let nobody = crate::harness::free_address();
     let config = |config: String| {
         let (before, rest) = config
             .split_once("managed_identity: { endpoint: \"")
@@ -73,24 +73,24 @@ async fn a_gateway_without_any_token_is_neither_healthy_nor_ready_and_becomes_bo
         let (_, after) = rest.split_once('"').unwrap();
         format!("{before}managed_identity: {{ endpoint: \"http://{nobody}\"{after}")
     };
-    let house = house.again(config).await;
-    comes_true("its requests are refused", async || {
-        house.ask(CHAT).await == 503
+    let harness = harness.again(config).await;
+    eventually_async("its requests are refused", async || {
+        harness.ask(CHAT).await == 503
     })
     .await;
     assert_eq!(
-        (house.health("/health").await, house.readiness().await),
+        (harness.health("/health").await, harness.readiness().await),
         (503, 503)
     );
-    let live = format!("http://{}/health/live", house.gateway.admin);
-    assert_eq!(house.http.get(live).send().await.unwrap().status(), 200);
+    let live = format!("http://{}/health/live", harness.gateway.admin);
+    assert_eq!(harness.http.get(live).send().await.unwrap().status(), 200);
 
     // One instance that is asked with a key is enough.
-    let house = house
+    let harness = harness
         .again(|config| config.replace("identity: vm", "identity: legacy"))
         .await;
     assert_eq!(
-        (house.health("/health").await, house.readiness().await),
+        (harness.health("/health").await, harness.readiness().await),
         (200, 200)
     );
 }
@@ -98,27 +98,27 @@ async fn a_gateway_without_any_token_is_neither_healthy_nor_ready_and_becomes_bo
 #[tokio::test]
 async fn while_no_model_can_be_served_health_says_503_at_once_and_comes_back_after_rise() {
     let more = format!("{QUICK}health: {{ fall: 1h, rise: 600ms }}\n");
-    let house = House::open_with(&[("a", 1, 1), ("b", 2, 1)], &more).await;
-    let house = house.again(only_gpt_4o).await;
-    house.until_health("/health", 200).await;
+    let harness = Harness::open_with(&[("a", 1, 1), ("b", 2, 1)], &more).await;
+    let harness = harness.again(only_gpt_4o).await;
+    harness.until_health("/health", 200).await;
     for instance in ["a", "b"] {
-        house.fault(instance, status(401, &[]));
+        harness.fault(instance, status(401, &[]));
     }
-    assert_eq!(house.ask(CHAT).await, 503);
+    assert_eq!(harness.ask(CHAT).await, 503);
     assert_eq!(
-        (house.health("/health").await, house.readiness().await),
+        (harness.health("/health").await, harness.readiness().await),
         (503, 503)
     );
     for instance in ["a", "b"] {
-        house.fault(instance, None);
+        harness.fault(instance, None);
     }
-    comes_true("it serves again", async || house.ask(CHAT).await == 200).await;
+    eventually_async("it serves again", async || harness.ask(CHAT).await == 200).await;
     let back = Instant::now();
-    house.until_health("/health", 200).await;
+    harness.until_health("/health", 200).await;
     // Half a second may pass between two looks at it.
     assert!(back.elapsed() > Duration::from_millis(50));
-    assert_eq!(house.readiness().await, 200);
-    let said = house.gateway.stderr();
+    assert_eq!(harness.readiness().await, 200);
+    let said = harness.gateway.stderr();
     for event in ["health_down", "health_up"] {
         assert!(said.contains(&format!("\"event\":\"{event}\"")), "{said}");
     }
@@ -127,60 +127,60 @@ async fn while_no_model_can_be_served_health_says_503_at_once_and_comes_back_aft
 #[tokio::test]
 async fn a_required_model_takes_health_with_it_after_fall_and_another_does_not() {
     let more = format!("{QUICK}health: {{ fall: 1s, rise: 0s }}\n");
-    let house = House::open_with(&[("a", 1, 1)], &more).await;
-    let house = house.again(required).await;
-    house.until_health("/health", 200).await;
+    let harness = Harness::open_with(&[("a", 1, 1)], &more).await;
+    let harness = harness.again(required).await;
+    harness.until_health("/health", 200).await;
     let set = |deployment: &str, fault| {
         let fault: Option<FaultKind> = fault;
         let fault = fault.map(Into::into);
-        let set = house.simulator.set_fault("a", Some(deployment), fault);
+        let set = harness.simulator.set_fault("a", Some(deployment), fault);
         set.unwrap();
     };
     set("a-text-embedding-3-small", Some(FaultKind::Reset {}));
     // Twice: it could be the request's own doing.
-    assert_eq!(house.ask(EMBEDDINGS).await, 503);
-    assert_eq!(house.ask(EMBEDDINGS).await, 503);
+    assert_eq!(harness.ask(EMBEDDINGS).await, 503);
+    assert_eq!(harness.ask(EMBEDDINGS).await, 503);
     let path = "/health/models/text-embedding-3-small";
-    assert_eq!(house.health(path).await, 503);
-    assert_eq!(house.health("/health").await, 200);
+    assert_eq!(harness.health(path).await, 503);
+    assert_eq!(harness.health("/health").await, 200);
 
     set("a-gpt-4o", Some(FaultKind::Reset {}));
     let down = Instant::now();
-    assert_eq!(house.ask(CHAT).await, 503);
+    assert_eq!(harness.ask(CHAT).await, 503);
     // Trials that fail are no break in it.
-    comes_true("health falls", async || {
-        let _ = house.ask(CHAT).await;
-        house.health("/health").await == 503
+    eventually_async("health falls", async || {
+        let _ = harness.ask(CHAT).await;
+        harness.health("/health").await == 503
     })
     .await;
     assert!(down.elapsed() >= Duration::from_secs(1));
     assert!(
-        house
+        harness
             .gateway
             .stderr()
             .contains("no deployment can serve gpt-4o, which is required")
     );
     set("a-gpt-4o", None);
-    comes_true("it serves again", async || house.ask(CHAT).await == 200).await;
-    house.until_health("/health", 200).await;
+    eventually_async("it serves again", async || harness.ask(CHAT).await == 200).await;
+    harness.until_health("/health", 200).await;
 }
 
 #[tokio::test]
 async fn throttling_alone_is_healthy_unless_the_operator_says_otherwise() {
     for (word, expected) in [("healthy", 200), ("unhealthy", 503)] {
         let more = format!("health: {{ fall: 100ms, rise: 0s, throttled: {word} }}\n");
-        let house = House::open_with(&[("a", 1, 1)], &more).await;
-        let house = house.again(|config| required(only_gpt_4o(config))).await;
-        house.until_health("/health", 200).await;
-        house.fault("a", throttle(60.0));
-        assert_eq!(house.ask(CHAT).await, 429);
-        house.until_health("/health/models/gpt-4o", 503).await;
+        let harness = Harness::open_with(&[("a", 1, 1)], &more).await;
+        let harness = harness.again(|config| required(only_gpt_4o(config))).await;
+        harness.until_health("/health", 200).await;
+        harness.fault("a", throttle(60.0));
+        assert_eq!(harness.ask(CHAT).await, 429);
+        harness.until_health("/health/models/gpt-4o", 503).await;
         match expected {
-            503 => house.until_health("/health", 503).await,
+            503 => harness.until_health("/health", 503).await,
             _ => {
                 // Longer than fall, and than the gateway's own looks are apart.
                 tokio::time::sleep(Duration::from_millis(1200)).await;
-                assert_eq!(house.health("/health").await, 200);
+                assert_eq!(harness.health("/health").await, 200);
             }
         }
     }

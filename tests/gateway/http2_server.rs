@@ -22,8 +22,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    authority::Authority,
-    frames::{
+    certificate_authority::CertificateAuthority,
+    http2_frames::{
         DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
         WINDOW_UPDATE, block, frame,
     },
@@ -31,7 +31,7 @@ use crate::{
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+pub(crate) enum Action {
     Answer,
     /// RST_STREAM with this code.
     Reset(u32),
@@ -44,16 +44,16 @@ pub(crate) enum Act {
 }
 
 /// What becomes of the so-manieth request over the so-manieth connection, from 0.
-pub(crate) type Script = fn(usize, usize) -> Act;
+pub(crate) type Script = fn(usize, usize) -> Action;
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    seen: Arc<Seen>,
+    seen: Arc<ReceivedStreams>,
 }
 
 /// What it has seen.
 #[derive(Default)]
-struct Seen {
+struct ReceivedStreams {
     connections: AtomicUsize,
     over_http1: AtomicUsize,
     requests: AtomicUsize,
@@ -67,7 +67,7 @@ const ANSWER: &str = r#"{"choices":[{"index":0,"message":{"role":"assistant","co
 impl Server {
     /// Its certificate is for `localhost`, and its authority lies in `FOLDER/ours.ca`.
     pub(crate) async fn start(folder: &Path, script: Script) -> Self {
-        let authority = Authority::new(folder, "ours");
+        let authority = CertificateAuthority::new(folder, "ours");
         authority.certify(folder, "server", "localhost");
         let file = |kind: &str| fs::read(folder.join(format!("server.{kind}"))).unwrap();
         let certificate = CertificateDer::from_pem_slice(&file("crt")).unwrap();
@@ -80,7 +80,7 @@ impl Server {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::<Seen>::default();
+        let seen = Arc::<ReceivedStreams>::default();
         let shared = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -105,7 +105,12 @@ impl Server {
 }
 
 /// The gateway also looks whether anybody is there, and says nothing: that is no connection.
-async fn serve(acceptor: TlsAcceptor, stream: TcpStream, seen: Arc<Seen>, script: Script) {
+async fn serve(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    seen: Arc<ReceivedStreams>,
+    script: Script,
+) {
     let Ok(mut stream) = acceptor.accept(stream).await else {
         return;
     };
@@ -121,8 +126,8 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, seen: Arc<Seen>, script
 
 async fn speak(
     stream: &mut TlsStream<TcpStream>,
-    seen: &Seen,
-    script: &(dyn Fn(usize) -> Act + Sync),
+    seen: &ReceivedStreams,
+    script: &(dyn Fn(usize) -> Action + Sync),
 ) -> std::io::Result<()> {
     stream.read_exact(&mut [0; PREFACE.len()]).await?;
     stream.write_all(&frame(SETTINGS, 0, 0, "")).await?;
@@ -153,7 +158,7 @@ async fn speak(
                 seen.late.fetch_add(1, Ordering::Relaxed);
             }
             DATA if length > 0 && head[4] & END_STREAM == 0 => {
-                if let Act::ResetEarly(code) = script(nth) {
+                if let Action::ResetEarly(code) = script(nth) {
                     nth += 1;
                     let reset = frame(RST_STREAM, 0, id, code.to_be_bytes());
                     stream.write_all(&reset).await?;
@@ -169,26 +174,31 @@ async fn speak(
         if !matches!(head[3], DATA | HEADERS) || head[4] & END_STREAM == 0 {
             continue;
         }
-        let act = script(nth);
+        let action = script(nth);
         nth += 1;
-        if !matches!(act, Act::GoAwayBehind(_)) {
+        if !matches!(action, Action::GoAwayBehind(_)) {
             seen.requests.fetch_add(1, Ordering::Relaxed);
         }
-        match act {
-            Act::Answer => answer(stream, id).await?,
-            Act::Reset(code) | Act::ResetEarly(code) => {
-                let reset = frame(RST_STREAM, 0, id, code.to_be_bytes());
-                stream.write_all(&reset).await?;
-            }
-            Act::GoAwayBelow(code) => {
-                go_away(stream, id.saturating_sub(2), code).await?;
-                is_leaving = true;
-            }
-            Act::GoAwayBehind(code) => {
-                go_away(stream, id, code).await?;
-                stream.write_all(&frame(PING, 0, 0, [0; 8])).await?;
-                (is_leaving, held) = (true, Some(id));
-            }
+        act(stream, id, action).await?;
+        is_leaving |= matches!(action, Action::GoAwayBelow(_) | Action::GoAwayBehind(_));
+        if matches!(action, Action::GoAwayBehind(_)) {
+            held = Some(id);
+        }
+    }
+}
+
+/// Does to a request that was read whole what the script says.
+async fn act(stream: &mut TlsStream<TcpStream>, id: u32, action: Action) -> std::io::Result<()> {
+    match action {
+        Action::Answer => answer(stream, id).await,
+        Action::Reset(code) | Action::ResetEarly(code) => {
+            let reset = frame(RST_STREAM, 0, id, code.to_be_bytes());
+            stream.write_all(&reset).await
+        }
+        Action::GoAwayBelow(code) => go_away(stream, id.saturating_sub(2), code).await,
+        Action::GoAwayBehind(code) => {
+            go_away(stream, id, code).await?;
+            stream.write_all(&frame(PING, 0, 0, [0; 8])).await
         }
     }
 }
@@ -206,10 +216,13 @@ async fn answer(stream: &mut TlsStream<TcpStream>, id: u32) -> std::io::Result<(
     stream.write_all(&[head, body].concat()).await
 }
 
-async fn speak_http1(stream: &mut TlsStream<TcpStream>, seen: &Seen) -> std::io::Result<()> {
+async fn speak_http1(
+    stream: &mut TlsStream<TcpStream>,
+    seen: &ReceivedStreams,
+) -> std::io::Result<()> {
     let mut read = Vec::new();
     loop {
-        while !crate::puppet::is_whole(&read) {
+        while !crate::scripted_upstream::is_whole(&read) {
             if stream.read_buf(&mut read).await? == 0 {
                 return Ok(());
             }

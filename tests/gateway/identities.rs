@@ -1,10 +1,10 @@
 //! Who the gateway is to Azure: each kind of identity against token endpoints that check what they are shown, as the
 //! simulator's do, over TLS with an authority of the test's own.
 
-mod failing;
+mod certificates;
+mod endpoint_failures;
 mod kinds;
 mod link_local;
-mod papers;
 mod rollover;
 
 use std::{fmt::Write as _, fs, ops::Deref, path::PathBuf};
@@ -13,23 +13,23 @@ use forebay::simulator::{self, Config, Simulator, TokenFault};
 use reqwest::Response;
 use serde_json::Value;
 
-use crate::house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, client, folder};
+use crate::harness::{CHAT, Gateway, Harness, INSTANCE_KEY, KEY, client, folder};
 
-/// A house of which each instance is asked with an identity of its own, by the same name.
-struct Stage {
-    house: House,
+/// A harness of which each instance is asked with an identity of its own, by the same name.
+struct IdentityFixture {
+    harness: Harness,
     /// The files that identities and token endpoints read.
     folder: PathBuf,
 }
 
-impl Deref for Stage {
-    type Target = House;
-    fn deref(&self) -> &House {
-        &self.house
+impl Deref for IdentityFixture {
+    type Target = Harness;
+    fn deref(&self) -> &Harness {
+        &self.harness
     }
 }
 
-impl Drop for Stage {
+impl Drop for IdentityFixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -51,9 +51,9 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    async fn open(self) -> Stage {
+    async fn open(self) -> IdentityFixture {
         let folder = folder();
-        papers::lay_out(&folder);
+        certificates::lay_out(&folder);
         let fill_in = |text: &str| text.replace("{folder}", &folder.display().to_string());
         let simulation = fill_in(&self.simulation());
         let simulator = simulator::start(Config::parse(&simulation).unwrap())
@@ -76,10 +76,10 @@ impl Setup<'_> {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        Stage {
-            house: House {
+        IdentityFixture {
+            harness: Harness {
                 simulator,
-                gateway: Gateway::start_as(&config, "", &variables).await,
+                gateway: Gateway::start_with(&config, "", &variables).await,
                 http: client(),
             },
             folder,
@@ -130,7 +130,7 @@ impl Setup<'_> {
     }
 }
 
-impl Stage {
+impl IdentityFixture {
     async fn ask(&self, model: &str) -> Response {
         let body =
             serde_json::json!({ "model": model, "messages": [{"role": "user", "content": "?"}] });

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::{
-    bodies::{failing_twice, hash_at, in_chunks},
-    house::{CHAT, Gateway, House, chat_of, comes_true, served_by},
-    puppet::Puppet,
+    harness::{CHAT, Gateway, Harness, chat_of, eventually_async, served_by},
+    request_bodies::{failing_twice, hash_at, in_chunks},
+    scripted_upstream::ScriptedUpstream,
 };
 
 pub(crate) const CLASSIC: &str =
@@ -32,8 +32,8 @@ pub(crate) fn hash(body: &[u8]) -> String {
 }
 
 /// All values of a metric together.
-pub(crate) async fn counted(house: &House, metric: &str) -> u64 {
-    let page = house.metrics().await;
+pub(crate) async fn metric_value(harness: &Harness, metric: &str) -> u64 {
+    let page = harness.metrics().await;
     let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
     let values = lines
         .filter(|(name, _)| name.split('{').next() == Some(metric))
@@ -42,12 +42,12 @@ pub(crate) async fn counted(house: &House, metric: &str) -> u64 {
 }
 
 /// What bodies hold now.
-pub(crate) async fn held(house: &House) -> u64 {
-    counted(house, "forebay_body_memory_bytes").await
+pub(crate) async fn held(harness: &Harness) -> u64 {
+    metric_value(harness, "forebay_body_memory_bytes").await
 }
 
-pub(crate) async fn nothing_is_held(house: &House) {
-    comes_true("no body is held", async || held(house).await == 0).await;
+pub(crate) async fn nothing_is_held(harness: &Harness) {
+    eventually_async("no body is held", async || held(harness).await == 0).await;
 }
 
 /// A figure of the process's memory, in bytes.
@@ -61,29 +61,29 @@ fn memory(gateway: &Gateway, figure: &str) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_body_that_fails_over_twice_takes_its_own_size_once() {
     for chunked in [false, true] {
-        let house = failing_twice().await;
-        assert_eq!(house.chat().await.status(), 200);
-        let before = memory(&house.gateway, "VmHWM");
+        let harness = failing_twice().await;
+        assert_eq!(harness.chat().await.status(), 200);
+        let before = memory(&harness.gateway, "VmHWM");
         let sent = chat_of(30 * MIB, 1);
         let (size, expected) = (sent.len(), hash_at("well", &sent));
         let body = match chunked {
             true => in_chunks(sent),
             false => Body::from(sent),
         };
-        let response = house.post(CHAT).body(body).send().await.unwrap();
+        let response = harness.post(CHAT).body(body).send().await.unwrap();
         assert_eq!(
             response.headers()["x-simulator-body-sha256"],
             expected.as_str()
         );
-        let attempts = &house.log(2).await[1]["attempts"];
+        let attempts = &harness.log(2).await[1]["attempts"];
         assert_eq!(attempts.as_array().unwrap().len(), 3);
-        let extra = memory(&house.gateway, "VmHWM") - before;
+        let extra = memory(&harness.gateway, "VmHWM") - before;
         assert!(extra > size / 2, "it was not kept at all? {extra}");
         assert!(
             extra < size + 8 * MIB,
             "{extra} for {size}, chunked: {chunked}"
         );
-        nothing_is_held(&house).await;
+        nothing_is_held(&harness).await;
     }
 }
 
@@ -95,10 +95,10 @@ async fn two_hundred_bodies_at_once_stay_within_their_memory_and_all_are_served(
         (CHAT, named_first(MIB), true),
         (CHAT, chat_of(MIB, 1), false),
     ] {
-        let house = House::open_with(&[("one", 1, 1), ("other", 1, 1)], more).await;
-        assert_eq!(house.chat().await.status(), 200);
-        let idle = memory(&house.gateway, "VmRSS");
-        let answers = (0..200).map(|_| house.post(path).body(body.clone()).send());
+        let harness = Harness::open_with(&[("one", 1, 1), ("other", 1, 1)], more).await;
+        assert_eq!(harness.chat().await.status(), 200);
+        let idle = memory(&harness.gateway, "VmRSS");
+        let answers = (0..200).map(|_| harness.post(path).body(body.clone()).send());
         for response in join_all(answers).await {
             let response = response.unwrap();
             assert_eq!(response.status(), 200, "{path}");
@@ -111,36 +111,36 @@ async fn two_hundred_bodies_at_once_stay_within_their_memory_and_all_are_served(
                 expected.as_str()
             );
         }
-        let passed_on = counted(&house, "forebay_requests_unreplayable_total").await;
+        let passed_on = metric_value(&harness, "forebay_requests_unreplayable_total").await;
         // One whose model comes last waits for room instead.
         assert_eq!(passed_on > 0, is_passed_on, "{passed_on} at {path}");
-        let extra = memory(&house.gateway, "VmHWM").saturating_sub(idle);
+        let extra = memory(&harness.gateway, "VmHWM").saturating_sub(idle);
         assert!(extra < (32 + 64) * MIB, "{} MiB at {path}", extra / MIB);
-        nothing_is_held(&house).await;
+        nothing_is_held(&harness).await;
     }
 }
 
 #[tokio::test]
 async fn a_streams_body_is_let_go_of_while_the_stream_runs() {
-    let house = House::open(&[("slow", 1, 1)]).await;
-    house.fault("slow", FaultKind::SlowBody { delay_ms: 100 });
+    let harness = Harness::open(&[("slow", 1, 1)]).await;
+    harness.fault("slow", FaultKind::SlowBody { delay_ms: 100 });
     let mut body = chat_of(2 * MIB, 1);
     body.splice(1..1, *b"\"stream\":true,");
     let end = body.split_off(MIB);
     let (more, pieces) = mpsc::channel(2);
     more.send(body).await.unwrap();
-    let request = house.post(CHAT).body(Body::wrap_stream(all_of(pieces)));
+    let request = harness.post(CHAT).body(Body::wrap_stream(all_of(pieces)));
     let response = tokio::spawn(request.send());
-    comes_true("there is room for what has come", async || {
-        held(&house).await >= MIB as u64
+    eventually_async("there is room for what has come", async || {
+        held(&harness).await >= MIB as u64
     })
     .await;
     more.send(end).await.unwrap();
     drop(more);
     let mut events = response.await.unwrap().unwrap().bytes_stream();
     events.next().await.unwrap().unwrap();
-    nothing_is_held(&house).await;
-    assert_eq!(counted(&house, "forebay_requests_inflight").await, 1);
+    nothing_is_held(&harness).await;
+    assert_eq!(metric_value(&harness, "forebay_requests_inflight").await, 1);
     let mut last = Vec::new();
     while let Some(piece) = events.next().await {
         last = piece.unwrap().to_vec();
@@ -150,20 +150,20 @@ async fn a_streams_body_is_let_go_of_while_the_stream_runs() {
 
 #[tokio::test]
 async fn a_body_is_let_go_of_while_a_slow_answer_that_is_no_stream_is_under_way() {
-    let (puppet, house) = Puppet::house("").await;
-    let request = house.post(CHAT).body(named_first(MIB));
+    let (upstream, harness) = ScriptedUpstream::harness("").await;
+    let request = harness.post(CHAT).body(named_first(MIB));
     let response = tokio::spawn(request.send());
-    let mut call = puppet.call().await;
-    assert!(held(&house).await >= MIB as u64);
+    let mut call = upstream.call().await;
+    assert!(held(&harness).await >= MIB as u64);
     call.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{")
         .await;
-    nothing_is_held(&house).await;
+    nothing_is_held(&harness).await;
     call.send("}").await;
     let answer = response.await.unwrap().unwrap().text().await;
     assert_eq!(answer.unwrap(), "{}");
-    house.log(1).await;
+    harness.log(1).await;
     // What it did not say of its prompt was worked out in time.
-    let tokens = counted(&house, "forebay_tokens_total").await;
+    let tokens = metric_value(&harness, "forebay_tokens_total").await;
     assert!(tokens > MIB as u64 / 10, "{tokens}");
 }
 

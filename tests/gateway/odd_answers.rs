@@ -2,8 +2,8 @@
 //! passed on is passed on byte by byte. After each, the client's connection and the deployment go on.
 
 mod framing;
-mod passed_on;
-mod waits;
+mod odd_bodies;
+mod retry_after;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -11,8 +11,8 @@ use forebay::simulator::{Fault, FaultKind, Piece, Raw, RawEnd};
 use serde_json::Value;
 
 use crate::{
-    house::{CHAT, House, chat, streamed},
-    raw::{Answer, Wire, good_chat, post},
+    harness::{CHAT, Harness, chat, streamed},
+    http1_client::{Answer, RawConnection, good_chat, post},
 };
 
 /// Events as they are sent, the last one complete.
@@ -21,14 +21,14 @@ const WELL: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assis
 /// So many faults in a row are no matter here.
 const MORE: &str = "breaker: { faults: 1000 }";
 
-async fn house() -> House {
-    House::open_with(&[("odd", 1, 1), ("well", 2, 1)], MORE).await
+async fn harness() -> Harness {
+    Harness::open_with(&[("odd", 1, 1), ("well", 2, 1)], MORE).await
 }
 
 /// A 200 of these header lines whose bytes end with the connection.
 fn ok(lines: &str, bytes: impl Into<Bytes>) -> Raw {
     let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{lines}\r\n");
-    Raw::of(head, [Piece::from(bytes)])
+    Raw::new(head, [Piece::from(bytes)])
 }
 
 fn stream(bytes: impl Into<Bytes>) -> Raw {
@@ -42,10 +42,10 @@ fn whole(status: &str, lines: &str, body: &[u8]) -> Raw {
         body.len()
     );
     let piece = Piece::from(Bytes::copy_from_slice(body));
-    Raw::of(head, [piece]).ends(RawEnd::Keep)
+    Raw::new(head, [piece]).ends(RawEnd::Keep)
 }
 
-impl House {
+impl Harness {
     /// The next request that the odd deployment gets is answered like this.
     fn answers_once(&self, raw: Raw) {
         let fault = Fault::from(FaultKind::Raw(raw)).times(1);
@@ -54,14 +54,14 @@ impl House {
 }
 
 /// Asks for a stream on this connection.
-async fn ask(wire: &mut Wire) -> Option<Answer> {
+async fn ask(wire: &mut RawConnection) -> Option<Answer> {
     wire.send(post(CHAT, "", streamed().to_string())).await;
     wire.answer().await
 }
 
 /// The connection is good for another request, and the odd deployment for serving it.
-async fn all_goes_on(house: &House, wire: &mut Wire, name: &str) {
-    let before = house.asked("odd");
+async fn all_goes_on(harness: &Harness, wire: &mut RawConnection, name: &str) {
+    let before = harness.asked("odd");
     wire.send(good_chat()).await;
     let answer = wire.answer().await;
     let answer = answer.unwrap_or_else(|| panic!("{name}: the client's connection has ended"));
@@ -74,7 +74,7 @@ async fn all_goes_on(house: &House, wire: &mut Wire, name: &str) {
         "{name}"
     );
     assert_eq!(
-        house.asked("odd"),
+        harness.asked("odd"),
         before + 1,
         "{name}: the deployment was not asked"
     );

@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::{
-    counted,
-    house::{Gateway, comes_true, eventually, forebay, free_address},
-    puppet::Puppet,
-    raw::{Wire, good_chat},
+    harness::{Gateway, Process, eventually, eventually_async, forebay, free_address},
+    http1_client::{RawConnection, good_chat},
+    metrics_page,
+    scripted_upstream::ScriptedUpstream,
 };
 
 /// Sets the limit of a process that runs, or the soft one alone.
@@ -44,27 +44,24 @@ fn limits(pid: u32) -> [String; 2] {
 
 #[tokio::test]
 async fn a_gateway_takes_as_many_open_files_as_it_may() {
-    let (_puppet, house) = Puppet::house("").await;
-    let [_, hard] = limits(house.gateway.pid());
-    let most = counted::value(&house.metrics().await, "process_max_fds");
+    let (_upstream, harness) = ScriptedUpstream::harness("").await;
+    let [_, hard] = limits(harness.gateway.pid());
+    let most = metrics_page::value(&harness.metrics().await, "process_max_fds");
     assert_eq!(most.to_string(), hard);
 
     // Wherever it is started with a lower soft limit.
-    let folder = &house.gateway.folder;
+    let folder = &harness.gateway.folder;
     let (file, said) = (folder.join("second.yaml"), folder.join("second.stderr"));
     let [address, admin] = [(); 2].map(|()| free_address());
     let listeners =
         format!("listeners: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n");
-    fs::write(&file, listeners + &house.gateway.config()).unwrap();
-    let mut second = Command::new("prlimit")
-        .arg("--nofile=512:")
-        .arg(forebay().get_program())
-        .args(["serve", "--config"])
-        .arg(&file)
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&said).unwrap())
-        .spawn()
-        .unwrap();
+    fs::write(&file, listeners + &harness.gateway.config()).unwrap();
+    let mut second = Command::new("prlimit");
+    second.arg("--nofile=512:").arg(forebay().get_program());
+    second.args(["serve", "--config"]).arg(&file);
+    second.stdout(Stdio::null());
+    second.stderr(fs::File::create(&said).unwrap());
+    let second = Process::start(&mut second).unwrap();
     eventually("it has started", || {
         fs::read_to_string(&said)
             .unwrap()
@@ -72,51 +69,50 @@ async fn a_gateway_takes_as_many_open_files_as_it_may() {
     })
     .await;
     let raised = limits(second.id());
-    second.kill().unwrap();
-    second.wait().unwrap();
+    drop(second);
     assert_eq!(raised, [hard.clone(), hard]);
 }
 
 #[tokio::test]
 async fn a_gateway_out_of_open_files_blames_no_deployment_and_names_what_is_wanting() {
-    let (_puppet, house) = Puppet::house("").await;
-    let mut wire = Wire::open(house.gateway.address).await;
+    let (_upstream, harness) = ScriptedUpstream::harness("").await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     // A head that waits, so that its connection is there already.
     let request = good_chat();
     let (start, rest) = request.split_at(10);
     wire.send(start).await;
-    comes_true("its connection is taken", async || {
+    eventually_async("its connection is taken", async || {
         let series = format!(
             "forebay_connections{{listener=\"{}\"}}",
-            house.gateway.address
+            harness.gateway.address
         );
-        counted::value(&house.metrics().await, &series) >= 1.0
+        metrics_page::value(&harness.metrics().await, &series) >= 1.0
     })
     .await;
     limit(
-        &house.gateway,
-        &format!("{}:", open(&house.gateway).saturating_sub(8)),
+        &harness.gateway,
+        &format!("{}:", open(&harness.gateway).saturating_sub(8)),
     );
     wire.send(rest).await;
     let answer = wire.answer().await.unwrap();
     assert_eq!(answer.status, 503, "{:?}", String::from_utf8(answer.body));
-    limit(&house.gateway, "4096:");
-    let line = &house.log(1).await[0];
+    limit(&harness.gateway, "4096:");
+    let line = &harness.log(1).await[0];
     for attempt in line["attempts"].as_array().unwrap() {
         assert_eq!(attempt["outcome"], "own_limit", "{line}");
     }
     eventually("it is named", || {
-        house.gateway.stderr().contains("out of open files")
+        harness.gateway.stderr().contains("out of open files")
     })
     .await;
-    let log = house.gateway.stderr();
+    let log = harness.gateway.stderr();
     assert!(!log.contains("no connection to the instance"), "{log}");
-    let status = house.status().await;
+    let status = harness.status().await;
     for deployment in status["models"][0]["deployments"].as_array().unwrap() {
         assert_eq!(deployment["state"], "closed", "{status}");
     }
-    let mut again = Wire::open(house.gateway.address).await;
+    let mut again = RawConnection::open(harness.gateway.address).await;
     again.send(good_chat()).await;
-    _puppet.call().await.answer("200 OK", b"{}").await;
+    _upstream.call().await.answer("200 OK", b"{}").await;
     assert_eq!(again.answer().await.unwrap().status, 200);
 }

@@ -3,7 +3,7 @@
 
 mod files;
 mod outage;
-mod scraped;
+mod real_run;
 mod server;
 
 use std::{fs, path::PathBuf};

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use forebay::telemetry::metrics::Metrics;
 
-use crate::house::House;
+use crate::harness::Harness;
 use pages::pages;
 
 /// Metrics, alerts and events of the log.
@@ -49,13 +49,18 @@ fn the_readme_of_observability_names_every_metric_and_its_labels_and_no_other() 
 
 #[tokio::test]
 async fn metrics_have_none_that_the_readme_leaves_out() {
-    let house = House::open(&[("ptu", 1, 1), ("std", 2, 1)]).await;
-    house.fault("ptu", crate::house::status(429, &[("retry-after", "60")]));
-    assert_eq!(house.chat().await.status(), 200);
-    let nowhere = house.http.post(house.url("/nowhere")).send().await.unwrap();
+    let harness = Harness::open(&[("ptu", 1, 1), ("std", 2, 1)]).await;
+    harness.fault("ptu", crate::harness::status(429, &[("retry-after", "60")]));
+    assert_eq!(harness.chat().await.status(), 200);
+    let nowhere = harness
+        .http
+        .post(harness.url("/nowhere"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(nowhere.status(), 404);
-    house.log(2).await;
-    let page = house.metrics().await;
+    harness.log(2).await;
+    let page = harness.metrics().await;
     let shown: BTreeSet<&str> = names(&page, "# TYPE ").collect();
     assert!(shown.len() > 20, "{page}");
     let told: BTreeSet<&str> = names(OBSERVABILITY, "`").collect();

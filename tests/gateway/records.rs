@@ -12,18 +12,18 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    house::{CHAT, House, chat, comes_true, eventually, forebay, status, streamed},
-    memory::counted,
+    harness::{CHAT, Harness, chat, eventually, eventually_async, forebay, status, streamed},
+    memory::metric_value,
     namespace::{assert_inside, run, run_inside},
 };
 
 #[tokio::test]
 async fn a_request_has_a_usage_record_once_its_client_and_its_model_are_known() {
-    let house = House::open(&[("a", 1, 1), ("b", 2, 1)]).await;
-    assert_eq!(house.chat().await.status(), 200);
-    house.fault("a", status(429, &[("retry-after", "60")]));
+    let harness = Harness::open(&[("a", 1, 1), ("b", 2, 1)]).await;
+    assert_eq!(harness.chat().await.status(), 200);
+    harness.fault("a", status(429, &[("retry-after", "60")]));
     assert_eq!(
-        house
+        harness
             .post(CHAT)
             .json(&streamed())
             .send()
@@ -36,23 +36,23 @@ async fn a_request_has_a_usage_record_once_its_client_and_its_model_are_known() 
             .min(1),
         1
     );
-    house.fault("b", status(400, &[]));
-    assert_eq!(house.chat().await.status(), 400);
-    house.fault("b", status(429, &[("retry-after", "60")]));
-    assert_eq!(house.chat().await.status(), 429);
+    harness.fault("b", status(400, &[]));
+    assert_eq!(harness.chat().await.status(), 400);
+    harness.fault("b", status(429, &[("retry-after", "60")]));
+    assert_eq!(harness.chat().await.status(), 429);
     // Nobody's, and of no model.
-    let stranger = house.http.post(house.url(CHAT)).json(&chat());
+    let stranger = harness.http.post(harness.url(CHAT)).json(&chat());
     assert_eq!(stranger.send().await.unwrap().status(), 401);
     let mut unknown = chat();
     unknown["model"] = "none".into();
-    let request = house.post(CHAT).json(&unknown);
+    let request = harness.post(CHAT).json(&unknown);
     assert_eq!(request.send().await.unwrap().status(), 404);
-    let models = house.http.get(house.url("/v1/models"));
-    let models = models.header("api-key", crate::house::KEY);
+    let models = harness.http.get(harness.url("/v1/models"));
+    let models = models.header("api-key", crate::harness::KEY);
     assert_eq!(models.send().await.unwrap().status(), 200);
 
-    let log = house.log(7).await;
-    let records = house.usage_records(4).await;
+    let log = harness.log(7).await;
+    let records = harness.usage_records(4).await;
     assert_eq!(records.len(), 4, "{records:?}");
     let told = |name: &str| -> Vec<Value> { records.iter().map(|it| it[name].clone()).collect() };
     assert_eq!(told("status"), [200, 200, 400, 429]);
@@ -82,17 +82,17 @@ const PRICES: &str =
 
 #[tokio::test]
 async fn costs_in_records_log_and_metrics_agree_and_unpriced_models_are_seen() {
-    let house = House::open_with(&[("a", 1, 1)], PRICES).await;
-    assert!(house.gateway.stderr().contains("this model has no price"));
+    let harness = Harness::open_with(&[("a", 1, 1)], PRICES).await;
+    assert!(harness.gateway.stderr().contains("this model has no price"));
     for _ in 0..3 {
-        assert_eq!(house.chat().await.status(), 200);
+        assert_eq!(harness.chat().await.status(), 200);
     }
     let embed = serde_json::json!({"model": "text-embedding-3-small", "input": "a dam"});
-    let request = house.post("/openai/v1/embeddings").json(&embed);
+    let request = harness.post("/openai/v1/embeddings").json(&embed);
     assert_eq!(request.send().await.unwrap().status(), 200);
 
-    let (records, log) = (house.usage_records(4).await, house.log(4).await);
-    let page = house.metrics().await;
+    let (records, log) = (harness.usage_records(4).await, harness.log(4).await);
+    let page = harness.metrics().await;
     let tokens = |record: &Value, name: &str| record[name].as_u64().unwrap();
     let mut sum = 0;
     for (record, line) in records.iter().zip(&log).take(3) {
@@ -123,7 +123,10 @@ async fn costs_in_records_log_and_metrics_agree_and_unpriced_models_are_seen() {
             && unpriced["cost"].is_null()
             && unpriced["currency"].is_null()
     );
-    assert_eq!(counted(&house, "forebay_requests_unpriced_total").await, 1);
+    assert_eq!(
+        metric_value(&harness, "forebay_requests_unpriced_total").await,
+        1
+    );
 }
 
 /// A decimal number in millionths of millionths.
@@ -141,9 +144,9 @@ fn value(page: &str, series: &str) -> f64 {
 }
 
 /// One metric of a log.
-async fn of_log(house: &House, metric: &str, log: &str) -> f64 {
+async fn of_log(harness: &Harness, metric: &str, log: &str) -> f64 {
     value(
-        &house.metrics().await,
+        &harness.metrics().await,
         &format!("{metric}{{log=\"{log}\"}}"),
     )
 }
@@ -151,18 +154,18 @@ async fn of_log(house: &House, metric: &str, log: &str) -> f64 {
 #[tokio::test]
 async fn on_a_full_disk_requests_go_on_lines_are_counted_and_operators_are_told() {
     let logs = "log: { access: /dev/full, usage: /dev/../dev/full }";
-    let house = House::open_with(&[("a", 1, 1)], logs).await;
+    let harness = Harness::open_with(&[("a", 1, 1)], logs).await;
     for _ in 0..20 {
-        assert_eq!(house.chat().await.status(), 200);
+        assert_eq!(harness.chat().await.status(), 200);
     }
     for log in ["access", "usage"] {
-        comes_true("each line is counted", async || {
-            of_log(&house, "forebay_log_lines_dropped_total", log).await == 20.0
+        eventually_async("each line is counted", async || {
+            of_log(&harness, "forebay_log_lines_dropped_total", log).await == 20.0
         })
         .await;
-        assert_eq!(of_log(&house, "forebay_log_failing", log).await, 1.0);
+        assert_eq!(of_log(&harness, "forebay_log_failing", log).await, 1.0);
     }
-    let said = house.gateway.stderr();
+    let said = harness.gateway.stderr();
     assert_eq!(said.matches("a log can't be written").count(), 2, "{said}");
 }
 
@@ -178,7 +181,7 @@ fn a_log_is_whole_again_once_a_full_disk_has_room() {
 #[ignore = "runs inside a namespace, where the test above starts it"]
 async fn inside_the_namespace_a_disk_fills_and_empties() {
     assert_inside();
-    let disk = crate::house::folder();
+    let disk = crate::harness::folder();
     run(
         "mount",
         &format!("-t tmpfs -o size=64k tmpfs {}", disk.display()),
@@ -187,34 +190,34 @@ async fn inside_the_namespace_a_disk_fills_and_empties() {
         "log: {{ access: OWN_FOLDER/access.jsonl, usage: {}/usage.jsonl }}",
         disk.display()
     );
-    let house = House::open_with(&[("a", 1, 1)], &logs).await;
+    let harness = Harness::open_with(&[("a", 1, 1)], &logs).await;
     let mut asked = 0;
     let mut ask = async || {
-        assert_eq!(house.chat().await.status(), 200);
+        assert_eq!(harness.chat().await.status(), 200);
         asked += 1;
         asked
     };
     ask().await;
     fs::write(disk.join("ballast"), vec![0; 48 << 10]).unwrap();
-    comes_true("the disk is full", async || {
+    eventually_async("the disk is full", async || {
         ask().await;
-        of_log(&house, "forebay_log_failing", "usage").await == 1.0
+        of_log(&harness, "forebay_log_failing", "usage").await == 1.0
     })
     .await;
     for _ in 0..10 {
         ask().await;
     }
     fs::remove_file(disk.join("ballast")).unwrap();
-    comes_true("the log is written again", async || {
+    eventually_async("the log is written again", async || {
         ask().await;
-        of_log(&house, "forebay_log_failing", "usage").await == 0.0
+        of_log(&harness, "forebay_log_failing", "usage").await == 0.0
     })
     .await;
     let asked = ask().await;
-    comes_true(
+    eventually_async(
         "each request has a record or is counted as dropped",
         async || {
-            let dropped = of_log(&house, "forebay_log_lines_dropped_total", "usage").await;
+            let dropped = of_log(&harness, "forebay_log_lines_dropped_total", "usage").await;
             let text = fs::read_to_string(disk.join("usage.jsonl")).unwrap();
             // Every line is a record: no half one is left.
             let ids: BTreeSet<String> = text.lines().map(id).collect();
@@ -224,7 +227,7 @@ async fn inside_the_namespace_a_disk_fills_and_empties() {
         },
     )
     .await;
-    let said = house.gateway.stderr();
+    let said = harness.gateway.stderr();
     assert!(said.contains("a log is written again"), "{said}");
 }
 
@@ -234,9 +237,9 @@ fn id(line: &str) -> String {
 }
 
 /// Each request's number of records in all files of the usage log.
-fn kept(house: &House) -> BTreeMap<String, usize> {
+fn kept(harness: &Harness) -> BTreeMap<String, usize> {
     let mut kept = BTreeMap::new();
-    for file in files(house) {
+    for file in files(harness) {
         for line in fs::read_to_string(file).unwrap().lines() {
             *kept.entry(id(line)).or_default() += 1;
         }
@@ -245,8 +248,8 @@ fn kept(house: &House) -> BTreeMap<String, usize> {
 }
 
 /// The usage log's files, the one that is written among them.
-fn files(house: &House) -> Vec<PathBuf> {
-    let entries = fs::read_dir(&house.gateway.folder).unwrap();
+fn files(harness: &Harness) -> Vec<PathBuf> {
+    let entries = fs::read_dir(&harness.gateway.folder).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
         .filter(|path| path.display().to_string().contains("/usage."))
@@ -256,32 +259,32 @@ fn files(house: &House) -> Vec<PathBuf> {
 #[tokio::test]
 async fn records_are_put_aside_by_size_and_by_others_and_each_is_there_once() {
     let logs = "log: { access: OWN_FOLDER/access.jsonl, usage: { file: OWN_FOLDER/usage.jsonl, rotate: { size: 4KiB } } }";
-    let house = House::open_with(&[("a", 1, 1)], logs).await;
-    let own = house.gateway.folder.join("usage.jsonl");
+    let harness = Harness::open_with(&[("a", 1, 1)], logs).await;
+    let own = harness.gateway.folder.join("usage.jsonl");
     for _ in 0..40 {
-        assert_eq!(house.chat().await.status(), 200);
+        assert_eq!(harness.chat().await.status(), 200);
     }
     // As logrotate does it, while requests go on.
-    fs::rename(&own, house.gateway.folder.join("usage.jsonl.1")).unwrap();
-    comes_true("a new file is begun", async || {
-        assert_eq!(house.chat().await.status(), 200);
+    fs::rename(&own, harness.gateway.folder.join("usage.jsonl.1")).unwrap();
+    eventually_async("a new file is begun", async || {
+        assert_eq!(harness.chat().await.status(), 200);
         own.exists()
     })
     .await;
     for _ in 0..10 {
-        assert_eq!(house.chat().await.status(), 200);
+        assert_eq!(harness.chat().await.status(), 200);
     }
-    let log = fs::read_to_string(house.gateway.folder.join("access.jsonl"));
+    let log = fs::read_to_string(harness.gateway.folder.join("access.jsonl"));
     let asked = log.unwrap().lines().count().max(51);
-    let lines = house.log(asked).await;
+    let lines = harness.log(asked).await;
     eventually("each request has its record", || {
-        kept(&house).len() >= lines.len()
+        kept(&harness).len() >= lines.len()
     })
     .await;
-    let kept = kept(&house);
+    let kept = kept(&harness);
     assert!(kept.values().all(|times| *times == 1), "{kept:?}");
-    assert!(files(&house).len() > 5);
-    for file in files(&house) {
+    assert!(files(&harness).len() > 5);
+    for file in files(&harness) {
         // What somebody else renamed may have been written on for a second.
         let is_ours = !file.display().to_string().ends_with(".1");
         assert!(
@@ -294,14 +297,14 @@ async fn records_are_put_aside_by_size_and_by_others_and_each_is_there_once() {
 #[tokio::test]
 async fn a_file_is_put_aside_when_its_time_is_over_though_nothing_more_is_written() {
     let logs = "log: { access: OWN_FOLDER/access.jsonl, usage: { file: OWN_FOLDER/usage.jsonl, rotate: { every: 1s } } }";
-    let house = House::open_with(&[("a", 1, 1)], logs).await;
-    assert_eq!(house.chat().await.status(), 200);
+    let harness = Harness::open_with(&[("a", 1, 1)], logs).await;
+    assert_eq!(harness.chat().await.status(), 200);
     eventually("the record is in a file of its own", || {
-        let own = fs::read_to_string(house.gateway.folder.join("usage.jsonl"));
-        own.is_ok_and(|text| text.is_empty()) && kept(&house).len() == 1
+        let own = fs::read_to_string(harness.gateway.folder.join("usage.jsonl"));
+        own.is_ok_and(|text| text.is_empty()) && kept(&harness).len() == 1
     })
     .await;
-    assert_eq!(files(&house).len(), 2);
+    assert_eq!(files(&harness).len(), 2);
 }
 
 #[test]

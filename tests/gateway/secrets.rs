@@ -1,8 +1,8 @@
 //! Secrets stay where they belong: the client's key never goes further than the gateway, and what proves the gateway
 //! to Azure never goes towards clients, into logs, metrics or status.
 
-mod refused;
-mod repeated;
+mod echoed;
+mod every_refusal;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
@@ -10,10 +10,11 @@ use forebay::simulator::{self, Config, ErrorType, FaultKind, StreamError, TokenF
 use reqwest::Response;
 
 use crate::{
-    house::{
-        CHAT, Gateway, House, chat, client, comes_true, eventually, status, streamed, throttle,
+    harness::{
+        CHAT, Gateway, Harness, chat, client, eventually, eventually_async, status, streamed,
+        throttle,
     },
-    raw::{Wire, request},
+    http1_client::{RawConnection, request},
 };
 
 const CLIENT_KEY: &str = "MARKED-client-key-4f1c9a";
@@ -30,9 +31,9 @@ const NOT_OURS: &str = "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f
 const FROM_NOWHERE: &str =
     "front_door: { ids: [0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f], networks: [192.0.2.0/24] }\n";
 
-/// An instance asked with tokens of a client secret, one with its own key, one whose secret is refused. Beside the house
+/// An instance asked with tokens of a client secret, one with its own key, one whose secret is refused. Beside the harness
 /// two more gateways, which want Front Door before them.
-async fn house(variables: &[(&str, &str)]) -> (House, [Gateway; 2]) {
+async fn harness(variables: &[(&str, &str)]) -> (Harness, [Gateway; 2]) {
     let mut simulation = "control: 127.0.0.1:0\ntokens: { address: 127.0.0.1:0, lifetime: 1h }\nrecord: full\ninstances:\n".to_owned();
     for name in ["tokens", "keys", "refused"] {
         writeln!(simulation, "  {name}: {{ address: 127.0.0.1:0, keys: [{INSTANCE_KEY}], api_versions: [\"*\"], deployments: {{ gpt-4o: {{ model: gpt-4o }}, slow: {{ model: gpt-4o }} }} }}").unwrap();
@@ -55,7 +56,7 @@ async fn house(variables: &[(&str, &str)]) -> (House, [Gateway; 2]) {
         .unwrap();
     }
     let hash = forebay::config::hash_key(CLIENT_KEY).unwrap().hash;
-    let limited = refused::limited();
+    let limited = every_refusal::limited();
     writeln!(
         config,
         "issuers: {{ idp: {{ url: \"{ISSUER}\", audiences: [forebay] }} }}\nmodels:\n  gpt-4o:\n    deployments: [{{ instance: tokens, priority: 1 }}, {{ instance: keys, priority: 2 }}]\n  \
@@ -68,21 +69,21 @@ async fn house(variables: &[(&str, &str)]) -> (House, [Gateway; 2]) {
     )
     .unwrap();
     let more = async |front_door: &str| {
-        Gateway::start_as(&format!("{front_door}{config}"), "", variables).await
+        Gateway::start_with(&format!("{front_door}{config}"), "", variables).await
     };
     let guarded = [more(NOT_OURS).await, more(FROM_NOWHERE).await];
-    let house = House {
+    let harness = Harness {
         simulator,
-        gateway: Gateway::start_as(&config, "", variables).await,
+        gateway: Gateway::start_with(&config, "", variables).await,
         http: client(),
     };
-    (house, guarded)
+    (harness, guarded)
 }
 
 /// All that a client was told: heads and bodies.
-struct Told(String);
+struct ShownToClient(String);
 
-impl Told {
+impl ShownToClient {
     async fn note(&mut self, response: reqwest::Result<Response>) {
         let Ok(mut response) = response else { return };
         writeln!(self.0, "{} {:?}", response.status(), response.headers()).unwrap();
@@ -92,8 +93,8 @@ impl Told {
         }
     }
 
-    async fn ask(&mut self, house: &House, path: &str, key: (&str, &str), body: String) {
-        let request = house.http.post(house.url(path)).header(key.0, key.1);
+    async fn ask(&mut self, harness: &Harness, path: &str, key: (&str, &str), body: String) {
+        let request = harness.http.post(harness.url(path)).header(key.0, key.1);
         self.note(
             request
                 .header("content-type", "application/json")
@@ -106,11 +107,11 @@ impl Told {
 }
 
 /// Successes, every refusal, every way to fail, broken streams.
-async fn everything(house: &House, guarded: &[Gateway]) -> String {
-    let mut told = Told(String::new());
-    refused::everything(house, ISSUER, &mut told).await;
+async fn everything(harness: &Harness, guarded: &[Gateway]) -> String {
+    let mut told = ShownToClient(String::new());
+    every_refusal::everything(harness, ISSUER, &mut told).await;
     for gateway in guarded {
-        refused::past_front_door(gateway, &mut told).await;
+        every_refusal::past_front_door(gateway, &mut told).await;
     }
     let bearer = format!("Bearer {CLIENT_KEY}");
     let keys = [("api-key", CLIENT_KEY), ("authorization", bearer.as_str())];
@@ -123,8 +124,8 @@ async fn everything(house: &House, guarded: &[Gateway]) -> String {
         format!("/openai/deployments/gpt-4o/chat/completions?api-version=1&api-key={CLIENT_KEY}");
     for key in keys {
         for path in [CHAT, "/v1/chat/completions", &classic] {
-            told.ask(house, path, key, plain.clone()).await;
-            told.ask(house, path, key, stream.clone()).await;
+            told.ask(harness, path, key, plain.clone()).await;
+            told.ask(harness, path, key, stream.clone()).await;
         }
         for (path, body) in [
             ("/nothing", "{}"),
@@ -136,26 +137,44 @@ async fn everything(house: &House, guarded: &[Gateway]) -> String {
             (CHAT, &"[".repeat(1000)),
             (CHAT, &" ".repeat(2 << 20)),
         ] {
-            told.ask(house, path, key, body.to_owned()).await;
+            told.ask(harness, path, key, body.to_owned()).await;
         }
         told.note(
-            house
+            harness
                 .http
-                .get(house.url("/v1/models"))
+                .get(harness.url("/v1/models"))
                 .header(key.0, key.1)
                 .send()
                 .await,
         )
         .await;
     }
-    told.ask(house, CHAT, ("api-key", UNKNOWN_KEY), plain.clone())
+    told.ask(harness, CHAT, ("api-key", UNKNOWN_KEY), plain.clone())
         .await;
-    told.ask(house, CHAT, ("x-nothing", "1"), plain.clone())
+    told.ask(harness, CHAT, ("x-nothing", "1"), plain.clone())
         .await;
     // The identity's secret is refused: no token, no answer.
-    told.ask(house, CHAT, keys[0], plain.replace("gpt-4o", "never"))
+    told.ask(harness, CHAT, keys[0], plain.replace("gpt-4o", "never"))
         .await;
 
+    deployments_fail(harness, &[&plain, &stream], keys[0], &mut told).await;
+    told.ask(harness, CHAT, keys[0], plain.clone()).await;
+    broken_requests(harness, &mut told).await;
+    for fault in [TokenFault::Garbage {}, TokenFault::Status { status: 500 }] {
+        harness.simulator.set_token_fault(Some(fault));
+        told.ask(harness, CHAT, keys[0], plain.replace("gpt-4o", "never"))
+            .await;
+    }
+    told.0
+}
+
+/// Every way to fail; in the end nothing listens where the instances did.
+async fn deployments_fail(
+    harness: &Harness,
+    bodies: &[&String],
+    key: (&str, &str),
+    told: &mut ShownToClient,
+) {
     let leaky = [("www-authenticate", "Bearer"), ("x-any", "0")];
     for fault in [
         status(401, &leaky),
@@ -173,35 +192,27 @@ async fn everything(house: &House, guarded: &[Gateway]) -> String {
         FaultKind::Hang {},
         FaultKind::ResetMidStream { after_events: 2 },
         FaultKind::CloseMidStream { after_events: 2 },
-        FaultKind::StreamError(StreamError::of(ErrorType::TooManyRequests, 1)),
+        FaultKind::StreamError(StreamError::new(ErrorType::TooManyRequests, 1)),
     ] {
         for instance in ["tokens", "keys"] {
-            house.fault(instance, fault.clone());
+            harness.fault(instance, fault.clone());
         }
-        for body in [&plain, &stream] {
-            told.ask(house, CHAT, keys[0], body.clone()).await;
-            available(house).await;
+        for body in bodies {
+            told.ask(harness, CHAT, key, (*body).clone()).await;
+            available(harness).await;
         }
     }
     for instance in ["tokens", "keys"] {
-        house.fault(instance, None);
-        house.switch(instance, "down").await;
+        harness.fault(instance, None);
+        harness.switch(instance, "down").await;
     }
-    told.ask(house, CHAT, keys[0], plain.clone()).await;
-    broken_requests(house, &mut told).await;
-    for fault in [TokenFault::Garbage {}, TokenFault::Status { status: 500 }] {
-        house.simulator.set_token_fault(Some(fault));
-        told.ask(house, CHAT, keys[0], plain.replace("gpt-4o", "never"))
-            .await;
-    }
-    told.0
 }
 
 /// Waits until both may be asked again.
-async fn available(house: &House) {
+async fn available(harness: &Harness) {
     let is = |deployment: &serde_json::Value| deployment["available"] == true;
-    comes_true("both may be asked", async || {
-        let page = house.status().await;
+    eventually_async("both may be asked", async || {
+        let page = harness.status().await;
         page["models"][0]["deployments"]
             .as_array()
             .unwrap()
@@ -212,7 +223,7 @@ async fn available(house: &House) {
 }
 
 /// What no client library sends.
-async fn broken_requests(house: &House, told: &mut Told) {
+async fn broken_requests(harness: &Harness, told: &mut ShownToClient) {
     let key = format!("api-key: {CLIENT_KEY}\r\n");
     for (path, lines, body) in [
         (CHAT, "content-length: 500\r\n", PROMPT),
@@ -222,7 +233,7 @@ async fn broken_requests(house: &House, told: &mut Told) {
         (CHAT, "bad header\r\n", PROMPT),
         (CHAT, "content-length: 1\r\ncontent-length: 2\r\n", PROMPT),
     ] {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(request("POST", path, &format!("{key}{lines}"), body))
             .await;
         wire.half_close().await;
@@ -238,23 +249,23 @@ async fn broken_requests(house: &House, told: &mut Told) {
 }
 
 /// Every bearer token that an instance was sent.
-fn tokens(house: &House) -> Vec<String> {
-    let seen = house.simulator.requests(None);
+fn tokens(harness: &Harness) -> Vec<String> {
+    let seen = harness.simulator.requests(None);
     let headers = seen.iter().flat_map(|seen| &seen.headers);
     let values = headers.filter_map(|(_, value)| value.strip_prefix("Bearer "));
     values.map(str::to_owned).collect()
 }
 
 async fn nothing_leaks(variables: &[(&str, &str)]) {
-    let (mut house, mut guarded) = house(variables).await;
-    let told = everything(&house, &guarded).await;
-    let tokens = tokens(&house);
+    let (mut harness, mut guarded) = harness(variables).await;
+    let told = everything(&harness, &guarded).await;
+    let tokens = tokens(&harness);
     assert!(
         !tokens.is_empty() && told.contains("chatcmpl") && told.contains("gpt-4o"),
         "{told}"
     );
 
-    let sent_out = format!("{:?}", house.simulator.requests(None));
+    let sent_out = format!("{:?}", harness.simulator.requests(None));
     for key in [CLIENT_KEY, UNKNOWN_KEY] {
         assert!(
             !sent_out.contains(key),
@@ -270,7 +281,7 @@ async fn nothing_leaks(variables: &[(&str, &str)]) {
         assert!(!told.contains(secret), "a client was told {secret}");
     }
 
-    let log = house.gateway.folder.join("access.jsonl");
+    let log = harness.gateway.folder.join("access.jsonl");
     let outcomes = [
         "served",
         "caller_error",
@@ -287,23 +298,23 @@ async fn nothing_leaks(variables: &[(&str, &str)]) {
         outcomes.iter().all(|outcome| log.contains(outcome))
     })
     .await;
-    let pages = [house.metrics().await, house.status().await.to_string()];
+    let pages = [harness.metrics().await, harness.status().await.to_string()];
     let mut logs = String::new();
     let mut texts = Vec::from(pages);
-    for gateway in std::iter::once(&mut house.gateway).chain(&mut guarded) {
+    for gateway in std::iter::once(&mut harness.gateway).chain(&mut guarded) {
         gateway.end();
         logs.push_str(&fs::read_to_string(gateway.folder.join("access.jsonl")).unwrap());
         texts.push(gateway.stderr());
     }
     let said = |reason: &&str| logs.contains(&format!("\"refusal\":\"{reason}\""));
-    let unsaid: Vec<_> = refused::reasons()
+    let unsaid: Vec<_> = every_refusal::reasons()
         .into_iter()
         .filter(|it| !said(it))
         .collect();
     assert!(unsaid.is_empty(), "nobody was refused for {unsaid:?}");
     texts.push(logs);
     let marked = [CLIENT_KEY, UNKNOWN_KEY, PROMPT].map(str::to_owned);
-    let sent = refused::token_parts(ISSUER).into_iter().chain(marked);
+    let sent = every_refusal::token_parts(ISSUER).into_iter().chain(marked);
     let all: Vec<String> = sent.chain(ours.iter().map(|it| (*it).to_owned())).collect();
     for text in &texts {
         for secret in &all {

@@ -5,12 +5,12 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use crate::{
-    authority::{Authority, TlsWire},
-    house::{comes_true, folder, free_address},
+    certificate_authority::{CertificateAuthority, TlsConnection},
+    harness::{Process, eventually_async, folder, free_address},
 };
 
 /// A user and a group that own nothing on this machine.
@@ -18,25 +18,15 @@ const USER: &str = "61184";
 const GROUP: u32 = 61_999;
 const UNIT: &str = include_str!("../../systemd/forebay.service");
 
-/// Ended when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What certbot and its hook work with.
-struct Place {
+struct Installation {
     folder: PathBuf,
     /// The group that may read the certificate.
     group: u32,
     address: SocketAddr,
 }
 
-impl Drop for Place {
+impl Drop for Installation {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -46,7 +36,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
 }
 
-impl Place {
+impl Installation {
     fn new() -> Self {
         let (folder, address) = (folder(), free_address());
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
@@ -76,7 +66,7 @@ impl Place {
     }
 
     /// Writes what certbot would, and runs its hook.
-    fn renew(&self, authority: &Authority) {
+    fn renew(&self, authority: &CertificateAuthority) {
         let lineage = self.folder.join("lineage");
         authority.certify(&lineage, "new", "localhost");
         for (made, name) in [("new.crt", "fullchain.pem"), ("new.key", "privkey.pem")] {
@@ -116,44 +106,57 @@ impl Place {
     }
 
     async fn shown(&self) -> Option<Vec<u8>> {
-        let config =
-            crate::authority::client_config(&self.folder, None, &[&rustls::version::TLS13]);
+        let config = crate::certificate_authority::client_config(
+            &self.folder,
+            None,
+            &[&rustls::version::TLS13],
+        );
         tokio::net::TcpStream::connect(self.address).await.ok()?;
-        Some(TlsWire::open_with(self.address, config).await.ok()?.shown())
+        Some(
+            TlsConnection::open_with(self.address, config)
+                .await
+                .ok()?
+                .shown(),
+        )
     }
 }
 
 #[tokio::test]
 async fn a_renewed_certificate_reaches_a_service_whose_user_owns_no_file() {
-    let place = Place::new();
-    let authority = Authority::new(&place.folder, "ours");
-    place.renew(&authority);
+    let installation = Installation::new();
+    let authority = CertificateAuthority::new(&installation.folder, "ours");
+    installation.renew(&authority);
     let modes = |name: &str| {
-        let file = fs::metadata(place.folder.join(name)).unwrap();
+        let file = fs::metadata(installation.folder.join(name)).unwrap();
         (file.mode() & 0o777, file.gid())
     };
-    assert_eq!(modes("tls"), (0o750, place.group));
+    assert_eq!(modes("tls"), (0o750, installation.group));
     for file in ["tls/fullchain.pem", "tls/privkey.pem"] {
-        assert_eq!(modes(file), (0o640, place.group), "{file}");
+        assert_eq!(modes(file), (0o640, installation.group), "{file}");
     }
-    let left = fs::read_dir(place.folder.join("tls")).unwrap().count();
+    let left = fs::read_dir(installation.folder.join("tls"))
+        .unwrap()
+        .count();
     assert_eq!(left, 2, "nothing is left behind");
     if is_root() {
         // Without the unit's line the key is not readable, and the config says so.
-        let checked = place.forebay(&[], "check").output().unwrap();
+        let checked = installation.forebay(&[], "check").output().unwrap();
         assert!(!checked.status.success());
         let said = String::from_utf8_lossy(&checked.stderr).into_owned();
         assert!(said.contains("Permission denied"), "{said}");
     }
-    let mut forebay = place.forebay(&[place.group], "serve");
-    let errors = fs::File::create(place.folder.join("stderr")).unwrap();
-    let forebay = forebay.stderr(errors).stdout(Stdio::null()).spawn();
-    let _running = Running(forebay.unwrap());
-    comes_true("it serves", async || place.shown().await.is_some()).await;
-    let first = place.shown().await.unwrap();
-    place.renew(&authority);
-    comes_true("the renewed certificate is shown", async || {
-        place.shown().await.is_some_and(|shown| shown != first)
+    let mut forebay = installation.forebay(&[installation.group], "serve");
+    let errors = fs::File::create(installation.folder.join("stderr")).unwrap();
+    forebay.stderr(errors).stdout(Stdio::null());
+    let _running = Process::start(&mut forebay).unwrap();
+    eventually_async("it serves", async || installation.shown().await.is_some()).await;
+    let first = installation.shown().await.unwrap();
+    installation.renew(&authority);
+    eventually_async("the renewed certificate is shown", async || {
+        installation
+            .shown()
+            .await
+            .is_some_and(|shown| shown != first)
     })
     .await;
 }

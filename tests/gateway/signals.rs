@@ -3,24 +3,24 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    house::eventually,
-    puppet::{EVENT, Puppet},
-    raw::{Wire, good_chat},
+    harness::eventually,
+    http1_client::{RawConnection, good_chat},
+    scripted_upstream::{EVENT, ScriptedUpstream},
 };
 
 #[tokio::test]
 async fn signals_that_mean_nothing_to_a_gateway_are_named_in_its_log_and_end_nothing() {
-    let (puppet, mut house) = Puppet::house("").await;
-    let (mut wire, mut call) = puppet.stream(&house).await;
+    let (upstream, mut harness) = ScriptedUpstream::harness("").await;
+    let (mut wire, mut call) = upstream.stream(&harness).await;
     for (name, said) in [
         ("HUP", "a restart takes in what has changed"),
         ("USR1", "opened anew without it"),
         ("USR2", "means nothing"),
     ] {
-        house.gateway.signal(name);
+        harness.gateway.signal(name);
         let named = format!("SIG{name}");
         eventually("it is said", || {
-            let log = house.gateway.stderr();
+            let log = harness.gateway.stderr();
             log.lines()
                 .any(|line| line.contains(&named) && line.contains(said))
         })
@@ -28,36 +28,36 @@ async fn signals_that_mean_nothing_to_a_gateway_are_named_in_its_log_and_end_not
         call.chunk(EVENT).await;
         assert!(wire.arrives(EVENT).await);
     }
-    assert!(house.gateway.ended().is_none());
+    assert!(harness.gateway.ended().is_none());
     call.chunk("data: [DONE]\n\n").await;
     call.end().await;
-    assert_eq!(house.log(1).await[0]["end"], "complete");
+    assert_eq!(harness.log(1).await[0]["end"], "complete");
 }
 
 #[tokio::test]
 async fn an_interrupt_and_a_quit_drain_as_a_terminate_does() {
     for name in ["INT", "QUIT", "TERM"] {
         let more = "drain: { notice: 100ms, deadline: 60s }";
-        let (puppet, mut house) = Puppet::house(more).await;
-        let (mut wire, mut call) = puppet.stream(&house).await;
-        house.gateway.signal(name);
+        let (upstream, mut harness) = ScriptedUpstream::harness(more).await;
+        let (mut wire, mut call) = upstream.stream(&harness).await;
+        harness.gateway.signal(name);
         eventually("it drains", || {
-            let log = house.gateway.stderr();
+            let log = harness.gateway.stderr();
             log.contains("draining") && log.contains(&format!("SIG{name}"))
         })
         .await;
         // Past the notice its listeners are closed.
         eventually("it takes nothing new", || {
-            std::net::TcpStream::connect(house.gateway.address).is_err()
+            std::net::TcpStream::connect(harness.gateway.address).is_err()
         })
         .await;
         call.chunk(EVENT).await;
         assert!(wire.arrives(EVENT).await, "{name}");
-        assert!(house.gateway.ended().is_none());
+        assert!(harness.gateway.ended().is_none());
         call.chunk("data: [DONE]\n\n").await;
         call.end().await;
-        eventually("it has ended", || house.gateway.ended().is_some()).await;
-        assert_eq!(house.log(1).await[0]["end"], "complete", "{name}");
+        eventually("it has ended", || harness.gateway.ended().is_some()).await;
+        assert_eq!(harness.log(1).await[0]["end"], "complete", "{name}");
     }
 }
 
@@ -66,31 +66,34 @@ async fn a_second_interrupt_ends_a_gateway_at_once_and_the_logs_say_so() {
     // Before the drain's notice is over, and behind it.
     for notice in ["60s", "1ms"] {
         let more = format!("drain: {{ notice: {notice}, deadline: 60s }}");
-        let (puppet, mut house) = Puppet::house(&more).await;
-        let (mut wire, _call) = puppet.stream(&house).await;
-        let mut waiting = Wire::open(house.gateway.address).await;
+        let (upstream, mut harness) = ScriptedUpstream::harness(&more).await;
+        let (mut wire, _call) = upstream.stream(&harness).await;
+        let mut waiting = RawConnection::open(harness.gateway.address).await;
         waiting.send(good_chat()).await;
-        let _unanswered = puppet.call().await;
-        house.gateway.signal("INT");
-        eventually("it drains", || house.gateway.stderr().contains("draining")).await;
+        let _unanswered = upstream.call().await;
+        harness.gateway.signal("INT");
+        eventually("it drains", || {
+            harness.gateway.stderr().contains("draining")
+        })
+        .await;
         if notice == "1ms" {
             eventually("it takes nothing new", || {
-                std::net::TcpStream::connect(house.gateway.address).is_err()
+                std::net::TcpStream::connect(harness.gateway.address).is_err()
             })
             .await;
         }
         let signalled = Instant::now();
-        house.gateway.signal("INT");
-        eventually("it has ended", || house.gateway.ended().is_some()).await;
+        harness.gateway.signal("INT");
+        eventually("it has ended", || harness.gateway.ended().is_some()).await;
         assert!(signalled.elapsed() < Duration::from_secs(20));
-        let log = house.gateway.stderr();
+        let log = harness.gateway.stderr();
         let line = log
             .lines()
             .find(|line| line.contains("ended at once"))
             .unwrap();
         assert!(line.contains("\"requests\":2"), "{line}");
         wire.drained().await;
-        for line in house.log(2).await {
+        for line in harness.log(2).await {
             assert_eq!(line["end"], "broken", "{line}");
         }
     }
@@ -98,15 +101,15 @@ async fn a_second_interrupt_ends_a_gateway_at_once_and_the_logs_say_so() {
 
 #[tokio::test]
 async fn a_start_is_one_line_that_says_what_runs() {
-    let (puppet, house) = Puppet::house("").await;
-    let mut wire = Wire::open(house.gateway.address).await;
+    let (upstream, harness) = ScriptedUpstream::harness("").await;
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(good_chat()).await;
-    puppet.call().await.answer("200 OK", b"{}").await;
-    let log = house.gateway.stderr();
+    upstream.call().await.answer("200 OK", b"{}").await;
+    let log = harness.gateway.stderr();
     let started = |line: &&str| line.contains("forebay serves");
     assert_eq!(log.lines().filter(started).count(), 1, "{log}");
     let line: serde_json::Value = serde_json::from_str(log.lines().find(started).unwrap()).unwrap();
-    let gateway = &house.gateway;
+    let gateway = &harness.gateway;
     assert_eq!(line["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(line["listeners"], gateway.address.to_string());
     assert_eq!(line["admin"], gateway.admin.to_string());
@@ -114,7 +117,7 @@ async fn a_start_is_one_line_that_says_what_runs() {
     assert_eq!(counts, [Some(1), Some(2), Some(1)]);
     let hash = line["config"].as_str().unwrap();
     assert!(
-        house
+        harness
             .metrics()
             .await
             .contains(&format!("forebay_config_hash{{hash=\"{hash}\"}} 1"))

@@ -5,12 +5,12 @@
 mod framing;
 mod grammar;
 mod http2;
-mod legal;
-mod readers;
+mod odd_but_legal;
+mod other_readers;
 
 use crate::{
-    house::{CHAT, House, KEY, chat, comes_true},
-    raw::{Wire, good_chat},
+    harness::{CHAT, Harness, KEY, chat, eventually_async},
+    http1_client::{RawConnection, good_chat},
 };
 
 /// A request and what becomes of it: the status of the answer and the reason in the log.
@@ -45,10 +45,10 @@ fn body() -> (String, usize) {
 
 /// Sends each over a connection of its own, with a good request right behind it, which must not be served: where the
 /// bad one ends can't be known. Then a good one over a new connection, which must.
-async fn all_are_refused(house: &House, cases: &[Case]) {
+async fn all_are_refused(harness: &Harness, cases: &[Case]) {
     for (i, case) in cases.iter().enumerate() {
         let name = case.name;
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send([case.bytes.as_slice(), &good_chat()].concat())
             .await;
         let method = if case.bytes.starts_with(b"HEAD") {
@@ -72,23 +72,27 @@ async fn all_are_refused(house: &House, cases: &[Case]) {
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{name}");
         assert!(!answer.keeps_open(), "{name}: {answer:?}");
         assert!(wire.ends().await, "{name}: more was answered");
-        assert_eq!(house.asked("only"), i as u64, "{name} reached a deployment");
+        assert_eq!(
+            harness.asked("only"),
+            i as u64,
+            "{name} reached a deployment"
+        );
 
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         wire.send(good_chat()).await;
         let answer = wire
             .answer()
             .await
             .unwrap_or_else(|| panic!("none after {name}"));
         assert_eq!(answer.status, 200, "after {name}");
-        assert_eq!(house.asked("only"), i as u64 + 1, "after {name}");
+        assert_eq!(harness.asked("only"), i as u64 + 1, "after {name}");
         assert_eq!(
-            house.seen("only").last().unwrap().path,
+            harness.seen("only").last().unwrap().path,
             CHAT,
             "after {name}"
         );
     }
-    let log = house.log(2 * cases.len()).await;
+    let log = harness.log(2 * cases.len()).await;
     assert_eq!(log.len(), 2 * cases.len());
     let mut odd = Vec::new();
     // A served request may be written down after the next one was refused.
@@ -101,20 +105,20 @@ async fn all_are_refused(house: &House, cases: &[Case]) {
         assert!(!line.to_string().contains(KEY), "{line}");
     }
     assert!(odd.is_empty(), "{}", odd.join("\n"));
-    counted(house, cases.len()).await;
+    counted(harness, cases.len()).await;
 }
 
 /// Every refusal is in the counters, and nothing is counted as under way any more.
-async fn counted(house: &House, refusals: usize) {
-    comes_true("nothing is under way", async || {
-        sum(&house.metrics().await, "forebay_requests_inflight") == 0
+async fn counted(harness: &Harness, refusals: usize) {
+    eventually_async("nothing is under way", async || {
+        sum(&harness.metrics().await, "forebay_requests_inflight") == 0
     })
     .await;
     assert_eq!(
-        sum(&house.metrics().await, "forebay_refusals_total{"),
+        sum(&harness.metrics().await, "forebay_refusals_total{"),
         refusals
     );
-    assert!(!house.gateway.stderr().contains("panicked"));
+    assert!(!harness.gateway.stderr().contains("panicked"));
 }
 
 fn sum(metrics: &str, name: &str) -> usize {

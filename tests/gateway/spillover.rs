@@ -5,14 +5,14 @@ use std::time::Duration;
 use forebay::simulator::{self, Config, Fault, FaultKind, Simulator};
 use serde_json::{Value, json};
 
-use crate::house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, client, status, throttle};
+use crate::harness::{CHAT, Gateway, Harness, INSTANCE_KEY, KEY, client, status, throttle};
 
 /// A provisioned deployment that is full after one request and spills over, and another instance beside it.
-async fn house() -> House {
-    house_with("").await
+async fn harness() -> Harness {
+    harness_with("").await
 }
 
-async fn house_with(more: &str) -> House {
+async fn harness_with(more: &str) -> Harness {
     let simulation = format!(
         "instances:\n  east:\n    keys: [{INSTANCE_KEY}]\n    deployments:\n      \
          ptu: {{ model: gpt-4o, capacity: {{ ptu: {{ tokens_per_minute: 1 }} }}, spillover: overflow }}\n      \
@@ -22,7 +22,7 @@ async fn house_with(more: &str) -> House {
     let simulator = simulator.await.unwrap();
     let gateway = Gateway::start(&format!("{}{more}", config(&simulator))).await;
     let http = client();
-    House {
+    Harness {
         simulator,
         gateway,
         http,
@@ -44,9 +44,9 @@ fn config(simulator: &Simulator) -> String {
 }
 
 /// Which deployment the gateway says it asked last, of a chat that was served.
-async fn served_by(house: &House, streamed: bool) -> String {
+async fn served_by(harness: &Harness, streamed: bool) -> String {
     let chat = json!({"model": "gpt-4o", "stream": streamed, "messages": [{"role": "user", "content": "dams"}]});
-    let answer = house.post(CHAT).json(&chat).send().await.unwrap();
+    let answer = harness.post(CHAT).json(&chat).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let headers = answer.headers().clone();
     for name in ["x-ms-spillover-from-deployment", "x-ms-spillover-error"] {
@@ -61,13 +61,13 @@ async fn served_by(house: &House, streamed: bool) -> String {
 
 #[tokio::test]
 async fn what_azure_serves_from_another_deployment_is_logged_and_counted_as_that_ones() {
-    let house = house().await;
+    let harness = harness().await;
     for streamed in [false, false, true] {
-        assert_eq!(served_by(&house, streamed).await, "east/ptu");
+        assert_eq!(served_by(&harness, streamed).await, "east/ptu");
     }
-    let books = house.simulator.books();
-    assert_eq!(books.deployment("east", "overflow").status(200), 2);
-    let log = house.log(3).await;
+    let stats = harness.simulator.stats();
+    assert_eq!(stats.deployment("east", "overflow").status(200), 2);
+    let log = harness.log(3).await;
     let spilled = log.iter().map(|line| &line["attempts"][0]["spilled_to"]);
     assert_eq!(
         spilled.collect::<Vec<_>>(),
@@ -75,38 +75,38 @@ async fn what_azure_serves_from_another_deployment_is_logged_and_counted_as_that
     );
     let counted =
         "forebay_spillovers_total{deployment=\"ptu\",instance=\"east\",model=\"gpt-4o\"} 2";
-    let metrics = house.metrics().await;
+    let metrics = harness.metrics().await;
     assert!(metrics.contains(counted), "{metrics}");
     // A spill is no throttle: the provisioned deployment is asked first all the same.
     assert_eq!(
-        house.status().await["models"][0]["deployments"][0]["state"],
+        harness.status().await["models"][0]["deployments"][0]["state"],
         "closed"
     );
 }
 
 #[tokio::test]
 async fn where_both_are_full_the_next_one_serves_and_the_others_wait_is_not_laid_on_the_first() {
-    let house = house().await;
-    assert_eq!(served_by(&house, false).await, "east/ptu");
+    let harness = harness().await;
+    assert_eq!(served_by(&harness, false).await, "east/ptu");
     let full = Fault::from(throttle(600.0));
-    house
+    harness
         .simulator
         .set_fault("east", Some("overflow"), Some(full))
         .unwrap();
-    assert_eq!(served_by(&house, false).await, "west/std");
-    let books = house.simulator.books();
+    assert_eq!(served_by(&harness, false).await, "west/std");
+    let stats = harness.simulator.stats();
     let asked = [("east", "ptu"), ("east", "overflow"), ("west", "std")]
-        .map(|(instance, deployment)| books.deployment(instance, deployment).requests);
+        .map(|(instance, deployment)| stats.deployment(instance, deployment).requests);
     assert_eq!(
         asked,
         [2, 1, 1],
         "what Azure has asked already was asked again"
     );
-    let overflow = deployment(&house, 1).await;
+    let overflow = deployment(&harness, 1).await;
     assert_eq!(overflow["state"], "open", "{overflow}");
     assert!(overflow["retry_in_seconds"].as_f64() > Some(60.0));
     // The first one is back long before.
-    while deployment(&house, 0).await["state"] != "closed" {
+    while deployment(&harness, 0).await["state"] != "closed" {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -114,22 +114,22 @@ async fn where_both_are_full_the_next_one_serves_and_the_others_wait_is_not_laid
 #[tokio::test]
 async fn what_the_headers_say_of_the_first_ones_fault_counts_as_its_own_though_the_answer_is_good()
 {
-    let house = house().await;
+    let harness = harness().await;
     let broken = Fault::from(status(503, &[]));
-    house
+    harness
         .simulator
         .set_fault("east", Some("ptu"), Some(broken))
         .unwrap();
     for _ in 0..5 {
-        assert_eq!(served_by(&house, false).await, "east/ptu");
+        assert_eq!(served_by(&harness, false).await, "east/ptu");
     }
-    let ptu = deployment(&house, 0).await;
+    let ptu = deployment(&harness, 0).await;
     assert_eq!(
         (&ptu["state"], &ptu["cause"]),
         (&json!("open"), &json!("fault")),
         "{ptu}"
     );
-    assert_eq!(deployment(&house, 1).await["state"], "closed");
+    assert_eq!(deployment(&harness, 1).await["state"], "closed");
 }
 
 /// What Azure has asked already is no further deployment to ask.
@@ -142,42 +142,45 @@ async fn what_a_spill_was_answered_is_told_where_nobody_else_is_left() {
         ),
         (451, None),
     ] {
-        let house = house_with("failover: { more_statuses: [451] }\n").await;
-        assert_eq!(served_by(&house, false).await, "east/ptu");
+        let harness = harness_with("failover: { more_statuses: [451] }\n").await;
+        assert_eq!(served_by(&harness, false).await, "east/ptu");
         let full = Fault::from(throttle(600.0));
-        house.simulator.set_fault("west", None, Some(full)).unwrap();
+        harness
+            .simulator
+            .set_fault("west", None, Some(full))
+            .unwrap();
         let mut fault = status(code, &[]);
         if let (FaultKind::Status { body: said, .. }, Some(body)) = (&mut fault, body) {
             *said = Some(body.to_owned());
         }
-        house
+        harness
             .simulator
             .set_fault("east", Some("overflow"), Some(Fault::from(fault)))
             .unwrap();
         // The one beside them is known to be full.
         let chat = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "dams"}]});
-        house.post(CHAT).json(&chat).send().await.unwrap();
-        assert_eq!(deployment(&house, 2).await["state"], "open");
-        while deployment(&house, 0).await["state"] != "closed" {
+        harness.post(CHAT).json(&chat).send().await.unwrap();
+        assert_eq!(deployment(&harness, 2).await["state"], "open");
+        while deployment(&harness, 0).await["state"] != "closed" {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let answer = house.post(CHAT).json(&chat).send().await.unwrap();
+        let answer = harness.post(CHAT).json(&chat).send().await.unwrap();
         assert_eq!(answer.status(), code);
-        let log = house.log(3).await.pop().unwrap();
+        let log = harness.log(3).await.pop().unwrap();
         assert_eq!(log["attempts"][0]["spilled_to"], "overflow", "{log}");
-        let books = house.simulator.books();
-        assert_eq!(books.deployment("east", "overflow").requests, 2);
+        let stats = harness.simulator.stats();
+        assert_eq!(stats.deployment("east", "overflow").requests, 2);
     }
 }
 
 /// The limits that a spilled answer tells are those of the deployment that gave it.
 #[tokio::test]
 async fn what_is_left_is_told_of_the_one_that_served() {
-    let house = house().await;
+    let harness = harness().await;
     for _ in 0..2 {
-        assert_eq!(served_by(&house, false).await, "east/ptu");
+        assert_eq!(served_by(&harness, false).await, "east/ptu");
     }
-    let metrics = house.metrics().await;
+    let metrics = harness.metrics().await;
     let left = |deployment: &str| {
         let series = format!("forebay_deployment_remaining_tokens{{deployment=\"{deployment}\"");
         metrics.lines().any(|line| line.starts_with(&series))
@@ -185,6 +188,6 @@ async fn what_is_left_is_told_of_the_one_that_served() {
     assert!(left("overflow") && !left("ptu"), "{metrics}");
 }
 
-async fn deployment(house: &House, index: usize) -> Value {
-    house.status().await["models"][0]["deployments"][index].clone()
+async fn deployment(harness: &Harness, index: usize) -> Value {
+    harness.status().await["models"][0]["deployments"][index].clone()
 }

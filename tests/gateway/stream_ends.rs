@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    house::{CHAT, House, KEY, streamed},
-    puppet::{Call, Puppet, STREAM},
+    harness::{CHAT, Harness, KEY, streamed},
+    scripted_upstream::{ReceivedRequest, STREAM, ScriptedUpstream},
     streams::over_each_protocol,
 };
 
@@ -17,8 +17,8 @@ const STOP: &str =
 const DELTA: &str = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Dams\"}\n\n";
 
 /// What the client got, and whether the transfer ended well.
-async fn read(house: &House, http: reqwest::Client, path: &str, body: Value) -> (String, bool) {
-    let request = http.post(house.url(path)).header("api-key", KEY);
+async fn read(harness: &Harness, http: reqwest::Client, path: &str, body: Value) -> (String, bool) {
+    let request = http.post(harness.url(path)).header("api-key", KEY);
     let mut answer = request.json(&body).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let mut text = Vec::new();
@@ -36,7 +36,7 @@ fn responses() -> Value {
 }
 
 /// Ends a stream of these pieces well: in chunks, or with the connection.
-async fn play(mut call: Call, head: &str, pieces: &[&str]) {
+async fn play(mut call: ReceivedRequest, head: &str, pieces: &[&str]) {
     call.send(head).await;
     for piece in pieces {
         match head == STREAM {
@@ -63,17 +63,17 @@ async fn a_stream_that_ends_cleanly_without_its_end_is_ended_as_broken() {
     ] {
         for head in [STREAM, CLOSED] {
             for http in over_each_protocol() {
-                let (puppet, house) = Puppet::house("").await;
-                let player = async { play(puppet.call().await, head, pieces).await };
+                let (upstream, harness) = ScriptedUpstream::harness("").await;
+                let player = async { play(upstream.call().await, head, pieces).await };
                 let ((text, is_clean), ()) =
-                    tokio::join!(read(&house, http, path, body.clone()), player);
+                    tokio::join!(read(&harness, http, path, body.clone()), player);
                 assert!(!is_clean, "{pieces:?}: {text}");
                 assert!(text.starts_with(pieces[0]), "{text}");
                 let last = text.trim_end().rsplit("data: ").next().unwrap();
                 let error: Value = serde_json::from_str(last).unwrap();
                 let code = error.pointer("/error/code").or_else(|| error.get("code"));
                 assert_eq!(code, Some(&"server_error".into()), "{text}");
-                let log = house.log(1).await;
+                let log = harness.log(1).await;
                 assert_eq!(
                     (&log[0]["end"], &log[0]["attempts"][0]["outcome"]),
                     (&json!("broken"), &json!("fault_broken"))
@@ -87,11 +87,12 @@ async fn a_stream_that_ends_cleanly_without_its_end_is_ended_as_broken() {
 async fn a_finished_stream_without_its_last_event_stays_a_clean_end() {
     for head in [STREAM, CLOSED] {
         for http in over_each_protocol() {
-            let (puppet, house) = Puppet::house("").await;
-            let player = async { play(puppet.call().await, head, &[WORD, STOP]).await };
-            let ((text, is_clean), ()) = tokio::join!(read(&house, http, CHAT, streamed()), player);
+            let (upstream, harness) = ScriptedUpstream::harness("").await;
+            let player = async { play(upstream.call().await, head, &[WORD, STOP]).await };
+            let ((text, is_clean), ()) =
+                tokio::join!(read(&harness, http, CHAT, streamed()), player);
             assert_eq!((text, is_clean), ([WORD, STOP].concat(), true));
-            let log = house.log(1).await;
+            let log = harness.log(1).await;
             assert_eq!(
                 (&log[0]["end"], &log[0]["attempts"][0]["outcome"]),
                 (&json!("complete"), &json!("served"))
@@ -103,16 +104,16 @@ async fn a_finished_stream_without_its_last_event_stays_a_clean_end() {
 /// Nothing of it has gone out: another deployment may still take its place.
 #[tokio::test]
 async fn a_stream_that_came_all_at_once_without_its_end_moves_on() {
-    let (puppet, house) = Puppet::house("").await;
+    let (upstream, harness) = ScriptedUpstream::harness("").await;
     let player = async {
-        let mut call = puppet.call().await;
+        let mut call = upstream.call().await;
         let head = "200 OK\r\ncontent-type: text/event-stream";
         call.answer(head, [WORD, WORD].concat().as_bytes()).await;
     };
-    let http = house.http.clone();
-    let ((text, is_clean), ()) = tokio::join!(read(&house, http, CHAT, streamed()), player);
+    let http = harness.http.clone();
+    let ((text, is_clean), ()) = tokio::join!(read(&harness, http, CHAT, streamed()), player);
     assert!(is_clean && text.ends_with("data: [DONE]\n\n"), "{text}");
-    let log = house.log(1).await;
+    let log = harness.log(1).await;
     let attempts = log[0]["attempts"].as_array().unwrap();
     let outcomes: Vec<_> = attempts.iter().map(|it| &it["outcome"]).collect();
     assert_eq!(outcomes, ["fault_broken", "served"]);

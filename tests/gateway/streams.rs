@@ -12,16 +12,16 @@ use tokio::{
 };
 
 use crate::{
-    counted::{samples, value},
-    house::{CHAT, House, KEY, client, client_builder, comes_true, eventually, streamed},
-    puppet::{Puppet, STREAM},
+    harness::{CHAT, Harness, KEY, client, client_builder, eventually, eventually_async, streamed},
+    metrics_page::{samples, value},
+    scripted_upstream::{STREAM, ScriptedUpstream},
 };
 
 const RESPONSES: &str = "/openai/v1/responses";
 
-async fn ask(house: &House, http: &Client, path: &str, body: &Value) -> Response {
+async fn ask(harness: &Harness, http: &Client, path: &str, body: &Value) -> Response {
     let response = http
-        .post(house.url(path))
+        .post(harness.url(path))
         .header("api-key", KEY)
         .json(body)
         .send()
@@ -46,19 +46,23 @@ pub(crate) fn over_each_protocol() -> [Client; 2] {
 
 #[tokio::test]
 async fn what_the_client_gets_is_what_the_deployment_sent() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
     let straight = format!(
         "http://{}/openai/v1/chat/completions",
-        house.simulator.address("only").unwrap()
+        harness.simulator.address("only").unwrap()
     );
     let mut body = streamed();
     body["stream_options"] = json!({"include_usage": true});
     for http in over_each_protocol() {
-        let through = ask(&house, &http, CHAT, &body).await.text().await.unwrap();
+        let through = ask(&harness, &http, CHAT, &body)
+            .await
+            .text()
+            .await
+            .unwrap();
         body["model"] = "only-gpt-4o".into();
         let direct = http
             .post(&straight)
-            .header("api-key", crate::house::INSTANCE_KEY)
+            .header("api-key", crate::harness::INSTANCE_KEY)
             .json(&body);
         let direct = direct.send().await.unwrap().text().await.unwrap();
         body["model"] = "gpt-4o".into();
@@ -87,11 +91,11 @@ fn without_ids(stream: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn events_pass_one_by_one_as_they_come() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
     let pause = Duration::from_millis(150);
-    house.fault("only", FaultKind::SlowBody { delay_ms: 150 });
+    harness.fault("only", FaultKind::SlowBody { delay_ms: 150 });
     for http in over_each_protocol() {
-        let mut stream = ask(&house, &http, CHAT, &streamed()).await.bytes_stream();
+        let mut stream = ask(&harness, &http, CHAT, &streamed()).await.bytes_stream();
         let (mut pieces, started, mut first) = (0, Instant::now(), None);
         while let Some(piece) = stream.next().await {
             piece.unwrap();
@@ -110,21 +114,21 @@ async fn events_pass_one_by_one_as_they_come() {
 #[tokio::test]
 async fn the_first_token_is_the_first_event_with_output_and_plain_answers_have_none() {
     // The head, the filter's chunk and the role go out long before it.
-    let house = House::open_with(&[("only", 1, 1)], "failover: { hold: 100ms }").await;
+    let harness = Harness::open_with(&[("only", 1, 1)], "failover: { hold: 100ms }").await;
     let silent = FaultKind::Silent {
         ms: 1500,
         after_events: 2,
     };
-    house.fault("only", silent);
-    let mut answer = ask(&house, &house.http, CHAT, &streamed())
+    harness.fault("only", silent);
+    let mut answer = ask(&harness, &harness.http, CHAT, &streamed())
         .await
         .bytes_stream();
     let first = answer.next().await.unwrap().unwrap();
     assert!(first.starts_with(b"data: {\"choices\":[]"), "{first:?}");
     answer.for_each(async |piece| drop(piece.unwrap())).await;
-    house.fault("only", None);
-    assert_eq!(house.chat().await.status(), 200);
-    let log = house.log(2).await;
+    harness.fault("only", None);
+    assert_eq!(harness.chat().await.status(), 200);
+    let log = harness.log(2).await;
     assert!(
         log[0]["first_byte_ms"].as_f64().unwrap() < 1400.0,
         "{}",
@@ -139,29 +143,29 @@ async fn the_first_token_is_the_first_event_with_output_and_plain_answers_have_n
             labels.join(",")
         )
     };
-    comes_true("both are counted", async || {
-        let page = house.metrics().await;
+    eventually_async("both are counted", async || {
+        let page = harness.metrics().await;
         samples(&page, "forebay_requests_total{")
             .map(|(_, number)| number)
             .sum::<u64>()
             == 2
     })
     .await;
-    let page = house.metrics().await;
+    let page = harness.metrics().await;
     assert_eq!(value(&page, &series("count")), 1.0);
     assert!(value(&page, &series("sum")) >= 1.5, "{page}");
 }
 
 #[tokio::test]
 async fn a_stream_that_breaks_ends_with_an_error_event_and_then_breaks() {
-    let house = House::open_with(&[("only", 1, 1)], "breaker: { faults: 100 }").await;
+    let harness = Harness::open_with(&[("only", 1, 1)], "breaker: { faults: 100 }").await;
     for fault in [
         FaultKind::ResetMidStream { after_events: 3 },
         FaultKind::CloseMidStream { after_events: 3 },
     ] {
-        house.fault("only", fault.clone());
+        harness.fault("only", fault.clone());
         for http in over_each_protocol() {
-            let (text, broken) = read(ask(&house, &http, CHAT, &streamed()).await).await;
+            let (text, broken) = read(ask(&harness, &http, CHAT, &streamed()).await).await;
             let last = text.trim_end().rsplit("\n\n").next().unwrap().trim_start();
             let error: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
             assert_eq!(error["error"]["type"], "server_error", "{text}");
@@ -171,7 +175,7 @@ async fn a_stream_that_breaks_ends_with_an_error_event_and_then_breaks() {
             );
 
             let request = json!({"model": "gpt-4o", "input": "hi", "stream": true});
-            let (text, broken) = read(ask(&house, &http, RESPONSES, &request).await).await;
+            let (text, broken) = read(ask(&harness, &http, RESPONSES, &request).await).await;
             let last = text.trim_end().rsplit("\n\n").next().unwrap().trim_start();
             let data = last.strip_prefix("event: error\ndata: ").unwrap();
             assert_eq!(
@@ -182,7 +186,7 @@ async fn a_stream_that_breaks_ends_with_an_error_event_and_then_breaks() {
             assert!(broken, "{fault:?}");
         }
     }
-    let log = house.log(8).await;
+    let log = harness.log(8).await;
     for line in log {
         assert_eq!(
             (&line["end"], &line["attempts"][0]["outcome"]),
@@ -205,13 +209,13 @@ async fn read(response: Response) -> (String, bool) {
 
 #[tokio::test]
 async fn a_plain_answer_that_breaks_looks_broken_and_nothing_is_added() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    house.fault("only", FaultKind::ResetMidStream { after_events: 1 });
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    harness.fault("only", FaultKind::ResetMidStream { after_events: 1 });
     for http in over_each_protocol() {
         let response = http
-            .post(house.url(CHAT))
+            .post(harness.url(CHAT))
             .header("api-key", KEY)
-            .json(&crate::house::chat())
+            .json(&crate::harness::chat())
             .send()
             .await
             .unwrap();
@@ -225,28 +229,28 @@ async fn a_plain_answer_that_breaks_looks_broken_and_nothing_is_added() {
 
 #[tokio::test]
 async fn a_client_that_leaves_mid_stream_cancels_it_at_once() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    house.fault("only", FaultKind::SlowBody { delay_ms: 200 });
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    harness.fault("only", FaultKind::SlowBody { delay_ms: 200 });
     for (number, http) in over_each_protocol().into_iter().enumerate() {
-        let mut stream = ask(&house, &http, CHAT, &streamed()).await.bytes_stream();
+        let mut stream = ask(&harness, &http, CHAT, &streamed()).await.bytes_stream();
         stream.next().await.unwrap().unwrap();
         drop((stream, http));
         eventually("the deployment noticed", || {
-            house
+            harness
                 .seen("only")
                 .get(number)
                 .is_some_and(|seen| seen.cancelled)
         })
         .await;
     }
-    for line in house.log(2).await {
+    for line in harness.log(2).await {
         assert_eq!(
             (&line["end"], &line["attempts"][0]["outcome"]),
             (&"client_left".into(), &"client_left".into()),
             "{line}"
         );
     }
-    let status = house.status().await;
+    let status = harness.status().await;
     assert_eq!(status["models"][0]["deployments"][0]["inflight"], 0);
 }
 
@@ -254,10 +258,10 @@ async fn a_client_that_leaves_mid_stream_cancels_it_at_once() {
 async fn a_stream_that_falls_silent_is_ended_as_broken() {
     // Its head is out before it is ended.
     let bounds = "failover: { idle_timeout: 400ms, hold: 50ms }";
-    let house = House::open_with(&[("only", 1, 1)], bounds).await;
-    house.fault("only", FaultKind::SlowBody { delay_ms: 60_000 });
+    let harness = Harness::open_with(&[("only", 1, 1)], bounds).await;
+    harness.fault("only", FaultKind::SlowBody { delay_ms: 60_000 });
     for http in over_each_protocol() {
-        let (text, broken) = read(ask(&house, &http, CHAT, &streamed()).await).await;
+        let (text, broken) = read(ask(&harness, &http, CHAT, &streamed()).await).await;
         assert!(broken && text.contains("\"server_error\""), "{text}");
     }
 }
@@ -265,9 +269,9 @@ async fn a_stream_that_falls_silent_is_ended_as_broken() {
 /// The bytes of a stream stop when nobody takes them: what is not read is not asked for without end.
 #[tokio::test]
 async fn a_client_that_stops_reading_can_come_back_to_its_stream() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
     let body = streamed().to_string();
-    let mut socket = TcpStream::connect(house.gateway.address).await.unwrap();
+    let mut socket = TcpStream::connect(harness.gateway.address).await.unwrap();
     let head = format!(
         "POST {CHAT} HTTP/1.1\r\nhost: g\r\napi-key: {KEY}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
@@ -275,7 +279,7 @@ async fn a_client_that_stops_reading_can_come_back_to_its_stream() {
     socket.write_all(head.as_bytes()).await.unwrap();
     let mut first = [0; 64];
     socket.read_exact(&mut first).await.unwrap();
-    eventually("the deployment was asked", || house.asked("only") == 1).await;
+    eventually("the deployment was asked", || harness.asked("only") == 1).await;
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.unwrap();
     assert!(
@@ -292,10 +296,10 @@ async fn a_stream_cut_behind_its_last_event_is_whole() {
     for http in over_each_protocol() {
         // In pieces, and all at once.
         for piece in [20, text.len()] {
-            let (puppet, house) = Puppet::house("").await;
-            let request = http.post(house.url(CHAT)).header("api-key", KEY);
+            let (upstream, harness) = ScriptedUpstream::harness("").await;
+            let request = http.post(harness.url(CHAT)).header("api-key", KEY);
             let response = tokio::spawn(request.json(&streamed()).send());
-            let mut call = puppet.call().await;
+            let mut call = upstream.call().await;
             call.send(STREAM).await;
             for piece in text.as_bytes().chunks(piece) {
                 call.chunk(piece).await;
@@ -303,7 +307,7 @@ async fn a_stream_cut_behind_its_last_event_is_whole() {
             drop(call);
             let response = response.await.unwrap().unwrap();
             assert_eq!(response.text().await.unwrap(), text);
-            let log = house.log(1).await;
+            let log = harness.log(1).await;
             assert_eq!(
                 (&log[0]["end"], &log[0]["attempts"][0]["outcome"]),
                 (&json!("complete"), &json!("served"))

@@ -6,15 +6,15 @@ use forebay::simulator::{self, Config};
 use reqwest::{Certificate, Version};
 
 use crate::{
-    authority::{Authority, Says, dns},
-    house::{
-        CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, client_builder, error_of, folder,
+    certificate_authority::{CertificateAuthority, CertificateFields, dns},
+    harness::{
+        CHAT, Gateway, Harness, INSTANCE_KEY, KEY, chat, client, client_builder, error_of, folder,
         served_by,
     },
 };
 
 /// The certificate that the instance `strange` shows, and how the gateway knows that instance.
-struct Strange {
+struct InstanceCertificate {
     signed_by: &'static str,
     host: &'static str,
     has_ended: bool,
@@ -23,7 +23,7 @@ struct Strange {
     systems: Option<&'static str>,
 }
 
-const SOUND: Strange = Strange {
+const SOUND: InstanceCertificate = InstanceCertificate {
     signed_by: "ours",
     host: "localhost",
     has_ended: false,
@@ -33,10 +33,10 @@ const SOUND: Strange = Strange {
 
 /// Two instances behind TLS: `strange` shows the certificate `strange` is given, `well` a good one. Clients connect
 /// with TLS too.
-async fn house(strange: Strange) -> (House, Certificate) {
+async fn harness(strange: InstanceCertificate) -> (Harness, Certificate) {
     let folder = folder();
-    let ours = Authority::new(&folder, "ours");
-    let another = Authority::new(&folder, "another");
+    let ours = CertificateAuthority::new(&folder, "ours");
+    let another = CertificateAuthority::new(&folder, "another");
     let authority = match strange.signed_by {
         "ours" => &ours,
         _ => &another,
@@ -45,10 +45,10 @@ async fn house(strange: Strange) -> (House, Certificate) {
         false => authority.certify(&folder, "strange", strange.host),
         true => {
             let others = vec![dns(strange.host)];
-            let says = Says {
+            let says = CertificateFields {
                 others,
                 has_ended: true,
-                ..Says::default()
+                ..CertificateFields::default()
             };
             authority.certify_as(&folder, "strange", &says);
         }
@@ -91,11 +91,11 @@ async fn house(strange: Strange) -> (House, Certificate) {
         .iter()
         .map(|file| ("SSL_CERT_FILE", file.as_str()))
         .collect();
-    let gateway = Gateway::start_as(&config, &listener, &variables).await;
+    let gateway = Gateway::start_with(&config, &listener, &variables).await;
     let ca = Certificate::from_pem(&fs::read(folder.join("ours.ca")).unwrap()).unwrap();
     fs::remove_dir_all(&folder).unwrap();
     (
-        House {
+        Harness {
             simulator,
             gateway,
             http: client(),
@@ -104,13 +104,13 @@ async fn house(strange: Strange) -> (House, Certificate) {
     )
 }
 
-fn url(house: &House) -> String {
-    format!("https://localhost:{}{CHAT}", house.gateway.address.port())
+fn url(harness: &Harness) -> String {
+    format!("https://localhost:{}{CHAT}", harness.gateway.address.port())
 }
 
 #[tokio::test]
 async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http_2() {
-    let (house, ca) = house(SOUND).await;
+    let (harness, ca) = harness(SOUND).await;
     for (builder, version) in [
         (client_builder(), Version::HTTP_2),
         (client_builder().http1_only(), Version::HTTP_11),
@@ -118,7 +118,7 @@ async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http
         let http = builder.add_root_certificate(ca.clone()).build().unwrap();
         for _ in 0..3 {
             let answer = http
-                .post(url(&house))
+                .post(url(&harness))
                 .header("api-key", KEY)
                 .json(&chat())
                 .send()
@@ -128,12 +128,12 @@ async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http
             assert_eq!(served_by(&answer), "strange");
         }
     }
-    let seen = house.seen("strange");
+    let seen = harness.seen("strange");
     assert!(
         seen.iter().all(|seen| seen.http_version == "HTTP/2.0"),
         "{seen:?}"
     );
-    let connections = house.simulator.books().instances["strange"].connections;
+    let connections = harness.simulator.stats().instances["strange"].connections;
     assert!(
         connections <= 4,
         "{connections} connections for six requests"
@@ -142,9 +142,13 @@ async fn clients_choose_their_protocol_by_alpn_and_instances_are_asked_over_http
 
 #[tokio::test]
 async fn a_request_over_http_2_with_another_host_is_answered_and_logged() {
-    let (house, ca) = house(SOUND).await;
+    let (harness, ca) = harness(SOUND).await;
     let http = client_builder().add_root_certificate(ca).build().unwrap();
-    let ask = || http.post(url(&house)).header("api-key", KEY).json(&chat());
+    let ask = || {
+        http.post(url(&harness))
+            .header("api-key", KEY)
+            .json(&chat())
+    };
     assert_eq!(ask().send().await.unwrap().status(), 200);
     let refused = ask().header("host", "evil").send().await.unwrap();
     assert_eq!(refused.version(), Version::HTTP_2);
@@ -152,7 +156,7 @@ async fn a_request_over_http_2_with_another_host_is_answered_and_logged() {
     let error = error_of(refused, 400, "400").await;
     assert_eq!(error["error"]["type"], "invalid_request_error");
     assert_eq!(ask().send().await.unwrap().status(), 200);
-    let log = house.log(3).await;
+    let log = harness.log(3).await;
     let told = |line: &serde_json::Value| {
         line["refusal"] == "ambiguous_host" && line["request_id"] == id.to_str().unwrap()
     };
@@ -160,10 +164,10 @@ async fn a_request_over_http_2_with_another_host_is_answered_and_logged() {
 }
 
 /// Asks once; who served.
-async fn ask(house: &House, ca: &Certificate) -> String {
+async fn ask(harness: &Harness, ca: &Certificate) -> String {
     let builder = client_builder().add_root_certificate(ca.clone());
     let http = builder.build().unwrap();
-    let answer = http.post(url(house)).header("api-key", KEY).json(&chat());
+    let answer = http.post(url(harness)).header("api-key", KEY).json(&chat());
     let answer = answer.send().await.unwrap();
     assert_eq!(answer.status(), 200);
     served_by(&answer)
@@ -173,21 +177,21 @@ async fn ask(house: &House, ca: &Certificate) -> String {
 async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_why_is_said_once() {
     for (strange, why) in [
         (
-            Strange {
+            InstanceCertificate {
                 signed_by: "another",
                 ..SOUND
             },
             "not trusted here",
         ),
         (
-            Strange {
+            InstanceCertificate {
                 host: "elsewhere.example",
                 ..SOUND
             },
             "for another name",
         ),
         (
-            Strange {
+            InstanceCertificate {
                 has_ended: true,
                 ..SOUND
             },
@@ -195,14 +199,14 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
         ),
         // By number: a name that DNS would give that number is none of its own.
         (
-            Strange {
+            InstanceCertificate {
                 endpoint: "127.0.0.1",
                 ..SOUND
             },
             "for another name",
         ),
         (
-            Strange {
+            InstanceCertificate {
                 endpoint: "127.0.0.1",
                 host: "127.0.0.2",
                 ..SOUND
@@ -210,10 +214,10 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
             "for another name",
         ),
     ] {
-        let (house, ca) = house(strange).await;
+        let (harness, ca) = harness(strange).await;
         for i in 1..=3 {
-            assert_eq!(ask(&house, &ca).await, "well");
-            let log = house.log(i).await;
+            assert_eq!(ask(&harness, &ca).await, "well");
+            let log = harness.log(i).await;
             assert_eq!(
                 log[i - 1]["attempts"][0]["outcome"],
                 "fault_connect",
@@ -221,8 +225,8 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
                 log[i - 1]
             );
         }
-        assert!(house.seen("strange").is_empty());
-        let told = house.gateway.stderr();
+        assert!(harness.seen("strange").is_empty());
+        let told = harness.gateway.stderr();
         let lines = told
             .lines()
             .filter(|line| line.contains("no connection to the instance"));
@@ -233,42 +237,42 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
 
 #[tokio::test]
 async fn an_instance_known_by_number_shows_a_certificate_for_that_number() {
-    let (house, ca) = house(Strange {
+    let (harness, ca) = harness(InstanceCertificate {
         endpoint: "127.0.0.1",
         host: "127.0.0.1",
         ..SOUND
     })
     .await;
-    assert_eq!(ask(&house, &ca).await, "strange");
+    assert_eq!(ask(&harness, &ca).await, "strange");
 }
 
 #[tokio::test]
 async fn authorities_of_its_own_stand_beside_the_systems() {
-    let strange = Strange {
+    let strange = InstanceCertificate {
         signed_by: "another",
         systems: Some("another"),
         ..SOUND
     };
-    let (house, ca) = house(strange).await;
-    assert_eq!(ask(&house, &ca).await, "strange");
+    let (harness, ca) = harness(strange).await;
+    assert_eq!(ask(&harness, &ca).await, "strange");
 }
 
 #[tokio::test]
 async fn plain_http_on_a_tls_listener_ends_and_harms_nobody() {
-    let (mut house, ca) = house(SOUND).await;
-    let mut wire = crate::raw::Wire::open(house.gateway.address).await;
-    wire.send(crate::raw::good_chat()).await;
+    let (mut harness, ca) = harness(SOUND).await;
+    let mut wire = crate::http1_client::RawConnection::open(harness.gateway.address).await;
+    wire.send(crate::http1_client::good_chat()).await;
     assert!(wire.answer().await.is_none());
     let http = client_builder().add_root_certificate(ca).build().unwrap();
     let answer = http
-        .post(url(&house))
+        .post(url(&harness))
         .header("api-key", KEY)
         .json(&chat())
         .send()
         .await
         .unwrap();
     assert_eq!(
-        (answer.status().as_u16(), house.gateway.ended()),
+        (answer.status().as_u16(), harness.gateway.ended()),
         (200, None)
     );
 }

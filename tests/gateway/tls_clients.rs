@@ -1,28 +1,34 @@
 //! Clients known by their certificates, beside keys and in place of them.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use rcgen::DnType;
 use rustls::version;
 
 use crate::{
-    authority::{Authority, Says, TlsWire, client_config, dns, email, uri},
-    counted,
-    house::{CHAT, Gateway, House, KEY, chat, comes_true, folder, free_address},
-    raw::request,
+    certificate_authority::{
+        CertificateAuthority, CertificateFields, TlsConnection, client_config, dns, email, uri,
+    },
+    harness::{CHAT, Gateway, Harness, KEY, chat, eventually_async, folder, free_address},
+    http1_client::request,
+    metrics_page,
 };
 
 const OTHER_KEY: &str = "a-key-of-another-client";
 
 /// One listener that requires certificates, one that takes them.
-struct Stage {
-    house: House,
+struct ClientCertificateFixture {
+    harness: Harness,
     folder: PathBuf,
     required: SocketAddr,
     optional: SocketAddr,
 }
 
-impl Drop for Stage {
+impl Drop for ClientCertificateFixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -31,18 +37,18 @@ impl Drop for Stage {
 /// The certificates that the clients below show, by their files' names.
 fn certify(folder: &std::path::Path) {
     let (ours, another) = (
-        Authority::new(folder, "ours"),
-        Authority::new(folder, "another"),
+        CertificateAuthority::new(folder, "ours"),
+        CertificateAuthority::new(folder, "another"),
     );
     ours.certify(folder, "gateway", "localhost");
     let mesh = || uri("spiffe://contoso/mesh");
-    let named = |others| Says {
+    let named = |others| CertificateFields {
         others,
-        ..Says::default()
+        ..CertificateFields::default()
     };
-    let of = |subject| Says {
+    let of = |subject| CertificateFields {
         subject,
-        ..Says::default()
+        ..CertificateFields::default()
     };
     let batch = &[
         (DnType::CountryName, "SE"),
@@ -78,7 +84,7 @@ fn certify(folder: &std::path::Path) {
         ("stranger", of(&[(DnType::CommonName, "stranger")])),
         (
             "two-clients",
-            Says {
+            CertificateFields {
                 subject: batch,
                 others: vec![mesh()],
                 has_ended: false,
@@ -86,7 +92,7 @@ fn certify(folder: &std::path::Path) {
         ),
         (
             "ended",
-            Says {
+            CertificateFields {
                 subject: batch,
                 others: vec![mesh()],
                 has_ended: true,
@@ -98,11 +104,11 @@ fn certify(folder: &std::path::Path) {
     another.certify_as(folder, "forged", &named(vec![mesh()]));
 }
 
-impl Stage {
+impl ClientCertificateFixture {
     async fn open() -> Self {
         let folder = folder();
         certify(&folder);
-        let mut house = House::open(&[("well", 1, 1)]).await;
+        let mut harness = Harness::open(&[("well", 1, 1)]).await;
         let hash = |key| forebay::config::hash_key(key).unwrap().hash;
         let clients = format!(
             "clients:\n\
@@ -113,7 +119,7 @@ impl Stage {
             hash(KEY),
             hash(OTHER_KEY)
         );
-        let config = house.gateway.config();
+        let config = harness.gateway.config();
         let (before, _) = config.split_once("clients:\n").unwrap();
         let (at, optional) = (folder.display(), free_address());
         let files = format!(
@@ -123,11 +129,11 @@ impl Stage {
         let listener = format!(
             ", tls: {{ {files} }} }}, {{ address: \"{optional}\", tls: {{ {files}, client_certificate: optional }}"
         );
-        house.gateway = Gateway::start_as(&format!("{before}{clients}"), &listener, &[]).await;
+        harness.gateway = Gateway::start_with(&format!("{before}{clients}"), &listener, &[]).await;
         Self {
-            required: house.gateway.address,
+            required: harness.gateway.address,
             optional,
-            house,
+            harness,
             folder,
         }
     }
@@ -141,14 +147,14 @@ impl Stage {
     ) -> Option<(u16, String)> {
         let key = key.map_or(String::new(), |key| format!("api-key: {key}\r\n"));
         let config = client_config(&self.folder, shows, &[&version::TLS13, &version::TLS12]);
-        let mut wire = TlsWire::open_with(address, config).await.ok()?;
+        let mut wire = TlsConnection::open_with(address, config).await.ok()?;
         wire.ask(request("POST", CHAT, &key, chat().to_string()))
             .await
     }
 
     /// The client of the last line of the access log, which has so many lines.
     async fn known_as(&self, lines: usize) -> String {
-        let log = self.house.log(lines).await;
+        let log = self.harness.log(lines).await;
         assert_eq!(log.len(), lines);
         log[lines - 1]["client"]
             .as_str()
@@ -159,9 +165,9 @@ impl Stage {
 
 #[tokio::test]
 async fn a_certificate_is_its_clients_by_exactly_what_it_says() {
-    let stage = Stage::open().await;
+    let fixture = ClientCertificateFixture::open().await;
     let mut lines = 0;
-    for address in [stage.required, stage.optional] {
+    for address in [fixture.required, fixture.optional] {
         for (shows, client) in [
             ("uri", "mesh"),
             ("dns", "mesh"),
@@ -171,10 +177,10 @@ async fn a_certificate_is_its_clients_by_exactly_what_it_says() {
             ("common", "report"),
             ("two-common", "report"),
         ] {
-            let (status, body) = stage.chat(address, Some(shows), None).await.unwrap();
+            let (status, body) = fixture.chat(address, Some(shows), None).await.unwrap();
             lines += 1;
             assert_eq!(status, 200, "{shows}: {body}");
-            assert_eq!(stage.known_as(lines).await, client, "{shows}");
+            assert_eq!(fixture.known_as(lines).await, client, "{shows}");
         }
         for shows in [
             "wildcard",
@@ -185,52 +191,60 @@ async fn a_certificate_is_its_clients_by_exactly_what_it_says() {
             "nul",
             "stranger",
         ] {
-            let (status, body) = stage.chat(address, Some(shows), None).await.unwrap();
+            let (status, body) = fixture.chat(address, Some(shows), None).await.unwrap();
             lines += 1;
             assert_eq!(status, 401, "{shows}: {body}");
-            let log = stage.house.log(lines).await;
+            let log = fixture.harness.log(lines).await;
             assert_eq!(log[lines - 1]["refusal"], "unknown_certificate", "{shows}");
             assert!(log[lines - 1]["client"].is_null(), "{shows}");
         }
-        let (status, _) = stage
+        let (status, _) = fixture
             .chat(address, Some("two-clients"), None)
             .await
             .unwrap();
         lines += 1;
         assert_eq!(status, 401);
-        let log = stage.house.log(lines).await;
+        let log = fixture.harness.log(lines).await;
         assert_eq!(log[lines - 1]["refusal"], "ambiguous_credential");
     }
 }
 
 #[tokio::test]
 async fn what_no_trusted_authority_vouches_for_gets_no_word() {
-    let stage = Stage::open().await;
-    for address in [stage.required, stage.optional] {
+    let fixture = ClientCertificateFixture::open().await;
+    for address in [fixture.required, fixture.optional] {
         for shows in ["forged", "ended"] {
-            let answer = stage.chat(address, Some(shows), Some(KEY)).await;
+            let answer = fixture.chat(address, Some(shows), Some(KEY)).await;
             assert_eq!(answer, None, "{shows}");
         }
     }
-    assert_eq!(stage.chat(stage.required, None, Some(KEY)).await, None);
-    assert_eq!(stage.house.asked("well"), 0);
-    let (status, _) = stage.chat(stage.optional, None, Some(KEY)).await.unwrap();
-    assert_eq!((status, stage.known_as(1).await), (200, "tests".to_owned()));
-    let address = stage.required;
+    assert_eq!(fixture.chat(fixture.required, None, Some(KEY)).await, None);
+    assert_eq!(fixture.harness.asked("well"), 0);
+    let (status, _) = fixture
+        .chat(fixture.optional, None, Some(KEY))
+        .await
+        .unwrap();
+    assert_eq!(
+        (status, fixture.known_as(1).await),
+        (200, "tests".to_owned())
+    );
+    let address = fixture.required;
     let series =
         format!("forebay_tls_handshake_failures_total{{listener=\"{address}\",reason=\"failed\"}}");
-    comes_true("each is counted", async || {
-        counted::value(&stage.house.metrics().await, &series) == 3.0
+    eventually_async("each is counted", async || {
+        metrics_page::value(&fixture.harness.metrics().await, &series) == 3.0
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_certificate_that_a_browser_shows_for_a_page_of_elsewhere_proves_nobody() {
-    let stage = Stage::open().await;
+    let fixture = ClientCertificateFixture::open().await;
     let ask = async |lines: String, key: bool| {
-        let config = client_config(&stage.folder, Some("subject"), &[&version::TLS13]);
-        let mut wire = TlsWire::open_with(stage.required, config).await.unwrap();
+        let config = client_config(&fixture.folder, Some("subject"), &[&version::TLS13]);
+        let mut wire = TlsConnection::open_with(fixture.required, config)
+            .await
+            .unwrap();
         let key = match key {
             true => format!("api-key: {OTHER_KEY}\r\n"),
             false => String::new(),
@@ -258,8 +272,10 @@ async fn a_certificate_that_a_browser_shows_for_a_page_of_elsewhere_proves_nobod
         ("https://evil.example", "another origin"),
         ("https://gateway", "operation"),
     ] {
-        let config = client_config(&stage.folder, Some("subject"), &[&version::TLS13]);
-        let mut wire = TlsWire::open_with(stage.required, config).await.unwrap();
+        let config = client_config(&fixture.folder, Some("subject"), &[&version::TLS13]);
+        let mut wire = TlsConnection::open_with(fixture.required, config)
+            .await
+            .unwrap();
         let head = format!(
             "GET /v1/realtime?model=gpt-4o HTTP/1.1\r\nhost: gateway\r\norigin: {from}\r\nconnection: upgrade\r\n\
              upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -272,7 +288,7 @@ async fn a_certificate_that_a_browser_shows_for_a_page_of_elsewhere_proves_nobod
 
 #[tokio::test]
 async fn a_key_and_a_certificate_must_be_one_clients() {
-    let stage = Stage::open().await;
+    let fixture = ClientCertificateFixture::open().await;
     for (i, (shows, key, client)) in [
         (Some("subject"), Some(OTHER_KEY), Ok("batch")),
         (Some("stranger"), Some(KEY), Ok("tests")),
@@ -291,8 +307,8 @@ async fn a_key_and_a_certificate_must_be_one_clients() {
     .into_iter()
     .enumerate()
     {
-        let (status, body) = stage.chat(stage.optional, shows, key).await.unwrap();
-        let log = stage.house.log(i + 1).await;
+        let (status, body) = fixture.chat(fixture.optional, shows, key).await.unwrap();
+        let log = fixture.harness.log(i + 1).await;
         let line = &log[i];
         match client {
             Ok(client) => assert_eq!((status, &line["client"]), (200, &client.into()), "{body}"),
@@ -305,28 +321,34 @@ async fn a_key_and_a_certificate_must_be_one_clients() {
 
 #[tokio::test]
 async fn authorities_are_replaced_while_it_serves() {
-    let stage = Stage::open().await;
-    let (status, _) = stage.chat(stage.required, Some("uri"), None).await.unwrap();
+    let fixture = ClientCertificateFixture::open().await;
+    let (status, _) = fixture
+        .chat(fixture.required, Some("uri"), None)
+        .await
+        .unwrap();
     assert_eq!(status, 200);
     fs::copy(
-        stage.folder.join("another.ca"),
-        stage.folder.join("clients.ca"),
+        fixture.folder.join("another.ca"),
+        fixture.folder.join("clients.ca"),
     )
     .unwrap();
-    comes_true("the new authority's clients are served", async || {
-        let answer = stage.chat(stage.required, Some("forged"), None).await;
+    eventually_async("the new authority's clients are served", async || {
+        let answer = fixture.chat(fixture.required, Some("forged"), None).await;
         answer.is_some_and(|(status, _)| status == 200)
     })
     .await;
-    assert_eq!(stage.chat(stage.required, Some("uri"), None).await, None);
-    fs::write(stage.folder.join("clients.ca"), "nothing").unwrap();
-    comes_true("what is wrong is said", async || {
-        let status = stage.house.status().await;
+    assert_eq!(
+        fixture.chat(fixture.required, Some("uri"), None).await,
+        None
+    );
+    fs::write(fixture.folder.join("clients.ca"), "nothing").unwrap();
+    eventually_async("what is wrong is said", async || {
+        let status = fixture.harness.status().await;
         !status["listeners"][0]["certificate_error"].is_null()
     })
     .await;
-    let (status, _) = stage
-        .chat(stage.required, Some("forged"), None)
+    let (status, _) = fixture
+        .chat(fixture.required, Some("forged"), None)
         .await
         .unwrap();
     assert_eq!(status, 200);
@@ -336,17 +358,17 @@ async fn authorities_are_replaced_while_it_serves() {
 async fn a_partners_authority_can_name_nobody_but_its_own_clients() {
     let folder = folder();
     let (ours, partner) = (
-        Authority::new(&folder, "ours"),
-        Authority::new(&folder, "partner"),
+        CertificateAuthority::new(&folder, "ours"),
+        CertificateAuthority::new(&folder, "partner"),
     );
     ours.certify(&folder, "gateway", "localhost");
-    let mesh = Says {
+    let mesh = CertificateFields {
         subject: &[(DnType::CommonName, "mesh")],
-        ..Says::default()
+        ..CertificateFields::default()
     };
     ours.certify_as(&folder, "mesh", &mesh);
     partner.certify_as(&folder, "impostor", &mesh);
-    let house = House::open(&[("well", 1, 1)]).await;
+    let harness = Harness::open(&[("well", 1, 1)]).await;
     let at = folder.display();
     let files = |ca: &str| {
         format!(
@@ -359,7 +381,7 @@ async fn a_partners_authority_can_name_nobody_but_its_own_clients() {
         files("ours"),
         files("partner")
     );
-    let config = house.gateway.config();
+    let config = harness.gateway.config();
     let (before, _) = config.split_once("clients:\n").unwrap();
     let clients = |theirs: &str| {
         format!(
@@ -368,26 +390,7 @@ async fn a_partners_authority_can_name_nobody_but_its_own_clients() {
              \x20 partner: {{ models: [\"*\"], certificates: [{{ {theirs} }}] }}\n"
         )
     };
-    let known_as = async |gateway: &Gateway, address, shows: &str| {
-        let config = client_config(&folder, Some(shows), &[&version::TLS13, &version::TLS12]);
-        let mut wire = TlsWire::open_with(address, config).await.ok()?;
-        let (status, _) = wire
-            .ask(request("POST", CHAT, "", chat().to_string()))
-            .await?;
-        let log = fs::read_to_string(gateway.folder.join("access.jsonl")).unwrap_or_default();
-        Some((status, log.lines().count()))
-    };
-    let client_of_last = async |gateway: &Gateway, lines: usize| {
-        let file = gateway.folder.join("access.jsonl");
-        let read = || fs::read_to_string(&file).unwrap_or_default();
-        comes_true("the line is there", async || {
-            read().lines().count() == lines
-        })
-        .await;
-        let line: serde_json::Value = serde_json::from_str(read().lines().last().unwrap()).unwrap();
-        line["client"].as_str().map(str::to_owned)
-    };
-
+    let known_as = async |address, shows: &str| status_of(&folder, address, shows).await;
     // The partner's `mesh` is a client of the partner's, and of nobody where it has none of that name.
     for (theirs, impostor) in [
         (
@@ -396,33 +399,59 @@ async fn a_partners_authority_can_name_nobody_but_its_own_clients() {
         ),
         (format!("common_name: other, ca: {at}/partner.ca"), None),
     ] {
-        let gateway = Gateway::start_as(&clients(&theirs), &listeners, &[]).await;
-        let (status, _) = known_as(&gateway, gateway.address, "mesh").await.unwrap();
+        let gateway = Gateway::start_with(&clients(&theirs), &listeners, &[]).await;
+        let status = known_as(gateway.address, "mesh").await.unwrap();
         assert_eq!(status, 200);
         assert_eq!(client_of_last(&gateway, 1).await.as_deref(), Some("mesh"));
-        let (status, _) = known_as(&gateway, second, "impostor").await.unwrap();
+        let status = known_as(second, "impostor").await.unwrap();
         assert_eq!(status, if impostor.is_some() { 200 } else { 401 });
         assert_eq!(client_of_last(&gateway, 2).await.as_deref(), impostor);
         // Nor does either listener believe the other's authority.
-        assert_eq!(known_as(&gateway, gateway.address, "impostor").await, None);
-        assert_eq!(known_as(&gateway, second, "mesh").await, None);
+        assert_eq!(known_as(gateway.address, "impostor").await, None);
+        assert_eq!(known_as(second, "mesh").await, None);
     }
     fs::remove_dir_all(&folder).unwrap();
 }
 
+/// What a client is answered that shows this certificate; `None` where its connection ends.
+async fn status_of(folder: &Path, address: SocketAddr, shows: &str) -> Option<u16> {
+    let config = client_config(folder, Some(shows), &[&version::TLS13, &version::TLS12]);
+    let mut wire = TlsConnection::open_with(address, config).await.ok()?;
+    let answer = wire.ask(request("POST", CHAT, "", chat().to_string()));
+    Some(answer.await?.0)
+}
+
+/// Whose the last of so many requests was, by the log.
+async fn client_of_last(gateway: &Gateway, lines: usize) -> Option<String> {
+    let file = gateway.folder.join("access.jsonl");
+    let read = || fs::read_to_string(&file).unwrap_or_default();
+    eventually_async("the line is there", async || {
+        read().lines().count() == lines
+    })
+    .await;
+    let line: serde_json::Value = serde_json::from_str(read().lines().last().unwrap()).unwrap();
+    line["client"].as_str().map(str::to_owned)
+}
+
 #[tokio::test]
 async fn an_authority_added_to_the_file_is_not_believed_where_names_are_not_bound() {
-    let stage = Stage::open().await;
-    let file = |name: &str| fs::read(stage.folder.join(name)).unwrap();
+    let fixture = ClientCertificateFixture::open().await;
+    let file = |name: &str| fs::read(fixture.folder.join(name)).unwrap();
     let both = [file("ours.ca"), file("another.ca")].concat();
-    fs::write(stage.folder.join("clients.ca"), both).unwrap();
-    comes_true("what is wrong is said", async || {
-        let status = stage.house.status().await;
+    fs::write(fixture.folder.join("clients.ca"), both).unwrap();
+    eventually_async("what is wrong is said", async || {
+        let status = fixture.harness.status().await;
         let error = status["listeners"][0]["certificate_error"].as_str();
         error.is_some_and(|error| error.contains("several authorities"))
     })
     .await;
-    let (status, _) = stage.chat(stage.required, Some("uri"), None).await.unwrap();
+    let (status, _) = fixture
+        .chat(fixture.required, Some("uri"), None)
+        .await
+        .unwrap();
     assert_eq!(status, 200);
-    assert_eq!(stage.chat(stage.required, Some("forged"), None).await, None);
+    assert_eq!(
+        fixture.chat(fixture.required, Some("forged"), None).await,
+        None
+    );
 }

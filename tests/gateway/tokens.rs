@@ -1,8 +1,8 @@
 //! Clients that show tokens: which are believed, which are not, and what the keys that prove them may do meanwhile.
 
+mod accepted;
 mod keys;
 mod refused;
-mod served;
 
 use std::{
     fs,
@@ -15,19 +15,19 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::house::{CHAT, Gateway, House, INSTANCE_KEY, KEY, chat, client, folder};
+use crate::harness::{CHAT, Gateway, Harness, INSTANCE_KEY, KEY, chat, client, folder};
 
 const TENANT: &str = "11111111-1111-1111-1111-111111111111";
 const APP: &str = "22222222-2222-2222-2222-222222222222";
 const AUDIENCE: &str = "api://forebay";
 
 /// A simulation whose issuer shows a certificate of an authority that lies in `ca.pem`.
-struct Stage {
+struct TokenFixture {
     simulator: simulator::Simulator,
     folder: PathBuf,
 }
 
-impl Stage {
+impl TokenFixture {
     async fn set() -> Self {
         let folder = folder();
         certify(&folder);
@@ -48,12 +48,12 @@ impl Stage {
     }
 
     /// Opens the gateway, with clients of each kind.
-    async fn open(self) -> House {
+    async fn open(self) -> Harness {
         let ca = self.folder.join("ca.pem");
         self.open_trusting(&ca).await
     }
 
-    async fn open_trusting(self, ca: &Path) -> House {
+    async fn open_trusting(self, ca: &Path) -> Harness {
         let (url, ca) = (self.issuer().url().to_owned(), ca.display());
         let entra = |more: &str| {
             format!(
@@ -75,7 +75,7 @@ impl Stage {
         );
         let gateway = Gateway::start(&config).await;
         fs::remove_dir_all(&self.folder).unwrap();
-        House {
+        Harness {
             simulator: self.simulator,
             gateway,
             http: client(),
@@ -106,7 +106,7 @@ fn certify(folder: &Path) {
     fs::write(folder.join("issuer.key"), key.serialize_pem()).unwrap();
 }
 
-impl House {
+impl Harness {
     fn issuer(&self) -> &Issuer {
         self.simulator.issuer().unwrap()
     }

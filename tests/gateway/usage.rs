@@ -1,10 +1,10 @@
 //! What answers used, by three accounts that must agree: the simulator's own books, the metrics, and the access log.
 
-mod asking;
 mod exact;
-mod odd;
+mod include_usage;
+mod odd_usage;
 mod partial;
-mod sums;
+mod totals;
 
 use std::{collections::BTreeMap, fmt::Write as _, ops::AddAssign};
 
@@ -12,8 +12,8 @@ use forebay::simulator::{self, Config, Spent};
 use serde_json::Value;
 
 use crate::{
-    counted::{label, samples},
-    house::{Gateway, House, INSTANCE_KEY, KEY, client, comes_true},
+    harness::{Gateway, Harness, INSTANCE_KEY, KEY, client, eventually_async},
+    metrics_page::{label, samples},
 };
 
 /// Tokens by type, as metrics and logs name them.
@@ -35,7 +35,7 @@ impl Tokens {
         Self(TYPES.map(|kind| line["usage"][kind].as_u64().unwrap_or(0)))
     }
 
-    fn of_books(spent: &Spent) -> Self {
+    fn from_stats(spent: &Spent) -> Self {
         Self([
             spent.prompt_tokens,
             spent.cached_tokens,
@@ -84,7 +84,7 @@ fn estimated(page: &str, reason: &str) -> u64 {
 
 /// A gateway before simulated deployments of one instance, `only`, each of a model of its own name. `deployments`: name
 /// and the rest of its entry in the simulator's config.
-async fn house(deployments: &[(&str, &str)], instance: &str, more: &str) -> House {
+async fn harness(deployments: &[(&str, &str)], instance: &str, more: &str) -> Harness {
     let mut simulation = format!(
         "seed: 7\ninstances:\n  only:\n    keys: [{INSTANCE_KEY}]\n{instance}    deployments:\n"
     );
@@ -112,23 +112,23 @@ async fn house(deployments: &[(&str, &str)], instance: &str, more: &str) -> Hous
         simulator.address("only").unwrap(),
         forebay::config::hash_key(KEY).unwrap().hash,
     );
-    House {
+    Harness {
         gateway: Gateway::start(&config).await,
         simulator,
         http: client(),
     }
 }
 
-impl House {
+impl Harness {
     /// What a deployment of `only` counts itself.
-    fn books(&self, deployment: &str) -> Tokens {
-        Tokens::of_books(&self.simulator.books().deployment("only", deployment).spent)
+    fn stats(&self, deployment: &str) -> Tokens {
+        Tokens::from_stats(&self.simulator.stats().deployment("only", deployment).spent)
     }
 
     /// The metrics once they count so many requests.
     async fn metrics_of(&self, requests: u64) -> String {
         let mut page = String::new();
-        comes_true("every request is counted", async || {
+        eventually_async("every request is counted", async || {
             page = self.metrics().await;
             let counted = samples(&page, "forebay_requests_total{");
             counted.map(|(_, number)| number).sum::<u64>() >= requests

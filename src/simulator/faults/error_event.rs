@@ -102,7 +102,7 @@ impl ErrorType {
 
 impl StreamError {
     /// The error of this type after so many events.
-    pub fn of(error: ErrorType, after_events: usize) -> Self {
+    pub fn new(error: ErrorType, after_events: usize) -> Self {
         Self {
             error,
             after_events,
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn each_form_of_the_responses_api_says_it_in_its_own_place() {
-        let error = StreamError::of(ErrorType::TooManyRequests, 0).with_code("no_capacity");
+        let error = StreamError::new(ErrorType::TooManyRequests, 0).with_code("no_capacity");
         let said = |form| {
             let text = error.clone().in_form(form).in_responses(|| json!({}));
             let names = text.lines().filter_map(|line| line.strip_prefix("event: "));

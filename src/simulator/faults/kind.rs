@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{raw::Raw, refusal::Wording},
-    OddUsage, StreamError,
-};
+use super::{super::raw::Raw, OddUsage, StreamError, Wording};
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,7 +88,7 @@ impl FaultKind {
         matches!(self, Self::EarlyStatus { .. } | Self::ResetOnConnect {})
     }
 
-    /// The name under which the books count it, where it has no status.
+    /// The name under which the statistics count it, where it has no status.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",

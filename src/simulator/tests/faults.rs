@@ -11,7 +11,7 @@ async fn a_reset_and_a_close_leave_no_answer() {
             caller.chat("gpt-4o", &hello()).send().await.is_err(),
             "{kind}"
         );
-        assert_eq!(caller.page("gpt-4o").fault(kind), 1);
+        assert_eq!(caller.stats("gpt-4o").fault(kind), 1);
     }
     assert_eq!(caller.answered("gpt-4o", &hello()).await.0, 200);
 }
@@ -62,11 +62,11 @@ async fn an_error_can_come_inside_a_stream() {
 async fn a_client_that_leaves_is_noticed_while_the_model_thinks() {
     let caller = caller().await;
     for body in [hello(), streamed()] {
-        caller.simulator.clear_books();
+        caller.simulator.clear_stats();
         let call = tokio::spawn(caller.chat("slow", &body).send());
         caller
             .until("the request arrives", |caller| {
-                caller.page("slow").concurrent == 1
+                caller.stats("slow").concurrent == 1
             })
             .await;
         if body["stream"] == true {
@@ -77,10 +77,10 @@ async fn a_client_that_leaves_is_noticed_while_the_model_thinks() {
         }
         caller
             .until("it is counted as cancelled", |caller| {
-                caller.page("slow").cancelled == 1
+                caller.stats("slow").cancelled == 1
             })
             .await;
-        assert_eq!(caller.page("slow").concurrent, 0);
+        assert_eq!(caller.stats("slow").concurrent, 0);
     }
 }
 
@@ -91,13 +91,13 @@ async fn a_hanging_deployment_reads_and_says_nothing() {
     let call = tokio::spawn(caller.chat("gpt-4o", &hello()).send());
     caller
         .until("it hangs", |caller| {
-            caller.page("gpt-4o").fault("hang") == 1
+            caller.stats("gpt-4o").fault("hang") == 1
         })
         .await;
     call.abort();
     caller
         .until("the client is gone", |caller| {
-            caller.page("gpt-4o").cancelled == 1
+            caller.stats("gpt-4o").cancelled == 1
         })
         .await;
 }
@@ -108,7 +108,7 @@ async fn an_instance_that_is_down_refuses_connections_and_comes_back_on_its_port
     let hanging = tokio::spawn(caller.chat("slow", &hello()).send());
     caller
         .until("the request arrives", |caller| {
-            caller.page("slow").concurrent == 1
+            caller.stats("slow").concurrent == 1
         })
         .await;
     caller.simulator.down("east").await.unwrap();

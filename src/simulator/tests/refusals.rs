@@ -149,7 +149,7 @@ async fn tokens_open_the_door_until_they_are_revoked() {
         caller.http.get(imds("x")).send().await.unwrap().status(),
         400
     );
-    assert_eq!(caller.simulator.books().tokens.issued, 2);
+    assert_eq!(caller.simulator.stats().tokens.issued, 2);
 }
 
 #[tokio::test]

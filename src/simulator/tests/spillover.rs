@@ -32,7 +32,7 @@ async fn what_a_full_deployment_cannot_take_is_served_by_its_spillover() {
         assert!(header(&response, "x-ratelimit-limit-tokens").is_some());
         response.bytes().await.unwrap();
     }
-    let (asked, served) = (caller.page("spilling"), caller.page("small"));
+    let (asked, served) = (caller.stats("spilling"), caller.stats("small"));
     assert_eq!((asked.requests, asked.fault("spillover")), (3, 2));
     assert_eq!((asked.spent.completion_tokens, served.status(200)), (4, 2));
     assert_eq!(served.spent.completion_tokens, 8);
@@ -54,7 +54,7 @@ async fn where_both_are_full_the_answer_is_the_second_ones() {
     assert_eq!(name.as_deref(), Some("small"));
     let wait: u64 = header(&response, "retry-after").unwrap().parse().unwrap();
     assert!(wait <= 60, "{wait}");
-    let pages = [caller.page("spilling"), caller.page("small")];
+    let pages = [caller.stats("spilling"), caller.stats("small")];
     assert_eq!(pages[0].fault("spillover"), 1);
     assert_eq!((pages[1].status(200), pages[1].status(429)), (2, 1));
 }

@@ -6,11 +6,11 @@ use fastrand::Rng;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use super::{MODEL, Scene};
-use crate::house::{CHAT, KEY, client, client_builder};
+use super::{ChaosRun, MODEL};
+use crate::harness::{CHAT, KEY, client, client_builder};
 
 pub(crate) struct Caller {
-    scene: Arc<Scene>,
+    run: Arc<ChaosRun>,
     number: u64,
     http: Client,
     chance: Rng,
@@ -32,13 +32,13 @@ pub(crate) struct Asked {
 
 impl Caller {
     /// Every other one speaks HTTP/2.
-    pub(crate) fn new(scene: Arc<Scene>, number: u64, chance: Rng) -> Self {
+    pub(crate) fn new(run: Arc<ChaosRun>, number: u64, chance: Rng) -> Self {
         let http = match number % 2 {
             0 => client(),
             _ => client_builder().http2_prior_knowledge().build().unwrap(),
         };
         Self {
-            scene,
+            run,
             number,
             http,
             chance,
@@ -47,7 +47,7 @@ impl Caller {
 
     pub(crate) async fn go_on(mut self) -> Vec<Asked> {
         let mut asked = Vec::new();
-        while !self.scene.is_over() {
+        while !self.run.is_over() {
             // The whole crowd asks about a hundred times a second.
             let pause = Duration::from_millis(self.chance.u64(0..2600));
             tokio::time::sleep(pause).await;
@@ -59,7 +59,7 @@ impl Caller {
 
     async fn ask(&mut self, id: String) -> Asked {
         let streamed = self.chance.bool();
-        let url = format!("http://{}{CHAT}", self.scene.gateway.address);
+        let url = format!("http://{}{CHAT}", self.run.gateway.address);
         let body = json!({"model": MODEL, "stream": streamed, "messages": [{"role": "user", "content": id}]});
         let request = self.http.post(url).header("api-key", KEY);
         let request = request.header("x-ms-client-request-id", &id).json(&body);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use forebay::simulator::FaultKind;
 
 use super::rows::LONGEST_PAUSE;
-use crate::house::status;
+use crate::harness::status;
 
 /// How a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

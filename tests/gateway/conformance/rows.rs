@@ -13,7 +13,7 @@ use super::row::{
     ForRequest::{self, Aborted, Delivered, Next, OnceMoreThenNext, Stopped},
     Row, STREAMS,
 };
-use crate::house::status;
+use crate::harness::status;
 
 /// `breaker.longest_pause` of the table's gateway, in seconds.
 pub(crate) const LONGEST_PAUSE: f64 = 100.0;
@@ -275,7 +275,7 @@ fn streams() -> Vec<Row> {
     };
     let full =
         |deployment, error, seconds| row(deployment, error, Next, "throttled", closed(seconds));
-    let plain = |kind| StreamError::of(kind, 1);
+    let plain = |kind| StreamError::new(kind, 1);
     let wait = |seconds: &str| BTreeMap::from([("retry-after".to_owned(), seconds.to_owned())]);
     let throttled = plain(ErrorType::TooManyRequests);
     let in_head = StreamError {

@@ -3,8 +3,8 @@
 use forebay::simulator::TokenFault;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
-use super::{Setup, Stage, papers};
-use crate::house::{comes_true, served_by};
+use super::{IdentityFixture, Setup, certificates};
+use crate::harness::{eventually_async, served_by};
 
 const HEADER: &str = "MARKED-identity-header-5d1e";
 const SECRET: &str = "MARKED-app-secret-81ab";
@@ -24,7 +24,11 @@ fn entra(kind: &str, fields: &str) -> String {
     format!("{kind}: {{ {fields}, {AT} }}")
 }
 
-async fn open(tokens: &str, proofs: &[(&str, String)], variables: &[(&str, &str)]) -> Stage {
+async fn open(
+    tokens: &str,
+    proofs: &[(&str, String)],
+    variables: &[(&str, &str)],
+) -> IdentityFixture {
     let proofs: Vec<_> = proofs
         .iter()
         .map(|(name, proof)| (*name, proof.as_str(), ""))
@@ -39,14 +43,14 @@ async fn open(tokens: &str, proofs: &[(&str, String)], variables: &[(&str, &str)
 }
 
 /// Each is asked for its own model, and answers.
-async fn all_serve(stage: &Stage, names: impl IntoIterator<Item = &str>) {
+async fn all_serve(fixture: &IdentityFixture, names: impl IntoIterator<Item = &str>) {
     for name in names {
-        let answer = stage.ask(name).await;
+        let answer = fixture.ask(name).await;
         assert_eq!(
             answer.status(),
             200,
             "{name}: {:#}",
-            stage.identity(name).await
+            fixture.identity(name).await
         );
         assert_eq!(served_by(&answer), name);
     }
@@ -70,13 +74,13 @@ async fn every_kind_gets_its_tokens_over_tls_from_an_authority_of_ones_own() {
         ("AZURE_AUTHORITY_HOST", "https://localhost:{port}/"),
         ("FOREBAY_LOG", "trace"),
     ];
-    let stage = open(OVER_TLS, &proofs, &variables).await;
-    all_serve(&stage, proofs.iter().map(|(name, _)| *name)).await;
-    let books = stage.simulator.books().tokens;
-    assert_eq!((books.issued, books.refused), (proofs.len() as u64, 0));
+    let fixture = open(OVER_TLS, &proofs, &variables).await;
+    all_serve(&fixture, proofs.iter().map(|(name, _)| *name)).await;
+    let stats = fixture.simulator.stats().tokens;
+    assert_eq!((stats.issued, stats.refused), (proofs.len() as u64, 0));
     let place = format!(
         "https://localhost:{}",
-        stage.simulator.tokens().unwrap().port()
+        fixture.simulator.tokens().unwrap().port()
     );
     for (name, kind, source) in [
         ("system", "managed_identity", "imds"),
@@ -85,7 +89,7 @@ async fn every_kind_gets_its_tokens_over_tls_from_an_authority_of_ones_own() {
         ("certificate", "client_certificate", "entra"),
         ("platform", "client_secret", "entra"),
     ] {
-        let it = stage.identity(name).await;
+        let it = fixture.identity(name).await;
         assert_eq!((&it["kind"], &it["source"]), (&kind.into(), &source.into()));
         assert_eq!(
             (&it["asked_at"], &it["ready"]),
@@ -94,7 +98,7 @@ async fn every_kind_gets_its_tokens_over_tls_from_an_authority_of_ones_own() {
         assert_eq!(it["instances"], serde_json::json!([name]));
     }
     let assertion = "eyJ";
-    stage
+    fixture
         .keeps_to_itself(&[SECRET, "federated-1", KEY_PART, assertion, "Bearer "])
         .await;
 }
@@ -111,7 +115,7 @@ echo "{\"accessToken\":\"$token\",\"expires_on\":$(($(date +%s) + 3600)),\"token
 
 #[tokio::test]
 async fn on_a_developers_machine_the_azure_clis_token_is_used() {
-    let folder = crate::house::folder();
+    let folder = crate::harness::folder();
     let az = folder.join("az");
     std::fs::write(&az, AZ).unwrap();
     let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -119,42 +123,42 @@ async fn on_a_developers_machine_the_azure_clis_token_is_used() {
     let path = format!("{}:/usr/bin:/bin", folder.display());
     let proof = "azure_cli: { tenant_id: contoso.onmicrosoft.com }".to_owned();
     let variables = [("PATH", path.as_str()), ("TOKENS_PORT", "{port}")];
-    let stage = open("", &[("me", proof.clone())], &variables).await;
-    all_serve(&stage, ["me"]).await;
+    let fixture = open("", &[("me", proof.clone())], &variables).await;
+    all_serve(&fixture, ["me"]).await;
     let asked = std::fs::read_to_string(folder.join("asked")).unwrap();
     assert_eq!(
         asked.lines().next().unwrap(),
         "account get-access-token -o json --scope https://cognitiveservices.azure.com/.default --tenant contoso.onmicrosoft.com"
     );
-    let it = stage.identity("me").await;
+    let it = fixture.identity("me").await;
     assert_eq!(
         (&it["kind"], &it["source"]),
         (&"azure_cli".into(), &"azure_cli".into())
     );
     assert_eq!(it["asked_at"], serde_json::Value::Null);
-    drop(stage);
+    drop(fixture);
 
     // Nobody is logged in: what the CLI says of it is nobody's business but its own.
     std::fs::write(&az, "#!/bin/sh\necho MARKED-words-of-the-cli >&2\nexit 1\n").unwrap();
-    let stage = open("", &[("me", proof)], &variables).await;
-    assert_eq!(stage.ask("me").await.status(), 503);
-    let error = stage.identity("me").await["last_error"].to_string();
+    let fixture = open("", &[("me", proof)], &variables).await;
+    assert_eq!(fixture.ask("me").await.status(), 503);
+    let error = fixture.identity("me").await["last_error"].to_string();
     assert!(error.contains("az login"), "{error}");
-    stage.keeps_to_itself(&["MARKED-words"]).await;
+    fixture.keeps_to_itself(&["MARKED-words"]).await;
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test]
 async fn an_authority_that_nobody_vouches_for_is_not_told_the_secret() {
     let proof = "client_secret: { tenant_id: contoso, client_id: by-secret, secret: MARKED-app-secret-81ab, authority: \"https://localhost:{port}\" }";
-    let stage = open(OVER_TLS, &[("distrusting", proof.to_owned())], &[]).await;
-    assert_eq!(stage.ask("distrusting").await.status(), 503);
-    let error = stage.identity("distrusting").await["last_error"].to_string();
+    let fixture = open(OVER_TLS, &[("distrusting", proof.to_owned())], &[]).await;
+    assert_eq!(fixture.ask("distrusting").await.status(), 503);
+    let error = fixture.identity("distrusting").await["last_error"].to_string();
     assert!(
         error.contains("can't be reached: invalid peer certificate: UnknownIssuer"),
         "{error}"
     );
-    assert_eq!(stage.simulator.books().tokens.asked, 0);
+    assert_eq!(fixture.simulator.stats().tokens.asked, 0);
 }
 
 #[tokio::test]
@@ -174,19 +178,19 @@ async fn what_proves_nothing_gets_no_token_and_is_told_by_its_code() {
         .iter()
         .map(|(name, proof, _)| (*name, proof.clone()))
         .collect();
-    let stage = open(OVER_TLS, &pairs, &[]).await;
+    let fixture = open(OVER_TLS, &pairs, &[]).await;
     for (name, _, code) in &proofs {
-        assert_eq!(stage.ask(name).await.status(), 503, "{name}");
-        let error = stage.identity(name).await["last_error"].to_string();
+        assert_eq!(fixture.ask(name).await.status(), 503, "{name}");
+        let error = fixture.identity(name).await["last_error"].to_string();
         assert!(error.contains(code), "{name}: {error}");
     }
-    let books = stage.simulator.books().tokens;
+    let stats = fixture.simulator.stats().tokens;
     assert_eq!(
-        (books.issued, books.refused),
+        (stats.issued, stats.refused),
         (0, proofs.len() as u64),
         "no hurry after a no"
     );
-    stage
+    fixture
         .keeps_to_itself(&["Invalid client secret", KEY_PART, "eyJ"])
         .await;
 }
@@ -211,29 +215,29 @@ async fn renewed_files_are_in_use_with_the_next_token() {
             ),
         ),
     ];
-    let stage = open(&tokens, &proofs, &[]).await;
-    all_serve(&stage, ["certificate", "federation"]).await;
+    let fixture = open(&tokens, &proofs, &[]).await;
+    all_serve(&fixture, ["certificate", "federation"]).await;
     let issued = || {
-        let issued = stage.simulator.books().tokens.issued_to;
+        let issued = fixture.simulator.stats().tokens.issued_to;
         let of = |client: &str| {
             let found = issued.iter().find(|(to, _)| to.starts_with(client));
             *found.unwrap().1
         };
         (of("by-certificate"), of("by-federation"))
     };
-    papers::renew(
-        &stage.folder.join("app.pem"),
-        &papers::certified(1, "renewed"),
+    certificates::renew(
+        &fixture.folder.join("app.pem"),
+        &certificates::certified(1, "renewed"),
     );
-    papers::renew(&stage.folder.join("federated"), "federated-2");
+    certificates::renew(&fixture.folder.join("federated"), "federated-2");
     let before = issued();
-    comes_true("tokens come for what was renewed", async || {
+    eventually_async("tokens come for what was renewed", async || {
         let now = issued();
         now.0 >= before.0 + 3 && now.1 >= before.1 + 3
     })
     .await;
-    all_serve(&stage, ["certificate", "federation"]).await;
-    stage
+    all_serve(&fixture, ["certificate", "federation"]).await;
+    fixture
         .keeps_to_itself(&["federated-", KEY_PART, "eyJ"])
         .await;
 }
@@ -260,25 +264,25 @@ async fn app_service_is_asked_where_it_says_so_and_its_header_is_kept_secret() {
         ("IDENTITY_HEADER", HEADER),
         ("FOREBAY_LOG", "trace"),
     ];
-    let stage = open(&tokens, &proofs, &variables).await;
-    all_serve(&stage, ["system", "user"]).await;
-    let books = stage.simulator.books().tokens;
+    let fixture = open(&tokens, &proofs, &variables).await;
+    all_serve(&fixture, ["system", "user"]).await;
+    let stats = fixture.simulator.stats().tokens;
     let audience = "https://cognitiveservices.azure.com";
     let to = |client: &str| {
-        books
+        stats
             .issued_to
             .get(&format!("{client} {audience}"))
             .copied()
     };
     assert_eq!((to("system"), to("user-1")), (Some(1), Some(1)));
-    let it = stage.identity("user").await;
-    let place = format!("http://{}", stage.simulator.tokens().unwrap());
+    let it = fixture.identity("user").await;
+    let place = format!("http://{}", fixture.simulator.tokens().unwrap());
     assert_eq!(
         (&it["source"], &it["asked_at"]),
         (&"app_service".into(), &place.as_str().into())
     );
-    assert_eq!(stage.ask("unassigned").await.status(), 503);
-    let error = stage.identity("unassigned").await["last_error"].to_string();
+    assert_eq!(fixture.ask("unassigned").await.status(), 503);
+    let error = fixture.identity("unassigned").await["last_error"].to_string();
     assert!(error.contains("answered 400"), "{error}");
 
     // An endpoint in IMDS' place is asked as IMDS is, and not told App Service's secret.
@@ -294,7 +298,7 @@ async fn app_service_is_asked_where_it_says_so_and_its_header_is_kept_secret() {
         head.contains("metadata: true") && !head.contains("identity-header"),
         "{head}"
     );
-    stage.keeps_to_itself(&[HEADER, "eyJ"]).await;
+    fixture.keeps_to_itself(&[HEADER, "eyJ"]).await;
 }
 
 /// The metadata service takes five token requests at once, and refuses what is more.
@@ -314,12 +318,12 @@ async fn a_machine_with_many_identities_asks_for_few_tokens_at_once() {
         fault: Some(TokenFault::Slow { milliseconds: 50 }),
         ..Setup::default()
     };
-    let stage = setup.open().await;
-    comes_true("each has its token", async || {
-        stage.simulator.books().tokens.issued == 12
+    let fixture = setup.open().await;
+    eventually_async("each has its token", async || {
+        fixture.simulator.stats().tokens.issued == 12
     })
     .await;
-    all_serve(&stage, names.iter().map(String::as_str)).await;
-    let books = stage.simulator.books().tokens;
-    assert_eq!((books.asked, books.refused), (12, 0));
+    all_serve(&fixture, names.iter().map(String::as_str)).await;
+    let stats = fixture.simulator.stats().tokens;
+    assert_eq!((stats.asked, stats.refused), (12, 0));
 }

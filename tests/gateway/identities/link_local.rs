@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::Setup;
 use crate::{
-    house::served_by,
+    harness::served_by,
     namespace::{assert_inside, run, run_inside},
 };
 
@@ -44,10 +44,10 @@ async fn inside_the_namespace_imds_is_at_its_own_address() {
         variables: &variables,
         ..Setup::default()
     };
-    let stage = setup.open().await;
+    let fixture = setup.open().await;
     for name in ["system", "user"] {
-        let answer = stage.ask(name).await;
-        let it = stage.identity(name).await;
+        let answer = fixture.ask(name).await;
+        let it = fixture.identity(name).await;
         assert_eq!(answer.status(), 200, "{it:#}");
         assert_eq!(served_by(&answer), name);
         assert_eq!(
@@ -55,9 +55,9 @@ async fn inside_the_namespace_imds_is_at_its_own_address() {
             (&"imds".into(), &"http://169.254.169.254".into())
         );
     }
-    let issued: Vec<_> = stage
+    let issued: Vec<_> = fixture
         .simulator
-        .books()
+        .stats()
         .tokens
         .issued_to
         .into_values()

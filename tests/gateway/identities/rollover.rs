@@ -7,8 +7,8 @@ use std::{
 
 use super::Setup;
 use crate::{
-    house::chat,
-    raw::{Wire, request},
+    harness::chat,
+    http1_client::{RawConnection, request},
 };
 
 /// How long a token lives, and when the schedule asks for the next at the earliest: IMDS tells whole seconds, so a token of
@@ -38,8 +38,8 @@ async fn tokens_roll_over_under_load_without_a_failed_request_or_a_token_request
         proofs: &[("app", app, ""), ("vm", vm, newer)],
         ..Setup::default()
     };
-    let stage = setup.open().await;
-    let (started, address) = (Instant::now(), stage.gateway.address);
+    let fixture = setup.open().await;
+    let (started, address) = (Instant::now(), fixture.gateway.address);
     let connections = (0..CONNECTIONS).map(|nth| {
         let first = started + APART / CONNECTIONS * nth;
         tokio::spawn(busy(
@@ -53,42 +53,42 @@ async fn tokens_roll_over_under_load_without_a_failed_request_or_a_token_request
     for connection in futures_util::future::join_all(connections).await {
         served += connection.unwrap();
     }
-    let (took, books) = (started.elapsed(), stage.simulator.books().tokens);
-    eprintln!("rollover: {served} requests in {took:?}, {books:?}");
+    let (took, stats) = (started.elapsed(), fixture.simulator.stats().tokens);
+    eprintln!("rollover: {served} requests in {took:?}, {stats:?}");
     assert_eq!(
         served,
-        stage.asked("app") + stage.asked("vm"),
+        fixture.asked("app") + fixture.asked("vm"),
         "each was sent once"
     );
     assert_eq!(
-        (books.asked, books.refused),
-        (books.issued, 0),
+        (stats.asked, stats.refused),
+        (stats.issued, 0),
         "each token request gave a token"
     );
     let most = took.as_secs_f64() / EARLIEST.as_secs_f64() + 2.0;
     let least = duration().as_secs_f64() / LIFE.as_secs_f64();
-    assert_eq!(books.issued_to.len(), 2, "{books:?}");
-    for (to, count) in &books.issued_to {
+    assert_eq!(stats.issued_to.len(), 2, "{stats:?}");
+    for (to, count) in &stats.issued_to {
         let count = *count as f64;
         assert!(
             count <= most && count >= least,
             "{to}: {count} tokens, {least} to {most}"
         );
     }
-    let unused = books.issued - books.used;
+    let unused = stats.issued - stats.used;
     assert!(
         unused <= 2,
-        "of each identity only the newest may be unused: {books:?}"
+        "of each identity only the newest may be unused: {stats:?}"
     );
     for name in ["app", "vm"] {
-        let it = stage.identity(name).await;
+        let it = fixture.identity(name).await;
         assert_eq!(
             (&it["ready"], &it["failures"]),
             (&true.into(), &0.into()),
             "{it}"
         );
     }
-    let errors = stage.said(&["\"level\":\"ERROR\""]);
+    let errors = fixture.said(&["\"level\":\"ERROR\""]);
     assert!(errors.is_empty(), "{errors:?}");
 }
 
@@ -98,11 +98,11 @@ async fn busy(address: std::net::SocketAddr, model: &str, mut due: Instant, end:
     body["model"] = model.into();
     let head = format!(
         "api-key: {}\r\ncontent-type: application/json\r\n",
-        crate::house::KEY
+        crate::harness::KEY
     );
     let body = body.to_string();
-    let asking = request("POST", crate::house::CHAT, &head, &body);
-    let (mut wire, mut served) = (Wire::open(address).await, 0);
+    let asking = request("POST", crate::harness::CHAT, &head, &body);
+    let (mut wire, mut served) = (RawConnection::open(address).await, 0);
     while Instant::now() < end {
         tokio::time::sleep_until(due.into()).await;
         due += APART;
@@ -111,7 +111,7 @@ async fn busy(address: std::net::SocketAddr, model: &str, mut due: Instant, end:
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert_eq!(answer.status, 200, "{text}");
         if !answer.keeps_open() {
-            wire = Wire::open(address).await;
+            wire = RawConnection::open(address).await;
         }
         served += 1;
     }

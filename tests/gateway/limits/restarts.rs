@@ -9,16 +9,16 @@ use std::{
 
 use super::{bounded, limited, remaining, send};
 use crate::{
-    house::{Gateway, House, comes_true, eventually, folder},
+    harness::{Gateway, Harness, eventually, eventually_async, folder, forebay, output_of},
     namespace::{assert_inside, run, run_inside},
 };
 
 const MONTH: u64 = 1_000_000_000;
 
 /// A folder for the counters, gone when dropped.
-struct Place(PathBuf);
+struct CountersFolder(PathBuf);
 
-impl Place {
+impl CountersFolder {
     fn new() -> Self {
         Self(folder())
     }
@@ -27,11 +27,11 @@ impl Place {
         self.0.join("counters.redb")
     }
 
-    async fn house(&self) -> House {
+    async fn harness(&self) -> Harness {
         let more = limited(&format!(
             "tokens_per_month: {MONTH}, tokens_per_hour: {MONTH}"
         )) + &format!("counters: {{ file: \"{}\" }}\n", self.file().display());
-        House::open_with(&[("a", 1, 1)], &more).await
+        Harness::open_with(&[("a", 1, 1)], &more).await
     }
 
     /// What was set aside.
@@ -42,31 +42,31 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for CountersFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-async fn used(house: &House) -> u64 {
-    MONTH - remaining(house, "tokens_per_month").await.unwrap()
+async fn used(harness: &Harness) -> u64 {
+    MONTH - remaining(harness, "tokens_per_month").await.unwrap()
 }
 
 /// Spends something, and says how much is spent once the request is settled.
-async fn spend(house: &House) -> u64 {
-    let before = used(house).await;
-    let answer = send(house, &bounded(20)).await;
+async fn spend(harness: &Harness) -> u64 {
+    let before = used(harness).await;
+    let answer = send(harness, &bounded(20)).await;
     assert_eq!(answer.status(), 200);
     answer.bytes().await.unwrap();
     // Until then what is reserved counts.
-    comes_true("it is settled", async || {
-        house
+    eventually_async("it is settled", async || {
+        harness
             .metrics()
             .await
             .contains("forebay_requests_inflight 0\n")
     })
     .await;
-    let now = used(house).await;
+    let now = used(harness).await;
     assert!(now > before, "{before}, then {now}");
     now
 }
@@ -75,64 +75,67 @@ fn written(file: &Path) -> SystemTime {
     fs::metadata(file).unwrap().modified().unwrap()
 }
 
-async fn again(house: &mut House) {
-    let config = house.gateway.config();
-    house.gateway = Gateway::start(&config).await;
+async fn again(harness: &mut Harness) {
+    let config = harness.gateway.config();
+    harness.gateway = Gateway::start(&config).await;
 }
 
 #[tokio::test]
 async fn what_was_spent_is_there_after_a_restart() {
-    let place = Place::new();
-    let mut house = place.house().await;
+    let folder = CountersFolder::new();
+    let mut harness = folder.harness().await;
     for signal in ["INT", "TERM"] {
-        spend(&house).await;
-        let spent = spend(&house).await;
-        house.gateway.signal(signal);
-        eventually("it drains", || house.gateway.stderr().contains("draining")).await;
-        house.gateway.end();
-        again(&mut house).await;
-        assert_eq!(used(&house).await, spent, "{signal}");
+        spend(&harness).await;
+        let spent = spend(&harness).await;
+        harness.gateway.signal(signal);
+        eventually("it drains", || {
+            harness.gateway.stderr().contains("draining")
+        })
+        .await;
+        harness.gateway.end();
+        again(&mut harness).await;
+        assert_eq!(used(&harness).await, spent, "{signal}");
     }
-    assert_eq!(place.set_aside(), Vec::<PathBuf>::new());
+    assert_eq!(folder.set_aside(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
 async fn a_kill_at_any_moment_loses_what_was_not_written_yet_and_nothing_else() {
-    let place = Place::new();
-    let mut house = place.house().await;
+    let folder = CountersFolder::new();
+    let mut harness = folder.harness().await;
     for round in 0..8 {
-        let sure = spend(&house).await;
+        let sure = spend(&harness).await;
         let (at, mut most, mut sent) = (SystemTime::now(), sure, 0);
         // It may be written already: then nothing else is until more is spent.
-        while written(&place.file()) <= at {
-            most = spend(&house).await;
+        while written(&folder.file()) <= at {
+            most = spend(&harness).await;
         }
         // The write that changed the file is over when a second one has come.
-        let sure_at = written(&place.file());
-        while written(&place.file()) <= sure_at || sent < round % 3 {
-            most = spend(&house).await;
+        let sure_at = written(&folder.file());
+        while written(&folder.file()) <= sure_at || sent < round % 3 {
+            most = spend(&harness).await;
             sent += 1;
         }
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..300))).await;
-        house.gateway.signal("KILL");
-        eventually("it is dead", || house.gateway.ended().is_some()).await;
-        again(&mut house).await;
-        let found = used(&house).await;
+        harness.gateway.signal("KILL");
+        eventually("it is dead", || harness.gateway.ended().is_some()).await;
+        again(&mut harness).await;
+        let found = used(&harness).await;
         assert!(
             (sure..=most).contains(&found),
             "{found} of {sure} to {most}"
         );
     }
-    assert_eq!(place.set_aside(), Vec::<PathBuf>::new());
+    assert_eq!(folder.set_aside(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
 async fn a_file_that_can_not_be_read_is_set_aside_and_said() {
-    let place = Place::new();
-    let mut house = place.house().await;
-    spend(&house).await;
-    house.gateway.end();
-    let whole = fs::read(place.file()).unwrap();
+    let folder = CountersFolder::new();
+    let mut harness = folder.harness().await;
+    spend(&harness).await;
+    harness.gateway.end();
+    let whole = fs::read(folder.file()).unwrap();
     let broken: [(&str, Vec<u8>); 4] = [
         ("no database", b"this is no database\n".repeat(500)),
         ("zeros", vec![0; whole.len()]),
@@ -143,38 +146,38 @@ async fn a_file_that_can_not_be_read_is_set_aside_and_said() {
         ),
     ];
     for (what, bytes) in broken {
-        for aside in place.set_aside() {
+        for aside in folder.set_aside() {
             fs::remove_file(aside).unwrap();
         }
-        fs::write(place.file(), &bytes).unwrap();
-        again(&mut house).await;
-        let aside = place.set_aside();
+        fs::write(folder.file(), &bytes).unwrap();
+        again(&mut harness).await;
+        let aside = folder.set_aside();
         assert_eq!(aside.len(), 1, "{what}");
         assert_eq!(fs::read(&aside[0]).unwrap().len(), bytes.len(), "{what}");
-        assert!(house.gateway.stderr().contains("was set aside"), "{what}");
+        assert!(harness.gateway.stderr().contains("was set aside"), "{what}");
         assert!(
-            house
+            harness
                 .metrics()
                 .await
                 .contains("forebay_limit_stores_set_aside_total 1"),
             "{what}"
         );
-        assert_eq!(used(&house).await, 0, "{what}");
-        let spent = spend(&house).await;
-        house.gateway.end();
-        again(&mut house).await;
-        assert_eq!(used(&house).await, spent, "{what}");
-        house.gateway.end();
+        assert_eq!(used(&harness).await, 0, "{what}");
+        let spent = spend(&harness).await;
+        harness.gateway.end();
+        again(&mut harness).await;
+        assert_eq!(used(&harness).await, spent, "{what}");
+        harness.gateway.end();
     }
 }
 
 #[tokio::test]
 async fn bits_that_fell_over_keep_no_gateway_from_serving() {
-    let place = Place::new();
-    let mut house = place.house().await;
-    spend(&house).await;
-    house.gateway.end();
-    let whole = fs::read(place.file()).unwrap();
+    let folder = CountersFolder::new();
+    let mut harness = folder.harness().await;
+    spend(&harness).await;
+    harness.gateway.end();
+    let whole = fs::read(folder.file()).unwrap();
     for round in 0..12 {
         let mut bytes = whole.clone();
         for _ in 0..=round {
@@ -182,30 +185,26 @@ async fn bits_that_fell_over_keep_no_gateway_from_serving() {
             let at = fastrand::usize(..bytes.len().min(40_000));
             bytes[at] ^= 1 << fastrand::u8(0..8);
         }
-        fs::write(place.file(), &bytes).unwrap();
-        again(&mut house).await;
-        spend(&house).await;
-        house.gateway.end();
+        fs::write(folder.file(), &bytes).unwrap();
+        again(&mut harness).await;
+        spend(&harness).await;
+        harness.gateway.end();
     }
 }
 
 #[tokio::test]
 async fn two_gateways_do_not_share_a_file() {
-    let place = Place::new();
-    let house = place.house().await;
-    let config = house.gateway.folder.join("second.yaml");
-    let text = fs::read_to_string(house.gateway.folder.join("forebay.yaml")).unwrap();
+    let folder = CountersFolder::new();
+    let harness = folder.harness().await;
+    let config = harness.gateway.folder.join("second.yaml");
+    let text = fs::read_to_string(harness.gateway.folder.join("forebay.yaml")).unwrap();
     let text = text
-        .replace(&house.gateway.address.to_string(), "127.0.0.1:0")
-        .replace(&house.gateway.admin.to_string(), "127.0.0.1:0");
+        .replace(&harness.gateway.address.to_string(), "127.0.0.1:0")
+        .replace(&harness.gateway.admin.to_string(), "127.0.0.1:0");
     fs::write(&config, text).unwrap();
-    let second = crate::house::forebay()
-        .args(["serve", "--config"])
-        .arg(&config)
-        .output()
-        .unwrap();
-    assert!(!second.status.success());
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let mut second = forebay();
+    let (code, _, said) = output_of(second.args(["serve", "--config"]).arg(&config));
+    assert_ne!(code, Some(0));
     assert!(
         said.contains("counters.redb can't be opened: another process uses it"),
         "{said}"
@@ -222,30 +221,30 @@ fn a_full_disk_holds_no_request_up_and_what_was_spent_meanwhile_is_written_later
 #[ignore = "runs inside the mount namespace that the test above makes"]
 async fn inside_a_mount_of_its_own_the_disk_is_full() {
     assert_inside();
-    let place = Place::new();
+    let folder = CountersFolder::new();
     run(
         "mount",
-        &format!("-t tmpfs -o size=8m tmpfs {}", place.0.display()),
+        &format!("-t tmpfs -o size=8m tmpfs {}", folder.0.display()),
     );
     // Where the file is there already, it may find room within itself.
     for is_there in [false, true] {
-        let filler = place.0.join("filler");
-        let mut house = match is_there {
+        let filler = folder.0.join("filler");
+        let mut harness = match is_there {
             true => {
-                let house = place.house().await;
+                let harness = folder.harness().await;
                 fill(&filler);
-                house
+                harness
             }
             false => {
                 fill(&filler);
-                place.house().await
+                folder.harness().await
             }
         };
-        let before = used(&house).await;
-        spend(&house).await;
+        let before = used(&harness).await;
+        spend(&harness).await;
         if !is_there {
-            comes_true("the failure is counted", async || {
-                let page = house.metrics().await;
+            eventually_async("the failure is counted", async || {
+                let page = harness.metrics().await;
                 let mut lines = page.lines();
                 lines.any(|line| {
                     let count = line.strip_prefix("forebay_limit_store_failures_total ");
@@ -254,25 +253,25 @@ async fn inside_a_mount_of_its_own_the_disk_is_full() {
             })
             .await;
             let alarm = "can't be written to counters.file";
-            assert!(house.gateway.stderr().contains(alarm));
+            assert!(harness.gateway.stderr().contains(alarm));
         }
-        let spent = spend(&house).await;
+        let spent = spend(&harness).await;
         assert!(spent > before);
         fs::remove_file(&filler).unwrap();
         if !is_there {
             let again = "what clients have spent is kept again";
             eventually("it is written again", || {
-                house.gateway.stderr().contains(again)
+                harness.gateway.stderr().contains(again)
             })
             .await;
         }
-        house.gateway.end();
-        again(&mut house).await;
-        assert_eq!(used(&house).await, spent);
-        assert_eq!(place.set_aside(), Vec::<PathBuf>::new());
-        house.gateway.end();
+        harness.gateway.end();
+        again(&mut harness).await;
+        assert_eq!(used(&harness).await, spent);
+        assert_eq!(folder.set_aside(), Vec::<PathBuf>::new());
+        harness.gateway.end();
     }
-    run("umount", &place.0.display().to_string());
+    run("umount", &folder.0.display().to_string());
 }
 
 /// Leaves not a byte of room.

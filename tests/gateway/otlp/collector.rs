@@ -39,7 +39,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// How it answers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Mood {
+pub(crate) enum CollectorBehaviour {
     #[default]
     Takes,
     /// Reads and says nothing.
@@ -52,13 +52,13 @@ pub(crate) enum Mood {
 
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<CollectorState>,
     serving: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct State {
-    mood: Mutex<Mood>,
+struct CollectorState {
+    behaviour: Mutex<CollectorBehaviour>,
     heads: Mutex<Vec<(String, HeaderMap)>>,
     traces: Mutex<Vec<ExportTraceServiceRequest>>,
     metrics: Mutex<Vec<ExportMetricsServiceRequest>>,
@@ -91,7 +91,7 @@ impl Collector {
 
     async fn open_at(address: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        let state = Arc::new(State::default());
+        let state = Arc::new(CollectorState::default());
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, tls, Arc::clone(&state)));
         Self {
@@ -101,8 +101,8 @@ impl Collector {
         }
     }
 
-    pub(crate) fn is(&self, mood: Mood) {
-        *self.state.mood.lock() = mood;
+    pub(crate) fn is(&self, behaviour: CollectorBehaviour) {
+        *self.state.behaviour.lock() = behaviour;
     }
 
     /// How many requests came, whatever became of them.
@@ -195,7 +195,7 @@ pub(crate) fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     })
 }
 
-async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<CollectorState>) {
     // Its connections end with it.
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -218,7 +218,7 @@ async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State
     }
 }
 
-async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
+async fn answer(request: Request<Incoming>, state: &CollectorState) -> Response<Body> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let body = body.collect().await.map(|it| it.to_bytes());
@@ -230,16 +230,16 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
     let is_grpc = head.headers[header::CONTENT_TYPE]
         .as_bytes()
         .starts_with(b"application/grpc");
-    let mood = *state.mood.lock();
-    let rejected = match mood {
-        Mood::Silent => {
+    let behaviour = *state.behaviour.lock();
+    let rejected = match behaviour {
+        CollectorBehaviour::Silent => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             0
         }
-        Mood::Refuses(status) if is_grpc => return by_grpc(Bytes::new(), status),
-        Mood::Refuses(status) => return refusal(status),
-        Mood::TakesPart(rejected) => rejected,
-        Mood::Takes => 0,
+        CollectorBehaviour::Refuses(status) if is_grpc => return by_grpc(Bytes::new(), status),
+        CollectorBehaviour::Refuses(status) => return refusal(status),
+        CollectorBehaviour::TakesPart(rejected) => rejected,
+        CollectorBehaviour::Takes => 0,
     };
     let message = match is_grpc {
         false => body,
@@ -261,7 +261,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
 }
 
 /// Keeps what came, and says so in the protocol's words.
-fn take(path: &str, message: &[u8], rejected: i64, state: &State) -> Bytes {
+fn take(path: &str, message: &[u8], rejected: i64, state: &CollectorState) -> Bytes {
     match path {
         "/v1/traces" | "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => {
             let batch = ExportTraceServiceRequest::decode(message).unwrap();

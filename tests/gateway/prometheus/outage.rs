@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
-    scraped::{self, TOKEN},
+    real_run::{self, TOKEN},
     server::Prometheus,
 };
-use crate::house::{KEY, comes_true};
+use crate::harness::{KEY, eventually_async};
 
 #[tokio::test]
 async fn an_outage_fires_its_alerts_and_its_end_ends_them() {
-    let (mut house, _papers) = scraped::house().await;
-    let prometheus = Prometheus::start(house.gateway.admin, TOKEN).await;
+    let (mut harness, _papers) = real_run::harness().await;
+    let prometheus = Prometheus::start(harness.gateway.admin, TOKEN).await;
     for _ in 0..20 {
-        assert_eq!(scraped::ask(&house, KEY, "gpt-4o", false).await, 200);
+        assert_eq!(real_run::ask(&harness, KEY, "gpt-4o", false).await, 200);
     }
     prometheus.scrapes().await;
     // All is well, so only what has no traffic to judge may speak.
@@ -30,18 +30,18 @@ async fn an_outage_fires_its_alerts_and_its_end_ends_them() {
 
     // While clients go on asking: a pause that ends is followed by a trial that fails.
     for name in ["ptu", "one", "two"] {
-        house.switch(name, "down").await;
+        harness.switch(name, "down").await;
     }
     let over = AtomicBool::new(false);
     let clients = async {
         while !over.load(Ordering::Acquire) {
-            let status = scraped::ask(&house, KEY, "gpt-4o", false).await;
+            let status = real_run::ask(&harness, KEY, "gpt-4o", false).await;
             assert_eq!(status, 503);
         }
     };
     let operator = async {
         let alert = prometheus.fires("ForebayModelUnavailable").await;
-        let gateway = house.gateway.admin.to_string();
+        let gateway = harness.gateway.admin.to_string();
         assert_eq!(
             (&alert["labels"]["model"], &alert["labels"]["gateway"]),
             (&"gpt-4o".into(), &gateway.as_str().into())
@@ -54,10 +54,10 @@ async fn an_outage_fires_its_alerts_and_its_end_ends_them() {
     tokio::join!(clients, operator);
 
     for name in ["ptu", "one", "two"] {
-        house.switch(name, "up").await;
+        harness.switch(name, "up").await;
     }
-    comes_true("it is over", async || {
-        scraped::ask(&house, KEY, "gpt-4o", false).await == 200
+    eventually_async("it is over", async || {
+        real_run::ask(&harness, KEY, "gpt-4o", false).await == 200
             && prometheus
                 .alerts("ForebayModelUnavailable")
                 .await
@@ -65,7 +65,7 @@ async fn an_outage_fires_its_alerts_and_its_end_ends_them() {
     })
     .await;
 
-    house.gateway.end();
+    harness.gateway.end();
     let alert = prometheus.fires("ForebayDown").await;
     assert_eq!(alert["labels"]["severity"], "critical");
 }

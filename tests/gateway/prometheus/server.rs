@@ -4,17 +4,17 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use reqwest::Client;
 use serde_json::Value;
 
 use super::{conf, text};
-use crate::house::{client, comes_true, folder, free_address};
+use crate::harness::{Process, client, eventually_async, folder, free_address};
 
 pub(super) struct Prometheus {
-    child: Child,
+    process: Process,
     address: SocketAddr,
     folder: PathBuf,
     http: Client,
@@ -48,23 +48,25 @@ impl Prometheus {
                 false => format!("{line}\n"),
             });
         fs::write(folder.join("alerts.yaml"), alerts.collect::<String>()).unwrap();
-        let child = Command::new("prometheus")
+        let mut process = Command::new("prometheus");
+        process
             .arg("--config.file=prometheus.yaml")
             .arg("--storage.tsdb.path=data")
             .arg(format!("--web.listen-address={address}"))
             .current_dir(&folder)
             .stdout(Stdio::null())
-            .stderr(File::create(folder.join("stderr")).unwrap())
-            .spawn();
-        let child = child.expect("prometheus is needed: `apt-get install prometheus` brings it");
+            .stderr(File::create(folder.join("stderr")).unwrap());
+        let process = Process::start(&mut process);
+        let process =
+            process.expect("prometheus is needed: `apt-get install prometheus` brings it");
         let http = client();
         let started = Self {
-            child,
+            process,
             address,
             folder,
             http,
         };
-        comes_true("Prometheus is ready", async || {
+        eventually_async("Prometheus is ready", async || {
             let answer = started.http.get(format!("http://{address}/-/ready")).send();
             answer
                 .await
@@ -106,7 +108,7 @@ impl Prometheus {
         let count = r#"count_over_time(up{job="forebay"}[1h])"#;
         let scraped = async || self.ask(count).await.first().map_or(0.0, |it| it.1);
         let before = scraped().await;
-        comes_true("Prometheus scrapes", async || {
+        eventually_async("Prometheus scrapes", async || {
             scraped().await >= before + 2.0
         })
         .await;
@@ -130,7 +132,7 @@ impl Prometheus {
     }
 
     pub(super) async fn fires(&self, name: &str) -> Value {
-        comes_true(&format!("{name} fires"), async || {
+        eventually_async(&format!("{name} fires"), async || {
             let alerts = self.alerts(name).await;
             alerts.iter().any(|alert| alert["state"] == "firing")
         })
@@ -147,8 +149,7 @@ fn replaced(text: &str, part: &str, other: &str) -> String {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
         if std::thread::panicking() {
             let said = fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
             let errors = said.lines().filter(|line| !line.contains("level=info"));

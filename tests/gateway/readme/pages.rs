@@ -8,7 +8,7 @@ use std::{
 
 use forebay::config;
 
-use crate::house::{folder, forebay};
+use crate::harness::{folder, forebay};
 
 /// What a whole config needs, for examples that show a part of one.
 const REST: [(&str, &str); 5] = [

@@ -22,7 +22,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::house::House;
+use crate::harness::Harness;
 
 /// For an answer to come.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -84,10 +84,10 @@ pub(super) async fn opened(address: SocketAddr, path: &'static str, lines: &'sta
 }
 
 impl Socket {
-    pub(super) async fn open(house: &House, path: &str, lines: &str) -> Self {
-        let stream = TcpStream::connect(house.gateway.address).await.unwrap();
+    pub(super) async fn open(harness: &Harness, path: &str, lines: &str) -> Self {
+        let stream = TcpStream::connect(harness.gateway.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self::over(stream, house.gateway.address, path, lines).await
+        Self::over(stream, harness.gateway.address, path, lines).await
     }
 
     /// Ends the connection without a word.

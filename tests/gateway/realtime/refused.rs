@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::{DATED, KEY_LINE, V1, client, handshake, two};
 use crate::{
-    house::{House, KEY, client_builder, status},
-    raw::{Wire, post, request},
+    harness::{Harness, KEY, client_builder, status},
+    http1_client::{RawConnection, post, request},
 };
 
 #[tokio::test]
 async fn credentials_that_disagree_open_nothing() {
-    let house = two().await;
+    let harness = two().await;
     let key = format!("{V1}&api-key={KEY}");
     for (path, lines) in [
         (key.as_str(), "api-key: another\r\n"),
@@ -24,30 +24,30 @@ async fn credentials_that_disagree_open_nothing() {
         (&key, "authorization: Bearer another\r\n"),
         (&format!("{V1}&api-key="), KEY_LINE),
     ] {
-        refused(&house, handshake(path, lines), 401, "401").await;
+        refused(&harness, handshake(path, lines), 401, "401").await;
     }
-    refused(&house, handshake(V1, ""), 401, "401").await;
+    refused(&harness, handshake(V1, ""), 401, "401").await;
     refused(
-        &house,
+        &harness,
         handshake(&format!("{V1}&api-key=another"), ""),
         401,
         "401",
     )
     .await;
     // In a URL a key counts for nothing but a WebSocket.
-    let chat = crate::house::chat().to_string();
-    let path = format!("{}?api-key={KEY}", crate::house::CHAT);
-    refused(&house, request("POST", &path, "", chat), 401, "401").await;
+    let chat = crate::harness::chat().to_string();
+    let path = format!("{}?api-key={KEY}", crate::harness::CHAT);
+    refused(&harness, request("POST", &path, "", chat), 401, "401").await;
     let offered = format!("sec-websocket-protocol: openai-insecure-api-key.{KEY}\r\n");
     refused(
-        &house,
+        &harness,
         request("GET", "/v1/models", &offered, ""),
         401,
         "401",
     )
     .await;
-    assert!(house.seen("first").is_empty() && house.seen("second").is_empty());
-    let reasons: Vec<_> = house
+    assert!(harness.seen("first").is_empty() && harness.seen("second").is_empty());
+    let reasons: Vec<_> = harness
         .log(11)
         .await
         .iter()
@@ -63,8 +63,8 @@ async fn credentials_that_disagree_open_nothing() {
     );
 }
 
-async fn refused(house: &House, asked: Vec<u8>, status: u16, code: &str) {
-    let mut wire = Wire::open(house.gateway.address).await;
+async fn refused(harness: &Harness, asked: Vec<u8>, status: u16, code: &str) {
+    let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(&asked).await;
     let answer = wire.answer().await.unwrap();
     let error = answer.json();
@@ -79,7 +79,7 @@ async fn refused(house: &House, asked: Vec<u8>, status: u16, code: &str) {
 
 #[tokio::test]
 async fn what_is_no_handshake_or_names_no_model_is_refused_and_never_forwarded() {
-    let house = two().await;
+    let harness = two().await;
     let good = String::from_utf8(handshake(V1, KEY_LINE)).unwrap();
     for (part, other) in [
         ("upgrade: websocket\r\n", ""),
@@ -100,7 +100,7 @@ async fn what_is_no_handshake_or_names_no_model_is_refused_and_never_forwarded()
     ] {
         let bad = good.replacen(part, other, 1);
         assert_ne!(bad, good);
-        refused(&house, bad.into(), 400, "400").await;
+        refused(&harness, bad.into(), 400, "400").await;
     }
     for query in [
         "",
@@ -110,27 +110,27 @@ async fn what_is_no_handshake_or_names_no_model_is_refused_and_never_forwarded()
         "?model=%ff",
     ] {
         let path = format!("/openai/v1/realtime{query}");
-        refused(&house, handshake(&path, KEY_LINE), 400, "400").await;
+        refused(&harness, handshake(&path, KEY_LINE), 400, "400").await;
     }
     let unknown = "/openai/v1/realtime?model=gpt-5";
     refused(
-        &house,
+        &harness,
         handshake(unknown, KEY_LINE),
         404,
         "DeploymentNotFound",
     )
     .await;
     refused(
-        &house,
+        &harness,
         handshake("/openai/v1/realtime/calls?model=gpt-4o", KEY_LINE),
         404,
         "404",
     )
     .await;
-    refused(&house, post(V1, "", "{}"), 405, "MethodNotAllowed").await;
+    refused(&harness, post(V1, "", "{}"), 405, "MethodNotAllowed").await;
     let h2 = client_builder().http2_prior_knowledge().build().unwrap();
     let answer = h2
-        .get(house.url(V1))
+        .get(harness.url(V1))
         .header("api-key", KEY)
         .send()
         .await
@@ -141,7 +141,7 @@ async fn what_is_no_handshake_or_names_no_model_is_refused_and_never_forwarded()
         message.contains("HTTP/1.1") && message.contains("Upgrade: websocket"),
         "{error}"
     );
-    assert!(house.seen("first").is_empty() && house.seen("second").is_empty());
+    assert!(harness.seen("first").is_empty() && harness.seen("second").is_empty());
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn without_the_grant_no_deployment_is_asked() {
     let more = format!(
         "  plain: {{ keys: [\"{hash}\"], models: [\"*\"], operations: [inference, stateful] }}"
     );
-    let house = House::open_with(&[("first", 1, 1)], &more).await;
+    let harness = Harness::open_with(&[("first", 1, 1)], &more).await;
     let lines = "api-key: another-key-of-the-tests\r\n";
     for path in [
         V1,
@@ -160,9 +160,9 @@ async fn without_the_grant_no_deployment_is_asked() {
         "/openai/v1/realtime?model=nobodys",
         "/v1/realtime",
     ] {
-        refused(&house, handshake(path, lines), 403, "OperationNotAllowed").await;
+        refused(&harness, handshake(path, lines), 403, "OperationNotAllowed").await;
     }
-    assert!(house.seen("first").is_empty());
+    assert!(harness.seen("first").is_empty());
 }
 
 #[tokio::test]
@@ -172,8 +172,8 @@ async fn a_key_in_a_query_is_in_no_log_no_metric_and_nothing_an_instance_sees() 
     let more = format!(
         "  marked: {{ keys: [\"{hash}\"], models: [gpt-4o], operations: [inference, realtime] }}"
     );
-    let mut house = House::open_with(&[("first", 1, 1), ("second", 2, 1)], &more).await;
-    house.fault("first", status(500, &[]));
+    let mut harness = Harness::open_with(&[("first", 1, 1), ("second", 2, 1)], &more).await;
+    harness.fault("first", status(500, &[]));
     let query = format!("api-key={MARKED}");
     let paths = [
         format!("{V1}&{query}"),
@@ -187,7 +187,7 @@ async fn a_key_in_a_query_is_in_no_log_no_metric_and_nothing_an_instance_sees() 
     ];
     let mut said = Vec::new();
     for (at, path) in paths.iter().enumerate() {
-        let mut wire = Wire::open(house.gateway.address).await;
+        let mut wire = RawConnection::open(harness.gateway.address).await;
         let offered = format!("sec-websocket-protocol: openai-insecure-api-key.{MARKED}\r\n");
         wire.send(handshake(path, &offered)).await;
         match at {
@@ -200,17 +200,17 @@ async fn a_key_in_a_query_is_in_no_log_no_metric_and_nothing_an_instance_sees() 
         said[0].starts_with("HTTP/1.1 101 ") && said[1].starts_with("HTTP/1.1 101 "),
         "{said:?}"
     );
-    let log = house.log(paths.len()).await;
-    let pages = [house.metrics().await, house.status().await.to_string()];
-    house.gateway.end();
-    let seen = format!("{:?}{:?}", house.seen("first"), house.seen("second"));
+    let log = harness.log(paths.len()).await;
+    let pages = [harness.metrics().await, harness.status().await.to_string()];
+    harness.gateway.end();
+    let seen = format!("{:?}{:?}", harness.seen("first"), harness.seen("second"));
     assert!(seen.contains("model=second-gpt-4o"), "{seen}");
     let log = Value::from(log).to_string();
     for text in [
         &said.concat(),
         &log,
         &pages.concat(),
-        &house.gateway.stderr(),
+        &harness.gateway.stderr(),
         &seen,
     ] {
         assert!(

@@ -4,14 +4,14 @@ use super::*;
 
 #[tokio::test]
 async fn a_request_whose_body_could_end_in_two_places_is_refused() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    all_are_refused(&house, &heads()).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    all_are_refused(&harness, &heads()).await;
 }
 
 #[tokio::test]
 async fn a_chunked_body_that_breaks_its_own_framing_is_refused() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    all_are_refused(&house, &chunks()).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    all_are_refused(&harness, &chunks()).await;
 }
 
 #[rustfmt::skip] // One row, one trick.

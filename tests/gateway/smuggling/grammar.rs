@@ -4,26 +4,26 @@ use super::*;
 
 #[tokio::test]
 async fn a_head_that_is_not_as_http_writes_it_is_refused() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    all_are_refused(&house, &first_lines()).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    all_are_refused(&harness, &first_lines()).await;
 }
 
 #[tokio::test]
 async fn a_header_line_that_is_not_as_http_writes_it_is_refused() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    all_are_refused(&house, &lines()).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    all_are_refused(&harness, &lines()).await;
 }
 
 #[tokio::test]
 async fn a_request_that_could_mean_two_hosts_is_refused() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    all_are_refused(&house, &hosts()).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    all_are_refused(&harness, &hosts()).await;
 }
 
 #[tokio::test]
 async fn a_head_past_its_limits_is_refused() {
-    let house = House::open_with(&[("only", 1, 1)], "server: { max_headers: 16KiB }").await;
-    all_are_refused(&house, &limits()).await;
+    let harness = Harness::open_with(&[("only", 1, 1)], "server: { max_headers: 16KiB }").await;
+    all_are_refused(&harness, &limits()).await;
 }
 
 /// With another first line.

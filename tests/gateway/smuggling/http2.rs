@@ -2,16 +2,18 @@
 //! connection's end; what is left for the gateway to find is answered, logged and counted, and so is a request whose host
 //! the engine refuses.
 
+mod refused_hosts;
+
 use serde_json::Value;
 
 use super::counted;
 use crate::{
-    frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, PADDED, PING,
-        PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, encoded, frame, good_fields, request,
+    harness::{CHAT, Harness, KEY, chat, eventually, eventually_async},
+    http2_frames::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Http2Connection, PADDED, PREFACE,
+        RST_STREAM, SETTINGS, StreamOutcome, WINDOW_UPDATE, block, encoded, frame, good_fields,
+        request,
     },
-    house::{CHAT, House, KEY, chat, client_builder, comes_true, error_of, eventually},
-    puppet::Puppet,
 };
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -48,28 +50,28 @@ fn first(name: &str, value: &str) -> Vec<u8> {
     changed(|fields| fields.insert(0, (name.into(), value.into())))
 }
 
-async fn serves(house: &House, after: &str) {
-    let mut frames = Frames::open(house.gateway.address).await;
+async fn serves(harness: &Harness, after: &str) {
+    let mut frames = Http2Connection::open(harness.gateway.address).await;
     frames.send(request(1, &encoded(&good_fields()))).await;
     let outcome = frames.outcome(1).await;
     assert!(
-        matches!(outcome, Outcome::Answered { status: 200, .. }),
+        matches!(outcome, StreamOutcome::Answered { status: 200, .. }),
         "after {after}: {outcome:?}"
     );
 }
 
 /// Each over a connection of its own, then a good one over another.
-async fn refused(house: &House, cases: &[(&str, Vec<u8>, Option<Ours>)]) {
+async fn refused(harness: &Harness, cases: &[(&str, Vec<u8>, Option<Ours>)]) {
     for (i, (name, bytes, ours)) in cases.iter().enumerate() {
-        let mut frames = Frames::open(house.gateway.address).await;
+        let mut frames = Http2Connection::open(harness.gateway.address).await;
         frames.send(bytes).await;
         match (frames.outcome(1).await, ours) {
-            (Outcome::Answered { status, body }, Some((expected, _))) => {
+            (StreamOutcome::Answered { status, body }, Some((expected, _))) => {
                 assert_eq!(status, *expected, "{name}");
                 let error: Value = serde_json::from_slice(&body).unwrap();
                 assert!(error["error"]["message"].is_string(), "{name}: {error}");
             }
-            (Outcome::Answered { status, body }, None) => {
+            (StreamOutcome::Answered { status, body }, None) => {
                 assert!(
                     (400..500).contains(&status) && body.is_empty(),
                     "{name}: {status}"
@@ -77,21 +79,25 @@ async fn refused(house: &House, cases: &[(&str, Vec<u8>, Option<Ours>)]) {
             }
             (outcome, ours) => assert_eq!(*ours, None, "{name}: {outcome:?}"),
         }
-        assert_eq!(house.asked("only"), i as u64, "{name} reached a deployment");
-        serves(house, name).await;
-        assert_eq!(house.asked("only"), i as u64 + 1, "after {name}");
+        assert_eq!(
+            harness.asked("only"),
+            i as u64,
+            "{name} reached a deployment"
+        );
+        serves(harness, name).await;
+        assert_eq!(harness.asked("only"), i as u64 + 1, "after {name}");
     }
     let ours: Vec<_> = cases.iter().filter_map(|(_, _, ours)| *ours).collect();
     let least = cases.len() + ours.len();
-    comes_true("all is written down", async || {
-        answered(&house.log(least).await).len() >= ours.len()
+    eventually_async("all is written down", async || {
+        answered(&harness.log(least).await).len() >= ours.len()
     })
     .await;
-    let log = house.log(least).await;
+    let log = harness.log(least).await;
     assert_eq!(answered(&log), ours);
     // A stream that the protocol reset in the middle of its body has a line too, without a status.
     let refusals = log.iter().filter(|line| line["refusal"].is_string());
-    counted(house, refusals.count()).await;
+    counted(harness, refusals.count()).await;
 }
 
 /// What the gateway answered by itself, in the order of the log.
@@ -105,11 +111,11 @@ fn answered(log: &[Value]) -> Vec<(u16, &str)> {
 
 #[tokio::test]
 async fn a_head_that_http_2_does_not_allow_reaches_no_deployment() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
     let cases = heads()
         .into_iter()
         .map(|(name, block, ours)| (name, request(1, &block), ours));
-    refused(&house, &cases.collect::<Vec<_>>()).await;
+    refused(&harness, &cases.collect::<Vec<_>>()).await;
 }
 
 #[rustfmt::skip] // One row, one trick.
@@ -197,14 +203,14 @@ fn heads() -> Vec<(&'static str, Vec<u8>, Option<Ours>)> {
 
 #[tokio::test]
 async fn a_tunnel_is_refused_in_the_gateways_own_words() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
     let tunnel = encoded(&[
         (b":method".to_vec(), b"CONNECT".to_vec()),
         (b":authority".to_vec(), b"evil:443".to_vec()),
     ]);
     let head = frame(HEADERS, END_HEADERS, 1, tunnel);
     refused(
-        &house,
+        &harness,
         &[("a tunnel", head, Some((405, "method_not_allowed")))],
     )
     .await;
@@ -212,8 +218,8 @@ async fn a_tunnel_is_refused_in_the_gateways_own_words() {
 
 #[tokio::test]
 async fn frames_that_http_2_does_not_allow_reach_no_deployment() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    refused(&house, &odd_frames()).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    refused(&harness, &odd_frames()).await;
 }
 
 #[rustfmt::skip] // One row, one trick.
@@ -258,7 +264,7 @@ fn odd_frames() -> Vec<(&'static str, Vec<u8>, Option<Ours>)> {
 /// The protocol's own implementation lets these pass, and nothing of what is odd in them goes out.
 #[tokio::test]
 async fn what_stands_behind_a_path_or_a_body_stays_here() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
     let whole = |block: Vec<u8>| request(1, &block);
     let behind = |fields: &[(&[u8], &[u8])]| {
         let mut bytes = frame(HEADERS, END_HEADERS, 1, encoded(&good_fields()));
@@ -274,184 +280,42 @@ async fn what_stands_behind_a_path_or_a_body_stays_here() {
         behind(&[(b":path", b"/evil")]),
     ];
     for (i, bytes) in cases.iter().enumerate() {
-        let mut frames = Frames::open(house.gateway.address).await;
+        let mut frames = Http2Connection::open(harness.gateway.address).await;
         frames.send(bytes).await;
         let outcome = frames.outcome(1).await;
         assert!(
-            matches!(outcome, Outcome::Answered { status: 200, .. }),
+            matches!(outcome, StreamOutcome::Answered { status: 200, .. }),
             "{i}: {outcome:?}"
         );
-        let seen = &house.seen("only")[i];
+        let seen = &harness.seen("only")[i];
         assert!(!seen.path.contains("evil"), "{seen:?}");
         let odd = |name: &str| ["te", "x-late", "trailer"].contains(&name);
         assert!(!seen.headers.iter().any(|(name, _)| odd(name)), "{seen:?}");
-        assert_eq!(seen.body_length, house.seen("only")[0].body_length);
+        assert_eq!(seen.body_length, harness.seen("only")[0].body_length);
     }
 }
 
 /// A bad stream is the end of itself and of no other, where the connection can go on.
 #[tokio::test]
 async fn a_good_stream_beside_a_bad_one_is_served() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    let mut frames = Frames::open(house.gateway.address).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    let mut frames = Http2Connection::open(harness.gateway.address).await;
     frames
         .send(request(1, &plus("transfer-encoding", "chunked")))
         .await;
     frames.send(request(3, &encoded(&good_fields()))).await;
-    assert!(matches!(frames.outcome(1).await, Outcome::Reset(_)));
+    assert!(matches!(frames.outcome(1).await, StreamOutcome::Reset(_)));
     let outcome = frames.outcome(3).await;
     assert!(
-        matches!(outcome, Outcome::Answered { status: 200, .. }),
+        matches!(outcome, StreamOutcome::Answered { status: 200, .. }),
         "{outcome:?}"
     );
-    assert_eq!(house.asked("only"), 1);
-}
-
-/// Each of them with an id of its own, and the connection goes on.
-#[tokio::test]
-async fn hosts_that_are_refused_beside_good_ones_are_answered_one_by_one() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    let mut frames = Frames::open(house.gateway.address).await;
-    let bad = plus("host", "evil");
-    let good = encoded(&good_fields());
-    let mut ids = Vec::new();
-    // The engine ends a connection with the 32nd.
-    for round in 0..5u32 {
-        let first = 1 + round * 8;
-        let all = [(0, &bad), (2, &good), (4, &bad), (6, &bad)];
-        let requests = all.map(|(behind, block)| request(first + behind, block));
-        frames.send(requests.concat()).await;
-        for stream in [first, first + 4, first + 6] {
-            let (headers, body) = frames.written_out(stream).await;
-            assert!(body > 0, "{headers:?}");
-            ids.push(said(&headers, "x-request-id").to_owned());
-            assert_eq!(said(&headers, "content-length"), body.to_string());
-        }
-    }
-    eventually("the good are asked", || house.asked("only") == 5).await;
-    let log = house.log(20).await;
-    let refused = log.iter().filter(|line| line["refusal"].is_string());
-    let logged: Vec<_> = refused.map(|line| line["request_id"].clone()).collect();
-    assert_eq!(logged, ids);
-    // And the good are served to their end.
-    frames.send(request(99, &good)).await;
-    assert!(matches!(
-        frames.outcome(99).await,
-        Outcome::Answered { status: 200, .. }
-    ));
-    counted(&house, 15).await;
-}
-
-fn said<'h>(headers: &'h [(String, String)], name: &str) -> &'h str {
-    let header = headers.iter().find(|(other, _)| other == name);
-    &header.unwrap_or_else(|| panic!("no {name}: {headers:?}")).1
-}
-
-/// What stands in a window that is not known to have room is not sent: the client would end the connection.
-#[tokio::test]
-async fn a_client_of_little_room_is_told_in_headers_alone() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    let setting = |id: u8, value: u32| [&[0, id][..], &value.to_be_bytes()].concat();
-    let settings = |payload: &[u8]| frame(SETTINGS, 0, 0, payload);
-    let wide = frame(WINDOW_UPDATE, 0, 0, (16u32 << 20).to_be_bytes());
-    for (name, first) in [
-        ("a connection's window as it begins", settings(&[])),
-        (
-            "streams without a window",
-            [settings(&setting(4, 0)), wide.clone()].concat(),
-        ),
-        // The engine then begins its next head with the new size of its table.
-        ("no table of headers", settings(&setting(1, 0))),
-    ] {
-        let mut frames = Frames::open_with(house.gateway.address, &first).await;
-        frames.send(request(1, &plus("host", "evil"))).await;
-        let (headers, body) = frames.written_out(1).await;
-        assert_eq!(body, 0, "{name}");
-        assert_eq!(said(&headers, "x-request-id").len(), 36, "{name}");
-        assert_eq!(said(&headers, "x-ms-error-code"), "ambiguous_host");
-        assert_eq!(said(&headers, "content-length"), "0", "{name}");
-        assert_eq!(said(&headers, "cache-control"), "no-store", "{name}");
-    }
-    counted(&house, 3).await;
-}
-
-/// As a proxy in front does it that keeps a `Host` of its own.
-#[tokio::test]
-async fn a_real_client_with_another_host_is_told_so() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    let http = client_builder().http2_prior_knowledge().build().unwrap();
-    for asked in 1..=3 {
-        let ask = || http.post(house.url(CHAT)).header("api-key", KEY);
-        let refused = ask().header("host", "evil").json(&chat());
-        let refused = refused.send().await.unwrap();
-        let id = refused.headers()["x-request-id"].clone();
-        let error = error_of(refused, 400, "400").await;
-        assert!(error["error"]["message"].as_str().unwrap().contains("host"));
-        assert_eq!(ask().json(&chat()).send().await.unwrap().status(), 200);
-        let log = house.log(2 * asked).await;
-        assert!(log.iter().any(|line| {
-            line["request_id"] == id.to_str().unwrap()
-                && line["refusal"] == "ambiguous_host"
-                && line["http"] == "2"
-        }));
-    }
-    counted(&house, 3).await;
-}
-
-/// The engine knows nothing of the bodies of such answers, and may not send in their place.
-#[tokio::test]
-async fn answers_to_refused_hosts_never_fill_a_window_beyond_its_end() {
-    let (puppet, house) = Puppet::house("").await;
-    let window: usize = 65_535 + (1 << 20);
-    let first = [
-        frame(SETTINGS, 0, 0, [0, 4, 0, 64, 0, 0]),
-        frame(WINDOW_UPDATE, 0, 0, (1u32 << 20).to_be_bytes()),
-    ];
-    let mut frames = Frames::open_with(house.gateway.address, &first.concat()).await;
-    let mut taken = 0;
-    for stream in (1..41).step_by(2) {
-        frames.send(request(stream, &plus("host", "evil"))).await;
-        let (_, body) = frames.written_out(stream).await;
-        assert!(body > 0);
-        taken += body;
-    }
-    let good = encoded(&good_fields());
-    frames.send(request(41, &good)).await;
-    let sent = serde_json::json!({"x": "y".repeat(3 << 20)}).to_string();
-    let told = sent.len();
-    let answers = tokio::spawn(async move {
-        puppet.call().await.answer("200 OK", sent.as_bytes()).await;
-        puppet
-    });
-    let refused = taken;
-    // All but what was kept and not used comes without any more room.
-    while taken < window - (8 << 10) + refused {
-        let (kind, _, _, payload) = frames.next().await.unwrap();
-        taken += if kind == DATA { payload.len() } else { 0 };
-    }
-    frames.send(frame(PING, 0, 0, [0; 8])).await;
-    loop {
-        let (kind, flags, _, payload) = frames.next().await.unwrap();
-        match kind {
-            DATA => taken += payload.len(),
-            PING if flags & 1 == 1 => break,
-            _ => {}
-        }
-    }
-    assert!(taken <= window, "{taken} of {window}");
-    frames
-        .send(frame(WINDOW_UPDATE, 0, 0, (4u32 << 20).to_be_bytes()))
-        .await;
-    while taken < refused + told {
-        let (kind, _, _, payload) = frames.next().await.unwrap();
-        taken += if kind == DATA { payload.len() } else { 0 };
-    }
-    drop(answers.await.unwrap());
+    assert_eq!(harness.asked("only"), 1);
 }
 
 #[tokio::test]
 async fn a_head_without_end_ends_the_connection() {
-    let house = House::open(&[("only", 1, 1)]).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
     let open = frame(HEADERS, 0, 1, encoded(&good_fields()));
     let empty = frame(CONTINUATION, 0, 1, "").repeat(20_000);
     let large = frame(CONTINUATION, 0, 1, block(&[(b"x", &[b'y'; 8000])])).repeat(200);
@@ -467,25 +331,25 @@ async fn a_head_without_end_ends_the_connection() {
         ("large pieces", [open, large].concat()),
         ("a small head that is a large one", bomb),
     ] {
-        let mut frames = Frames::open(house.gateway.address).await;
+        let mut frames = Http2Connection::open(harness.gateway.address).await;
         frames.send(bytes).await;
         let outcome = frames.outcome(1).await;
         let is_refused = match outcome {
-            Outcome::Answered { status, .. } => (400..500).contains(&status),
+            StreamOutcome::Answered { status, .. } => (400..500).contains(&status),
             _ => true,
         };
         assert!(is_refused, "{name}: {outcome:?}");
-        assert_eq!(house.asked("only"), 0, "{name}");
+        assert_eq!(harness.asked("only"), 0, "{name}");
     }
-    serves(&house, "heads without end").await;
-    counted(&house, 0).await;
+    serves(&harness, "heads without end").await;
+    counted(&harness, 0).await;
 }
 
 /// However many streams are opened to be given up at once.
 #[tokio::test]
 async fn streams_that_are_given_up_at_once_leave_nothing_behind() {
-    let house = House::open(&[("only", 1, 1)]).await;
-    let mut frames = Frames::open(house.gateway.address).await;
+    let harness = Harness::open(&[("only", 1, 1)]).await;
+    let mut frames = Http2Connection::open(harness.gateway.address).await;
     let block = encoded(&good_fields());
     for stream in (1..4000).step_by(2) {
         let opened = frame(HEADERS, END_HEADERS, stream, &block);
@@ -494,24 +358,24 @@ async fn streams_that_are_given_up_at_once_leave_nothing_behind() {
             .await;
     }
     drop(frames);
-    serves(&house, "streams given up").await;
-    comes_true("nothing is under way", async || {
-        super::sum(&house.metrics().await, "forebay_requests_inflight") == 0
+    serves(&harness, "streams given up").await;
+    eventually_async("nothing is under way", async || {
+        super::sum(&harness.metrics().await, "forebay_requests_inflight") == 0
     })
     .await;
-    assert_eq!(house.asked("only"), 1);
+    assert_eq!(harness.asked("only"), 1);
 }
 
 #[tokio::test]
 async fn what_begins_as_http_2_and_does_not_go_on_is_ended_in_time() {
-    let house = House::open_with(&[("only", 1, 1)], "server: { header_timeout: 1s }").await;
+    let harness = Harness::open_with(&[("only", 1, 1)], "server: { header_timeout: 1s }").await;
     let open = frame(HEADERS, 0, 1, encoded(&good_fields()));
     let settings = frame(SETTINGS, 0, 0, "");
-    let mut stays = Frames::open(house.gateway.address).await;
+    let mut stays = Http2Connection::open(harness.gateway.address).await;
     stays.send(request(1, &encoded(&good_fields()))).await;
     assert!(matches!(
         stays.outcome(1).await,
-        Outcome::Answered { status: 200, .. }
+        StreamOutcome::Answered { status: 200, .. }
     ));
     for (name, bytes) in [
         ("a preface", PREFACE.to_vec()),
@@ -522,21 +386,21 @@ async fn what_begins_as_http_2_and_does_not_go_on_is_ended_in_time() {
             [PREFACE, &settings, &open].concat(),
         ),
     ] {
-        let mut frames = Frames::bare(house.gateway.address).await;
+        let mut frames = Http2Connection::bare(harness.gateway.address).await;
         frames.send(bytes).await;
         let end = frames.end().await;
         assert!(
-            matches!(end, Outcome::Closed | Outcome::GoneAway(_)),
+            matches!(end, StreamOutcome::Closed | StreamOutcome::GoneAway(_)),
             "{name}: {end:?}"
         );
     }
     // Half a preface is no HTTP/2 yet: it is answered as any head that takes too long.
-    let mut wire = crate::raw::Wire::open(house.gateway.address).await;
+    let mut wire = crate::http1_client::RawConnection::open(harness.gateway.address).await;
     wire.send(&PREFACE[..10]).await;
     assert_eq!(wire.answer().await.unwrap().status, 408);
     // The one that has begun nothing has stayed.
     stays.send(request(3, &encoded(&good_fields()))).await;
-    eventually("the second is asked", || house.asked("only") == 2).await;
-    let log = house.log(3).await;
+    eventually("the second is asked", || harness.asked("only") == 2).await;
+    let log = harness.log(3).await;
     assert!(!format!("{log:?}").contains(KEY));
 }

@@ -221,10 +221,10 @@ fn by_public_key(issuer: &Issuer) -> String {
 
 #[tokio::test]
 async fn no_bad_token_lets_anyone_in_or_tells_its_sender_why() {
-    let house = Stage::set().await.open().await;
-    let issuer = house.issuer();
+    let harness = TokenFixture::set().await.open().await;
+    let issuer = harness.issuer();
     let good = issuer.token(&v2(issuer));
-    assert_eq!(house.chat_as(&good).await.status(), 200);
+    assert_eq!(harness.chat_as(&good).await.status(), 200);
     let bad: Vec<Bad> = [claims(issuer), headers(issuer), forms(issuer)]
         .into_iter()
         .flatten()
@@ -233,7 +233,7 @@ async fn no_bad_token_lets_anyone_in_or_tells_its_sender_why() {
 
     let (mut answers, mut wrong) = (BTreeSet::new(), Vec::new());
     for Bad { name, token, .. } in &bad {
-        let answer = house.chat_as(token).await;
+        let answer = harness.chat_as(token).await;
         let told = answer.headers().get("www-authenticate").cloned();
         let told = format!("{told:?}");
         let headers: BTreeSet<String> = answer
@@ -247,7 +247,7 @@ async fn no_bad_token_lets_anyone_in_or_tells_its_sender_why() {
         }
         answers.insert((status, told, headers, answer.text().await.unwrap()));
     }
-    let log = house.log(bad.len() + 1).await;
+    let log = harness.log(bad.len() + 1).await;
     for (Bad { name, reason, .. }, line) in bad.iter().zip(&log[1..]) {
         let said = (
             &line["status"],
@@ -268,31 +268,31 @@ async fn no_bad_token_lets_anyone_in_or_tells_its_sender_why() {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert_eq!(answers.len(), 1, "they can be told apart: {answers:?}");
-    assert_eq!(house.asked("only"), 1, "one of them reached an instance");
+    assert_eq!(harness.asked("only"), 1, "one of them reached an instance");
 
     let (log, said) = (
-        fs::read_to_string(house.gateway.folder.join("access.jsonl")).unwrap(),
-        house.gateway.stderr(),
+        fs::read_to_string(harness.gateway.folder.join("access.jsonl")).unwrap(),
+        harness.gateway.stderr(),
     );
     let told = format!(
         "{log}{said}{}{}",
-        house.metrics().await,
-        house.status().await
+        harness.metrics().await,
+        harness.status().await
     );
     for Bad { name, token, .. } in &bad {
         for part in token.split('.').filter(|part| part.len() > 20) {
             assert!(!told.contains(&part[..20]), "{name}: a part of it is told");
         }
     }
-    let counted = house.counted("forebay_client_token_rejections_total{reason=\"expired\"}");
+    let counted = harness.counted("forebay_client_token_rejections_total{reason=\"expired\"}");
     assert_eq!(counted.await, 2);
     // A good one is still good.
-    assert_eq!(house.chat_as(&good).await.status(), 200);
+    assert_eq!(harness.chat_as(&good).await.status(), 200);
 }
 
 #[tokio::test]
 async fn empty_huge_and_strange_credentials_are_refused_like_any_other() {
-    let house = Stage::set().await.open().await;
+    let harness = TokenFixture::set().await.open().await;
     let strange = [
         &[0xe4, 0xb8, 0xad][..],
         b"\x80\xff",
@@ -312,18 +312,18 @@ async fn empty_huge_and_strange_credentials_are_refused_like_any_other() {
         let bearer = [b"Bearer ", &bytes[..]].concat();
         for (name, value) in [("api-key", bytes.clone()), ("authorization", bearer)] {
             let value = reqwest::header::HeaderValue::from_bytes(&value).unwrap();
-            let request = house.http.post(house.url(CHAT)).json(&chat());
+            let request = harness.http.post(harness.url(CHAT)).json(&chat());
             let answer = request.header(name, value).send().await.unwrap();
             assert_eq!(answer.status(), 401, "{name} {bytes:?}");
             assert!(answer.headers().contains_key("www-authenticate"));
         }
     }
     let (good, another) = (
-        house.issuer().token(&v2(house.issuer())),
-        house.issuer().token(&job(house.issuer())),
+        harness.issuer().token(&v2(harness.issuer())),
+        harness.issuer().token(&job(harness.issuer())),
     );
     for (key, bearer) in [(KEY, good.as_str()), (&another, &good), ("", &good)] {
-        let request = house.http.post(house.url(CHAT)).json(&chat());
+        let request = harness.http.post(harness.url(CHAT)).json(&chat());
         let answer = request
             .header("api-key", key)
             .bearer_auth(bearer)
@@ -332,5 +332,5 @@ async fn empty_huge_and_strange_credentials_are_refused_like_any_other() {
             .unwrap();
         assert_eq!(answer.status(), 401);
     }
-    assert_eq!(house.asked("only"), 0);
+    assert_eq!(harness.asked("only"), 0);
 }

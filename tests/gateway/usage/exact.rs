@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Tokens, counted, estimated, house};
-use crate::house::House;
+use super::{Tokens, counted, estimated, harness};
+use crate::harness::Harness;
 
 const ALL_KINDS: &str = "usage: { reasoning: 5, audio_input: 3, audio_output: 2, tier: priority }";
 
-async fn ask(house: &House, path: &str, body: &Value) -> String {
-    let answer = house.post(path).json(body).send().await.unwrap();
+async fn ask(harness: &Harness, path: &str, body: &Value) -> String {
+    let answer = harness.post(path).json(body).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{path} {body}");
     answer.text().await.unwrap()
 }
@@ -16,7 +16,7 @@ async fn ask(house: &House, path: &str, body: &Value) -> String {
 #[tokio::test]
 async fn each_operation_is_counted_to_the_token() {
     let chat = format!("model: gpt-4o, {ALL_KINDS}");
-    let house = house(
+    let harness = harness(
         &[
             ("gpt-4o", &chat),
             ("instruct", "model: gpt-35-turbo-instruct"),
@@ -31,12 +31,27 @@ async fn each_operation_is_counted_to_the_token() {
         "",
     )
     .await;
+    let mut asked = Vec::new();
+    for (model, path, body, tier) in cases() {
+        let before = harness.stats(model);
+        ask(&harness, &format!("/openai/v1/{path}"), &body).await;
+        asked.push((model, before, harness.stats(model), tier));
+    }
+    for (model, format) in [("gpt-4o-transcribe", "json"), ("whisper", "verbose_json")] {
+        let before = harness.stats(model);
+        transcribe(&harness, model, format).await;
+        asked.push((model, before, harness.stats(model), ""));
+    }
+    accounts_agree(&harness, &asked).await;
+}
+
+/// By model and path: the body, and the tier that its answer names.
+fn cases() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     let messages = json!([{"role": "user", "content": "Why do dams spill?"}]);
     // Long enough that its second time is cached.
     let long = json!([{"role": "user", "content": "wasser ".repeat(1_000)}]);
     let chat = |more: Value| with(json!({"model": "gpt-4o", "messages": messages}), more);
-    let mut asked = Vec::new();
-    for (model, path, body, tier) in [
+    vec![
         ("gpt-4o", "chat/completions", chat(json!({})), "priority"),
         (
             "gpt-4o",
@@ -110,31 +125,12 @@ async fn each_operation_is_counted_to_the_token() {
             json!({"model": "image", "prompt": "a dam", "n": 2}),
             "",
         ),
-    ] {
-        let before = house.books(model);
-        ask(&house, &format!("/openai/v1/{path}"), &body).await;
-        asked.push((model, before, house.books(model), tier));
-    }
-    for (model, format) in [("gpt-4o-transcribe", "json"), ("whisper", "verbose_json")] {
-        let before = house.books(model);
-        let part = |name: &str, value: &str| {
-            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        };
-        let fields = [
-            ("model", model),
-            ("response_format", format),
-            ("file", "RIFF"),
-        ];
-        let form: String = fields.map(|(name, value)| part(name, value)).concat() + "--b--\r\n";
-        let request = house
-            .http
-            .post(house.url("/openai/v1/audio/transcriptions"))
-            .header("api-key", crate::house::KEY)
-            .header("content-type", "multipart/form-data; boundary=b");
-        assert_eq!(request.body(form).send().await.unwrap().status(), 200);
-        asked.push((model, before, house.books(model), ""));
-    }
-    let log = house.log(asked.len()).await;
+    ]
+}
+
+/// The simulator's own account, the log and the metrics, each to the token.
+async fn accounts_agree(harness: &Harness, asked: &[(&str, Tokens, Tokens, &str)]) {
+    let log = harness.log(asked.len()).await;
     for ((model, before, after, tier), line) in asked.iter().zip(&log) {
         let mut told = *before;
         told += Tokens::of_line(line);
@@ -146,12 +142,12 @@ async fn each_operation_is_counted_to_the_token() {
             "{line}"
         );
     }
-    let page = house.metrics_of(asked.len() as u64).await;
+    let page = harness.metrics_of(asked.len() as u64).await;
     for ((client, deployment), tokens) in counted(&page) {
         assert_eq!(client, "tests");
-        assert_eq!(tokens, house.books(&deployment), "{deployment}");
+        assert_eq!(tokens, harness.stats(&deployment), "{deployment}");
     }
-    let kinds = house.books("gpt-4o");
+    let kinds = harness.stats("gpt-4o");
     assert!(kinds.0.iter().all(|tokens| *tokens > 0), "{kinds:?}");
     let reasons = [
         "encoded",
@@ -165,9 +161,27 @@ async fn each_operation_is_counted_to_the_token() {
     assert_eq!(reasons.map(|reason| estimated(&page, reason)), [0; 7]);
 }
 
+async fn transcribe(harness: &Harness, model: &str, format: &str) {
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields = [
+        ("model", model),
+        ("response_format", format),
+        ("file", "RIFF"),
+    ];
+    let form: String = fields.map(|(name, value)| part(name, value)).concat() + "--b--\r\n";
+    let request = harness
+        .http
+        .post(harness.url("/openai/v1/audio/transcriptions"))
+        .header("api-key", crate::harness::KEY)
+        .header("content-type", "multipart/form-data; boundary=b");
+    assert_eq!(request.body(form).send().await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn what_is_no_answer_and_what_is_not_counted_in_tokens_has_no_usage() {
-    let house = house(
+    let harness = harness(
         &[("gpt-4o", "model: gpt-4o"), ("tts", "model: tts")],
         "",
         "",
@@ -175,22 +189,22 @@ async fn what_is_no_answer_and_what_is_not_counted_in_tokens_has_no_usage() {
     .await;
     let chat = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "trigger_content_filter"}]});
     let path = "/openai/v1/chat/completions";
-    let answer = house.post(path).json(&chat).send().await.unwrap();
+    let answer = harness.post(path).json(&chat).send().await.unwrap();
     assert_eq!(answer.status(), 400);
     let unknown = json!({"model": "unknown", "messages": []});
-    let answer = house.post(path).json(&unknown).send().await.unwrap();
+    let answer = harness.post(path).json(&unknown).send().await.unwrap();
     assert_eq!(answer.status(), 404);
     ask(
-        &house,
+        &harness,
         "/openai/v1/audio/speech",
         &json!({"model": "tts", "input": "Hello.", "voice": "alloy"}),
     )
     .await;
-    for line in house.log(3).await {
+    for line in harness.log(3).await {
         assert!(line["usage"].is_null(), "{line}");
     }
     assert!(
-        counted(&house.metrics_of(3).await)
+        counted(&harness.metrics_of(3).await)
             .values()
             .all(|tokens| *tokens == Tokens::default())
     );

@@ -5,9 +5,9 @@ use futures_util::StreamExt;
 use reqwest::Response;
 use serde_json::json;
 
-use super::{Tokens, estimated, house};
+use super::{Tokens, estimated, harness};
 use crate::{
-    house::{House, eventually},
+    harness::{Harness, eventually},
     streams::over_each_protocol,
 };
 
@@ -26,47 +26,47 @@ pub(super) fn words(stream: &str) -> u64 {
     count("\"delta\":{\"content\":\"") - count("\"delta\":{\"content\":\"\"")
 }
 
-async fn stream(house: &House, http: &reqwest::Client) -> Response {
+async fn stream(harness: &Harness, http: &reqwest::Client) -> Response {
     let body = json!({"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "Why do dams spill?"}]});
     let request = http
-        .post(house.url(CHAT))
-        .header("api-key", crate::house::KEY);
+        .post(harness.url(CHAT))
+        .header("api-key", crate::harness::KEY);
     request.json(&body).send().await.unwrap()
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_has_used_what_had_passed() {
-    let house = house(
+    let harness = harness(
         &[("gpt-4o", "model: gpt-4o, output_tokens: { median: 4000 }")],
         "",
         "",
     )
     .await;
-    house.fault("only", FaultKind::SlowBody { delay_ms: 20 });
+    harness.fault("only", FaultKind::SlowBody { delay_ms: 20 });
     for (number, http) in over_each_protocol().into_iter().enumerate() {
-        let before = house.books("gpt-4o");
-        let mut answer = stream(&house, &http).await.bytes_stream();
+        let before = harness.stats("gpt-4o");
+        let mut answer = stream(&harness, &http).await.bytes_stream();
         let mut text = String::new();
         while words(&text) < 40 {
             text += std::str::from_utf8(&answer.next().await.unwrap().unwrap()).unwrap();
         }
         drop((answer, http));
-        let log = house.log(number + 1).await;
+        let log = harness.log(number + 1).await;
         let (line, told) = (&log[number], Tokens::of_line(&log[number]));
         assert_eq!(
             (&line["end"], &line["usage"]["estimated"]),
             (&json!("client_left"), &json!(true))
         );
         eventually("the deployment knows", || {
-            house
+            harness
                 .simulator
-                .books()
+                .stats()
                 .deployment("only", "gpt-4o")
                 .cancelled
                 == number as u64 + 1
         })
         .await;
-        let after = house.books("gpt-4o");
+        let after = harness.stats("gpt-4o");
         let output = after.output() - before.output();
         assert!(output < 4_000, "it was sent to its end");
         assert!(
@@ -79,22 +79,22 @@ async fn a_client_that_leaves_has_used_what_had_passed() {
             "{told:?} for {after:?}"
         );
     }
-    assert_eq!(estimated(&house.metrics_of(2).await, "client_left"), 2);
+    assert_eq!(estimated(&harness.metrics_of(2).await, "client_left"), 2);
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_before_any_answer_has_used_its_prompt() {
-    let house = house(&[("gpt-4o", "model: gpt-4o")], "", "").await;
-    house.fault("only", FaultKind::Hang {});
+    let harness = harness(&[("gpt-4o", "model: gpt-4o")], "", "").await;
+    harness.fault("only", FaultKind::Hang {});
     let asked = tokio::spawn({
-        let request = house
+        let request = harness
             .post(CHAT)
             .json(&json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Why?"}]}));
         request.send()
     });
-    eventually("it is asked", || house.asked("only") == 1).await;
+    eventually("it is asked", || harness.asked("only") == 1).await;
     asked.abort();
-    let log = house.log(1).await;
+    let log = harness.log(1).await;
     let told = Tokens::of_line(&log[0]);
     assert!(
         told.input() > 0 && told.output() == 0 && log[0]["usage"]["estimated"] == true,
@@ -105,7 +105,7 @@ async fn a_client_that_leaves_before_any_answer_has_used_its_prompt() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_has_used_what_had_passed_unless_it_had_said_it() {
-    let house = house(
+    let harness = harness(
         &[("gpt-4o", "model: gpt-4o, output_tokens: { median: 60 }")],
         "",
         "",
@@ -113,9 +113,9 @@ async fn a_stream_that_breaks_has_used_what_had_passed_unless_it_had_said_it() {
     .await;
     // Filter, role, words; and with all but [DONE] of 64 events the usage too.
     for (number, (after_events, is_told)) in [(32, false), (64, true)].into_iter().enumerate() {
-        house.fault("only", FaultKind::CloseMidStream { after_events });
-        let before = house.books("gpt-4o");
-        let answer = stream(&house, &house.http).await;
+        harness.fault("only", FaultKind::CloseMidStream { after_events });
+        let before = harness.stats("gpt-4o");
+        let answer = stream(&harness, &harness.http).await;
         let text = answer.bytes_stream().map(|piece| piece.unwrap_or_default());
         let text: Vec<_> = text.collect().await;
         assert!(
@@ -123,11 +123,11 @@ async fn a_stream_that_breaks_has_used_what_had_passed_unless_it_had_said_it() {
                 .unwrap()
                 .contains("\"usage\"")
         );
-        let log = house.log(number + 1).await;
+        let log = harness.log(number + 1).await;
         let (line, told, after) = (
             &log[number],
             Tokens::of_line(&log[number]),
-            house.books("gpt-4o"),
+            harness.stats("gpt-4o"),
         );
         assert_eq!(
             (&line["end"], &line["usage"]["estimated"]),
@@ -143,5 +143,5 @@ async fn a_stream_that_breaks_has_used_what_had_passed_unless_it_had_said_it() {
             ),
         }
     }
-    assert_eq!(estimated(&house.metrics_of(2).await, "broken"), 1);
+    assert_eq!(estimated(&harness.metrics_of(2).await, "broken"), 1);
 }

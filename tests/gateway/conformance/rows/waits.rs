@@ -6,7 +6,7 @@ use super::{
     super::row::{Does, ForDeployment::Closed, ForRequest::Next, Row},
     LONGEST_PAUSE, closed, row,
 };
-use crate::house::status;
+use crate::harness::status;
 
 /// A 429 with these headers.
 fn told(headers: &[(&str, &str)], seconds: f64) -> Row {

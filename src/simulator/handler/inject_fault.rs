@@ -1,0 +1,135 @@
+//! What a fault does to a request on its way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::{HeaderName, HeaderValue, StatusCode, Version};
+
+use super::{
+    super::{
+        deviation::{BreakKind, BreakPoint, Deviation},
+        faults::FaultKind,
+        recorder::Ending,
+        refusal::{Called, Refusal},
+    },
+    responder::Responder,
+};
+
+/// What a fault left of a request.
+pub(super) enum Injected {
+    Ended(End),
+    /// It is answered, but not in the straight way.
+    Deviating(Deviation),
+}
+
+pub(super) enum End {
+    Refused(Refusal),
+    Broken(&'static str),
+}
+
+impl Injected {
+    fn refused(refusal: Refusal) -> Self {
+        Self::Ended(End::Refused(refusal))
+    }
+}
+
+/// Carries out what a fault does; who hangs never comes back from here.
+pub(super) async fn inject(
+    responder: &mut Responder,
+    fault: FaultKind,
+    called: &Called<'_>,
+    body: &[u8],
+) -> Injected {
+    let label = fault.label();
+    responder.trace.note_fault(label);
+    match fault {
+        FaultKind::Status {
+            status,
+            headers,
+            body,
+        }
+        | FaultKind::EarlyStatus {
+            status,
+            headers,
+            body,
+        } => Injected::refused(refusal_of(status, &headers, body)),
+        FaultKind::Throttle { seconds } => {
+            let wait = Duration::from_secs_f64(seconds);
+            Injected::refused(Refusal::too_many("token", wait, called))
+        }
+        FaultKind::ThrottleInWords { wording, seconds } => {
+            Injected::refused(Refusal::in_words(wording, seconds, called))
+        }
+        FaultKind::RejectStreamOptions {}
+            if memchr::memmem::find(body, b"\"stream_options\"").is_some() =>
+        {
+            Injected::refused(Refusal::unknown_argument("stream_options"))
+        }
+        FaultKind::NotDeployed {} => Injected::refused(Refusal::no_deployment()),
+        FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
+            responder.fate.reset_at_end();
+            Injected::Ended(End::Broken(label))
+        }
+        FaultKind::Close {} => Injected::Ended(End::Broken(label)),
+        FaultKind::Raw(raw) => {
+            if responder.version < Version::HTTP_2 {
+                responder.fate.answer_raw(raw);
+            }
+            Injected::Ended(End::Broken(label))
+        }
+        FaultKind::Hang {} => {
+            responder.trace.end(Ending::Fault(label));
+            std::future::pending().await
+        }
+        other => Injected::Deviating(deviation(responder, other)),
+    }
+}
+
+/// What an answer that is given all the same departs by.
+fn deviation(responder: &mut Responder, fault: FaultKind) -> Deviation {
+    let breaks = |after_events, kind| Deviation {
+        breaks: Some(BreakPoint { after_events, kind }),
+        ..Deviation::default()
+    };
+    match fault {
+        FaultKind::SlowBody { delay_ms } => Deviation {
+            delay: Some(Duration::from_millis(delay_ms)),
+            ..Deviation::default()
+        },
+        FaultKind::Silent { ms, after_events } => Deviation {
+            silence: Some((after_events, Duration::from_millis(ms))),
+            ..Deviation::default()
+        },
+        FaultKind::OddUsage { form } => Deviation {
+            odd_usage: Some(form),
+            ..Deviation::default()
+        },
+        FaultKind::ResetMidStream { after_events } => breaks(after_events, BreakKind::Reset),
+        FaultKind::CloseMidStream { after_events } => breaks(after_events, BreakKind::Close),
+        FaultKind::StreamError(error) => {
+            responder.headers.extend(sendable(&error.head));
+            breaks(error.after_events, BreakKind::Error(Box::new(error)))
+        }
+        _ => Deviation::default(),
+    }
+}
+
+pub(super) fn refusal_of(
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    body: Option<String>,
+) -> Refusal {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut refusal = Refusal::of_status(status);
+    if let Some(body) = body {
+        refusal.body = body;
+    }
+    refusal.headers.extend(sendable(headers));
+    refusal
+}
+
+fn sendable(
+    headers: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + '_ {
+    let headers = headers.iter();
+    headers.filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
+}

@@ -1,0 +1,139 @@
+//! What a request is answered with: its headers, its body, and the trace that ends with it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+
+use super::super::{
+    answer::{Answer, Form},
+    body::{Body, PacedBody},
+    connection_fate::ConnectionFate,
+    deployment::Deployment,
+    deviation::{BreakKind, BrokenOff, Deviation},
+    recorder::Ending,
+    refusal::Refusal,
+    request_trace::RequestTrace,
+};
+
+/// Answers one request, once.
+pub(super) struct Responder {
+    pub(super) fate: ConnectionFate,
+    pub(super) trace: RequestTrace,
+    /// Of the answer.
+    pub(super) headers: HeaderMap,
+    pub(super) version: Version,
+    pub(super) rng: fastrand::Rng,
+}
+
+impl Responder {
+    pub(super) async fn deliver(
+        mut self,
+        answer: Answer,
+        deployment: &Deployment,
+        deviation: Deviation,
+    ) -> Response<Body> {
+        match answer.form {
+            Form::Stream(writer) => {
+                self.trace.end(Ending::Status(200));
+                let paced = PacedBody::new(
+                    writer,
+                    deployment.timing,
+                    self.rng,
+                    self.trace,
+                    deviation,
+                    self.fate,
+                );
+                response(
+                    StatusCode::OK,
+                    self.headers,
+                    "text/event-stream; charset=utf-8",
+                    Body::paced(paced),
+                )
+            }
+            Form::Whole {
+                content_type,
+                bytes,
+            } => {
+                let thinks = deployment
+                    .timing
+                    .whole(answer.spent.completion_tokens, &mut self.rng);
+                let wait = thinks + deviation.silence.map_or(Duration::ZERO, |(_, long)| long);
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                let bytes = match deviation.odd_usage {
+                    Some(odd) => odd.change_answer(bytes),
+                    None => bytes,
+                };
+                // An error inside a stream has no place in a plain answer.
+                let broken = deviation
+                    .breaks
+                    .as_ref()
+                    .is_some_and(|b| !matches!(b.kind, BreakKind::Error(_)));
+                if deviation.delay.is_none() && !broken {
+                    return self.whole(StatusCode::OK, content_type, bytes);
+                }
+                let deviation = Deviation {
+                    breaks: deviation.breaks.filter(|_| broken),
+                    silence: None,
+                    ..deviation
+                };
+                self.trace.end(Ending::Status(200));
+                response(
+                    StatusCode::OK,
+                    self.headers,
+                    content_type,
+                    Body::trickled(bytes, self.trace, deviation, self.fate),
+                )
+            }
+        }
+    }
+
+    pub(super) fn refuse(mut self, refusal: Refusal) -> Response<Body> {
+        self.headers.extend(refusal.headers);
+        self.whole(
+            refusal.status,
+            "application/json",
+            refusal.body.into_bytes(),
+        )
+    }
+
+    pub(super) fn whole(
+        mut self,
+        status: StatusCode,
+        content_type: &'static str,
+        bytes: Vec<u8>,
+    ) -> Response<Body> {
+        self.trace.end(Ending::Status(status.as_u16()));
+        response(
+            status,
+            self.headers,
+            content_type,
+            Body::whole(bytes, self.trace),
+        )
+    }
+
+    /// Ends the request without an answer.
+    pub(super) fn broken(mut self, label: &'static str) -> Result<Response<Body>, BrokenOff> {
+        self.trace.end(Ending::Fault(label));
+        self.trace.finish();
+        Err(BrokenOff)
+    }
+}
+
+fn response(
+    status: StatusCode,
+    headers: HeaderMap,
+    content_type: &'static str,
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    // A fault may have brought its own.
+    response
+        .headers_mut()
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static(content_type));
+    response
+}

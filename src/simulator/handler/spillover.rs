@@ -1,0 +1,98 @@
+//! Azure's own spillover: what a deployment can't serve, another one of the same instance does (AZURE 8).
+
+use std::sync::Arc;
+
+use http::{HeaderName, StatusCode};
+
+use super::{
+    super::{
+        config::SpilloverHeaders,
+        deployment::Deployment,
+        deviation::Deviation,
+        headers,
+        refusal::{Called, Refusal},
+        route::Address,
+    },
+    in_flight::{InFlight, Work},
+    inject_fault::{End, Injected, inject},
+};
+
+const ASKED_FOR: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
+const FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
+const ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
+
+/// What comes of a deployment's own no: another one's answer, or, in the older form where that failed too, the no itself
+/// with a word on the other's.
+pub(super) async fn spill(
+    request: &mut InFlight,
+    address: Option<&Address>,
+    from: &Deployment,
+    body: &[u8],
+    mut own: Refusal,
+) -> Result<(Work, Deviation), Refusal> {
+    let Some(to) = spillover(request, from).filter(|_| spills(&own)) else {
+        return Err(own);
+    };
+    let before = request.responder.headers.clone();
+    headers::remove_limit_headers(&mut request.responder.headers);
+    let served = ask_instead(request, address, &to, body).await;
+    let is_old = request.instance.spillover_headers == SpilloverHeaders::Before202606;
+    if let (Err(no), true) = (&served, is_old) {
+        request.responder.headers = before;
+        let reason = format!("{}: {} answered {}", own.status, to.name, no.status);
+        own.headers.push((ERROR, headers::text(&reason)));
+        return Err(own);
+    }
+    request.responder.trace.spill(&to);
+    request.name(&to);
+    request
+        .responder
+        .headers
+        .insert(FROM, headers::text(&from.name));
+    if !is_old {
+        request
+            .responder
+            .headers
+            .insert(ERROR, own.status.as_u16().into());
+    }
+    served
+}
+
+/// The deployment's own setting goes before the caller's wish.
+fn spillover(request: &InFlight, from: &Deployment) -> Option<Arc<Deployment>> {
+    let wish = request.request_headers.get(ASKED_FOR);
+    let wish = wish.and_then(|name| name.to_str().ok());
+    let name = from.spillover.as_deref().or(wish)?;
+    let to = request.instance.deployment(name)?;
+    (from.is_provisioned && to.name != from.name).then(|| to.clone())
+}
+
+async fn ask_instead(
+    request: &mut InFlight,
+    address: Option<&Address>,
+    to: &Arc<Deployment>,
+    body: &[u8],
+) -> Result<(Work, Deviation), Refusal> {
+    let deviation = match request.instance.own_fault(to) {
+        None => Deviation::default(),
+        Some(fault) => match inject(
+            &mut request.responder,
+            fault,
+            &Called::new(address, &to.name),
+            body,
+        )
+        .await
+        {
+            Injected::Deviating(deviation) => deviation,
+            Injected::Ended(End::Refused(refusal)) => return Err(refusal),
+            Injected::Ended(End::Broken(_)) => {
+                return Err(Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE));
+            }
+        },
+    };
+    Ok((request.work(address, Ok(to.clone()), body)?, deviation))
+}
+
+fn spills(own: &Refusal) -> bool {
+    own.is_too_long || matches!(own.status.as_u16(), 429 | 500 | 503)
+}
