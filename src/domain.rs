@@ -44,6 +44,7 @@ pub mod trace;
 pub mod usage;
 pub mod validity;
 pub mod wait;
+pub mod wire_facts;
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@
 //!   with [`domain::answer`] (who reads an answer as it passes), [`domain::event_stream`] (its events, framed once),
 //!   [`domain::opening`] (what its first pieces say) and [`domain::wait`] (when to come back),
 //!   [`domain::quota`] (what its client may spend), [`domain::forwarding`] (which headers go on), [`domain::failover`] (what follows) within [`domain::budget`], and
-//!   perhaps [`domain::refusal`].
+//!   perhaps [`domain::refusal`]. [`domain::wire_facts`] says what Azure and the SDKs do on the wire, and who says so.
 //! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.
 //! - [`proxy`]: with [`app`] all that knows Pingora; its page is the table of contents of a request's life.
 //! - [`identity`]: tokens kept ready ahead of need.

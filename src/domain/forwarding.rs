@@ -20,14 +20,14 @@ use super::{
 
 pub use mask::Mask;
 
-/// Azure answers 431 to more than ten custom headers (AZURE.md, fact 4), and does not say which are custom: here all
+/// Azure answers 431 to more than ten custom headers (wire facts: Custom headers), and does not say which are custom: here all
 /// that HTTP itself does not define (RFC 9110). One of the ten is kept free for the deployment's own `api-key`.
 pub const MOST_CUSTOM: usize = 9;
 
 /// What describes the body, and the answer's: HTTP's own.
 static PLAIN: [HeaderName; 2] = [header::CONTENT_TYPE, header::ACCEPT];
 
-/// Azure's and OpenAI's (AZURE.md 1 and 4). First what changes an answer, last what only follows it.
+/// Azure's and OpenAI's (wire facts: Response headers). First what changes an answer, last what only follows it.
 static CUSTOM: [HeaderName; 6] = [
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("aoai-evals"),

@@ -1,4 +1,4 @@
-//! Azure Front Door before the gateway: only what came through the operator's own profile is served (AZURE.md 13).
+//! Azure Front Door before the gateway: only what came through the operator's own profile is served (wire facts: Front Door).
 //!
 //! Front Door's addresses are shared by all its customers, so an address alone proves nothing: every request names the
 //! profile it came through in `X-Azure-FDID`. Front Door overwrites what a client sent under that name.

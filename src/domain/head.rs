@@ -19,7 +19,7 @@ use target::{absolute, is_authority, is_target};
 
 /// Header lines of one request.
 pub const MAX_LINES: usize = 100;
-/// A request's path and query, in bytes: as much as Front Door lets through (AZURE.md 13).
+/// A request's path and query, in bytes: as much as Front Door lets through (wire facts: Front Door).
 pub const MAX_TARGET: usize = 8192;
 /// No method is as long.
 const MAX_METHOD: usize = 32;

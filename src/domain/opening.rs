@@ -1,5 +1,5 @@
 //! The first pieces of an answer whose head does not settle what it means: a stream may begin well and be an error
-//! (AZURE.md fact 1), a 404 may mean the deployment, a 429 may name its wait only in its body.
+//! (wire facts: Streams), a 404 may mean the deployment, a 429 may name its wait only in its body.
 //!
 //! Nothing here waits or writes: whoever holds the answer back gives each piece as it comes, and is told the outcome as
 //! soon as there is one. Pieces may be cut anywhere. What is kept of them is bounded.

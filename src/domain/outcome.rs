@@ -78,7 +78,7 @@ pub enum Fault {
     Status,
     /// 503: it has not begun to act.
     Unavailable,
-    /// 408: it gave up on its own work, which may have been billed (AZURE.md 5).
+    /// 408: it gave up on its own work, which may have been billed (wire facts: Status codes).
     Timeout,
     /// No address, no connection, or no TLS.
     Connect,
@@ -193,7 +193,7 @@ impl Outcome {
         matches!(self, Self::NotDeployed | Self::NotFound | Self::Refused)
     }
 
-    /// Whether Azure may bill for it although it gave no answer to use: asking again may be paid for twice (AZURE.md 5).
+    /// Whether Azure may bill for it although it gave no answer to use: asking again may be paid for twice (wire facts: Status codes).
     pub fn may_be_billed(&self) -> bool {
         let Self::Faulted { fault, .. } = self else {
             return false;

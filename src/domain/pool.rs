@@ -1,7 +1,7 @@
 //! One model's deployments and their health: which one, now?
 //!
 //! The lowest priority number that can serve goes first; inside it, shares follow weights. State is per
-//! deployment, never per instance: a throttled model does not bench its neighbours (AZURE.md, fact 2).
+//! deployment, never per instance: a throttled model does not bench its neighbours (wire facts: Rate limits).
 //!
 //! Choosing reads atomics only (`ready`); the one that was picked is then taken under its own lock.
 

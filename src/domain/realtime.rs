@@ -1,5 +1,5 @@
 //! Realtime sessions: what a WebSocket's handshake asks for, and the handshake that asks a deployment for the same
-//! (AZURE.md 11).
+//! (wire facts: Realtime).
 //!
 //! Browsers can set no headers, so here alone a credential may come in the query or among the protocols. None of these
 //! goes out: parameters by name, protocols by an allow-list.

@@ -12,7 +12,7 @@ pub use limited::Limited;
 pub use token::Rejection;
 
 /// The longest wait ever told to a client: the official Python client does not retry at all after a longer
-/// one (CLIENTS.md 3).
+/// one (wire facts: What clients retry).
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// When to come back after a token could not be checked.
@@ -205,7 +205,7 @@ impl Refusal {
         }
     }
 
-    /// What a client that would retry by itself is told (AZURE.md 15): yes where the wait makes sense, no where a
+    /// What a client that would retry by itself is told (wire facts: What clients retry): yes where the wait makes sense, no where a
     /// retry would only make it worse; `None`: as its own rules say.
     pub fn should_retry(&self) -> Option<bool> {
         match self {
@@ -242,7 +242,7 @@ impl Refusal {
     }
 
     /// The wait in whole seconds, rounded up, as `Retry-After` wants it; never 0, which some clients
-    /// take for no word at all (CLIENTS.md 3).
+    /// take for no word at all (wire facts: What clients retry).
     pub fn seconds(&self) -> u64 {
         let wait = self.wait().unwrap_or_default();
         wait.as_millis().div_ceil(1000).max(1) as u64

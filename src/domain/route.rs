@@ -262,7 +262,7 @@ pub fn outgoing(
 }
 
 /// Whether a stream may be asked for its usage where this goes: chats, and of Azure's dated APIs those since the one that
-/// brought it (AZURE.md 10).
+/// brought it (wire facts: Streams).
 pub fn may_ask_for_usage(call: (Dialect, Operation), kind: Kind, version: &ApiVersion<'_>) -> bool {
     const SINCE: &str = "2024-09-01";
     let (dialect, operation) = call;

@@ -1,4 +1,4 @@
-//! Azure's own spillover (AZURE.md 4 and 8): what a provisioned deployment can't serve, another one of its instance does,
+//! Azure's own spillover (wire facts: Spillover): what a provisioned deployment can't serve, another one of its instance does,
 //! and the answer's headers say so. What they say changed in June 2026; both forms are read.
 //!
 //! A wait, a fault and what is left of a limit belong to the deployment that answered. Of the one that was asked the

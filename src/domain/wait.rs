@@ -1,11 +1,11 @@
-//! When to come back: a deployment's own word, wherever in an answer it stands (DESIGN.md 5; AZURE.md fact 3, sections
-//! 4 and 6). What can't be read counts as not there, and the next source is asked.
+//! When to come back: a deployment's own word, wherever in an answer it stands (wire facts: Response headers,
+//! Error bodies). What can't be read counts as not there, and the next source is asked.
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-/// How the messages of 429s begin what they say of the time (AZURE.md 6), in lower case.
+/// How the messages of 429s begin what they say of the time (wire facts: Error bodies), in lower case.
 const PHRASES: [&str; 3] = ["retry after ", "try again in ", "wait "];
 /// The two limits that Azure counts, as its headers name them; both spellings have been seen.
 const LIMITS: [[[&str; 2]; 2]; 2] = [

@@ -58,7 +58,7 @@ pub enum FetchError {
 
 impl FetchError {
     /// Whether the authority understood and said no: asking again soon won't change that. IMDS's 404 and
-    /// 410 and anybody's 429 are no such answer (AZURE.md 12).
+    /// 410 and anybody's 429 are no such answer (wire facts: Tokens).
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Answered { status, .. }
             if (400..500).contains(status) && ![404, 408, 410, 429].contains(status))

@@ -11,7 +11,7 @@ const SOONEST: Duration = Duration::from_secs(1);
 /// Nothing is left alone longer than this, however long it lives.
 const LATEST: Duration = Duration::from_secs(24 * 3600);
 
-/// The waits between tries after failures, as IMDS asks for them (AZURE.md 12); the last one repeats.
+/// The waits between tries after failures, as IMDS asks for them (wire facts: Tokens); the last one repeats.
 const WAITS: [u64; 5] = [0, 2, 6, 14, 30];
 
 /// No authority's word keeps us from trying for longer than this.

@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use super::error::SetupError;
 
-/// Azure's own places (AZURE.md 12), and the variables that name others where the platform sets them.
+/// Azure's own places (wire facts: Tokens), and the variables that name others where the platform sets them.
 const IMDS: &str = "http://169.254.169.254";
 const ENTRA: &str = "https://login.microsoftonline.com";
 const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";

@@ -38,7 +38,7 @@ const LARGEST: usize = 256 << 10;
 const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
 const APP_SERVICE_SECRET: &str = "x-identity-header";
 
-/// A VM's IMDS takes five token requests at once, those of others on the machine counted in (AZURE.md 12).
+/// A VM's IMDS takes five token requests at once, those of others on the machine counted in (wire facts: Tokens).
 const IMDS_AT_ONCE: usize = 3;
 
 /// The place that token requests go to.
@@ -146,7 +146,7 @@ impl Clients {
     }
 }
 
-/// IMDS must never be asked through a proxy, not even one of the environment (AZURE.md 12).
+/// IMDS must never be asked through a proxy, not even one of the environment (wire facts: Tokens).
 fn new_client(ca: Option<&Path>) -> Result<reqwest::Client, SetupError> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error says that another thread has just installed one, which is as good.

@@ -1,5 +1,5 @@
 //! An answer on its way to the client. Until it is settled nothing of it goes out, and another deployment may still take its
-//! place; from then on it is from one deployment, and ends truthfully (DESIGN.md 5).
+//! place; from then on it is from one deployment, and ends truthfully.
 
 use std::{mem, time::Instant};
 
@@ -120,7 +120,7 @@ pub(super) fn mask(it: &mut Proxied<'_>) {
 }
 
 /// A deployment that said in its stream that it failed may end the stream well all the same, and some clients look at
-/// nothing but its end (CLIENTS.md 4).
+/// nothing but its end (wire facts: How clients read streams).
 fn doom(it: &mut Proxied<'_>, outcome: &Outcome) {
     it.delivery.end = End::Broken;
     // An event has told how the stream failed: all but of an end before its end.

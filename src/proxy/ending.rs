@@ -109,7 +109,7 @@ async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Err
 }
 
 /// A stream that broke gets an event that says so, unless it said so itself, and is then cut off: many clients take any
-/// clean end for success, and some read no error events (CLIENTS.md 4). Any other answer is cut off as it is. A stream
+/// clean end for success, and some read no error events (wire facts: How clients read streams). Any other answer is cut off as it is. A stream
 /// whose last event had come is whole, and ends so.
 async fn end_broken_stream(session: &mut Session, exchange: &mut Exchange) {
     let head = session.response_written();

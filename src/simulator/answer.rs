@@ -103,7 +103,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Azure's estimate at arrival: the prompt's characters and the most that may come (AZURE 7).
+/// Azure's estimate at arrival: the prompt's characters and the most that may come (wire facts: Rate limits).
 pub(crate) fn estimate(prompt: Spent, most: Option<u64>, choices: u64) -> u64 {
     prompt.prompt_tokens - prompt.cached_tokens + most.unwrap_or(ASSUMED_OUTPUT) * choices
 }

@@ -1,5 +1,5 @@
 //! Who is registered at the simulated Entra, and whether a request proves to be that: by a secret, by an assertion signed
-//! with a registered certificate, or by another issuer's token (AZURE 12).
+//! with a registered certificate, or by another issuer's token (wire facts: Tokens).
 
 use std::{collections::HashMap, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Chat completions, plain and streamed, in Azure's shape (AZURE 10).
+//! Chat completions, plain and streamed, in Azure's shape (wire facts: Streams).
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -233,7 +233,7 @@ impl ChatAnswer {
         );
     }
 
-    /// Comes first, with nothing of the model in it (AZURE 10).
+    /// Comes first, with nothing of the model in it (wire facts: Streams).
     fn filter_chunk(&self, out: &mut Vec<u8>, include_usage: bool) {
         data(
             out,
@@ -438,7 +438,7 @@ struct Chunk<'a> {
     service_tier: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_fingerprint: Option<&'a str>,
-    /// Absent, `null`, or filled: three things (AZURE 10).
+    /// Absent, `null`, or filled: three things (wire facts: Streams).
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<Usage>>,
 }

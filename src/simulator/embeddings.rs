@@ -11,7 +11,7 @@ use super::{
     request_body,
 };
 
-/// Azure takes so many inputs in one call (AZURE 14).
+/// Azure takes so many inputs in one call (wire facts: Sizes).
 const MOST_INPUTS: usize = 2048;
 const MOST_DIMENSIONS: usize = 4096;
 

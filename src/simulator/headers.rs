@@ -1,4 +1,4 @@
-//! The headers of Azure's answers (AZURE 4).
+//! The headers of Azure's answers (wire facts: Response headers).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 

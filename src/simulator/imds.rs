@@ -1,4 +1,4 @@
-//! What a VM's metadata service refuses (AZURE 12): requests that look forwarded, and too many of them.
+//! What a VM's metadata service refuses (wire facts: Tokens): requests that look forwarded, and too many of them.
 
 use std::{
     collections::VecDeque,

@@ -1,7 +1,7 @@
 //! What a deployment allows: Azure's two kinds of capacity, as decisions of the time they are asked at.
 //!
 //! A standard deployment counts tokens over a minute, by an estimate made at arrival that is never
-//! corrected, and requests over one second and ten seconds, those included that it refuses (AZURE 5, 7). A provisioned one is a leaky bucket that is corrected when
+//! corrected, and requests over one second and ten seconds, those included that it refuses (wire facts: Rate limits, Status codes). A provisioned one is a leaky bucket that is corrected when
 //! the call ends. The clock comes in as an argument.
 
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use super::{deployment::Deployment, refusal::Refusal};
 /// When the simulated models were made; any moment will do.
 const CREATED: u64 = 1_732_060_800;
 
-/// All models, or the one of that id; ids are those of base models, not of deployments (AZURE 17).
+/// All models, or the one of that id; ids are those of base models, not of deployments (wire facts: Paths).
 pub(crate) fn list<'a>(
     deployments: impl Iterator<Item = &'a Arc<Deployment>>,
     id: Option<&str>,

@@ -1,4 +1,4 @@
-//! Realtime sessions: a WebSocket's handshake answered, and the events that pass through it (AZURE 11).
+//! Realtime sessions: a WebSocket's handshake answered, and the events that pass through it (wire facts: Realtime).
 //!
 //! A session lives in the task of the connection that it came over, so that closing the port ends it. What only tests
 //! want of it has events of its own: `simulator.close` closes with a code, `simulator.die` resets without a word, and

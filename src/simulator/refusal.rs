@@ -1,4 +1,4 @@
-//! Every no a simulated instance says, in Azure's own words (AZURE 6).
+//! Every no a simulated instance says, in Azure's own words (wire facts: Error bodies).
 
 use std::time::Duration;
 
@@ -286,7 +286,7 @@ impl Refusal {
     }
 }
 
-/// Rounded up, and never 0: clients take a zero for no header at all (CLIENTS 3).
+/// Rounded up, and never 0: clients take a zero for no header at all (wire facts: What clients retry).
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -1,4 +1,4 @@
-//! The Responses API, plain and streamed in named events (AZURE 10).
+//! The Responses API, plain and streamed in named events (wire facts: Streams).
 //!
 //! Answers are shaped, not kept: an id from here can't be asked for later.
 

@@ -100,7 +100,7 @@ pub(crate) struct Address {
     pub(crate) route: Route,
     /// As the 429s name it.
     pub(crate) api_version: String,
-    /// Whether a key may come as a bearer token (AZURE 3).
+    /// Whether a key may come as a bearer token (wire facts: Authentication).
     pub(crate) key_as_bearer: bool,
     /// Of the API that has dates, v1, which has none, or another's that takes anything.
     family: Family,
@@ -225,7 +225,7 @@ fn in_path(method: &Method, rest: &str) -> Option<Route> {
     })
 }
 
-/// A session names its deployment in the query (AZURE 11).
+/// A session names its deployment in the query (wire facts: Realtime).
 fn in_query(method: &Method, rest: &str, query: Option<&str>, parameter: &str) -> Option<Route> {
     let is_session = method == Method::GET && rest == "realtime";
     let pairs = query.filter(|_| is_session)?.split('&');
@@ -248,7 +248,7 @@ fn in_body(method: &Method, rest: &str, classic: bool) -> Option<Route> {
         return Some(Route::Models { id, classic });
     }
     let operation = Operation::from_path(rest)?;
-    // Node's client sends image edits without a deployment (CLIENTS 2); everything else dated names one in the path.
+    // Node's client sends image edits without a deployment (wire facts: What clients send); everything else dated names one in the path.
     let known = !classic || operation.is_of_responses() || operation == Operation::ImageEdits;
     (method == Method::POST && known).then_some(Route::Call {
         operation,

@@ -1,4 +1,4 @@
-//! Where tokens come from: a VM's endpoint, App Service's and Entra's, on one address (AZURE 12).
+//! Where tokens come from: a VM's endpoint, App Service's and Entra's, on one address (wire facts: Tokens).
 
 use std::{
     sync::Arc,

@@ -10,7 +10,7 @@ pub struct Settings {
     pub window: Duration,
     /// How long the first time; doubled each time that a trial fails.
     pub pause: Duration,
-    /// The longest a deployment is left alone, whatever it said: then one trial asks again (DESIGN.md 5).
+    /// The longest a deployment is left alone, whatever it said: then one trial asks again (conf/README.md: Cooldown).
     pub longest_pause: Duration,
     /// How long after a 429 that names no time.
     pub unsaid_pause: Duration,

@@ -15,10 +15,10 @@ pub struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    /// The credential in `api-key` or `Authorization: Bearer`. Some clients send it in both (CLIENTS.md 2); those that
+    /// The credential in `api-key` or `Authorization: Bearer`. Some clients send it in both (wire facts: What clients send); those that
     /// differ are refused, since which of them counts is not ours to guess.
     ///
-    /// `query` is given for WebSockets only, where browsers can set no header (AZURE.md 3): elsewhere a key in a URL ends
+    /// `query` is given for WebSockets only, where browsers can set no header (wire facts: Authentication): elsewhere a key in a URL ends
     /// up in other people's logs. There, and among the protocols that are offered, it may stand as well.
     pub fn of(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Self, Refusal> {
         let keys = headers.get_all("api-key").iter();

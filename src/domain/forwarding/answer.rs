@@ -57,7 +57,7 @@ pub(super) fn may_add(name: &str) -> Result<HeaderName, &'static str> {
     Ok(name)
 }
 
-/// Whether every client gets this header of an answer (AZURE.md 4).
+/// Whether every client gets this header of an answer (wire facts: Response headers).
 fn goes_on(name: &str) -> bool {
     matches!(
         name,

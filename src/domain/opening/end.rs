@@ -1,5 +1,5 @@
 //! Whether a stream has come to its own end: a transfer that ends well may have been cut off all the same, by something
-//! between us and the model, and most clients take any clean end for a whole answer (CLIENTS.md 4).
+//! between us and the model, and most clients take any clean end for a whole answer (wire facts: How clients read streams).
 
 use std::{borrow::Cow, sync::LazyLock};
 

@@ -1,4 +1,4 @@
-//! What one event of a stream says: output, nothing yet, or an error; and what the error means (AZURE.md 6 and 10).
+//! What one event of a stream says: output, nothing yet, or an error; and what the error means (wire facts: Error bodies, Streams).
 //!
 //! Chat and completions are known by their `choices`, Responses by their events' types; anything else that can be read
 //! is taken for output.

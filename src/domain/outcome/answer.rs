@@ -83,7 +83,7 @@ impl Outcome {
 }
 
 /// Whether an answer is of a kind that browsers show and no operation of the API answers with: a proxy's page to log in, a
-/// portal's front page. Its other answers are JSON, events, sound, pictures, plain text and subtitles (AZURE.md 1).
+/// portal's front page. Its other answers are JSON, events, sound, pictures, plain text and subtitles (wire facts: Paths).
 fn is_page(headers: &HeaderMap) -> bool {
     const PAGES: [&[u8]; 4] = [
         b"text/html",

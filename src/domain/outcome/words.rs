@@ -1,5 +1,5 @@
-//! The words that Azure and OpenAI have for what went wrong: codes, types and statuses, in bodies and in events (AZURE.md 6
-//! and 10). Each is compared in lower case.
+//! The words that Azure and OpenAI have for what went wrong: codes, types and statuses, in bodies and in events (wire facts: Error bodies,
+//! Streams). Each is compared in lower case.
 
 use std::time::SystemTime;
 

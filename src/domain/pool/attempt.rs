@@ -137,7 +137,7 @@ impl Attempt {
         })
     }
 
-    /// Remembers that Azure let `deployment`, of the same instance, serve this (AZURE.md 8).
+    /// Remembers that Azure let `deployment`, of the same instance, serve this (wire facts: Spillover).
     pub fn note_spill(&self, deployment: &str) {
         let instance = &self.deployment().instance.name;
         let named = |member: &Member| {

@@ -15,7 +15,7 @@ pub struct Usage {
     pub estimated: bool,
 }
 
-/// Azure's service tiers (AZURE.md 7): a closed set, so that it can be a label.
+/// Azure's service tiers (wire facts: Rate limits): a closed set, so that it can be a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tier {
     Default,

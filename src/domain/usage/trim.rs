@@ -1,5 +1,5 @@
 //! Takes out of a chat's stream what is in it only because the gateway asked for usage where its client did not: the
-//! chunk with the usage, and the `"usage":null` of the others (AZURE.md 10). All else goes out byte for byte, and no
+//! chunk with the usage, and the `"usage":null` of the others (wire facts: Streams). All else goes out byte for byte, and no
 //! event later than when it is whole.
 //!
 //! Usage that comes beside output stays: some servers say it there whether they were asked or not.

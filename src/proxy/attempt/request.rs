@@ -1,7 +1,7 @@
 //! What a deployment is sent in place of what the client sent.
 //!
 //! To a deployment goes an allow-list of request headers and nothing else a client sent: never its
-//! credential, its cookies, or what stands between it and us (DESIGN.md 6).
+//! credential, its cookies, or what stands between it and us.
 
 use std::time::{Instant, SystemTime};
 

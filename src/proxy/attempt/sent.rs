@@ -18,7 +18,7 @@ use crate::{
     telemetry::metrics::DeploymentMetrics,
 };
 
-// What a deployment says of itself in passing (AZURE.md 4).
+// What a deployment says of itself in passing (wire facts: Response headers).
 const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment-utilization");
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");

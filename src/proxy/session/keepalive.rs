@@ -1,5 +1,5 @@
 //! What is written into a stream while its deployment is silent, so that nobody between us and the client takes it for
-//! dead (AZURE.md fact 5).
+//! dead (wire facts: Front Door).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const COMMENT: &[u8] = b": keepalive\n\n";
 /// An event with nothing in it, as Azure itself sends one first: for clients that read no comments.
 const EMPTY_CHOICES: &[u8] =
     b"data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\"}\n\n";
-/// How the user agent of such a client names it (CLIENTS.md 4).
+/// How the user agent of such a client names it (wire facts: How clients read streams).
 const READS_NO_COMMENTS: &[u8] = b"azsdk-python-ai-inference";
 
 /// How a quiet stream is kept alive.

@@ -71,7 +71,7 @@ pub enum Role {
     Reader,
 }
 
-/// The two forms of spillover's headers (AZURE 8).
+/// The two forms of spillover's headers (wire facts: Spillover).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum SpilloverHeaders {
     /// Since 2026-06: a spilled answer is the other deployment's, good or bad, and names what the first one had.

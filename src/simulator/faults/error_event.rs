@@ -1,4 +1,4 @@
-//! An error inside a stream that began with 200, in the forms it has been seen in (AZURE 10).
+//! An error inside a stream that began with 200, in the forms it has been seen in (wire facts: Streams).
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the message of a 429 tells its wait (AZURE 6).
+/// How the message of a 429 tells its wait (wire facts: Error bodies).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wording {

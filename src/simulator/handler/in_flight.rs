@@ -144,7 +144,7 @@ impl InFlight {
             ),
         };
         let answer = answer.inspect_err(|_| {
-            // It counts all the same (AZURE 5).
+            // It counts all the same (wire facts: Status codes).
             deployment.limiter.lock().note_refused(Instant::now());
         })?;
         let called = Called::new(Some(address), &deployment.name);

@@ -1,4 +1,4 @@
-//! Azure's own spillover: what a deployment can't serve, another one of the same instance does (AZURE 8).
+//! Azure's own spillover: what a deployment can't serve, another one of the same instance does (wire facts: Spillover).
 
 use std::sync::Arc;
 

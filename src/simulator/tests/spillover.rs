@@ -1,4 +1,4 @@
-//! Azure's own spillover: one deployment serves what another can't, and says so (AZURE 8).
+//! Azure's own spillover: one deployment serves what another can't, and says so (wire facts: Spillover).
 
 use super::*;
 

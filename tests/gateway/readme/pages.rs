@@ -231,7 +231,8 @@ fn help(subcommand: &str) -> Option<String> {
 #[test]
 fn every_file_and_bench_that_a_readme_names_is_there() {
     let manifest = include_str!("../../../Cargo.toml");
-    for (page, text) in pages() {
+    let pages = pages().into_iter();
+    for (page, text) in pages.filter(|(page, _)| page.ends_with("README.md")) {
         for code in codes(&text) {
             if let Some(bench) = code.split("cargo bench --bench ").nth(1) {
                 let bench = bench.split_whitespace().next().unwrap();
@@ -247,6 +248,51 @@ fn every_file_and_bench_that_a_readme_names_is_there() {
                 let is_there = root().join(file).exists();
                 assert!(is_there, "{}: {file}", page.display());
             }
+        }
+    }
+}
+
+/// Where comments lead: how they begin, and the page with the headings that they name.
+const CITED: [(&str, &str); 2] = [
+    ("(wire facts: ", "src/domain/wire_facts.md"),
+    ("(conf/README.md: ", "conf/README.md"),
+];
+
+#[test]
+fn every_heading_that_a_comment_names_is_in_its_readme_or_among_the_wire_facts() {
+    let pages = pages();
+    let (mut named, mut missing) = (0, Vec::new());
+    for folder in ["src", "tests/gateway", "benches"] {
+        sources(&root().join(folder), &mut |file, source| {
+            for (begins, page) in CITED {
+                let headings = anchors(&pages[Path::new(page)], 6);
+                for cited in source.split(begins).skip(1) {
+                    let cited = cited.split(')').next().unwrap();
+                    for heading in cited.split(',') {
+                        let words = heading.split_whitespace();
+                        let words: Vec<_> = words.filter(|it| !it.starts_with("//")).collect();
+                        let is_there = headings.contains(&words.join("-").to_lowercase());
+                        if !is_there {
+                            missing.push(format!("{}: {cited}", file.display()));
+                        }
+                        named += 1;
+                    }
+                }
+            }
+        });
+    }
+    assert_eq!(missing, Vec::<String>::new());
+    assert!(named > 40, "{named}");
+}
+
+/// Gives each Rust source below a folder, but this one.
+fn sources(folder: &Path, look: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, look);
+        } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with(file!()) {
+            look(&path, &fs::read_to_string(&path).unwrap());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a request for a response or a chat needs a grant: whether it keeps or uses state at the instance that answers
 //! it, which is what is stored there on purpose, and what names something stored there before (such ids mean nothing to
-//! any other instance, AZURE.md 2); and whether it has the instance open sources of data, which it may do with its own
+//! any other instance, wire facts: State); and whether it has the instance open sources of data, which it may do with its own
 //! identity, and by any deployment of its own.
 //!
 //! It looks where the APIs have such things and nowhere else, so that a tool of the caller's own may have a parameter

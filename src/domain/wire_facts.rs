@@ -1,0 +1,2 @@
+//! # Wire facts
+#![doc = include_str!("wire_facts.md")]
