@@ -8,7 +8,7 @@ use forebay::{
     domain::{health::Verdict, name::ClientName},
     telemetry::{
         metrics::{Bounds, Metrics},
-        pulse::Pulse,
+        traffic_rates::TrafficRates,
     },
 };
 use http::Method;
@@ -46,7 +46,7 @@ pub(crate) fn scraping(c: &mut Criterion) {
     let admin = Admin {
         host: "a".to_owned(),
         limits: Box::new(Vec::new),
-        pulse: Arc::new(Pulse::new(Arc::clone(&metrics), Vec::new(), now)),
+        rates: Arc::new(TrafficRates::new(Arc::clone(&metrics), Vec::new(), now)),
         failovers: Arc::default(),
         metrics,
         pools: vec![Arc::new(samples::pool_of(1000))],
