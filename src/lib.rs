@@ -21,25 +21,44 @@
 //!
 //! # The rooms, in reading order
 //! - [`domain`]: decisions only, as plain functions over plain values; time and chance come in as arguments. A request
-//!   walks through [`domain::head`] (whether its head can be trusted), [`domain::front_door`] (whether it came the right
-//!   way), [`domain::route`] (what the path asks), [`domain::query`] (what of its query goes on), [`domain::client`] (who asks), [`domain::ask`] (what the body says) or
+//!   walks through [`domain::head`] (whether its head can be trusted), [`domain::front_door`] (whether it came through
+//!   Azure Front Door), [`domain::route`] (what the path asks), [`domain::query`] (what of its query goes on), [`domain::client`] (who asks), [`domain::ask`] (what the body says) or
 //!   [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment,
 //!   now), [`domain::outcome`] (what its end means), [`domain::usage`] (what it used) and [`domain::price`] (what that cost),
 //!   with [`domain::answer`] (who reads an answer as it passes), [`domain::event_stream`] (its events, framed once),
-//!   [`domain::opening`] (what its first pieces say) and [`domain::wait`] (when to come back),
-//!   [`domain::quota`] (what its client may spend), [`domain::forwarding`] (which headers go on), [`domain::failover`] (what follows) within [`domain::budget`], and
-//!   perhaps [`domain::refusal`]. [`domain::wire_facts`] says what Azure and the SDKs do on the wire, and who says so.
+//!   [`domain::opening`] (what its pieces say: how it begins, errors in it, and whether it came to its own end) and [`domain::wait`] (when to come back),
+//!   [`domain::limit`] (which limits a client can have) and [`domain::quota`] (what it has spent of them), [`domain::forwarding`] (which headers go on),
+//!   [`domain::failover`] (what follows) within [`domain::budget`] (of retries), and perhaps [`domain::refusal`]. [`domain::deployment`] and
+//!   [`domain::identity`] are what the operator has: where to send, and by which credential. The other files there are parts of
+//!   these. [`domain::wire_facts`] says what Azure and the SDKs do on the wire, and who says so.
 //! - [`config`]: YAML in; a plan of domain values out, or every problem found, each with its place.
 //! - [`proxy`]: with [`app`] all that knows Pingora; its page is the table of contents of a request's life.
 //! - [`identity`]: tokens kept ready ahead of need.
 //! - [`oidc`]: the signing keys that prove clients' tokens, kept fresh, and the tokens found good.
 //! - [`store`]: what clients have spent, kept where a restart finds it.
-//! - [`telemetry`]: what operators see of the traffic, from one record a request.
-//! - [`admin`]: metrics, health and status, on their own address.
+//! - [`telemetry`]: metrics, logs and traces of the traffic, from one record a request.
+//! - [`admin`]: serves the metrics, health, status and the dashboard on their own address.
 //! - [`app`]: builds everything from a plan, serves, drains.
 //! - [`explain`]: what would become of a request, by the same decisions, without sending it.
 //! - [`simulator`]: instances that answer, stall, throttle and break on demand; it knows nothing of the rest.
 //! - [`demo`]: simulator and gateway in one process.
+//!
+//! # To change something, begin here
+//!
+//! | what | where |
+//! |---|---|
+//! | what a status or an error's body means | `domain/outcome/answer.rs`; known words in `domain/outcome/words.rs` |
+//! | when a stream is whole, and what its error events mean | `domain/opening/end.rs`, `domain/opening/meaning.rs` |
+//! | a header that goes on, or comes back | `domain/forwarding.rs`, `domain/forwarding/answer.rs` |
+//! | a refusal: status, code and text | `domain/refusal.rs` |
+//! | a client's limit | `domain/limit.rs`, then `domain/quota/limits.rs` (`Limits::all`), `domain/quota/account.rs`, `config/raw/limits.rs` |
+//! | a field of the config | `config/raw.rs` (as written), `config/build/` (checked; `server:` in `settings.rs`), `config/plan.rs` |
+//! | a kind of credential towards instances | `domain/identity.rs` (`Proof`), then `identity/source.rs`, `config/build/identities.rs` |
+//! | a metric | `telemetry/metrics/instruments.rs` (declared), `telemetry/metrics.rs` (counted) |
+//! | a field of the access log | `telemetry/record.rs`, `telemetry/access_log/line.rs`; filled in `proxy/ending.rs` |
+//! | an event of the log, an alarm | where it happens, `event = "…"`; `admin/alarms.rs` |
+//! | what follows an attempt's end | `domain/failover.rs`; who carries it out: `proxy/attempt.rs` |
+//! | a fault of the simulator | `simulator/faults/kind.rs`, `simulator/handler/inject_fault.rs` |
 //!
 //! Who may use whom: `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, oidc, store, simulator} → domain`,
 //! each all to its right, and beside it `proxy → identity, oidc, telemetry` and `admin → telemetry`. `tests/layers.rs` names any other.

@@ -3,13 +3,14 @@
 //! - It begins before Pingora: [`door`] reads each head from the client's connection and judges it. Only what passed there
 //!   reaches the hooks below; what is refused there is answered, logged and counted there.
 //! - `early_request_filter`, `request_filter`: the intake says who asks for what, and gives a `walk` and its `call`, or an answer of
-//!   the gateway's own (`ending`, `reply`). From then on `session` stands in for Pingora's client session: it replays the
+//!   the gateway's own (`ending`, `reply`). The `call` is what was asked and does not change; the `walk` is how far it has come: the call,
+//!   and what was tried for it. From then on `session` stands in for Pingora's client session: it replays the
 //!   body for each attempt, and in it a stream's beginning is held until it is settled.
 //! - `upstream_peer` to `error_while_proxy`: each takes the `attempt` under way to its next stage (`upstream`, `deliver`).
 //!   The one way back is from an attempt's end to `upstream_peer`.
 //! - `fail_to_proxy`, `logging`: how the request ends, and its record (`ending`).
 //!
-//! What is known of a request stands in its `exchange`, by stages.
+//! What is known of a request stands in its `exchange`: what came with it, what it asks, how far it is, what went out.
 
 mod admission;
 mod announce;

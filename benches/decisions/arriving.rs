@@ -16,7 +16,7 @@ use forebay::{
         route::{Operation, route},
         usage::estimate,
     },
-    entra::Issuers,
+    oidc::Issuers,
     simulator::{self, Config},
 };
 use http::Method;

@@ -1,4 +1,4 @@
-//! The first pieces of an answer whose head does not settle what it means: a stream may begin well and be an error
+//! The pieces of an answer whose head does not settle what it means: a stream may begin well and be an error
 //! (wire facts: Streams), a 404 may mean the deployment, a 429 may name its wait only in its body.
 //!
 //! Nothing here waits or writes: whoever holds the answer back gives each piece as it comes, and is told the outcome as

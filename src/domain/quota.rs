@@ -4,6 +4,8 @@
 //! tokens that it may cost at most. What was taken is held by a [`Reservation`], which is settled with what the request
 //! cost in the end, or gives everything back when it is dropped.
 //!
+//! A new limit begins in `domain::limit`, and is counted in `account`; `Limits::all` says which there are.
+//!
 //! A minute slides; hours, days and months are the calendar's. No limit is gone over by more than the one request that
 //! reaches it asked for. Of a request that names no maximum nobody knows what it asks for: at least [`LEAST_ASSUMED`] tokens are
 //! assumed of each answer, so that at most so many as that fits into a limit, and one more, are under way against it at once. They
