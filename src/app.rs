@@ -39,7 +39,9 @@ use self::{
     parts::Parts,
     signals::{Ears, HangUp},
 };
-use crate::{config::Plan, domain::pool::Pool, proxy::reach::Reach, telemetry::metrics::Metrics};
+use crate::{
+    config::Plan, domain::pool::Pool, proxy::connector::Connector, telemetry::metrics::Metrics,
+};
 
 /// How long the start waits for names to be looked up; what comes later is taken in while serving.
 const LOOK_UP_TIME: Duration = Duration::from_secs(1);
@@ -68,7 +70,7 @@ pub fn serve_watched(
     let parts = Parts::new(plan)?;
     let ports = parts.ports()?;
     let admin_port = parts.admin_port()?;
-    discover(&parts.reaches)?;
+    discover(&parts.connectors)?;
 
     let conf = engine::conf(&parts.plan);
     let mut server = Server::new_with_opt_and_conf(None, conf);
@@ -90,12 +92,12 @@ pub fn serve_watched(
             server.add_service(admin::service(page, &parts, port));
         }
     }
-    let door = parts.door(&server.configuration);
+    let guarded = parts.guarded(&server.configuration);
     let (drain, started) = (
         Arc::clone(&parts.drain),
         start_line::ready(&parts.plan, open_files),
     );
-    let gateway = Listening::new("gateway", door, ports)
+    let gateway = Listening::new("gateway", guarded, ports)
         .with_threads(parts.plan.server.threads)
         .on_open(move || {
             drain.open();
@@ -128,12 +130,12 @@ pub fn is_free(address: SocketAddr) -> Result<(), StartError> {
 }
 
 /// Names are looked up before the first request can come.
-fn discover(reaches: &[Arc<Reach>]) -> io::Result<()> {
+fn discover(connectors: &[Arc<Connector>]) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let all = futures_util::future::join_all(reaches.iter().map(|reach| reach.discover()));
+        let all = futures_util::future::join_all(connectors.iter().map(|reach| reach.discover()));
         let _ = tokio::time::timeout(LOOK_UP_TIME, all).await;
     });
     runtime.shutdown_background();

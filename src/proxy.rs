@@ -1,6 +1,6 @@
 //! With `app.rs` all that knows Pingora. This page is the table of contents of a request's life.
 //!
-//! - It begins before Pingora: [`door`] reads each head from the client's connection and judges it. Only what passed there
+//! - It begins before Pingora: [`connection`] reads each head from the client's connection and judges it. Only what passed there
 //!   reaches the hooks below; what is refused there is answered, logged and counted there.
 //! - `early_request_filter`, `request_filter`: the intake says who asks for what, and gives a `walk` and its `call`, or an answer of
 //!   the gateway's own (`ending`, `reply`). The `call` is what was asked and does not change; the `walk` is how far it has come: the call,
@@ -17,8 +17,9 @@ mod announce;
 mod attempt;
 mod body;
 mod call;
+pub(crate) mod connection;
+pub(crate) mod connector;
 mod deliver;
-pub(crate) mod door;
 mod downstream;
 pub(crate) mod drain;
 mod ending;
@@ -28,20 +29,19 @@ mod half_closed;
 pub(crate) mod health;
 mod identify;
 mod intake;
-pub(crate) mod likeness;
 pub(crate) mod memory;
 mod metering;
+pub(crate) mod model_backend;
 mod named;
 mod overhead;
 mod own_answers;
-mod prompt;
-pub(crate) mod reach;
+mod prompt_tokens;
 mod realtime;
 mod reply;
 mod request_id;
 mod response_head;
-pub(crate) mod served;
 mod session;
+pub(crate) mod stream_delegate;
 mod upstream;
 mod walk;
 
@@ -133,7 +133,7 @@ impl ProxyHttp for Gateway {
         connection: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        upstream::connected(exchange.forwarded()?, reach::cork::of(connection));
+        upstream::connected(exchange.forwarded()?, connector::cork::of(connection));
         Ok(())
     }
 

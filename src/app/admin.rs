@@ -27,7 +27,7 @@ use crate::{
     domain::head,
     identity::Credential,
     oidc::JwksCache,
-    proxy::door::Door,
+    proxy::connection::ConnectionGuard,
     telemetry::traffic_rates::TrafficRates,
 };
 
@@ -87,7 +87,7 @@ pub(super) fn service(
     page: Arc<Admin>,
     parts: &Parts,
     port: Port,
-) -> Listening<Door<HttpServer<AdminApp>>> {
+) -> Listening<ConnectionGuard<HttpServer<AdminApp>>> {
     let address = port.address;
     let admin = parts.plan.admin.as_ref();
     let token = admin.and_then(|admin| admin.token);
@@ -99,7 +99,11 @@ pub(super) fn service(
         access,
         max_headers,
     });
-    Listening::new("admin", Door::new(app, parts.rules(None)), vec![port])
+    Listening::new(
+        "admin",
+        ConnectionGuard::new(app, parts.rules(None)),
+        vec![port],
+    )
 }
 
 fn identity_state(credential: &Credential) -> IdentityState {
@@ -141,7 +145,7 @@ pub(super) struct AdminApp {
 
 impl AdminApp {
     fn page(&self, head: &RequestHeader, visit: &Visit<'_>) -> Page {
-        // Over HTTP/1 the door has judged it.
+        // Over HTTP/1 `connection` has judged it.
         if head.version == Version::HTTP_2
             && let Err(refusal) = head::check(
                 &head.method,

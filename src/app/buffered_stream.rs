@@ -12,7 +12,7 @@ use pingora::protocols::{Peek, Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::connection_limit::ConnectionPermit;
-use crate::proxy::likeness::speaks_of_inner;
+use crate::proxy::stream_delegate::delegates_to_inner;
 
 /// An answer's head and a body of this size leave in one write.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -150,7 +150,7 @@ impl Shutdown for BufferedStream {
     }
 }
 
-speaks_of_inner!(BufferedStream);
+delegates_to_inner!(BufferedStream);
 
 impl fmt::Debug for BufferedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use rustix::fs::{Access, access};
 
-use super::{open_files, parts::reaches};
+use super::{open_files, parts::connectors};
 use crate::{config::Plan, identity::Identities, oidc::Issuers};
 
 /// What was found, each in one line.
@@ -24,7 +24,7 @@ pub fn examine(plan: &Plan) -> Examined {
     }
     match Identities::new(&plan.identities, &plan.instances) {
         Ok(identities) => {
-            let reached = reaches(plan, &identities).err();
+            let reached = connectors(plan, &identities).err();
             let problems = reached.map(|error| error.to_string());
             examined.problems.extend(problems);
         }

@@ -33,12 +33,12 @@ use crate::{
     oidc::Issuers,
     proxy::{
         Gateway, KEEP_ALIVE,
-        door::{Books, Door, Rules},
+        connection::{ConnectionGuard, Reporting, Rules},
+        connector::{Authorities, AuthoritiesError, Connector},
         drain::Drain,
         health::HealthCheck,
         memory::Memory,
-        reach::{Authorities, AuthoritiesError, Reach},
-        served::{Connections, Served, Takes, Target},
+        model_backend::{Connections, ModelBackend, Takes, Target},
     },
     store::{CounterFile, CounterWriter, Meters},
     telemetry::{
@@ -55,8 +55,8 @@ pub(super) struct Parts {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) identities: Arc<Identities>,
     pub(super) issuers: Arc<Issuers>,
-    pub(super) reaches: Vec<Arc<Reach>>,
-    pub(super) models: Vec<Arc<Served>>,
+    pub(super) connectors: Vec<Arc<Connector>>,
+    pub(super) models: Vec<Arc<ModelBackend>>,
     pub(super) quotas: Arc<Quotas>,
     /// Keeps what is spent, where the config says where.
     pub(super) counter_writer: Option<Arc<CounterWriter>>,
@@ -79,8 +79,8 @@ impl Parts {
         let prompt_log = logs::prompts(&plan, &metrics)?;
         let identities = Arc::new(Identities::new(&plan.identities, &plan.instances)?);
         let issuers = Arc::new(Issuers::new(&plan.issuers, &plan.clients)?);
-        let reaches = reaches(&plan, &identities)?;
-        let models = models(&plan, &reaches, &metrics);
+        let connectors = connectors(&plan, &identities)?;
+        let models = models(&plan, &connectors, &metrics);
         tell_pools(&identities, &models);
         let otlp = plan.otlp.as_ref();
         let otlp = otlp
@@ -104,7 +104,7 @@ impl Parts {
             telemetry,
             identities,
             issuers,
-            reaches,
+            connectors,
             models,
             quotas,
             counter_writer,
@@ -149,8 +149,8 @@ impl Parts {
         }
     }
 
-    /// The gateway as Pingora runs it, behind its door.
-    pub(super) fn door(&self, conf: &Arc<ServerConf>) -> Door<HttpProxy<Gateway>> {
+    /// The gateway as Pingora runs it, behind what judges connections.
+    pub(super) fn guarded(&self, conf: &Arc<ServerConf>) -> ConnectionGuard<HttpProxy<Gateway>> {
         let mut proxy = HttpProxy::new(self.gateway(), Arc::clone(conf));
         proxy.handle_init_modules();
         let mut options = HttpServerOptions::default();
@@ -158,14 +158,14 @@ impl Parts {
         options.h2_idle_timeout = Some(KEEP_ALIVE);
         proxy.server_options = Some(options);
         proxy.h2_options = Some(engine::http2(&self.plan));
-        let books = Books {
+        let books = Reporting {
             telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
         };
-        Door::new(proxy, self.rules(Some(books)))
+        ConnectionGuard::new(proxy, self.rules(Some(books)))
     }
 
-    pub(super) fn rules(&self, books: Option<Books>) -> Rules {
+    pub(super) fn rules(&self, books: Option<Reporting>) -> Rules {
         Rules {
             max_headers: self.plan.server.max_headers,
             header_timeout: self.plan.server.header_timeout,
@@ -244,7 +244,7 @@ impl Parts {
 
     pub(super) fn upkeep(&self, tls: Vec<Arc<Tls>>, rates: Option<Arc<TrafficRates>>) -> Upkeep {
         Upkeep {
-            reaches: self.reaches.clone(),
+            connectors: self.connectors.clone(),
             identities: Arc::clone(&self.identities),
             tls,
             issuers: Arc::clone(&self.issuers),
@@ -254,7 +254,10 @@ impl Parts {
     }
 }
 
-pub(super) fn reaches(plan: &Plan, identities: &Identities) -> Result<Vec<Arc<Reach>>, StartError> {
+pub(super) fn connectors(
+    plan: &Plan,
+    identities: &Identities,
+) -> Result<Vec<Arc<Connector>>, StartError> {
     let mut files: HashMap<PathBuf, Arc<Authorities>> = HashMap::new();
     let mut authorities = |path: &PathBuf| {
         if let Some(open) = files.get(path) {
@@ -264,7 +267,7 @@ pub(super) fn reaches(plan: &Plan, identities: &Identities) -> Result<Vec<Arc<Re
         files.insert(path.clone(), Arc::clone(&open));
         Ok::<_, AuthoritiesError>(open)
     };
-    let reach = |instance: &Arc<Instance>| {
+    let connector = |instance: &Arc<Instance>| {
         let instance = Arc::clone(instance);
         let credential = identities
             .credential(&instance)
@@ -274,20 +277,22 @@ pub(super) fn reaches(plan: &Plan, identities: &Identities) -> Result<Vec<Arc<Re
             instance: instance.name.to_string(),
             source: io::Error::other(source),
         })?;
-        Ok(Arc::new(Reach::new(instance, credential, authorities)))
+        Ok(Arc::new(Connector::new(instance, credential, authorities)))
     };
-    plan.instances.iter().map(reach).collect()
+    plan.instances.iter().map(connector).collect()
 }
 
-fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Served>> {
+fn models(plan: &Plan, connectors: &[Arc<Connector>], metrics: &Metrics) -> Vec<Arc<ModelBackend>> {
     let mut groups = 0..;
     let served = plan.models.iter().map(|model| {
         let target = |deployment: &Deployment| {
             let name = &deployment.instance.name;
-            let reach = reaches.iter().find(|reach| reach.instance.name == *name);
+            let connector = connectors.iter().find(|it| it.instance.name == *name);
             metrics.describe(&model.name, deployment);
             Target {
-                reach: Arc::clone(reach.expect("a deployment's instance is one of the plan's")),
+                connector: Arc::clone(
+                    connector.expect("a deployment's instance is one of the plan's"),
+                ),
                 metrics: metrics.deployment(&model.name, name, &deployment.name),
                 group: groups.next().unwrap_or_default(),
                 connections: Connections::default(),
@@ -302,7 +307,7 @@ fn models(plan: &Plan, reaches: &[Arc<Reach>], metrics: &Metrics) -> Vec<Arc<Ser
             .with_one_client(clients.count() <= 1);
         let bounds = plan.bounds.with(model.timeouts);
         let version = model.version.as_deref().map(Arc::from);
-        let served = Served::new(pool, bounds, version, target);
+        let served = ModelBackend::new(pool, bounds, version, target);
         Arc::new(served.required(model.required))
     });
     served.collect()
@@ -352,7 +357,7 @@ pub(super) fn moment() -> Moment {
 }
 
 /// A pool leaves alone what the gateway has no credential for.
-fn tell_pools(identities: &Identities, models: &[Arc<Served>]) {
+fn tell_pools(identities: &Identities, models: &[Arc<ModelBackend>]) {
     let pools: Vec<_> = models.iter().map(|it| Arc::clone(&it.pool)).collect();
     for credential in identities.credentials() {
         let pools = pools.clone();

@@ -39,7 +39,7 @@ use crate::{
         client::certificate::Entry,
         validity::{Standing, Validity},
     },
-    proxy::reach::own_limit,
+    proxy::connector::own_limit,
     telemetry::metrics::ListenerMetrics,
 };
 

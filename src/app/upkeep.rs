@@ -12,7 +12,7 @@ use super::tls::{self, Tls};
 use crate::{
     identity::Identities,
     oidc::Issuers,
-    proxy::{health::HealthCheck, reach::Reach},
+    proxy::{connector::Connector, health::HealthCheck},
     telemetry::traffic_rates::{self, TrafficRates},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) struct Upkeep {
-    pub(super) reaches: Vec<Arc<Reach>>,
+    pub(super) connectors: Vec<Arc<Connector>>,
     pub(super) identities: Arc<Identities>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) tls: Vec<Arc<Tls>>,
@@ -39,8 +39,8 @@ impl BackgroundService for Upkeep {
         for cache in self.issuers.caches() {
             tasks.spawn(Arc::clone(cache).run(shutdown.clone()));
         }
-        for reach in &self.reaches {
-            tasks.spawn(Arc::clone(reach).keep_fresh(shutdown.clone()));
+        for connector in &self.connectors {
+            tasks.spawn(Arc::clone(connector).keep_fresh(shutdown.clone()));
         }
         for tls in &self.tls {
             tasks.spawn(watch(Arc::clone(tls), shutdown.clone()));

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use http::{HeaderName, HeaderValue};
 
-use super::prompt::Prompt;
+use super::prompt_tokens::PromptTokens;
 use crate::{
     domain::{
         ask::Ask,
@@ -86,7 +86,7 @@ impl Limits {
         operation: Operation,
         ask: &Ask,
         body: &[u8],
-        prompt: &mut Prompt,
+        prompt: &mut PromptTokens,
     ) -> Result<Option<Wanted>, Refusal> {
         let (Some(allowance), Some(reservation)) = (&self.allowance, &mut self.reservation) else {
             return Ok(None);

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::served::Served;
+use super::model_backend::ModelBackend;
 use crate::domain::{
     breaker::{Cause, Transition},
     deployment::Deployment,
@@ -12,7 +12,7 @@ use crate::domain::{
     span::Span,
 };
 
-impl Served {
+impl ModelBackend {
     pub(super) fn announce(&self, deployment: &Deployment, transition: Transition, now: Instant) {
         let model = self.pool.model();
         let Deployment { instance, name, .. } = deployment;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{named::Named, served::Served, session::Relay};
+use super::{model_backend::ModelBackend, named::Named, session::Relay};
 use crate::domain::{
     ask::Ask,
     client::Client,
@@ -20,7 +20,7 @@ pub(super) struct Call {
     /// Each attempt is a span of the request's trace.
     pub(super) is_traced: bool,
     pub(super) client: Arc<Client>,
-    pub(super) served: Arc<Served>,
+    pub(super) served: Arc<ModelBackend>,
     pub(super) dialect: Dialect,
     pub(super) operation: Operation,
     /// What goes on of the client's query.

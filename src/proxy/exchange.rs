@@ -13,10 +13,10 @@ use super::{
     admission::Limits,
     attempt::{News, Over, Position},
     drain::Guest,
+    model_backend::ModelBackend,
     overhead::Overhead,
-    prompt::Prompt,
+    prompt_tokens::PromptTokens,
     request_id::request_id,
-    served::Served,
     walk::Walk,
 };
 use crate::{
@@ -64,7 +64,7 @@ pub(super) struct Asked {
     pub(super) limits: Limits,
     pub(super) operation: Option<Operation>,
     /// The model asked for, once it is known to be one of ours.
-    pub(super) served: Option<Arc<Served>>,
+    pub(super) served: Option<Arc<ModelBackend>>,
     /// Of its body, as far as it is kept.
     pub(super) body_bytes: u64,
 }
@@ -82,7 +82,7 @@ pub(super) struct Admitted {
     pub(super) walk: Walk,
     pub(super) position: Position,
     /// How many tokens its prompt is, by estimate.
-    pub(super) prompt: Prompt,
+    pub(super) prompt: PromptTokens,
     /// Attempts that are over, in the order in which they were made.
     pub(super) lines: Vec<AttemptRecord>,
     /// The retry budget did not allow a further move.
@@ -191,7 +191,7 @@ impl Proxied<'_> {
 }
 
 impl Admitted {
-    pub(super) fn new(walk: Walk, prompt: Prompt) -> Self {
+    pub(super) fn new(walk: Walk, prompt: PromptTokens) -> Self {
         Self {
             walk,
             position: Position::Choosing,

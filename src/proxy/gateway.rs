@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{drain::Drain, health::HealthCheck, memory::Memory, served::Served};
+use super::{drain::Drain, health::HealthCheck, memory::Memory, model_backend::ModelBackend};
 use crate::{
     domain::{
         client::{Client, Clients},
@@ -25,7 +25,7 @@ use crate::{
 
 /// The gateway as Pingora's proxy.
 pub struct Gateway {
-    pub(crate) models: HashMap<ModelName, Arc<Served>>,
+    pub(crate) models: HashMap<ModelName, Arc<ModelBackend>>,
     pub(crate) clients: Clients,
     /// What clients may spend.
     pub(crate) quotas: Arc<Quotas>,
@@ -64,7 +64,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// A model by its name, whatever its case, as Azure finds deployments. Most clients write it as the config does.
-    pub(super) fn known(&self, model: &str) -> Option<&Arc<Served>> {
+    pub(super) fn known(&self, model: &str) -> Option<&Arc<ModelBackend>> {
         self.models.get(model).or_else(|| {
             let mut models = self.models.iter();
             let alike = models.find(|(name, _)| name.as_str().eq_ignore_ascii_case(model));
@@ -73,7 +73,7 @@ impl Gateway {
     }
 
     /// A model this client may use; one that it may not looks like one that isn't there.
-    pub(super) fn find(&self, client: &Client, model: &str) -> Result<Arc<Served>, Refusal> {
+    pub(super) fn find(&self, client: &Client, model: &str) -> Result<Arc<ModelBackend>, Refusal> {
         let served = self.known(model).filter(|served| {
             let model = served.pool.model();
             client.may_use(model.as_str())

@@ -4,17 +4,17 @@ use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-use super::served::Served;
+use super::model_backend::ModelBackend;
 use crate::domain::health::{Health, Settings, Verdict};
 
 /// The gateway's health, looked at by whoever asks and in between by [`HealthCheck::look`].
 pub(crate) struct HealthCheck {
-    models: Vec<Arc<Served>>,
+    models: Vec<Arc<ModelBackend>>,
     health: Mutex<Health>,
 }
 
 impl HealthCheck {
-    pub(crate) fn new(settings: Settings, models: Vec<Arc<Served>>) -> Self {
+    pub(crate) fn new(settings: Settings, models: Vec<Arc<ModelBackend>>) -> Self {
         let names = models
             .iter()
             .map(|it| (it.pool.model().clone(), it.is_required));

@@ -30,7 +30,7 @@ use crate::domain::{
     trace::{Caller, Sampling, Trace},
 };
 
-/// What becomes of a request at the door.
+/// What becomes of a request that has arrived.
 pub(super) enum Verdict {
     Forward(Box<Admitted>),
     Answer(Reply),
@@ -45,7 +45,7 @@ pub(super) async fn admit(
     pass_front_door(gateway, session, arrival)?;
     let head = session.req_header();
     if head.version == Version::HTTP_2 {
-        // Over HTTP/1 the door has judged it.
+        // Over HTTP/1 `connection` has judged it.
         let raw = head.raw_path();
         head::check(&head.method, raw, &head.headers, gateway.max_headers)?;
     }

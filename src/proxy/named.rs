@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{gateway::Gateway, served::Served};
+use super::{gateway::Gateway, model_backend::ModelBackend};
 use crate::domain::{
     client::Client,
     deployment::{Instance, Kind},
@@ -17,7 +17,7 @@ use crate::domain::{
 /// A header and the model that it names.
 pub(super) struct Named {
     header: HeaderName,
-    served: Arc<Served>,
+    served: Arc<ModelBackend>,
 }
 
 impl Named {

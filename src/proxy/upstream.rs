@@ -16,10 +16,10 @@ use pingora::{
 
 use super::{
     attempt::{Begun, Held, Loss, Position, TakenBack, Turn, Unanswered, told},
+    connector::cork::Cork,
     deliver::{self, ask_again, settle, then},
     exchange::{Admitted, Proxied},
     gateway::Gateway,
-    reach::cork::Cork,
     response_head::dress,
     session::is_final,
 };

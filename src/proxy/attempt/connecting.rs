@@ -50,7 +50,7 @@ impl Turn {
             .progress
             .deadline(bounds)
             .min(self.began + bounds.connect_timeout);
-        let credential = &target.reach.credential;
+        let credential = &target.connector.credential;
         let mut held = credential.header(SystemTime::now());
         if held.is_none() && credential.ready(by).await {
             held = credential.header(SystemTime::now());
@@ -62,7 +62,7 @@ impl Turn {
     }
 
     fn towards(self, credential: HeaderValue, walk: &mut Walk) -> Begun {
-        match self.target(&walk.call).reach.address() {
+        match self.target(&walk.call).connector.address() {
             Some(address) => {
                 let (connecting, peer) = Connecting::new(self, credential, address, &walk.call);
                 Begun::Connecting(connecting, peer)
@@ -83,7 +83,7 @@ impl Again {
         if why == Why::RefusedCredential {
             let deadline = walk.progress.deadline(&walk.call.served.bounds);
             let by = deadline.min(Instant::now() + RENEWAL_TIME);
-            let ours = &turn.target(&walk.call).reach.credential;
+            let ours = &turn.target(&walk.call).connector.credential;
             if !ours.renew(&credential, by).await {
                 return Begun::Over(unrenewed(turn, walk));
             }
@@ -112,7 +112,7 @@ impl Connecting {
         let (target, bounds) = (turn.target(call), &call.served.bounds);
         let generation = target.connections.generation();
         let group = target.group(turn.history.is_alone);
-        let mut peer = target.reach.peer(address, group, bounds);
+        let mut peer = target.connector.peer(address, group, bounds);
         if target.connections.wants_http1() {
             peer.options.alpn = ALPN::H1;
         }
@@ -129,7 +129,7 @@ impl Connecting {
 
     /// A connection has come about.
     pub(crate) fn note_connected(&self, call: &Call) {
-        self.turn.target(call).reach.note_connected();
+        self.turn.target(call).connector.note_connected();
     }
 
     /// What it is sent; the client's head is replaced by its own.

@@ -119,7 +119,7 @@ impl Held {
         let Answer { turn, added, .. } = &mut self.0;
         let call = &walk.call;
         let is_renewable = || {
-            let credential = &turn.target(call).reach.credential;
+            let credential = &turn.target(call).connector.credential;
             !turn.history.is_renewed && credential.is_renewable() && call.relay.replayable()
         };
         if *outcome == Outcome::IdentityRejected && is_renewable() {

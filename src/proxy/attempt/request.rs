@@ -151,7 +151,7 @@ fn frame(
 
 /// Our credential as it is now. Where it ended while connecting, the one it was chosen with: the instance will say.
 fn fresh(turn: &Turn, call: &Call, chosen_with: &HeaderValue) -> (HeaderName, HeaderValue) {
-    let ours = &turn.target(call).reach.credential;
+    let ours = &turn.target(call).connector.credential;
     ours.header(SystemTime::now())
         .unwrap_or_else(|| (ours.name(), chosen_with.clone()))
 }

@@ -31,8 +31,8 @@ use crate::{
     identity::Identities,
     proxy::{
         call::Call,
-        reach::Reach,
-        served::{Connections, Served, Takes, Target},
+        connector::Connector,
+        model_backend::{Connections, ModelBackend, Takes, Target},
         session::Relay,
         walk::Walk,
     },
@@ -81,7 +81,7 @@ async fn walk(instances: &[&str]) -> Walk {
         let instance = &deployment.instance;
         let credential = identities.credential(instance).unwrap();
         Target {
-            reach: Arc::new(Reach::new(Arc::clone(instance), credential, None)),
+            connector: Arc::new(Connector::new(Arc::clone(instance), credential, None)),
             metrics: metrics.deployment(&"gpt-4o".into(), &instance.name, &deployment.name),
             group: 0,
             connections: Connections::default(),
@@ -89,9 +89,9 @@ async fn walk(instances: &[&str]) -> Walk {
         }
     };
     let pool = Pool::new(model, breaker::Settings::default());
-    let served = Served::new(pool, Bounds::default(), None, target);
+    let served = ModelBackend::new(pool, Bounds::default(), None, target);
     for target in &served.targets {
-        target.reach.discover().await;
+        target.connector.discover().await;
     }
     let (now, soon) = (Instant::now(), Instant::now() + Duration::from_secs(60));
     let call = Call {

@@ -11,7 +11,7 @@ use crate::{
         spillover::Spillover,
         trace::SpanId,
     },
-    proxy::{call::Call, served::Target, walk::Walk},
+    proxy::{call::Call, model_backend::Target, walk::Walk},
     telemetry::{metrics::InFlight, record::AttemptRecord},
 };
 

@@ -105,7 +105,7 @@ impl Unanswered {
 
     /// It is over, without a connection.
     pub(crate) fn unconnected(self, error: &Error, walk: &mut Walk) -> Over {
-        let fault = self.turn.target(&walk.call).reach.note_failure(error);
+        let fault = self.turn.target(&walk.call).connector.note_failure(error);
         self.end(&Outcome::fault(fault), walk)
     }
 

@@ -15,13 +15,13 @@ use crate::{
         route::Operation,
         trace::Trace,
     },
-    proxy::{exchange::Arriving, gateway::Gateway, served::Served},
+    proxy::{exchange::Arriving, gateway::Gateway, model_backend::ModelBackend},
 };
 
 /// Begins a request to a model, where any of its deployments can be asked now.
 pub(super) fn begin(
     it: &mut Arriving<'_>,
-    served: &Arc<Served>,
+    served: &Arc<ModelBackend>,
     operation: Operation,
     repeat: Repeat,
 ) -> Result<Progress, Refusal> {

@@ -18,7 +18,7 @@ use crate::{
         call::Call,
         exchange::{Admitted, Arriving},
         gateway::Gateway,
-        prompt::Prompt,
+        prompt_tokens::PromptTokens,
         session::Relay,
         walk::Walk,
     },
@@ -62,5 +62,5 @@ pub(super) fn understand(
         relay: Arc::new(Relay::tunnel()),
     };
     let walk = Walk::new(call, progress);
-    Ok(Box::new(Admitted::new(walk, Prompt::none())))
+    Ok(Box::new(Admitted::new(walk, PromptTokens::none())))
 }

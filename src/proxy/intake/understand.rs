@@ -22,9 +22,9 @@ use crate::{
         call::Call,
         exchange::{Admitted, Arriving},
         gateway::Gateway,
+        model_backend::ModelBackend,
         named,
-        prompt::Prompt,
-        served::Served,
+        prompt_tokens::PromptTokens,
         session::{Keepalive, Relay},
         walk::Walk,
     },
@@ -49,7 +49,7 @@ struct Question<'a> {
     /// What this client may not ask for.
     forbidden: Option<Forbidden>,
     /// The model, where the path names it.
-    by_path: Option<Arc<Served>>,
+    by_path: Option<Arc<ModelBackend>>,
 }
 
 /// From a request's head to what may be sent to a deployment.
@@ -167,7 +167,7 @@ impl<'a> Question<'a> {
     }
 
     /// Which model is asked.
-    fn model(&self, body: &Body, it: &mut Arriving<'_>) -> Result<Arc<Served>, Refusal> {
+    fn model(&self, body: &Body, it: &mut Arriving<'_>) -> Result<Arc<ModelBackend>, Refusal> {
         if let Some(served) = &self.by_path {
             return Ok(Arc::clone(served));
         }
@@ -209,9 +209,9 @@ impl<'a> Question<'a> {
         &self,
         body: &Body,
         it: &mut Arriving<'_>,
-    ) -> Result<(Prompt, Option<Wanted>), Refusal> {
+    ) -> Result<(PromptTokens, Option<Wanted>), Refusal> {
         let (operation, limits) = (self.call.operation, &mut it.asked.limits);
-        let mut prompt = Prompt::of(operation, &body.kept);
+        let mut prompt = PromptTokens::of(operation, &body.kept);
         let wanted = limits.reserve(operation, &body.ask, &body.kept, &mut prompt)?;
         if body.rest.is_some() {
             // What is kept of it may be gone before its end.

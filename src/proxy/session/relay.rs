@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::refusal::Refusal,
-    proxy::{body::Rest, reach::cork::Cork},
+    proxy::{body::Rest, connector::cork::Cork},
 };
 
 /// What one attempt sends, how long it may stay silent, and what is known of its answer: what the hooks and the

@@ -18,7 +18,7 @@ use super::{
     relay::Relay,
     slices::{SLICE, slices},
 };
-use crate::proxy::reach::cork::Cork;
+use crate::proxy::connector::cork::Cork;
 
 /// So many slices find room between us and whoever writes to the deployment, even if that does not take them.
 const SHORT: usize = 2;

@@ -7,7 +7,7 @@ use super::body::SLACK;
 use crate::domain::{route::Operation, usage::estimate};
 
 /// Worked out where somebody asks, which for most requests nobody does.
-pub(super) struct Prompt(State);
+pub(super) struct PromptTokens(State);
 
 enum State {
     /// It is still to be worked out, from this body.
@@ -15,7 +15,7 @@ enum State {
     Tokens(u64),
 }
 
-impl Prompt {
+impl PromptTokens {
     pub(super) fn of(operation: Operation, body: &Bytes) -> Self {
         Self(State::Unread(operation, body.clone()))
     }
@@ -49,7 +49,7 @@ mod tests {
     fn a_prompt_that_was_worked_out_holds_no_body() {
         let body = br#"{"messages":[{"role":"user","content":"Hi there"}]}"#;
         let body = Bytes::from(body.to_vec());
-        let mut prompt = Prompt::of(Operation::ChatCompletions, &body);
+        let mut prompt = PromptTokens::of(Operation::ChatCompletions, &body);
         assert!(!body.is_unique());
         let tokens = prompt.tokens();
         assert!(body.is_unique());

@@ -28,7 +28,7 @@ use crate::{
     proxy::{
         downstream::DRAIN_BODY,
         half_closed::{Standing, half_closed},
-        likeness::speaks_of_inner,
+        stream_delegate::delegates_to_inner,
     },
 };
 
@@ -42,7 +42,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How an answer starts that turns the connection into another.
 const SWITCHED: &[u8] = b"HTTP/1.1 101";
 
-pub(super) struct Lane {
+pub(super) struct GuardedStream {
     inner: Stream,
     /// Came from the client, and is not passed on yet.
     pub(super) held: BytesMut,
@@ -117,7 +117,7 @@ impl Passes {
     }
 }
 
-impl Lane {
+impl GuardedStream {
     pub(super) fn new(inner: Stream) -> Self {
         Self {
             inner,
@@ -274,7 +274,7 @@ impl Lane {
     }
 }
 
-impl Lane {
+impl GuardedStream {
     fn poll_frames(
         &mut self,
         cx: &mut Context<'_>,
@@ -315,7 +315,7 @@ impl Lane {
     }
 }
 
-impl AsyncRead for Lane {
+impl AsyncRead for GuardedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -339,7 +339,7 @@ impl AsyncRead for Lane {
     }
 }
 
-impl AsyncWrite for Lane {
+impl AsyncWrite for GuardedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -385,14 +385,14 @@ impl AsyncWrite for Lane {
     }
 }
 
-impl fmt::Debug for Lane {
+impl fmt::Debug for GuardedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
 }
 
 #[async_trait]
-impl Shutdown for Lane {
+impl Shutdown for GuardedStream {
     async fn shutdown(&mut self) {
         let _ = std::future::poll_fn(|cx| self.poll_unsent(cx)).await;
         self.inner.shutdown().await;
@@ -402,7 +402,7 @@ impl Shutdown for Lane {
 }
 
 #[async_trait]
-impl Peek for Lane {
+impl Peek for GuardedStream {
     /// Of what has come already: Pingora looks for the start of HTTP/2, which is here by then.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         let held = self.held.get(..buf.len());
@@ -413,7 +413,7 @@ impl Peek for Lane {
     }
 }
 
-speaks_of_inner!(Lane);
+delegates_to_inner!(GuardedStream);
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! A connection that wraps another is to Pingora the one that it wraps: the same socket, TLS session and times.
 
 /// Lets the type speak of its field `inner` where Pingora asks who it is.
-macro_rules! speaks_of_inner {
+macro_rules! delegates_to_inner {
     ($wrapper:ty) => {
         impl pingora::protocols::UniqueID for $wrapper {
             fn id(&self) -> pingora::protocols::UniqueIDType {
@@ -55,4 +55,4 @@ macro_rules! speaks_of_inner {
     };
 }
 
-pub(crate) use speaks_of_inner;
+pub(crate) use delegates_to_inner;

@@ -16,10 +16,10 @@ use super::own_limit;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The check of an address that is in use.
-pub(super) struct Knock;
+pub(super) struct TcpHealthCheck;
 
 #[async_trait]
-impl HealthCheck for Knock {
+impl HealthCheck for TcpHealthCheck {
     async fn check(&self, target: &Backend) -> Result<()> {
         match by_number(&target.addr) {
             // What fails for want of something here says nothing of who is there.
@@ -66,8 +66,8 @@ mod tests {
     async fn an_address_is_alive_while_somebody_listens_there() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = Backend::new(&listener.local_addr().unwrap().to_string()).unwrap();
-        assert!(Knock.check(&backend).await.is_ok());
+        assert!(TcpHealthCheck.check(&backend).await.is_ok());
         drop(listener);
-        assert!(Knock.check(&backend).await.is_err());
+        assert!(TcpHealthCheck.check(&backend).await.is_err());
     }
 }

@@ -8,8 +8,8 @@
 //! a bare 400, is answered, logged and counted in place of that.
 
 mod frames;
+mod guarded_stream;
 mod host_refusal;
-mod lane;
 mod send_window;
 
 use std::{
@@ -32,7 +32,7 @@ use pingora::{
 };
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use self::{frames::PREFACE, lane::Lane, send_window::SendWindow};
+use self::{frames::PREFACE, guarded_stream::GuardedStream, send_window::SendWindow};
 use super::{downstream::KEEP_ALIVE, drain::Drain, reply::Reply, request_id::request_id};
 use crate::{
     domain::{
@@ -49,13 +49,13 @@ use crate::{
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What stands before a listener: the clients' and the operators' alike.
-pub(crate) struct Door<A> {
+pub(crate) struct ConnectionGuard<A> {
     app: Arc<A>,
     http2: Arc<Http2<A>>,
     rules: Arc<Rules>,
 }
 
-/// What the door goes by, and where it says what it turned away.
+/// What connections are judged by, and where it is said what was turned away.
 pub(crate) struct Rules {
     /// Of a head, in bytes.
     pub(crate) max_headers: usize,
@@ -64,16 +64,16 @@ pub(crate) struct Rules {
     /// How long a client may leave unread what is written to it.
     pub(crate) write_timeout: Duration,
     /// `None`: it is nothing of a client's, and only answered.
-    pub(crate) books: Option<Books>,
+    pub(crate) books: Option<Reporting>,
 }
 
 /// Where a request that was turned away is written down as any other is, and counted while it is served.
-pub(crate) struct Books {
+pub(crate) struct Reporting {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
 }
 
-impl Books {
+impl Reporting {
     fn enter(&self) -> impl Sized {
         (self.drain.enter(), self.telemetry.metrics.enter())
     }
@@ -87,7 +87,7 @@ enum Next {
     End,
 }
 
-impl<A: HttpServerApp + Send + Sync + 'static> Door<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ConnectionGuard<A> {
     pub(crate) fn new(app: A, rules: Rules) -> Self {
         let (app, rules) = (Arc::new(app), Arc::new(rules));
         Self {
@@ -97,50 +97,50 @@ impl<A: HttpServerApp + Send + Sync + 'static> Door<A> {
         }
     }
 
-    async fn serve_http1(&self, mut lane: Lane, shutdown: &ShutdownWatch) {
+    async fn serve_http1(&self, mut stream: GuardedStream, shutdown: &ShutdownWatch) {
         let (mut is_first, mut settings) = (true, None);
         loop {
-            let next = match self.rules.next(&mut lane, is_first, shutdown).await {
+            let next = match self.rules.next(&mut stream, is_first, shutdown).await {
                 Ok(next) => next,
-                Err(refused) => return self.rules.refuse(lane, refused).await,
+                Err(refused) => return self.rules.refuse(stream, refused).await,
             };
             match next {
                 Next::End => return,
-                Next::Http2 => return self.serve_http2(lane, shutdown).await,
+                Next::Http2 => return self.serve_http2(stream, shutdown).await,
                 Next::Request(bytes, head) => {
-                    lane.admit(&head);
-                    let session = session(lane, bytes, settings.take(), *shutdown.borrow());
+                    stream.admit(&head);
+                    let session = session(stream, bytes, settings.take(), *shutdown.borrow());
                     let reused = self.app.process_new_http(session, shutdown).await;
                     let Some((left, kept)) = reused.and_then(taken_back) else {
                         return;
                     };
-                    (lane, settings) = (left, kept);
+                    (stream, settings) = (left, kept);
                 }
             }
             is_first = false;
         }
     }
 
-    async fn serve_http2(&self, mut lane: Lane, shutdown: &ShutdownWatch) {
-        let (rules, address) = (Arc::clone(&self.rules), peer(&lane));
+    async fn serve_http2(&self, mut stream: GuardedStream, shutdown: &ShutdownWatch) {
+        let (rules, address) = (Arc::clone(&self.rules), peer(&stream));
         let answer =
             move |frame: &[u8], window: &mut SendWindow| rules.refuse_host(address, frame, window);
-        lane.admit_http2(self.rules.header_timeout, Box::new(answer));
-        self.http2.process_new(Box::new(lane), shutdown).await;
+        stream.admit_http2(self.rules.header_timeout, Box::new(answer));
+        self.http2.process_new(Box::new(stream), shutdown).await;
     }
 }
 
 #[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Door<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for ConnectionGuard<A> {
     async fn process_new(
         self: &Arc<Self>,
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let lane = Lane::new(stream);
-        match lane.selected_alpn_proto() {
-            Some(ALPN::H2) => self.serve_http2(lane, shutdown).await,
-            _ => self.serve_http1(lane, shutdown).await,
+        let stream = GuardedStream::new(stream);
+        match stream.selected_alpn_proto() {
+            Some(ALPN::H2) => self.serve_http2(stream, shutdown).await,
+            _ => self.serve_http1(stream, shutdown).await,
         }
         None
     }
@@ -152,12 +152,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Door<A> {
 
 /// The session of one request, whose head Pingora finds read already.
 fn session(
-    lane: Lane,
+    stream: GuardedStream,
     head: BytesMut,
     settings: Option<HttpPersistentSettings>,
     is_shutting_down: bool,
 ) -> ServerSession {
-    let mut session = ServerSession::new_http1(Box::new(lane));
+    let mut session = ServerSession::new_http1(Box::new(stream));
     session.set_keepalive(Some(KEEP_ALIVE.as_secs()));
     if let Some(settings) = settings {
         settings.apply_to_session(&mut session);
@@ -170,14 +170,14 @@ fn session(
 }
 
 /// The connection after a request, if another may follow.
-fn taken_back(reused: ReusedHttpStream) -> Option<(Lane, Option<HttpPersistentSettings>)> {
+fn taken_back(reused: ReusedHttpStream) -> Option<(GuardedStream, Option<HttpPersistentSettings>)> {
     let (stream, settings) = reused.consume();
-    let mut lane = *stream.into_any().downcast::<Lane>().ok()?;
-    if lane.held.is_empty() {
+    let mut stream = *stream.into_any().downcast::<GuardedStream>().ok()?;
+    if stream.held.is_empty() {
         // Who waits holds no room for what may come.
-        lane.held = BytesMut::new();
+        stream.held = BytesMut::new();
     }
-    lane.is_between_requests().then_some((lane, settings))
+    stream.is_between_requests().then_some((stream, settings))
 }
 
 /// A head that was refused, and since when it came.
@@ -189,7 +189,7 @@ struct Refused {
 impl Rules {
     async fn next(
         &self,
-        lane: &mut Lane,
+        stream: &mut GuardedStream,
         is_first: bool,
         shutdown: &ShutdownWatch,
     ) -> Result<Next, Refused> {
@@ -197,36 +197,36 @@ impl Rules {
             true => self.header_timeout,
             false => KEEP_ALIVE,
         };
-        if lane.held.is_empty() && !begins(lane, patience, shutdown).await {
+        if stream.held.is_empty() && !begins(stream, patience, shutdown).await {
             return Ok(Next::End);
         }
         let since = (Instant::now(), SystemTime::now());
-        let may_be_http2 = is_first && lane.get_ssl_digest().is_none();
-        let read = timeout(self.header_timeout, self.read(lane, may_be_http2)).await;
+        let may_be_http2 = is_first && stream.get_ssl_digest().is_none();
+        let read = timeout(self.header_timeout, self.read(stream, may_be_http2)).await;
         let read = read.unwrap_or(Err(Refusal::HeadTooSlow));
         read.map_err(|refusal| Refused { refusal, since })
     }
 
-    async fn read(&self, lane: &mut Lane, may_be_http2: bool) -> Result<Next, Refusal> {
+    async fn read(&self, stream: &mut GuardedStream, may_be_http2: bool) -> Result<Next, Refusal> {
         let mut search = Search::default();
         let mut may_skip = true;
         loop {
-            if may_skip && lane.held.starts_with(b"\r\n") {
+            if may_skip && stream.held.starts_with(b"\r\n") {
                 // Some old clients end a body so (RFC 9112, 2.2).
-                lane.held.advance(2);
+                stream.held.advance(2);
                 (search, may_skip) = (Search::default(), false);
             }
-            let held = &lane.held;
+            let held = &stream.held;
             if may_be_http2 && held.starts_with(PREFACE) {
                 return Ok(Next::Http2);
             }
             let is_open = may_be_http2 && PREFACE.starts_with(held);
             if !is_open && let Some(end) = search.end(held, self.max_headers)? {
                 let head = head::read(&held[..end], self.max_headers)?;
-                return Ok(Next::Request(lane.held.split_to(end), head));
+                return Ok(Next::Request(stream.held.split_to(end), head));
             }
-            match lane.read_more().await {
-                Ok(0) if lane.held.is_empty() => return Ok(Next::End),
+            match stream.read_more().await {
+                Ok(0) if stream.held.is_empty() => return Ok(Next::End),
                 Ok(0) => return Err(Refusal::MalformedRequest),
                 Ok(_) => {}
                 Err(_) => return Ok(Next::End),
@@ -235,28 +235,28 @@ impl Rules {
     }
 
     /// Answers a head that was refused, writes it down, and ends its connection.
-    async fn refuse(&self, mut lane: Lane, refused: Refused) {
-        let _guest = self.books.as_ref().map(Books::enter);
+    async fn refuse(&self, mut stream: GuardedStream, refused: Refused) {
+        let _guest = self.books.as_ref().map(Reporting::enter);
         let id = request_id();
         let (answer, body) = Reply::refusal(&refused.refusal).wire(&id);
         let sent = timeout(FAREWELL, async {
-            lane.write_all(&answer).await?;
-            lane.flush().await
+            stream.write_all(&answer).await?;
+            stream.flush().await
         });
         let sent = matches!(sent.await, Ok(Ok(()))).then_some(body as u64);
-        let address = peer(&lane);
-        let (method, path) = head::glimpse(&lane.held).unzip();
+        let address = peer(&stream);
+        let (method, path) = head::glimpse(&stream.held).unzip();
         self.write_down(Record {
             method,
             path,
             ..record(refused, id, address, sent)
         });
-        lane.part().await;
+        stream.part().await;
     }
 
     /// The same for a tunnel that was asked for over HTTP/2, whose connection goes on.
     async fn refuse_tunnel(&self, mut session: ServerSession) {
-        let _guest = self.books.as_ref().map(Books::enter);
+        let _guest = self.books.as_ref().map(Reporting::enter);
         let refused = Refused {
             refusal: Refusal::MethodNotAllowed { allow: "" },
             since: (Instant::now(), SystemTime::now()),
@@ -310,8 +310,8 @@ impl Rules {
     }
 }
 
-fn peer(lane: &Lane) -> Option<IpAddr> {
-    let socket = lane.get_socket_digest()?;
+fn peer(stream: &GuardedStream) -> Option<IpAddr> {
+    let socket = stream.get_socket_digest()?;
     Some(socket.peer_addr()?.as_inet()?.ip())
 }
 
@@ -356,11 +356,11 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
 }
 
 /// Waits for the next request's first byte. `false`: there will be none.
-async fn begins(lane: &mut Lane, patience: Duration, shutdown: &ShutdownWatch) -> bool {
+async fn begins(stream: &mut GuardedStream, patience: Duration, shutdown: &ShutdownWatch) -> bool {
     let mut shutdown = shutdown.clone();
     tokio::select! {
         biased;
-        read = timeout(patience, lane.read_more()) => matches!(read, Ok(Ok(1..))),
+        read = timeout(patience, stream.read_more()) => matches!(read, Ok(Ok(1..))),
         _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down) => false,
     }
 }

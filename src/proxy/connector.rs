@@ -3,11 +3,11 @@
 //! Which deployment is asked is not decided here: the pool does that.
 
 mod authorities;
+mod connect_error;
 pub(super) mod cork;
-mod knock;
-mod names;
+mod dns;
+mod health_check;
 pub(crate) mod own_limit;
-mod trouble;
 
 use std::{
     net::SocketAddr,
@@ -39,8 +39,8 @@ use crate::{
 };
 pub(crate) use authorities::{Authorities, AuthoritiesError};
 use cork::Corked;
-use knock::{Knock, by_number};
-use names::Names;
+use dns::DnsDiscovery;
+use health_check::{TcpHealthCheck, by_number};
 
 /// How often each address is tried for a connection.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -58,10 +58,10 @@ const ALIVE_TRIES: usize = 4;
 const SLICE_WRITE: Duration = Duration::from_secs(5);
 
 /// An instance with its addresses and our credential for it.
-pub(crate) struct Reach {
+pub(crate) struct Connector {
     pub(crate) instance: Arc<Instance>,
     pub(crate) credential: Arc<Credential>,
-    names: Arc<Names>,
+    names: Arc<DnsDiscovery>,
     balancer: LoadBalancer<RoundRobin>,
     authorities: Option<Arc<Authorities>>,
     /// How connections to it are made.
@@ -73,17 +73,17 @@ pub(crate) struct Reach {
     doubt: Notify,
 }
 
-impl Reach {
+impl Connector {
     /// `authorities`: those of the instance's own file.
     pub(crate) fn new(
         instance: Arc<Instance>,
         credential: Arc<Credential>,
         authorities: Option<Arc<Authorities>>,
     ) -> Self {
-        let names = Arc::new(Names::new(Arc::clone(&instance)));
+        let names = Arc::new(DnsDiscovery::new(Arc::clone(&instance)));
         let discovery = Box::new(Discovery(Arc::clone(&names)));
         let mut balancer = LoadBalancer::from_backends(Backends::new(discovery));
-        balancer.set_health_check(Box::new(Knock));
+        balancer.set_health_check(Box::new(TcpHealthCheck));
         Self {
             instance,
             credential,
@@ -159,7 +159,7 @@ impl Reach {
             return Fault::OwnLimit;
         }
         self.doubt.notify_one();
-        let why = trouble::why(error, &self.instance);
+        let why = connect_error::why(error, &self.instance);
         let mut trouble = self.trouble.lock();
         if *trouble != why {
             let instance = &self.instance.name;
@@ -236,7 +236,7 @@ fn thread() -> u64 {
 }
 
 /// Shared with what follows the name.
-struct Discovery(Arc<Names>);
+struct Discovery(Arc<DnsDiscovery>);
 
 #[async_trait::async_trait]
 impl ServiceDiscovery for Discovery {

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::reach::Reach;
+use super::connector::Connector;
 use crate::{
     domain::{
         additions::{Form, Learned},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// One model's pool and its targets, in the pool's order.
-pub(crate) struct Served {
+pub(crate) struct ModelBackend {
     pub(crate) pool: Arc<Pool>,
     pub(crate) targets: Vec<Target>,
     pub(crate) bounds: Bounds,
@@ -35,7 +35,7 @@ pub(crate) struct Served {
 
 /// What sending to one deployment needs.
 pub(crate) struct Target {
-    pub(crate) reach: Arc<Reach>,
+    pub(crate) connector: Arc<Connector>,
     pub(crate) metrics: Arc<DeploymentMetrics>,
     /// Which connections it shares: its own.
     pub(crate) group: u64,
@@ -135,7 +135,7 @@ impl Takes {
     }
 }
 
-impl Served {
+impl ModelBackend {
     pub(crate) fn new(
         pool: Pool,
         bounds: Bounds,
@@ -160,8 +160,13 @@ impl Served {
     /// Whether a request could be sent somewhere now, with a credential.
     pub(crate) fn is_ready(&self, now: Instant) -> bool {
         let members = self.pool.members().iter().zip(&self.targets);
-        let mut able = members
-            .filter(|(_, target)| target.reach.credential.header(SystemTime::now()).is_some());
+        let mut able = members.filter(|(_, target)| {
+            target
+                .connector
+                .credential
+                .header(SystemTime::now())
+                .is_some()
+        });
         able.any(|(member, _)| member.is_ready(now))
     }
 

@@ -24,7 +24,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_load_balancing::{Backend, discovery::ServiceDiscovery};
 use thiserror::Error;
 
-use super::knock;
+use super::health_check;
 use crate::domain::deployment::Instance;
 
 /// A record may say less, even nothing at all; nobody is asked more often.
@@ -57,7 +57,7 @@ enum LookUpError {
 }
 
 /// One instance's name.
-pub(super) struct Names {
+pub(super) struct DnsDiscovery {
     instance: Arc<Instance>,
     /// Of an instance that needs no look-up.
     fixed: Option<SocketAddr>,
@@ -71,7 +71,7 @@ struct State {
     error: Option<String>,
 }
 
-impl Names {
+impl DnsDiscovery {
     pub(super) fn new(instance: Arc<Instance>) -> Self {
         let number = || instance.endpoint.host().parse().ok();
         let by_number = || number().map(|ip| SocketAddr::new(ip, instance.endpoint.port()));
@@ -140,7 +140,7 @@ impl Names {
             return Vec::new();
         }
         let glances = news.iter().map(|address| async move {
-            let answered = knock::at(*address, FIRST_GLANCE).await;
+            let answered = health_check::at(*address, FIRST_GLANCE).await;
             answered.is_err().then_some(*address)
         });
         let silent = futures_util::future::join_all(glances).await;
@@ -154,7 +154,7 @@ impl Names {
 }
 
 #[async_trait]
-impl ServiceDiscovery for Names {
+impl ServiceDiscovery for DnsDiscovery {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let found = match self.fixed {
             Some(address) => {
