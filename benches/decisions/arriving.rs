@@ -90,8 +90,8 @@ pub(crate) fn recalling(c: &mut Criterion) {
     let (issuers, clients) = issuers(issuer.url());
     let issuers = Issuers::new(&[issuers], &clients).expect("nothing in it is read from files");
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    for keeper in issuers.keepers() {
-        runtime.spawn(Arc::clone(keeper).run(stopped.clone()));
+    for cache in issuers.caches() {
+        runtime.spawn(Arc::clone(cache).run(stopped.clone()));
     }
     for size in [1000, 1500, 3000] {
         let claims = json!({"iss": issuer.url(), "aud": "forebay", "sub": "jobs", "exp": 4_102_444_800u64, "x": "x".repeat(size / 4 * 3 - 420)});
