@@ -8,6 +8,7 @@
 //! refusal takes, only those follow that have nowhere else to go.
 
 mod faults;
+mod pass;
 mod settings;
 mod state;
 mod told;
@@ -21,35 +22,11 @@ pub(super) use self::faults::Faults;
 use self::told::Told;
 pub use self::{
     faults::Doubter,
+    pass::Pass,
     settings::Settings,
     state::{Cause, State, Transition},
 };
 use super::outcome::{Fault, Outcome};
-
-/// What a request was let through as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pass {
-    trial: bool,
-    /// It goes while another is the trial, and may find out as well.
-    follows: bool,
-    /// Of the latest trial by then.
-    number: u32,
-    /// The first after a told wait.
-    leads: bool,
-    /// How often the deployment had been set aside by then.
-    era: u32,
-}
-
-impl Pass {
-    /// Whether it is the one that finds out.
-    pub(super) fn is_trial(self) -> bool {
-        self.trial
-    }
-
-    fn finds_out(self) -> bool {
-        self.trial || self.follows
-    }
-}
 
 /// From when on a deployment may be tried, if nothing else happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
