@@ -25,13 +25,13 @@ impl Ask {
     pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
         match form::boundary(content_type.unwrap_or_default().as_bytes())? {
             Some(boundary) => form::read(boundary, body),
-            None => whole::read(body, Scan::default()).map(|(ask, _)| ask),
+            None => whole::read(body, &mut Scan::default()),
         }
     }
 
     /// The same by a scan that looks for more in a JSON body: that comes back with what it has noted.
     pub fn read_by(
-        scan: Scan,
+        mut scan: Scan,
         content_type: Option<&str>,
         body: &[u8],
     ) -> Result<(Self, Option<Scan>), Refusal> {
@@ -39,7 +39,7 @@ impl Ask {
             true => Ok((Self::read(content_type, body)?, None)),
             false => {
                 form::boundary(content_type.unwrap_or_default().as_bytes())?;
-                let (ask, scan) = whole::read(body, scan)?;
+                let ask = whole::read(body, &mut scan)?;
                 Ok((ask, Some(scan)))
             }
         }

@@ -12,7 +12,7 @@ mod target;
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use memchr::memchr;
 
-use super::{refusal::Refusal, swar::Bytes8};
+use super::{bytes16::Bytes16, refusal::Refusal};
 use characters::{TOKEN, is_token};
 pub use chunks::Chunks;
 use target::{absolute, is_authority, is_target};
@@ -100,8 +100,8 @@ impl Search {
 fn text(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(bytes) = bytes[at..].first_chunk() {
-        let word = Bytes8::of(*bytes);
-        match (word.below(b' ') | word.equal(0x7f)).first() {
+        let next = Bytes16::of(*bytes);
+        match (next.below(b' ') | next.equal(0x7f)).first() {
             None => at += bytes.len(),
             Some(found) if is_text(bytes[found]) => at += found + 1,
             Some(found) => return at + found,

@@ -142,7 +142,7 @@ pub(super) fn read(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
             "stream" if stream.is_some() => return Err(Refusal::BodyNotMultipart),
             "stream" => stream = Some(&body[start..end] == b"true"),
             name => {
-                if let Some(name) = misspelled(name) {
+                if let Ok(Some(name)) = misspelled(name.as_bytes()) {
                     return Err(Refusal::MemberMisspelled { name });
                 }
             }

@@ -102,8 +102,11 @@ impl Members {
 
     /// Whether all that is gone by is text in this body.
     pub(super) fn are_text(&self, body: &[u8]) -> bool {
+        // A number, a word and what is not there are in any case.
         let read = &self.values[..Member::Prompt as usize];
-        let mut texts = read.iter().map(|value| &body[value.at.clone()]);
-        texts.all(|text| std::str::from_utf8(text).is_ok())
+        let mut read = read
+            .iter()
+            .filter(|it| matches!(it.first, b'"' | b'[' | b'{'));
+        read.all(|value| str::from_utf8(&body[value.at.clone()]).is_ok())
     }
 }

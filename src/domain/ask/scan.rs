@@ -5,9 +5,10 @@
 //! in it than was found here, so a second `model`, however its name is spelled, is an error as soon as it comes, and so is
 //! every byte that does not belong to one JSON object.
 
-mod acting;
+mod grants;
+mod listeners;
 mod number;
-mod state;
+mod side_effects;
 mod text;
 mod token;
 
@@ -19,11 +20,12 @@ use super::{
 };
 use crate::domain::refusal::Refusal;
 
-use acting::Acting;
+pub use grants::Forbidden;
+use grants::may_name_stored;
+use listeners::Listeners;
 use number::Number;
-pub use state::Forbidden;
-use state::{Watch, may_name_stored};
-use text::{end_of_plain, spelled, whole_text};
+use side_effects::SideEffects;
+use text::{Text, end_of_plain, spelled, whole_text};
 use token::{Escape, Next, Stop, Token};
 
 /// How deep an object may nest.
@@ -58,10 +60,8 @@ pub struct Scan {
     pub(super) model: Option<String>,
     /// A member further inside has a name that may stand for something stored.
     pub(super) names_stored: bool,
-    /// Given where a request that needs a grant is refused.
-    watch: Option<Watch>,
-    /// Of a request for a response.
-    acting: Option<Acting>,
+    /// Who looks for more. In a box, so that a body nobody looks at is read with one check a token.
+    listeners: Option<Box<Listeners>>,
     /// What is refused beside the grammar, where that is no error at once.
     noted: Option<Result<(), Refusal>>,
 }
@@ -69,25 +69,24 @@ pub struct Scan {
 impl Scan {
     /// Of a request by a client that lacks grants: what needs one of them is an error as soon as it comes.
     pub fn forbidding(forbidden: Forbidden) -> Self {
-        Self {
-            watch: Some(Watch::new(forbidden)),
-            acting: (!forbidden.is_chat).then(Acting::default),
-            ..Self::default()
-        }
+        Self::told_to(Listeners::forbidding(forbidden))
     }
 
     /// Of a request for a response: one in the background is an error as soon as that comes.
     pub fn of_response() -> Self {
+        Self::told_to(Listeners::of_response())
+    }
+
+    fn told_to(listeners: Listeners) -> Self {
         Self {
-            acting: Some(Acting::default()),
+            listeners: Some(listeners.into()),
             ..Self::default()
         }
     }
 
     /// What is refused, but for what can't be read, is no error as soon as it comes: [`Self::noted`] tells it.
-    pub(super) fn noting(self) -> Self {
-        let noted = Some(Ok(()));
-        Self { noted, ..self }
+    pub(super) fn note(&mut self) {
+        self.noted = Some(Ok(()));
     }
 
     /// Whether nothing was refused beside what can't be read.
@@ -95,7 +94,17 @@ impl Scan {
         self.noted.clone().unwrap_or(Ok(()))
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), Stop> {
+    /// Tells whoever looks for more, and takes what they refuse.
+    fn tell(
+        &mut self,
+        told: impl FnOnce(&mut Listeners, usize) -> Result<(), Refusal>,
+    ) -> Result<(), Stop> {
+        let Some(listeners) = &mut self.listeners else {
+            return Ok(());
+        };
+        let Err(refusal) = told(listeners, self.depth) else {
+            return Ok(());
+        };
         match &mut self.noted {
             Some(noted) => {
                 *noted = noted.clone().and(Err(refusal));
@@ -105,14 +114,18 @@ impl Scan {
         }
     }
 
+    fn side_effects(&self) -> Option<&SideEffects> {
+        self.listeners.as_ref()?.side_effects.as_ref()
+    }
+
     /// Whether what has come of it does something that would be there twice if it were done twice.
     pub fn acts(&self) -> bool {
-        self.acting.as_ref().is_some_and(Acting::acts)
+        self.side_effects().is_some_and(SideEffects::acts)
     }
 
     /// The models that the tools of a response name, as far as it has come; an empty name for what is none.
     pub fn tool_models(&self) -> &[Box<str>] {
-        self.acting.as_ref().map_or(&[], Acting::models)
+        self.side_effects().map_or(&[], SideEffects::models)
     }
 
     /// Reads on. After an error nothing more can be read.
@@ -125,6 +138,7 @@ impl Scan {
                 Token::Word(word) => self.word(word, rest)?,
                 Token::Number(part) => self.number(part, rest)?,
             };
+            self.at += read;
             rest = &rest[read..];
         }
         Ok(())
@@ -146,49 +160,56 @@ impl Scan {
     }
 
     /// Between two tokens, and over all that are here as a whole. Gives how much was read.
-    fn outside(&mut self, rest: &[u8]) -> Result<usize, Stop> {
+    fn outside(&mut self, piece: &[u8]) -> Result<usize, Stop> {
         let mut at = 0;
-        while let Some(byte) = rest.get(at) {
-            let mut read = 1;
-            match (self.next, byte) {
-                (_, b' ' | b'\t' | b'\n' | b'\r') => {}
-                (Next::Key | Next::KeyOrEnd, b'"') => read = self.begin_key(&rest[at..])?,
-                (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave()?,
-                (Next::Value | Next::ValueOrEnd, _) => read = self.begin_value(&rest[at..])?,
-                (Next::CommaOrEnd, b',') if self.in_object() => self.next = Next::Key,
-                (Next::CommaOrEnd, b',') => self.next = Next::Value,
-                (Next::CommaOrEnd, b'}') if self.in_object() => self.leave()?,
-                (Next::CommaOrEnd, b']') if !self.in_object() => self.leave()?,
-                (Next::Colon, b':') => self.next = Next::Value,
+        while let Some(byte) = piece.get(at) {
+            let rest = &piece[at..];
+            at += match (self.next, byte) {
+                (_, b' ' | b'\t' | b'\n' | b'\r') => 1,
+                (Next::Key | Next::KeyOrEnd, b'"') => self.begin_key(rest)?,
+                (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave(at)?,
+                (Next::Value | Next::ValueOrEnd, _) => self.begin_value(at, rest)?,
+                (Next::CommaOrEnd, b',') if self.in_object() => self.step(Next::Key),
+                (Next::CommaOrEnd, b',') => self.step(Next::Value),
+                (Next::CommaOrEnd, b'}') if self.in_object() => self.leave(at)?,
+                (Next::CommaOrEnd, b']') if !self.in_object() => self.leave(at)?,
+                (Next::Colon, b':') => self.step(Next::Value),
                 (Next::Object, b'{') => {
-                    self.start = self.at + 1;
-                    self.enter(true)?;
+                    self.start = self.at + at + 1;
+                    self.enter(true)?
                 }
                 _ => return Err(Stop::NotJson),
-            }
-            (at, self.at) = (at + read, self.at + read);
-            if self.token != Token::None {
+            };
+            if !matches!(self.token, Token::None) {
                 break;
             }
         }
         Ok(at)
     }
 
+    fn step(&mut self, next: Next) -> usize {
+        self.next = next;
+        1
+    }
+
     /// A name begins: most are here as a whole, and so is the colon.
     fn begin_key(&mut self, rest: &[u8]) -> Result<usize, Stop> {
         self.next = Next::Colon;
-        let Some(length) = whole_text(rest) else {
-            self.begin_text(self.is_outermost() || self.is_key_wanted());
+        let is_wanted =
+            self.is_outermost() || matches!(&self.listeners, Some(all) if all.want_key(self.depth));
+        let Some(key) = whole_text(rest) else {
+            self.begin_text(is_wanted);
             return Ok(1);
         };
-        let key = &rest[..length];
-        if self.is_outermost() || self.is_key_wanted() {
-            self.key(key)?;
+        if is_wanted {
+            self.key(&key)?;
         }
         // It is asked of each name in a body, so most are told by their first letter.
-        if matches!(key[1], b'a' | b'A' | b'f' | b'F' | b'\\') && may_name_stored(key) {
+        let first = key.spelled[1];
+        if matches!(first, b'a' | b'A' | b'f' | b'F' | b'\\') && may_name_stored(key.spelled) {
             self.names_stored |= !self.is_outermost();
         }
+        let length = key.spelled.len();
         if rest.get(length) != Some(&b':') {
             return Ok(length);
         }
@@ -196,66 +217,52 @@ impl Scan {
         Ok(length + 1)
     }
 
-    /// Whether somebody else looks at the names of members here.
-    fn is_key_wanted(&self) -> bool {
-        let (watch, acting) = (self.watch.as_ref(), self.acting.as_ref());
-        watch.is_some_and(|watch| watch.wants_key(self.depth))
-            || acting.is_some_and(|acting| acting.wants_key(self.depth))
-    }
-
-    fn begin_value(&mut self, rest: &[u8]) -> Result<usize, Stop> {
+    fn begin_value(&mut self, at: usize, rest: &[u8]) -> Result<usize, Stop> {
         let (byte, is_model) = (rest[0], self.is_model());
         if is_model && !matches!(byte, b'"' | b'n') {
             return Err(Refusal::ModelNotText.into());
         }
         if self.is_outermost() {
-            (self.value_at, self.value_first) = (self.at, byte);
+            (self.value_at, self.value_first) = (self.at + at, byte);
         }
-        let (depth, in_object) = (self.depth, self.in_object());
-        if let Some(acting) = &mut self.acting
-            && let Err(refusal) = acting.value(byte, in_object)
-        {
-            self.refuse(refusal)?;
-        }
-        self.look(|watch| watch.value(depth, byte, in_object))?;
+        let in_object = self.in_object();
+        self.tell(|all, depth| all.value(depth, byte, in_object))?;
         self.next = Next::CommaOrEnd;
         match byte {
-            b'{' | b'[' => self.enter(byte == b'{')?,
-            b'"' => return self.begin_value_text(is_model, rest),
-            b't' => self.token = Token::Word(b"rue"),
-            b'f' => self.token = Token::Word(b"alse"),
-            b'n' => self.token = Token::Word(b"ull"),
-            _ => self.token = Token::Number(Number::begun_by(byte).ok_or(Stop::NotJson)?),
+            b'{' | b'[' => self.enter(byte == b'{'),
+            b'"' => self.begin_value_text(is_model, at, rest),
+            b't' => self.begin_word(b"true", at, rest),
+            b'f' => self.begin_word(b"false", at, rest),
+            b'n' => self.begin_word(b"null", at, rest),
+            _ => {
+                self.token = Token::Number(Number::begun_by(byte).ok_or(Stop::NotJson)?);
+                Ok(1)
+            }
         }
-        Ok(1)
     }
 
-    fn begin_value_text(&mut self, is_model: bool, rest: &[u8]) -> Result<usize, Stop> {
-        let is_wanted = is_model
-            || self.in_object()
-                && (self.watch.as_ref().is_some_and(Watch::wants_text)
-                    || self.acting.as_ref().is_some_and(Acting::wants_text));
-        let Some(length) = whole_text(rest) else {
+    fn begin_value_text(&mut self, is_model: bool, at: usize, rest: &[u8]) -> Result<usize, Stop> {
+        let is_wanted =
+            is_model || matches!(&self.listeners, Some(all) if self.in_object() && all.want_text());
+        let Some(text) = whole_text(rest) else {
             self.begin_text(is_wanted);
             return Ok(1);
         };
         if is_wanted {
-            self.value_text(&rest[..length])?;
+            self.value_text(&text)?;
         }
-        self.end_value(self.at + length);
+        let length = text.spelled.len();
+        self.end_value(at + length);
         Ok(length)
     }
 
-    /// Shows something to whoever watches for what needs a grant.
-    fn look(&mut self, is_forbidden: impl FnOnce(&mut Watch) -> bool) -> Result<(), Stop> {
-        let Some(watch) = &mut self.watch else {
-            return Ok(());
-        };
-        if !is_forbidden(watch) {
-            return Ok(());
+    fn begin_word(&mut self, word: &'static [u8], at: usize, rest: &[u8]) -> Result<usize, Stop> {
+        if rest.starts_with(word) {
+            self.end_value(at + word.len());
+            return Ok(word.len());
         }
-        let needs = watch.needs();
-        self.refuse(Refusal::OperationNotAllowed { needs })
+        self.token = Token::Word(&word[1..]);
+        Ok(1)
     }
 
     fn in_object(&self) -> bool {
@@ -272,45 +279,38 @@ impl Scan {
         self.is_outermost() && self.member == Some(Member::Model)
     }
 
-    fn enter(&mut self, is_object: bool) -> Result<(), Stop> {
+    fn enter(&mut self, is_object: bool) -> Result<usize, Stop> {
         if self.depth == DEEPEST {
             return Err(Refusal::BodyTooDeep.into());
         }
         self.open = self.open << 1 | u128::from(is_object);
         self.depth += 1;
-        if let Some(watch) = &mut self.watch {
-            watch.enter(self.depth);
-        }
-        if let Some(acting) = &mut self.acting {
-            acting.step();
+        if let Some(listeners) = &mut self.listeners {
+            listeners.enter(self.depth);
         }
         self.next = match is_object {
             true => Next::KeyOrEnd,
             false => Next::ValueOrEnd,
         };
-        Ok(())
+        Ok(1)
     }
 
-    fn leave(&mut self) -> Result<(), Stop> {
-        let depth = self.depth;
-        if let Some(acting) = &mut self.acting {
-            acting.step();
-        }
-        self.look(|watch| watch.leave(depth))?;
+    fn leave(&mut self, at: usize) -> Result<usize, Stop> {
+        self.tell(|all, depth| all.leave(depth))?;
         self.open >>= 1;
         self.depth -= 1;
         self.next = match self.depth {
             0 => Next::Nothing,
             _ => Next::CommaOrEnd,
         };
-        self.end_value(self.at + 1);
-        Ok(())
+        self.end_value(at + 1);
+        Ok(1)
     }
 
-    /// A value has ended.
+    /// A value has ended, so far behind what had been read.
     fn end_value(&mut self, end: usize) {
         if let (true, Some(member)) = (self.is_outermost(), self.member) {
-            let (at, first) = (self.value_at..end, self.value_first);
+            let (at, first) = (self.value_at..self.at + end, self.value_first);
             self.members.end(member, Value { at, first });
         }
     }
@@ -336,7 +336,6 @@ impl Scan {
         };
         self.keep(&rest[..1])?;
         self.token = Token::Text(after);
-        self.at += 1;
         Ok(1)
     }
 
@@ -348,12 +347,11 @@ impl Scan {
         match rest.get(stop) {
             Some(b'"') => {
                 self.token = Token::None;
-                self.end_text(self.at + read)?;
+                self.end_text(read)?;
             }
             Some(_) => self.token = Token::Text(Escape::Begun),
             None => {}
         }
-        self.at += read;
         Ok(read)
     }
 
@@ -377,76 +375,56 @@ impl Scan {
     fn end_text(&mut self, end: usize) -> Result<(), Stop> {
         let is_key = self.next == Next::Colon;
         match (mem::take(&mut self.text), is_key) {
-            (Some(key), true) => return self.key(&key),
-            (Some(text), false) => self.value_text(&text)?,
+            (Some(key), true) => return self.key(&Text::of(&key)),
+            (Some(text), false) => self.value_text(&Text::of(&text))?,
             (None, true) => {
                 if self.is_outermost() {
                     self.member = None;
                 }
-                self.tell_key("");
-                return Ok(());
+                return self.tell(|all, depth| {
+                    all.key(depth, "");
+                    Ok(())
+                });
             }
-            (None, false) => self.tell_long_text(),
+            (None, false) => self.tell(|all, _| all.text(None))?,
         }
         self.end_value(end);
         Ok(())
     }
 
-    /// A name, quotes included, that matters to somebody.
-    fn key(&mut self, key: &[u8]) -> Result<(), Stop> {
+    /// A name that matters to somebody.
+    fn key(&mut self, key: &Text) -> Result<(), Stop> {
         let name = spelled(key);
-        let told = name.as_deref().filter(|_| key.len() <= LONGEST_KEY);
-        self.tell_key(told.unwrap_or_default());
+        if let Some(listeners) = &mut self.listeners {
+            let told = name.as_deref().filter(|_| key.spelled.len() <= LONGEST_KEY);
+            let told = told.and_then(|name| str::from_utf8(name).ok());
+            listeners.key(self.depth, told.unwrap_or_default());
+        }
         if !self.is_outermost() {
             return Ok(());
         }
         self.has_members = true;
         let name = name.ok_or(Stop::NotJson)?;
-        self.member = Member::named(name.as_bytes());
+        self.member = Member::named(&name);
         match self.member {
             Some(member) => Ok(self.members.begin(member)?),
-            None => match misspelled(&name) {
+            None => match misspelled(&name)? {
                 Some(name) => Err(Refusal::MemberMisspelled { name }.into()),
                 None => Ok(()),
             },
         }
     }
 
-    fn tell_key(&mut self, name: &str) {
-        if let Some(watch) = &mut self.watch {
-            watch.key(self.depth, name);
-        }
-        if let Some(acting) = &mut self.acting {
-            acting.key(self.depth, name);
-        }
-    }
-
-    /// A value, quotes included, that matters to somebody.
-    fn value_text(&mut self, text: &[u8]) -> Result<(), Stop> {
+    /// A value that matters to somebody.
+    fn value_text(&mut self, text: &Text) -> Result<(), Stop> {
         if self.is_model() {
-            let name = std::str::from_utf8(text).map_err(|_| Stop::NotJson)?;
-            let name = spelled(name.as_bytes()).ok_or(Refusal::ModelNotText)?;
-            self.model = Some(name.into_owned());
+            let name = spelled(text).ok_or(Refusal::ModelNotText)?;
+            self.model = Some(str::from_utf8(&name)?.to_owned());
             return Ok(());
         }
-        if text.len() > LONGEST_KEY {
-            self.tell_long_text();
-            return Ok(());
-        }
-        let text = spelled(text).unwrap_or_default();
-        if let Some(acting) = &mut self.acting {
-            acting.text(&text);
-        }
-        self.look(|watch| watch.wants_text() && watch.text(&text))
-    }
-
-    /// A text is too long to matter.
-    fn tell_long_text(&mut self) {
-        if let Some(acting) = &mut self.acting
-            && acting.wants_text()
-        {
-            acting.text("");
-        }
+        let said = spelled(text).filter(|_| text.spelled.len() <= LONGEST_KEY);
+        let said = said.as_deref().map(str::from_utf8);
+        self.tell(|all, _| all.text(said.and_then(Result::ok)))
     }
 
     fn word(&mut self, word: &'static [u8], rest: &[u8]) -> Result<usize, Stop> {
@@ -455,11 +433,10 @@ impl Scan {
         if !rest.starts_with(here) {
             return Err(Stop::NotJson);
         }
-        self.at += read;
         match due {
             b"" => {
                 self.token = Token::None;
-                self.end_value(self.at);
+                self.end_value(read);
             }
             due => self.token = Token::Word(due),
         }
@@ -477,10 +454,9 @@ impl Scan {
             }
             read += 1;
         }
-        self.at += read;
         match read == rest.len() {
             true => self.token = Token::Number(part),
-            false => self.end_value(self.at),
+            false => self.end_value(read),
         }
         Ok(read)
     }

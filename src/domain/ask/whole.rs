@@ -11,18 +11,19 @@ use super::{
 use crate::domain::refusal::Refusal;
 
 /// Reads a body, with a scan that may look for more.
-pub(super) fn read(body: &[u8], scan: Scan) -> Result<(Ask, Scan), Refusal> {
-    scanned(body, scan.noting()).map_err(|refusal| match is_too_deep(body) {
+pub(super) fn read(body: &[u8], scan: &mut Scan) -> Result<Ask, Refusal> {
+    scanned(body, scan).map_err(|refusal| match is_too_deep(body) {
         true => Refusal::BodyTooDeep,
         false => refusal,
     })
 }
 
-fn scanned(body: &[u8], mut scan: Scan) -> Result<(Ask, Scan), Refusal> {
+fn scanned(body: &[u8], scan: &mut Scan) -> Result<Ask, Refusal> {
+    scan.note();
     scan.push(body)?;
     scan.finish()?;
     match scan.members.are_text(body) {
-        true => Ok((ask(&mut scan), scan)),
+        true => Ok(ask(scan)),
         false => Err(Refusal::BodyNotJson),
     }
 }

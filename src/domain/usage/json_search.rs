@@ -2,7 +2,7 @@
 
 use memchr::memchr2;
 
-use crate::domain::swar::Bytes8;
+use crate::domain::bytes16::Bytes16;
 
 /// The text up to the closing quote, if that is in here and no escape is before it.
 pub(super) fn whole_text(rest: &[u8]) -> Option<&[u8]> {
@@ -12,15 +12,15 @@ pub(super) fn whole_text(rest: &[u8]) -> Option<&[u8]> {
 
 /// Where the next quote or backslash stands: in a key or a name within a few bytes.
 pub(super) fn quote_or_escape(rest: &[u8]) -> Option<usize> {
-    const NEAR: usize = 4;
-    let (words, _) = rest.as_chunks();
-    for (number, word) in words.iter().take(NEAR).enumerate() {
-        let word = Bytes8::of(*word);
-        if let Some(found) = (word.equal(b'"') | word.equal(b'\\')).first() {
-            return Some(8 * number + found);
+    const NEAR: usize = 2;
+    let (near, _) = rest.as_chunks();
+    for (number, bytes) in near.iter().take(NEAR).enumerate() {
+        let is_one = Bytes16::of(*bytes);
+        if let Some(found) = (is_one.equal(b'"') | is_one.equal(b'\\')).first() {
+            return Some(16 * number + found);
         }
     }
-    let clear = 8 * words.len().min(NEAR);
+    let clear = 16 * near.len().min(NEAR);
     memchr2(b'"', b'\\', &rest[clear..]).map(|at| clear + at)
 }
 

@@ -148,7 +148,7 @@ const WHOLE: [&str; 13] = [
 ];
 
 fn whole(body: &[u8]) -> Option<Ask> {
-    whole::read(body, Scan::default()).ok().map(|(ask, _)| ask)
+    whole::read(body, &mut Scan::default()).ok()
 }
 
 /// What is refused, and what is too odd, is left to the other reader.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-use crate::domain::swar::Bytes8;
+use crate::domain::bytes16::Bytes16;
 
 /// How far a text's end is looked for by eight bytes.
 const NEAR: usize = 64;
@@ -13,15 +13,49 @@ const NEAR: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotJson;
 
-/// How long the text is that begins here, its quotes included. `None`: its end is not in here, or it is none.
-#[inline]
-pub(super) fn whole_text(rest: &[u8]) -> Option<usize> {
-    let mut at = 1;
+/// A text as it is spelled, its quotes included.
+pub(super) struct Text<'a> {
+    pub(super) spelled: &'a [u8],
+    /// Whether it is spelled without any escape.
+    is_plain: bool,
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn of(spelled: &'a [u8]) -> Self {
+        Self {
+            spelled,
+            is_plain: memchr(b'\\', spelled).is_none(),
+        }
+    }
+}
+
+/// The text that begins here. `None`: its end is not in here, or it is none.
+#[inline(always)]
+pub(super) fn whole_text(rest: &[u8]) -> Option<Text<'_>> {
+    // Most names are so short and so plain.
+    if let Some(bytes) = rest.get(1..).and_then(<[u8]>::first_chunk)
+        && let Some(stop) = first_stop(*bytes)
+        && bytes[stop] == b'"'
+    {
+        let spelled = &rest[..stop + 2];
+        return Some(Text {
+            spelled,
+            is_plain: true,
+        });
+    }
+    longer_text(rest)
+}
+
+#[inline(never)]
+fn longer_text(rest: &[u8]) -> Option<Text<'_>> {
+    let (mut at, mut is_plain) = (1, true);
     loop {
         at += end_of_plain(rest.get(at..)?).ok()?;
         if *rest.get(at)? == b'"' {
-            return Some(at + 1);
+            let spelled = &rest[..=at];
+            return Some(Text { spelled, is_plain });
         }
+        is_plain = false;
         at += match rest.get(at + 1)? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 2,
             b'u' => {
@@ -38,11 +72,9 @@ pub(super) fn whole_text(rest: &[u8]) -> Option<usize> {
 pub(super) fn end_of_plain(rest: &[u8]) -> Result<usize, NotJson> {
     // Most texts are short, and a search that looks at more bytes at once takes a while to begin.
     let (near, _) = rest[..rest.len().min(NEAR)].as_chunks();
-    for (i, word) in near.iter().enumerate() {
-        let word = Bytes8::of(*word);
-        let stops = word.below(b' ') | word.equal(b'"') | word.equal(b'\\');
-        if let Some(stop) = stops.first() {
-            let stop = i * 8 + stop;
+    for (i, bytes) in near.iter().enumerate() {
+        if let Some(stop) = first_stop(*bytes) {
+            let stop = i * bytes.len() + stop;
             let is_text = rest[stop] >= b' ';
             return is_text.then_some(stop).ok_or(NotJson);
         }
@@ -56,11 +88,19 @@ pub(super) fn end_of_plain(rest: &[u8]) -> Result<usize, NotJson> {
     is_text.then_some(near.len() + stop).ok_or(NotJson)
 }
 
-/// What a text says, quotes included; `None`: it is none.
-pub(super) fn spelled(text: &[u8]) -> Option<Cow<'_, str>> {
-    let inside = text.get(1..text.len().checked_sub(1)?)?;
-    match memchr(b'\\', inside) {
-        None => std::str::from_utf8(inside).ok().map(Cow::Borrowed),
-        Some(_) => serde_json::from_slice(text).ok().map(Cow::Owned),
+/// The first of these bytes that is no plain text.
+#[inline(always)]
+fn first_stop(bytes: [u8; 16]) -> Option<usize> {
+    let bytes = Bytes16::of(bytes);
+    (bytes.below(b' ') | bytes.equal(b'"') | bytes.equal(b'\\')).first()
+}
+
+/// What a text says; `None`: it is none. Without an escape it may be none and is only told apart as UTF-8.
+pub(super) fn spelled<'a>(text: &Text<'a>) -> Option<Cow<'a, [u8]>> {
+    if text.is_plain {
+        let inside = text.spelled.get(1..text.spelled.len().checked_sub(1)?)?;
+        return Some(Cow::Borrowed(inside));
     }
+    let said: Result<String, _> = serde_json::from_slice(text.spelled);
+    said.ok().map(|said| Cow::Owned(said.into_bytes()))
 }

@@ -1,5 +1,7 @@
 //! Where in the grammar of JSON a reader is, and why it stops.
 
+use std::str::Utf8Error;
+
 use super::{number::Number, text::NotJson};
 use crate::domain::refusal::Refusal;
 
@@ -44,6 +46,12 @@ pub(super) enum Stop {
 
 impl From<NotJson> for Stop {
     fn from(_: NotJson) -> Self {
+        Self::NotJson
+    }
+}
+
+impl From<Utf8Error> for Stop {
+    fn from(_: Utf8Error) -> Self {
         Self::NotJson
     }
 }

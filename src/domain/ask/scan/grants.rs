@@ -22,7 +22,7 @@ pub struct Forbidden {
 
 /// Reads along with a scan and says when something forbidden shows.
 #[derive(Clone, Debug)]
-pub(super) struct Watch {
+pub(super) struct Grants {
     forbidden: Forbidden,
     section: Section,
     /// The member just read, of a tool or a message, is one whose own members matter.
@@ -74,7 +74,7 @@ const ITEM: usize = 3;
 /// The object that is a member of one of these.
 const INSIDE: usize = ITEM + 1;
 
-impl Watch {
+impl Grants {
     pub(super) fn new(forbidden: Forbidden) -> Self {
         Self {
             forbidden,

@@ -23,7 +23,7 @@ const ITEM: usize = 3;
 
 /// Reads along with a scan.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Acting {
+pub(super) struct SideEffects {
     section: Section,
     member: Member,
     acts: bool,
@@ -54,7 +54,7 @@ enum Member {
     Other,
 }
 
-impl Acting {
+impl SideEffects {
     pub(super) fn acts(&self) -> bool {
         self.acts
     }
