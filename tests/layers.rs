@@ -51,7 +51,7 @@ const EVERY_ROOM: &[&str] = &[
 ];
 
 /// What `domain` may take from outside, beside `std`.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 19] = [
     "http",
     "bytes",
     "serde",
@@ -63,6 +63,7 @@ const WORDS: [&str; 18] = [
     "zeroize",
     "thiserror",
     "memchr",
+    "wide",
     "regex",
     "percent_encoding",
     "httpdate",

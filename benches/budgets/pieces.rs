@@ -10,7 +10,7 @@ use bytes::Bytes;
 use forebay::{
     domain::{
         answer::Answer,
-        ask::Ask,
+        ask::{Ask, prompt_tokens},
         breaker::{Breaker, Settings},
         client::credential::Credential,
         deployment::{Bounds, Capacity, Kind},
@@ -23,7 +23,7 @@ use forebay::{
         quota::{Output, Spent},
         route::{self as routes, Dialect, Operation},
         trace::{Sampling, Trace},
-        usage::{Memo, Meter, estimate as estimates},
+        usage::{Memo, Meter},
     },
     telemetry::{access_log::Format, line_log::Script, metrics::Metrics, usage_log},
 };
@@ -107,7 +107,7 @@ pub(crate) fn ask(size: usize) -> Piece {
 
 pub(crate) fn estimate(size: usize) -> Piece {
     let body = samples::chat(size);
-    Piece::of(move || estimates::input(Operation::ChatCompletions, black_box(body.as_bytes())))
+    Piece::of(move || prompt_tokens(Operation::ChatCompletions, black_box(body.as_bytes())))
 }
 
 /// Against every limit there is, the client's own and those with the model, telling what is left.

@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc, time::SystemTime};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use forebay::{
     domain::{
-        ask::Ask,
+        ask::{Ask, prompt_tokens},
         client::{
             Client, Clients,
             credential::Credential,
@@ -14,7 +14,6 @@ use forebay::{
         },
         head::{self, Search},
         route::{Operation, route},
-        usage::estimate,
     },
     oidc::Issuers,
     simulator::{self, Config},
@@ -173,7 +172,7 @@ pub(crate) fn estimating(c: &mut Criterion) {
     ] {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(name, |b| {
-            b.iter(|| estimate::input(Operation::ChatCompletions, black_box(body.as_bytes())));
+            b.iter(|| prompt_tokens(Operation::ChatCompletions, black_box(body.as_bytes())));
         });
     }
     group.finish();

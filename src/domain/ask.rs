@@ -11,12 +11,14 @@ mod body;
 mod form;
 mod members;
 mod names;
+mod prompt;
 mod scan;
 mod stream_usage;
 mod wants;
 mod whole;
 
 pub use body::{Ask, Splice};
+pub use prompt::prompt_tokens;
 pub use scan::{Forbidden, Scan};
 pub use wants::{Nulls, Said, Wants};
 

@@ -1,10 +1,9 @@
 //! Tokens that an answer cost, as its deployment reported them: what is billed, limited and counted.
 //!
-//! [`Meter`] reads them while the answer passes; [`estimate`] says what a prompt comes to before any answer has.
+//! [`Meter`] reads them while the answer passes.
 
-mod char_estimate;
+pub(super) mod char_estimate;
 mod cursor;
-pub mod estimate;
 mod json_search;
 mod memo;
 mod meter;
@@ -13,7 +12,7 @@ mod report;
 mod scan;
 mod schema;
 mod token_counts;
-mod tokenizer;
+pub(super) mod tokenizer;
 pub mod trim;
 
 pub use memo::Memo;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::body::SLACK;
-use crate::domain::{route::Operation, usage::estimate};
+use crate::domain::{ask::prompt_tokens, route::Operation};
 
 /// Worked out where somebody asks, which for most requests nobody does.
 pub(super) struct PromptTokens(State);
@@ -20,9 +20,9 @@ impl PromptTokens {
         Self(State::Unread(operation, body.clone()))
     }
 
-    /// Of what brings none.
-    pub(super) fn none() -> Self {
-        Self(State::Tokens(0))
+    /// Already worked out: 0 of what brings none.
+    pub(super) fn known(tokens: u64) -> Self {
+        Self(State::Tokens(tokens))
     }
 
     /// Whether it holds a body of more than there is always room for.
@@ -33,7 +33,7 @@ impl PromptTokens {
     /// It lets go of the body.
     pub(super) fn tokens(&mut self) -> u64 {
         let tokens = match &self.0 {
-            State::Unread(operation, body) => estimate::input(*operation, body),
+            State::Unread(operation, body) => prompt_tokens(*operation, body),
             State::Tokens(tokens) => *tokens,
         };
         self.0 = State::Tokens(tokens);

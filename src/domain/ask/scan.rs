@@ -8,6 +8,7 @@
 mod grants;
 mod listeners;
 mod number;
+mod prompt_size;
 mod side_effects;
 mod text;
 mod token;
@@ -18,12 +19,16 @@ use super::{
     members::{Member, Members, Value},
     names::misspelled,
 };
-use crate::domain::refusal::Refusal;
+use crate::domain::{refusal::Refusal, route::Operation};
 
 pub use grants::Forbidden;
 use grants::may_name_stored;
 use listeners::Listeners;
 use number::Number;
+use prompt_size::PromptSize;
+#[cfg(test)]
+pub(super) use prompt_size::{MESSAGE, REPLY};
+pub(super) use prompt_size::{MOST, PICTURE};
 use side_effects::SideEffects;
 use text::{Text, end_of_plain, spelled, whole_text};
 use token::{Escape, Next, Stop, Token};
@@ -82,6 +87,19 @@ impl Scan {
             listeners: Some(listeners.into()),
             ..Self::default()
         }
+    }
+
+    /// The same, and how many tokens its prompt is: of a body that comes in one piece.
+    pub fn sizing(mut self, operation: Operation) -> Self {
+        let listeners = self.listeners.get_or_insert_default();
+        listeners.prompt = Some(PromptSize::of(operation));
+        self
+    }
+
+    /// How many tokens the prompt is, where that was asked for.
+    pub fn prompt_tokens(&self) -> Option<u64> {
+        let prompt = self.listeners.as_ref()?.prompt.as_ref()?;
+        Some(prompt.tokens(self.at))
     }
 
     /// What is refused, but for what can't be read, is no error as soon as it comes: [`Self::noted`] tells it.
@@ -166,7 +184,7 @@ impl Scan {
             let rest = &piece[at..];
             at += match (self.next, byte) {
                 (_, b' ' | b'\t' | b'\n' | b'\r') => 1,
-                (Next::Key | Next::KeyOrEnd, b'"') => self.begin_key(rest)?,
+                (Next::Key | Next::KeyOrEnd, b'"') => self.begin_key(at, rest)?,
                 (Next::ValueOrEnd, b']') | (Next::KeyOrEnd, b'}') => self.leave(at)?,
                 (Next::Value | Next::ValueOrEnd, _) => self.begin_value(at, rest)?,
                 (Next::CommaOrEnd, b',') if self.in_object() => self.step(Next::Key),
@@ -193,7 +211,7 @@ impl Scan {
     }
 
     /// A name begins: most are here as a whole, and so is the colon.
-    fn begin_key(&mut self, rest: &[u8]) -> Result<usize, Stop> {
+    fn begin_key(&mut self, at: usize, rest: &[u8]) -> Result<usize, Stop> {
         self.next = Next::Colon;
         let is_wanted =
             self.is_outermost() || matches!(&self.listeners, Some(all) if all.want_key(self.depth));
@@ -203,6 +221,9 @@ impl Scan {
         };
         if is_wanted {
             self.key(&key)?;
+        }
+        if let Some(listeners) = &mut self.listeners {
+            listeners.spelled_key(self.depth, self.at + at, key.inside());
         }
         // It is asked of each name in a body, so most are told by their first letter.
         let first = key.spelled[1];
@@ -244,7 +265,12 @@ impl Scan {
     fn begin_value_text(&mut self, is_model: bool, at: usize, rest: &[u8]) -> Result<usize, Stop> {
         let is_wanted =
             is_model || matches!(&self.listeners, Some(all) if self.in_object() && all.want_text());
-        let Some(text) = whole_text(rest) else {
+        let text = whole_text(rest);
+        if let Some(listeners) = &mut self.listeners {
+            let spelled = text.as_ref().map_or(&rest[1..], Text::inside);
+            listeners.spelled_text(self.at + at, spelled);
+        }
+        let Some(text) = text else {
             self.begin_text(is_wanted);
             return Ok(1);
         };

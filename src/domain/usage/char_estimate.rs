@@ -118,7 +118,7 @@ const fn parts(before: Class, class: Class) -> u16 {
 
 /// A text that is weighed piece by piece.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CharEstimate {
+pub(in crate::domain) struct CharEstimate {
     parts: u64,
     /// The class of the last byte.
     last: usize,
@@ -126,7 +126,7 @@ pub(super) struct CharEstimate {
 
 impl CharEstimate {
     /// Puts more text on it.
-    pub(super) fn add(&mut self, text: &[u8]) {
+    pub(in crate::domain) fn add(&mut self, text: &[u8]) {
         let (mut sum, mut last) = (0_u64, self.last);
         for byte in text {
             let class = usize::from(CLASS[usize::from(*byte)]);
@@ -137,13 +137,13 @@ impl CharEstimate {
         self.last = last;
     }
 
-    pub(super) fn tokens(&self) -> u64 {
+    pub(in crate::domain) fn tokens(&self) -> u64 {
         self.parts.div_ceil(WHOLE)
     }
 }
 
 /// How many tokens a text comes to.
-pub(super) fn tokens(text: &[u8]) -> u64 {
+pub(in crate::domain) fn tokens(text: &[u8]) -> u64 {
     let mut scale = CharEstimate::default();
     scale.add(text);
     scale.tokens()

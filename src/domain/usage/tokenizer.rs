@@ -14,7 +14,7 @@ use tiktoken::{CoreBpe, encoding::o200k_base};
 static TABLES: OnceLock<CoreBpe> = OnceLock::new();
 
 /// Counts a text, once the tables are there.
-pub(super) fn count(text: &str) -> Option<u64> {
+pub(in crate::domain) fn count(text: &str) -> Option<u64> {
     TABLES.get().map(|tables| tables.count(text) as u64)
 }
 

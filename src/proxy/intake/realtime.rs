@@ -62,5 +62,5 @@ pub(super) fn understand(
         relay: Arc::new(Relay::tunnel()),
     };
     let walk = Walk::new(call, progress);
-    Ok(Box::new(Admitted::new(walk, PromptTokens::none())))
+    Ok(Box::new(Admitted::new(walk, PromptTokens::known(0))))
 }

@@ -72,7 +72,7 @@ pub(super) async fn understand(
     it.asked.limits.enter(known)?;
     let mut body = question.read(session, &mut it).await?;
     let served = question.model(&body, &mut it)?;
-    let repeat = question.look_inside(&mut body)?;
+    let repeat = question.look_inside(&body)?;
     let (prompt, wanted) = question.reserve(&body, &mut it)?;
     let head = session.req_header();
     let forwarded = forwarded(gateway, head, it.arrival.trace.as_deref());
@@ -141,9 +141,7 @@ impl<'a> Question<'a> {
         let Arrived { kept, mut rest } = read?;
         it.asked.body_bytes = kept.len() as u64;
         let content_type = content_type(&session.req_header().headers);
-        // A chat is looked at only where it might use state.
-        let along = self.forbidden.filter(|forbidden| !forbidden.is_chat);
-        let along = along.map(Scan::forbidding).unwrap_or_default();
+        let along = self.looking(is_limited);
         let (ask, looked) = match &rest {
             None if is_limited => read_limited(content_type, self.call.operation, &kept, along)?,
             None => read_ask(content_type, &kept, stays, along)?,
@@ -178,30 +176,46 @@ impl<'a> Question<'a> {
         Ok(served)
     }
 
-    /// Whether nothing in the body is forbidden, and whether what it asks for may be done twice.
-    fn look_inside(&self, body: &mut Body) -> Result<Repeat, Refusal> {
-        let looked = body.looked.take();
-        let (ask, is_response) = (&body.ask, self.call.operation == Operation::Responses);
-        let mut acts = ask.acts;
-        let is_looked_at = |forbidden: &Forbidden| ask.may_use_state || !forbidden.is_chat;
-        let scan = match self.forbidden.filter(is_looked_at) {
-            Some(forbidden) => Some(Scan::forbidding(forbidden)),
-            None => (ask.has_tools && is_response).then(Scan::of_response),
+    /// Reads along while the body is read. A chat is looked at for state only where it might use some, and then again.
+    fn looking(&self, is_limited: bool) -> Scan {
+        let operation = self.call.operation;
+        let scan = match self.forbidden.filter(|forbidden| !forbidden.is_chat) {
+            Some(forbidden) => Scan::forbidding(forbidden),
+            None if operation == Operation::Responses => Scan::of_response(),
+            None => Scan::default(),
         };
+        if is_limited && operation.uses_tokens() {
+            return scan.sizing(operation);
+        }
+        scan
+    }
+
+    /// Whether nothing in the body is forbidden, and whether what it asks for may be done twice.
+    fn look_inside(&self, body: &Body) -> Result<Repeat, Refusal> {
+        let ask = &body.ask;
         // What is still on its way is looked at as it comes.
-        if let Some(mut scan) = scan.filter(|_| body.rest.is_none() && !ask.is_form()) {
-            match looked.filter(|_| self.forbidden.is_some_and(|forbidden| !forbidden.is_chat)) {
-                Some(looked) => scan = looked,
-                None => scan.push(&body.kept)?,
+        let is_here = body.rest.is_none() && !ask.is_form();
+        let again;
+        let looked = match (&body.looked, self.forbidden) {
+            (Some(looked), None | Some(Forbidden { is_chat: false, .. })) => Some(looked),
+            (_, Some(forbidden)) if is_here && ask.may_use_state => {
+                let mut scan = Scan::forbidding(forbidden);
+                scan.push(&body.kept)?;
+                again = scan;
+                Some(&again)
             }
-            scan.noted()?;
-            acts |= scan.acts();
-            self.check_tools(&scan)?;
+            _ => None,
+        };
+        let mut acts = ask.acts;
+        if let Some(looked) = looked {
+            looked.noted()?;
+            acts |= looked.acts();
+            self.check_tools(looked)?;
         }
-        match acts && is_response {
-            true => Ok(Repeat::Acts),
-            false => Ok(Repeat::Harmless),
+        if acts && self.call.operation == Operation::Responses {
+            return Ok(Repeat::Acts);
         }
+        Ok(Repeat::Harmless)
     }
 
     /// Holds what the body wants against the client's limits.
@@ -211,7 +225,11 @@ impl<'a> Question<'a> {
         it: &mut Arriving<'_>,
     ) -> Result<(PromptTokens, Option<Wanted>), Refusal> {
         let (operation, limits) = (self.call.operation, &mut it.asked.limits);
-        let mut prompt = PromptTokens::of(operation, &body.kept);
+        let read = body.looked.as_ref().and_then(Scan::prompt_tokens);
+        let mut prompt = match read {
+            Some(tokens) => PromptTokens::known(tokens),
+            None => PromptTokens::of(operation, &body.kept),
+        };
         let wanted = limits.reserve(operation, &body.ask, &body.kept, &mut prompt)?;
         if body.rest.is_some() {
             // What is kept of it may be gone before its end.

@@ -11,7 +11,7 @@ use forebay::{
     config,
     domain::{
         answer::{Answer, Verdict},
-        ask::{Ask, Scan},
+        ask::{Ask, Scan, prompt_tokens},
         client::{
             Client,
             issuer::Issuer,
@@ -22,7 +22,7 @@ use forebay::{
         opening::Opening,
         outcome::Outcome,
         route::{self, Operation, Route},
-        usage::{Memo, Meter, Usage, estimate},
+        usage::{Memo, Meter, Usage},
         wait,
     },
 };
@@ -334,7 +334,7 @@ pub fn usage(data: &[u8]) {
     );
     let passed = whole.estimate(7);
     assert!(is_possible(&passed) && passed.estimated);
-    let prompt = estimate::input(operation, answer);
+    let prompt = prompt_tokens(operation, answer);
     assert!(prompt <= 800 * (answer.len() as u64 + 1), "{prompt} tokens");
 }
 

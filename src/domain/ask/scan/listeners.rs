@@ -2,24 +2,27 @@
 
 use super::{
     grants::{Forbidden, Grants},
+    prompt_size::PromptSize,
     side_effects::SideEffects,
 };
 use crate::domain::refusal::Refusal;
 
 /// Look for more in a body than what every request goes by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Listeners {
     /// Given where a request that needs a grant is refused.
     grants: Option<Grants>,
     /// Of a request for a response.
     pub(super) side_effects: Option<SideEffects>,
+    /// Where somebody asks how long the prompt is.
+    pub(super) prompt: Option<PromptSize>,
 }
 
 impl Listeners {
     pub(super) fn of_response() -> Self {
         Self {
-            grants: None,
             side_effects: Some(SideEffects::default()),
+            ..Self::default()
         }
     }
 
@@ -27,6 +30,7 @@ impl Listeners {
         Self {
             grants: Some(Grants::new(forbidden)),
             side_effects: (!forbidden.is_chat).then(SideEffects::default),
+            prompt: None,
         }
     }
 
@@ -57,8 +61,25 @@ impl Listeners {
         }
     }
 
+    /// Any name as it is spelled, which begins at this place.
+    pub(super) fn spelled_key(&mut self, depth: usize, at: usize, name: &[u8]) {
+        if let Some(prompt) = &mut self.prompt {
+            prompt.key(depth, at, name);
+        }
+    }
+
+    /// Any text that is a value, as it is spelled; of one that comes in pieces the first.
+    pub(super) fn spelled_text(&mut self, at: usize, text: &[u8]) {
+        if let Some(prompt) = &mut self.prompt {
+            prompt.text(at, text);
+        }
+    }
+
     /// A value begins with this byte, inside a container of this depth.
     pub(super) fn value(&mut self, depth: usize, byte: u8, in_object: bool) -> Result<(), Refusal> {
+        if let (Some(prompt), false) = (&mut self.prompt, in_object) {
+            prompt.element(byte);
+        }
         let effects = self.side_effects.as_mut();
         let effect = effects.map_or(Ok(()), |it| it.value(byte, in_object));
         effect.and(self.granted(|grants| grants.value(depth, byte, in_object)))

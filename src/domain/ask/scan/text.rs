@@ -27,6 +27,11 @@ impl<'a> Text<'a> {
             is_plain: memchr(b'\\', spelled).is_none(),
         }
     }
+
+    /// What stands between its quotes, as it is spelled.
+    pub(super) fn inside(&self) -> &'a [u8] {
+        &self.spelled[1..self.spelled.len() - 1]
+    }
 }
 
 /// The text that begins here. `None`: its end is not in here, or it is none.
@@ -98,8 +103,7 @@ fn first_stop(bytes: [u8; 16]) -> Option<usize> {
 /// What a text says; `None`: it is none. Without an escape it may be none and is only told apart as UTF-8.
 pub(super) fn spelled<'a>(text: &Text<'a>) -> Option<Cow<'a, [u8]>> {
     if text.is_plain {
-        let inside = text.spelled.get(1..text.spelled.len().checked_sub(1)?)?;
-        return Some(Cow::Borrowed(inside));
+        return Some(Cow::Borrowed(text.inside()));
     }
     let said: Result<String, _> = serde_json::from_slice(text.spelled);
     said.ok().map(|said| Cow::Owned(said.into_bytes()))

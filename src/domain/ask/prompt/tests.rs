@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::usage::{load_tokenizer, tokenizer};
+use crate::domain::{
+    ask::scan::{MESSAGE, REPLY},
+    usage::{load_tokenizer, tokenizer},
+};
 
 const ENGLISH: &str = "Water gathers above the dam and waits until a turbine is free. When a request reaches the gateway, the system picks a suitable deployment, and if that one happens to be throttled it asks another within the same request, so the caller never notices an error. The weather was lovely today, so we decided to walk through the park and have a cup of tea at the cafe by the lake. I don't think that's what he meant, but we'll see tomorrow.";
 const GERMAN: &str = "Das Wasser sammelt sich oberhalb der Staumauer und wartet, bis eine Turbine frei ist. Sobald eine Anfrage das Gateway erreicht, wählt das System eine geeignete Bereitstellung aus; ist diese gerade gedrosselt, wird die nächste versucht, ohne dass der Aufrufer einen Fehler bemerkt. Heute war das Wetter ausgezeichnet, deshalb beschlossen wir, im Stadtpark spazieren zu gehen.";
@@ -17,7 +20,7 @@ const TABLE: &str =
 const DATA: &str = r#"{"id":"a1","name":"dam","height":120.5,"turbines":[{"power":35,"isFree":true},{"power":40,"isFree":false}],"river":{"name":"Elbe","flow":870}}"#;
 
 fn chat(body: &Value) -> u64 {
-    input(Operation::ChatCompletions, body.to_string().as_bytes())
+    prompt_tokens(Operation::ChatCompletions, body.to_string().as_bytes())
 }
 
 fn says(text: &str) -> Value {
@@ -50,7 +53,7 @@ fn text_in_any_script_comes_near_what_the_tokenizer_counts() {
             })
             .collect();
         for body in [says(text).to_string(), escaped] {
-            let estimated = input(Operation::ChatCompletions, body.as_bytes());
+            let estimated = prompt_tokens(Operation::ChatCompletions, body.as_bytes());
             let off = estimated as f64 / whole as f64 - 1.0;
             assert!(off.abs() < 0.15, "{off:.2} {estimated} of {whole}: {text}");
         }
@@ -88,14 +91,14 @@ fn every_api_has_its_prompt_in_its_own_place() {
             json!({"messages": [], "tools": [{"type": "function", "function": {"name": "x", "description": ENGLISH, "parameters": {}}}]}),
         ),
     ] {
-        let estimated = input(operation, body.to_string().as_bytes()) as f64;
+        let estimated = prompt_tokens(operation, body.to_string().as_bytes()) as f64;
         assert!((estimated / text - 1.0).abs() < 0.15, "{estimated} {body}");
     }
     let of_form = |operation, files: &str| {
         let form = format!(
             "--B\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\n{ENGLISH}\r\n{files}--B--\r\n"
         );
-        input(operation, form.as_bytes())
+        prompt_tokens(operation, form.as_bytes())
     };
     let file =
         "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n\0\x01\r\n";
@@ -113,7 +116,7 @@ fn what_is_no_text_is_not_counted_as_text() {
     let body = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]});
     assert_eq!(chat(&body), PICTURE + MESSAGE + REPLY);
     let body = json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]});
-    let estimated = input(Operation::Responses, body.to_string().as_bytes());
+    let estimated = prompt_tokens(Operation::Responses, body.to_string().as_bytes());
     assert_eq!(estimated, PICTURE + MESSAGE + REPLY);
     for part in [
         json!({"type": "input_audio", "input_audio": {"data": image, "format": "wav"}}),
@@ -135,7 +138,7 @@ fn a_prompt_of_tokens_is_as_many() {
         (Operation::Completions, r#"{"prompt":[7],"x":[1,2]}"#, 1),
         (Operation::Responses, r#"{"input":[1,2,3]}"#, REPLY),
     ] {
-        assert_eq!(input(operation, body.as_bytes()), count, "{body}");
+        assert_eq!(prompt_tokens(operation, body.as_bytes()), count, "{body}");
     }
 }
 
@@ -168,7 +171,7 @@ fn a_long_text_is_judged_by_all_of_it() {
         })
         .collect();
     for body in [says(&text).to_string(), escaped] {
-        let estimated = input(Operation::ChatCompletions, body.as_bytes());
+        let estimated = prompt_tokens(Operation::ChatCompletions, body.as_bytes());
         let off = estimated as f64 / whole as f64 - 1.0;
         assert!(off.abs() < 0.05, "{off:.3}: {estimated} of {whole}");
     }
@@ -192,7 +195,7 @@ fn whatever_a_body_is_it_can_be_estimated() {
         "--B\r\nname=\"prompt\"",
     ] {
         for operation in Operation::ALL {
-            assert!(input(operation, body.as_bytes()) < 10, "{body}");
+            assert!(prompt_tokens(operation, body.as_bytes()) < 10, "{body}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! How many tokens a prompt comes to, before any deployment has said so: what is reserved for a request, and what an answer
-//! is taken to have read that broke off.
+//! How many tokens a prompt comes to by the texts that a request's body has.
 //!
 //! Text goes by its characters: 4 % off on the average (`char_estimate.rs` has the figures), and half a nanosecond a byte. Of a
 //! long text, samples from all over it are looked at. The tokenizer on four samples of 512 bytes each would be 2 % off, and
@@ -8,13 +7,12 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::memchr;
 
-use super::char_estimate::CharEstimate;
-use crate::domain::route::Operation;
+use crate::domain::{route::Operation, usage::char_estimate::CharEstimate};
 
 /// The most of one prompt that is looked at, in bytes of text; a longer one is taken to go on as it began.
-const MOST: usize = 512 << 10;
+pub(in crate::domain::ask) const MOST: usize = 512 << 10;
 /// How many samples a long text is judged by, and how long each is, in bytes.
 const SAMPLES: usize = 64;
 const SAMPLE: usize = 512;
@@ -22,129 +20,122 @@ const SAMPLE: usize = 512;
 const TEXT: usize = 16;
 const ESCAPE: usize = 16;
 /// A picture of 1024 x 1024 in high detail.
-const PICTURE: u64 = 765;
+pub(in crate::domain::ask) const PICTURE: u64 = 765;
 /// What stands around each message.
-const MESSAGE: u64 = 4;
+pub(in crate::domain::ask) const MESSAGE: u64 = 4;
 /// What a prompt ends with, so that an answer begins.
-const REPLY: u64 = 3;
+pub(in crate::domain::ask) const REPLY: u64 = 3;
 /// Of a text this long with nothing but the letters of base64 nobody expects words.
 const BLOB: usize = 512;
 
-/// How many tokens the prompt in this body is; a form of parts has text, and may have pictures.
-pub fn input(operation: Operation, body: &[u8]) -> u64 {
-    match body.trim_ascii_start().first() {
-        Some(b'{') => Prompt::of(operation).read(body),
-        Some(b'-') => of_form(operation, body),
-        _ => 0,
-    }
-}
-
-/// What has been found of a prompt.
-struct Prompt<'a> {
+/// Reads along with a scan.
+#[derive(Clone, Debug)]
+pub(in crate::domain::ask) struct PromptSize {
     operation: Operation,
     scale: CharEstimate,
     /// How much has been looked at.
     effort: usize,
+    /// Where there was too much to look at more.
+    stopped_at: Option<usize>,
     /// What is no text.
     others: u64,
-    depth: usize,
-    within: Within,
-    /// The last member's name, as it is written.
-    key: &'a [u8],
+    section: Section,
+    member: Member,
 }
 
 /// What the member of the outermost object is that is being read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Within {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
     Settings,
     Words,
     /// Tools, and the form of the answer: the names of their parameters are read too.
     Schema,
 }
 
-impl<'a> Prompt<'a> {
-    fn of(operation: Operation) -> Self {
+/// What the text that comes next would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    /// Says nothing to the model.
+    Label,
+    Role,
+    Picture,
+    /// A file or sound.
+    Data,
+    Words,
+}
+
+impl PromptSize {
+    pub(super) fn of(operation: Operation) -> Self {
         Self {
             operation,
             scale: CharEstimate::default(),
             effort: 0,
+            stopped_at: None,
             others: 0,
-            depth: 0,
-            within: Within::Settings,
-            key: b"",
+            section: Section::Settings,
+            member: Member::Words,
         }
     }
 
-    /// Goes over the body from text to text.
-    fn read(mut self, body: &'a [u8]) -> u64 {
-        let mut at = 0;
-        while let Some(found) = next(&body[at..]) {
-            at += found + 1;
-            if self.effort >= MOST {
-                return share(self.total(), body.len(), at);
-            }
-            match body[at - 1] {
-                b'"' => {
-                    let end = end_of_text(body, at);
-                    self.effort += TEXT;
-                    self.text(&body[at..end], is_key(&body[end..]));
-                    at = (end + 1).min(body.len());
-                }
-                b'[' => {
-                    self.depth += 1;
-                    at += self.tokens(&body[at..]);
-                }
-                b'{' => self.depth += 1,
-                _ => self.depth = self.depth.saturating_sub(1),
-            }
-        }
-        self.total()
-    }
-
-    fn total(&self) -> u64 {
+    /// How many tokens it is, of a body of this length.
+    pub(super) fn tokens(&self, length: usize) -> u64 {
         let reply = match self.operation {
             Operation::ChatCompletions | Operation::Responses | Operation::ResponsesCompact => {
                 REPLY
             }
             _ => 0,
         };
-        self.scale.tokens() + self.others + reply
+        let tokens = self.scale.tokens() + self.others + reply;
+        self.stopped_at
+            .map_or(tokens, |at| share(tokens, length, at))
     }
 
-    fn text(&mut self, text: &'a [u8], is_key: bool) {
-        if is_key {
-            self.key = text;
-            if self.depth == 1 {
-                self.within = within(text);
-            } else if self.within == Within::Schema && !is_of_schemas(text) {
-                self.weigh(text);
-            }
+    /// A member's name as it is spelled, which begins at this place.
+    pub(super) fn key(&mut self, depth: usize, at: usize, name: &[u8]) {
+        if !self.has_room(at) {
             return;
         }
-        match (self.within, self.key) {
-            (Within::Settings, _) => {}
-            (_, b"type" | b"id" | b"call_id" | b"tool_call_id" | b"detail" | b"status") => {}
-            (Within::Words, b"role") => self.others += MESSAGE,
-            (Within::Words, b"url" | b"image_url") => self.others += PICTURE,
-            (Within::Words, b"data" | b"file_data" | b"file_id" | b"encrypted_content") => {}
+        self.member = member(name);
+        if depth == 1 {
+            self.section = section(name);
+        } else if self.section == Section::Schema && !is_of_schemas(name) {
+            self.weigh(name);
+        }
+    }
+
+    /// A text as it is spelled, which begins at this place.
+    pub(super) fn text(&mut self, at: usize, text: &[u8]) {
+        if !self.has_room(at) {
+            return;
+        }
+        match (self.section, self.member) {
+            (Section::Settings, _) | (_, Member::Label) | (Section::Words, Member::Data) => {}
+            (Section::Words, Member::Role) => self.others += MESSAGE,
+            (Section::Words, Member::Picture) => self.others += PICTURE,
             _ if is_blob(text) => {}
             _ => self.weigh(text),
         }
     }
 
-    /// A prompt that comes as tokens. Gives how much was read.
-    fn tokens(&mut self, rest: &[u8]) -> usize {
+    /// A value in a list: a prompt may come as tokens.
+    pub(super) fn element(&mut self, first: u8) {
         let is_prompt = matches!(
             self.operation,
             Operation::Embeddings | Operation::Completions
         );
-        let begins = rest.trim_ascii_start().first();
-        if self.within != Within::Words || !is_prompt || !begins.is_some_and(u8::is_ascii_digit) {
-            return 0;
+        if is_prompt && self.section == Section::Words && first.is_ascii_digit() {
+            self.others += 1;
         }
-        let end = memchr(b']', rest).unwrap_or(rest.len());
-        self.others += memchr::memchr_iter(b',', &rest[..end]).count() as u64 + 1;
-        end
+    }
+
+    /// Whether the text at this place is looked at.
+    fn has_room(&mut self, at: usize) -> bool {
+        if self.effort >= MOST {
+            self.stopped_at.get_or_insert(at);
+            return false;
+        }
+        self.effort += TEXT;
+        true
     }
 
     /// Text as JSON spells it.
@@ -196,33 +187,6 @@ fn share(tokens: u64, much: usize, of: usize) -> u64 {
     u64::try_from(tokens).unwrap_or(u64::MAX)
 }
 
-/// Where the next bracket or quote stands.
-fn next(rest: &[u8]) -> Option<usize> {
-    rest.iter()
-        .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))
-}
-
-/// Where the closing quote of a text stands, or the body's end; that too where more is escaped than is looked at.
-fn end_of_text(body: &[u8], mut at: usize) -> usize {
-    for _ in 0..=MOST / ESCAPE {
-        let Some(found) = body.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) else {
-            break;
-        };
-        at += found;
-        if body[at] == b'"' {
-            return at;
-        }
-        at += 2;
-    }
-    body.len()
-}
-
-/// Whether what follows a text makes it a member's name.
-fn is_key(rest: &[u8]) -> bool {
-    let after = rest.get(1..).unwrap_or_default().trim_ascii_start();
-    after.first() == Some(&b':')
-}
-
 /// What stands behind a backslash, and how much of it there is.
 fn escaped(rest: &[u8]) -> (char, usize) {
     match rest.first() {
@@ -243,11 +207,11 @@ fn escaped(rest: &[u8]) -> (char, usize) {
     }
 }
 
-fn within(name: &[u8]) -> Within {
+fn section(name: &[u8]) -> Section {
     match name {
-        b"messages" | b"input" | b"prompt" | b"instructions" | b"suffix" => Within::Words,
-        b"tools" | b"functions" | b"response_format" | b"text" => Within::Schema,
-        _ => Within::Settings,
+        b"messages" | b"input" | b"prompt" | b"instructions" | b"suffix" => Section::Words,
+        b"tools" | b"functions" | b"response_format" | b"text" => Section::Schema,
+        _ => Section::Settings,
     }
 }
 
@@ -282,22 +246,12 @@ fn is_blob(text: &[u8]) -> bool {
             .is_some_and(|head| head.iter().all(is_of_base64))
 }
 
-/// The prompt of a form, and its pictures where they are read.
-fn of_form(operation: Operation, body: &[u8]) -> u64 {
-    let mut scale = CharEstimate::default();
-    if let Some(at) = memmem::find(body, b"name=\"prompt\"") {
-        let part = &body[at..];
-        let start = memmem::find(part, b"\r\n\r\n").map_or(part.len(), |at| at + 4);
-        let text = &part[start..];
-        let end = memmem::find(text, b"\r\n--").unwrap_or(text.len());
-        scale.add(&text[..end.min(MOST)]);
+fn member(name: &[u8]) -> Member {
+    match name {
+        b"type" | b"id" | b"call_id" | b"tool_call_id" | b"detail" | b"status" => Member::Label,
+        b"role" => Member::Role,
+        b"url" | b"image_url" => Member::Picture,
+        b"data" | b"file_data" | b"file_id" | b"encrypted_content" => Member::Data,
+        _ => Member::Words,
     }
-    let pictures = match operation {
-        Operation::ImageEdits => memmem::find_iter(body, b"filename=").count() as u64,
-        _ => 0,
-    };
-    scale.tokens() + pictures * PICTURE
 }
-
-#[cfg(test)]
-mod tests;
