@@ -51,7 +51,7 @@ const EVERY_ROOM: &[&str] = &[
 ];
 
 /// What `domain` may take from outside, beside `std`.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 20] = [
     "http",
     "bytes",
     "serde",
@@ -65,6 +65,8 @@ const WORDS: [&str; 18] = [
     "memchr",
     "regex",
     "percent_encoding",
+    "form_urlencoded",
+    "ipnet",
     "httpdate",
     "humantime",
     "parking_lot",
