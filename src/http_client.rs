@@ -93,7 +93,7 @@ pub(crate) fn root_cause(error: &dyn StdError) -> String {
     cause.to_string()
 }
 
-/// Whether this machine alone is asked.
+/// Whether this machine alone is asked. The domain, which has no URLs, says the same of its endpoints.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
