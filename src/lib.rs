@@ -35,6 +35,7 @@
 //! - [`proxy`]: with [`app`] all that knows Pingora; its page is the table of contents of a request's life.
 //! - [`identity`]: tokens kept ready ahead of need.
 //! - [`oidc`]: the signing keys that prove clients' tokens, kept fresh, and the tokens found good.
+//! - [`http_client`]: how others than instances are asked: whom is trusted, and what may be said of an error.
 //! - [`store`]: what clients have spent, kept where a restart finds it.
 //! - [`telemetry`]: metrics, logs and traces of the traffic, from one record a request.
 //! - [`admin`]: serves the metrics, health, status and the dashboard on their own address.
@@ -61,7 +62,8 @@
 //! | a fault of the simulator | `simulator/faults/kind.rs`, `simulator/handler/inject_fault.rs` |
 //!
 //! Who may use whom: `main → {explain, demo → app} → {config, proxy, admin, telemetry, identity, oidc, store, simulator} → domain`,
-//! each all to its right, and beside it `proxy → identity, oidc, telemetry` and `admin → telemetry`. `tests/layers.rs` names any other.
+//! each all to its right, and beside it `proxy → identity, oidc, telemetry` and `admin → telemetry`; `http_client` is a leaf for
+//! identity, oidc, telemetry and proxy. `tests/layers.rs` names any other.
 
 pub mod admin;
 pub mod app;
@@ -69,6 +71,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod explain;
+pub mod http_client;
 pub mod identity;
 pub mod oidc;
 pub mod proxy;

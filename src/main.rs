@@ -14,7 +14,7 @@ use forebay::{
     demo,
     domain::secret::Secret,
     explain::{self, Question, States},
-    simulator,
+    http_client, simulator,
     telemetry::{event_log, usage_log},
 };
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -112,8 +112,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    // Two TLS providers could be compiled in; the process uses this one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    http_client::install_provider();
     match cli.command {
         Command::Serve { config } => serve(&config),
         Command::Check {

@@ -24,15 +24,17 @@ use std::{
 
 use thiserror::Error;
 
-use crate::domain::{
-    client::{
-        Client, Clients,
-        issuer::Issuer,
-        token::{self, Rejection, jwt::Jwt},
+use crate::{
+    domain::{
+        client::{
+            Client, Clients,
+            issuer::Issuer,
+            token::{self, Rejection, jwt::Jwt},
+        },
+        name::IssuerName,
     },
-    name::IssuerName,
+    http_client::SetupError,
 };
-pub use fetch::SetupError;
 use jwks_cache::Missing;
 pub use jwks_cache::{JwksCache, JwksCacheState};
 use token_cache::TokenCache;

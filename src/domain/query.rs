@@ -1,35 +1,28 @@
 //! A client's query, read once: what of it goes on, and the version of the API that it names.
 
-use std::{borrow::Cow, ops::Range};
-
-use percent_encoding::percent_decode_str;
+use form_urlencoded::parse;
 
 /// What goes on of a query: each parameter by its plain name, its value as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     text: String,
-    /// Where its `api-version` stands; nowhere: it names none.
-    version: Range<usize>,
+    /// Its `api-version`, as it is read; empty: it names none.
+    version: String,
 }
 
 /// An `api-version`, as a deployment reads it; empty where a query names none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApiVersion<'a>(Cow<'a, str>);
+pub struct ApiVersion<'a>(&'a str);
 
 impl Query {
     /// Of parameters that go by their plain names, no version named twice.
     pub fn of(text: String) -> Self {
-        const NAME: &str = "api-version=";
-        let mut from = 0;
-        let mut version = 0..0;
-        for pair in text.split('&') {
-            if pair.starts_with(NAME) {
-                version = from + NAME.len()..from + pair.len();
-                break;
-            }
-            from += pair.len() + 1;
+        let named = parse(text.as_bytes()).find(|(name, _)| name == "api-version");
+        let version = named.map(|(_, value)| value.into_owned());
+        Self {
+            version: version.unwrap_or_default(),
+            text,
         }
-        Self { text, version }
     }
 
     pub fn as_str(&self) -> &str {
@@ -37,14 +30,13 @@ impl Query {
     }
 
     pub fn api_version(&self) -> ApiVersion<'_> {
-        let written = &self.text[self.version.clone()];
-        ApiVersion(percent_decode_str(written).decode_utf8_lossy())
+        ApiVersion(&self.version)
     }
 }
 
 impl ApiVersion<'_> {
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0
     }
 
     /// Its date: `None` where it has none, or is one like `v1` or `preview`.
@@ -56,7 +48,7 @@ impl ApiVersion<'_> {
 
     /// Whether it is from before this date.
     pub fn is_before(&self, date: &str) -> bool {
-        self.0.starts_with("20") && *self.0 < *date
+        self.0.starts_with("20") && self.0 < date
     }
 }
 

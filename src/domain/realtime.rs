@@ -170,7 +170,7 @@ fn is_named(name: &str, wanted: &str) -> bool {
     name.eq_ignore_ascii_case(wanted)
 }
 
-/// A parameter's value as servers read it.
+/// A parameter's value as servers read it; `None` where it is no UTF-8, in whose place `form_urlencoded` puts marks.
 fn decoded(value: &str) -> Option<Cow<'_, str>> {
     match value.contains('+') {
         false => percent_decode_str(value).decode_utf8().ok(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::header::InvalidHeaderValue;
 use thiserror::Error;
 
+use crate::http_client;
+
 /// For a token request as a whole, the wait for its turn counted in. IMDS and Entra answer in well under a second when they are well.
 pub(super) const CALL: Duration = Duration::from_secs(10);
 
@@ -23,10 +25,20 @@ pub enum SetupError {
     Variable(&'static str),
     #[error("the authorities in its `ca` can't be used: {0}")]
     Ca(String),
-    #[error("no HTTPS client: {0}")]
-    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Client(http_client::SetupError),
     #[error("{0}")]
     Azure(String),
+}
+
+impl From<http_client::SetupError> for SetupError {
+    /// Without the file's path: a secret may stand in its place.
+    fn from(error: http_client::SetupError) -> Self {
+        match error {
+            http_client::SetupError::Authorities { reason, .. } => Self::Ca(reason),
+            other => Self::Client(other),
+        }
+    }
 }
 
 /// Why a token request failed. No text in it comes from an answer's free text, which could repeat a secret.

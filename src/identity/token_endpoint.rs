@@ -1,8 +1,9 @@
 //! Whose word a token is, and where each of them is asked.
 
-use url::{Host, Url};
+use url::Url;
 
 use super::error::SetupError;
+use crate::http_client::is_loopback;
 
 /// Azure's own places (wire facts: Tokens), and the variables that name others where the platform sets them.
 const IMDS: &str = "http://169.254.169.254";
@@ -70,15 +71,6 @@ pub(super) fn stand_in(text: &str, endpoint: TokenEndpoint) -> Result<Url, Setup
         return Err(SetupError::Insecure);
     }
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 use std::{
     cell::OnceCell,
     collections::HashMap,
-    error::Error as StdError,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,6 +29,7 @@ use super::{
     error::{FetchError, SetupError},
     token_endpoint::{TokenEndpoint, own, stand_in},
 };
+use crate::http_client::{self, root_cause};
 
 /// A token answer is a few kilobytes; a longer one is none.
 const LARGEST: usize = 256 << 10;
@@ -140,32 +140,11 @@ impl Clients {
         if let Some(client) = self.by_ca.get(&key) {
             return Ok(client.clone());
         }
-        let client = new_client(ca)?;
+        // IMDS must never be asked through a proxy (wire facts: Tokens): this one knows none.
+        let client = http_client::client(ca, |it| it)?;
         self.by_ca.insert(key, client.clone());
         Ok(client)
     }
-}
-
-/// IMDS must never be asked through a proxy, not even one of the environment (wire facts: Tokens).
-fn new_client(ca: Option<&Path>) -> Result<reqwest::Client, SetupError> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error says that another thread has just installed one, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    let authorities = ca.map(authorities).transpose()?.unwrap_or_default();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(3))
-        .tls_certs_merge(authorities)
-        .build()?;
-    Ok(client)
-}
-
-fn authorities(ca: &Path) -> Result<Vec<reqwest::Certificate>, SetupError> {
-    let unread = |reason: String| SetupError::Ca(reason);
-    let pem = std::fs::read(ca).map_err(|error| unread(error.to_string()))?;
-    reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unread(error.to_string()))
 }
 
 /// One token request's transport. It keeps the failure, so that its cause isn't lost in `azure_identity`'s errors.
@@ -236,15 +215,6 @@ async fn within_limits(
         whole.extend_from_slice(&part);
     }
     Ok(whole)
-}
-
-/// The operating system's or the TLS library's own words, which name no URL and no content.
-fn root_cause(error: &dyn StdError) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn retry_after(headers: &Headers) -> Option<Duration> {

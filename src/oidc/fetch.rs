@@ -1,19 +1,21 @@
 //! How an issuer's keys are fetched: discovery, then the keys, each bounded in time and size, no redirect followed.
 
-use std::{error::Error as StdError, fs, io, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, header};
-use reqwest::{Certificate, Client, redirect::Policy};
+use reqwest::Client;
 use serde::Deserialize;
 use thiserror::Error;
-use url::{Host, Url};
+use url::Url;
 
 use super::keys::Keys;
-use crate::domain::client::issuer::{Issuer, IssuerKind, KeysAt};
+use crate::{
+    domain::client::issuer::{Issuer, IssuerKind, KeysAt},
+    http_client::{self, SetupError, is_loopback, root_cause},
+};
 
 /// For one answer, from the connection's start to its last byte.
 const TIME: Duration = Duration::from_secs(10);
-const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// Entra's keys take about 20 kilobytes.
 const LARGEST: usize = 1 << 20;
 
@@ -36,15 +38,6 @@ pub(super) enum FetchError {
     NoKeys { host: String },
 }
 
-/// Why an issuer can't be set up.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    #[error("{path} can't be used: {source}")]
-    Authorities { path: String, source: io::Error },
-    #[error(transparent)]
-    Client(#[from] reqwest::Error),
-}
-
 /// What the discovery document says (OpenID Connect Discovery 1.0, 3), as far as we ask.
 #[derive(Deserialize)]
 struct Discovered {
@@ -65,26 +58,8 @@ pub(super) struct Fetched {
 
 impl Fetcher {
     pub(super) fn new(issuer: &Issuer) -> Result<Self, SetupError> {
-        // An error says that another thread has just installed one, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIME)
-            .timeout(TIME);
-        let builder = match &issuer.ca {
-            None => builder,
-            Some(path) => {
-                let pem = fs::read(path).map_err(|source| SetupError::Authorities {
-                    path: path.display().to_string(),
-                    source,
-                })?;
-                builder.tls_certs_merge(Certificate::from_pem_bundle(&pem)?)
-            }
-        };
-        Ok(Self {
-            client: builder.build()?,
-        })
+        let client = http_client::client(issuer.ca.as_deref(), |it| it.timeout(TIME))?;
+        Ok(Self { client })
     }
 
     pub(super) async fn fetch(
@@ -136,13 +111,9 @@ impl Fetcher {
             let (host, status) = (host(url), answer.status().as_u16());
             return Err(FetchError::Answered { host, status });
         }
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(unreachable)? {
-            if body.len() + part.len() > LARGEST {
-                return Err(FetchError::TooLong { host: host(url) });
-            }
-            body.extend_from_slice(&part);
-        }
+        let body = http_client::body(&mut answer, LARGEST).await;
+        let body = body.map_err(unreachable)?;
+        let body = body.ok_or_else(|| FetchError::TooLong { host: host(url) })?;
         Ok((std::mem::take(answer.headers_mut()), body))
     }
 }
@@ -156,28 +127,10 @@ fn is_safe(jwks: &str, discovery: &str) -> bool {
     jwks.scheme() == "https" || plain_loopback(&jwks) && plain_loopback(&discovery)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
 /// What a message may say of an address.
 fn host(url: &str) -> String {
     let host = Url::parse(url).map(|url| url.authority().to_owned());
     host.unwrap_or_default()
-}
-
-/// The operating system's or the TLS library's own words, which name no URL and no content.
-fn root_cause(error: &dyn StdError) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {

@@ -15,13 +15,16 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    fetch::{FetchError, Fetched, Fetcher, SetupError},
+    fetch::{FetchError, Fetched, Fetcher},
     keys::{Key, Keys},
     schedule::{self, Allowance},
 };
-use crate::domain::{
-    client::{Clients, issuer::Issuer, token::Ruled},
-    name::IssuerName,
+use crate::{
+    domain::{
+        client::{Clients, issuer::Issuer, token::Ruled},
+        name::IssuerName,
+    },
+    http_client::SetupError,
 };
 
 /// How long a request waits for keys that are being fetched.

@@ -82,12 +82,13 @@ impl Control {
                 Reply::NoContent
             }
             ("GET", ["requests"]) => {
-                let instance = query.and_then(|query| {
-                    query
-                        .split('&')
-                        .find_map(|pair| pair.strip_prefix("instance="))
-                });
-                json(&self.0.requests(instance))
+                let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+                let instance = pairs.find(|(name, _)| name == "instance");
+                json(
+                    &self
+                        .0
+                        .requests(instance.as_ref().map(|(_, value)| &**value)),
+                )
             }
             ("DELETE", ["requests"]) => {
                 self.0.clear_requests();

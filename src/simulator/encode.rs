@@ -5,8 +5,6 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 
-const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-
 /// Base64 with padding, as in `encoding_format: base64`.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
@@ -19,10 +17,8 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
 
 /// `prefix` and as many random letters.
 pub(crate) fn id(prefix: &str, letters: usize, rng: &mut fastrand::Rng) -> String {
-    let mut id = String::with_capacity(prefix.len() + letters);
-    id.push_str(prefix);
-    id.extend((0..letters).map(|_| char::from(LETTERS[rng.usize(..LETTERS.len())])));
-    id
+    let letters = (0..letters).map(|_| rng.alphanumeric());
+    prefix.chars().chain(letters).collect()
 }
 
 /// A random UUID.

@@ -228,14 +228,11 @@ fn in_path(method: &Method, rest: &str) -> Option<Route> {
 /// A session names its deployment in the query (wire facts: Realtime).
 fn in_query(method: &Method, rest: &str, query: Option<&str>, parameter: &str) -> Option<Route> {
     let is_session = method == Method::GET && rest == "realtime";
-    let pairs = query.filter(|_| is_session)?.split('&');
-    let mut named = pairs
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| *name == parameter);
-    let name = percent_encoding::percent_decode_str(named.next()?.1).decode_utf8();
+    let mut pairs = form_urlencoded::parse(query.filter(|_| is_session)?.as_bytes());
+    let (_, deployment) = pairs.find(|(name, _)| name == parameter)?;
     Some(Route::Call {
         operation: Operation::Realtime,
-        deployment: Some(name.ok()?.into_owned()),
+        deployment: Some(deployment.into_owned()),
     })
 }
 

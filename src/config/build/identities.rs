@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
-use super::known::Known;
+use super::{instances::authorities, known::Known};
 use crate::{
     config::{
         pem,
@@ -197,13 +197,6 @@ fn pair(
     reader.take(key_place, pem::is_rsa(&key))?;
     reader.take(key_place, pem::belong_together(chain, key))?;
     Some((path, key_path))
-}
-
-/// A file of authorities that are trusted beside the system's.
-fn authorities(file: Option<Placed<FilePath>>, reader: &mut Reader<'_>) -> Option<PathBuf> {
-    let file = file?;
-    reader.take_file(file.place, &file.value.0, pem::authorities)?;
-    Some(file.value.0)
 }
 
 /// What stands in for Azure's own authority. Another cloud's, with a certificate of its own, is meant.

@@ -63,7 +63,7 @@ pub(super) fn instances(
             None => Some(cloud.unwrap_or(Cloud::Public).scope().into()),
             Some(scope) => scope_of(scope, cloud, takes_own, reader),
         };
-        let ca = raw.ca.and_then(|file| authorities(file, reader));
+        let ca = authorities(raw.ca, reader);
         let endpoint = endpoint?;
         let connect_to = raw.connect_to.map(|target| address(target, &endpoint));
         Some(Arc::new(Instance {
@@ -213,7 +213,12 @@ fn scope_of(
     fits.then_some(scope.value)
 }
 
-pub(super) fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
+/// A file of authorities that are trusted beside the system's.
+pub(super) fn authorities(
+    file: Option<Placed<FilePath>>,
+    reader: &mut Reader<'_>,
+) -> Option<PathBuf> {
+    let file = file?;
     reader.take_file(file.place, &file.value.0, pem::authorities)?;
     Some(file.value.0)
 }

@@ -1,11 +1,10 @@
 //! `issuers:`, and the Entra tenants that clients name.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::known::Known;
+use super::{instances::authorities, known::Known};
 use crate::{
     config::{
-        pem,
         problem::{Place, Placed},
         raw,
         read::{List, Named, Reader},
@@ -76,7 +75,7 @@ impl Issuers {
         ca: Option<Placed<FilePath>>,
         reader: &mut Reader<'_>,
     ) -> Arc<Issuer> {
-        let ca = ca.and_then(|file| authorities(file, reader));
+        let ca = authorities(ca, reader);
         let authority = authority.map(|url| origin(url, reader));
         let name = match &authority {
             None => format!("{ENTRA}{tenant_id}"),
@@ -154,7 +153,7 @@ fn oidc(name: &str, raw: raw::Issuer, reader: &mut Reader<'_>) -> Option<Oidc> {
         .algorithms
         .map_or(Algorithm::USUAL.to_vec(), |raw| algorithms(raw, reader));
     let leeway = raw.leeway.map_or(issuer::LEEWAY, |raw| leeway(raw, reader));
-    let ca = raw.ca.and_then(|file| authorities(file, reader));
+    let ca = authorities(raw.ca, reader);
     let audiences = raw.audiences.0.map(|raw| words(raw, "an audience", reader));
     let url = url?;
     Some(Oidc {
@@ -217,11 +216,6 @@ fn leeway(raw: Placed<Span>, reader: &mut Reader<'_>) -> Duration {
         );
     }
     raw.value.0
-}
-
-fn authorities(file: Placed<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
-    reader.take_file(file.place, &file.value.0, pem::authorities)?;
-    Some(file.value.0)
 }
 
 /// Scheme, host and port.

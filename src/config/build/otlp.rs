@@ -34,7 +34,7 @@ pub(super) fn otlp(raw: raw::Otlp, reader: &mut Reader<'_>) -> Option<Collector>
         endpoint(url, insecure, None, reader)
     });
     let headers = headers(raw.headers, reader);
-    let ca = raw.ca.and_then(|file| authorities(file, reader));
+    let ca = authorities(raw.ca, reader);
     let mut interval = Duration::from_secs(60);
     span(
         raw.metrics.and_then(|it| it.interval),

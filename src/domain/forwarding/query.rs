@@ -1,6 +1,8 @@
 //! Which parameters of a client's query go on to a deployment: those of Azure's API for the paths that are served, and
 //! what the operator adds. A client's credential stays here; any other parameter is refused, since it may be a credential
 //! by a name of its own, or change what is asked.
+//!
+//! Read by hand: values go on byte for byte, where `form_urlencoded` gives decoded ones.
 
 use std::borrow::Cow;
 

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock},
 };
 
 use arc_swap::ArcSwap;
@@ -20,6 +20,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::own_limit;
+use crate::http_client::system_authorities;
 
 /// Why a file of authorities can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -118,19 +119,15 @@ fn is_fit(certificate: &CertificateDer<'static>) -> bool {
 }
 
 fn with_the_systems(own: Vec<CertificateDer<'static>>) -> Arc<CaType> {
-    let all = own.into_iter().chain(the_systems().iter().cloned());
+    // Read once, as Pingora does for instances without a file of their own.
+    static SYSTEMS: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| {
+        system_authorities()
+            .iter()
+            .filter(|it| is_fit(it))
+            .cloned()
+            .collect()
+    });
+    let all = own.into_iter().chain(SYSTEMS.iter().cloned());
     all.map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509))
         .collect()
-}
-
-/// Read once, as Pingora does for instances without a file of their own.
-fn the_systems() -> &'static [CertificateDer<'static>] {
-    static SYSTEMS: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
-    SYSTEMS.get_or_init(|| match rustls_native_certs::load_native_certs() {
-        Ok(all) => all.into_iter().filter(is_fit).collect(),
-        Err(error) => {
-            tracing::warn!(event = "system_ca_unreadable", %error, "the system's certificate authorities can't be read; instances with ca: go by that file alone");
-            Vec::new()
-        }
-    })
 }

@@ -1,6 +1,6 @@
 //! How a collector is spoken to: gRPC, or protobuf over HTTP. What it says comes back as what it means for us.
 
-use std::{error::Error as StdError, fs, io, path::Path, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use opentelemetry_proto::tonic::collector::{
@@ -14,23 +14,20 @@ use opentelemetry_proto::tonic::collector::{
     },
 };
 use prost::Message;
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
 use thiserror::Error;
 use tonic::{
     Code, Request, Status,
     metadata::MetadataMap,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
-use tracing::warn;
 
-use crate::domain::collector::{Collector, Protocol};
+use crate::{
+    domain::collector::{Collector, Protocol},
+    http_client::{self, CONNECT_TIME, root_cause},
+};
 
 /// For one request to the collector, from the connection's start to the answer's end.
 const TIME: Duration = Duration::from_secs(10);
-const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// An answer says hardly more than that all is well.
 const LARGEST: usize = 64 << 10;
 const AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
@@ -38,12 +35,10 @@ const AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
 /// Why nothing can be sent to a collector as it is configured.
 #[derive(Debug, Error)]
 pub enum SetupError {
-    #[error("the authorities in {path} can't be used: {reason}")]
-    Authorities { path: String, reason: String },
     #[error("its endpoint can't be used: {0}")]
     Endpoint(#[from] tonic::transport::Error),
-    #[error("no client can be set up for it: {0}")]
-    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Client(#[from] http_client::SetupError),
     #[error("a header for it can't be used: {0}")]
     Header(#[from] http::header::InvalidHeaderValue),
     #[error(transparent)]
@@ -60,38 +55,35 @@ pub(super) struct Failure {
 }
 
 /// A collector, however it is spoken to. Its connections are made when they are needed.
+///
+/// Not `opentelemetry-otlp`'s exporters: they tell neither what a collector took no more than in part nor each try that
+/// failed, which are counted here; end their tries within one timeout; and take metrics that nobody else can make.
+#[derive(Clone)]
 pub(super) enum Exporter {
     Grpc(Channel, MetadataMap),
-    Http {
-        client: reqwest::Client,
-        /// Without a slash at its end.
-        base: String,
-        headers: HeaderMap,
-    },
+    /// The endpoint is without a slash at its end.
+    Http(reqwest::Client, String),
 }
 
 impl Exporter {
     /// To be called inside the runtime that it is used in.
     pub(super) fn new(collector: &Collector) -> Result<Self, SetupError> {
-        // An error says that another thread has just installed one, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         for (name, value) in &collector.headers {
             let mut value = HeaderValue::from_str(value.expose())?;
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        match collector.protocol {
-            Protocol::Grpc => {
-                let channel = channel(collector)?;
-                Ok(Self::Grpc(channel, MetadataMap::from_headers(headers)))
+        Ok(match collector.protocol {
+            Protocol::Grpc => Self::Grpc(channel(collector)?, MetadataMap::from_headers(headers)),
+            Protocol::Http => {
+                let more = |it: reqwest::ClientBuilder| {
+                    it.user_agent(AGENT).timeout(TIME).default_headers(headers)
+                };
+                let client = http_client::client(collector.ca.as_deref(), more)?;
+                Self::Http(client, collector.endpoint.to_string())
             }
-            Protocol::Http => Ok(Self::Http {
-                client: client(collector)?,
-                base: collector.endpoint.to_string(),
-                headers,
-            }),
-        }
+        })
     }
 
     /// Gives how many spans were not taken for good.
@@ -101,7 +93,7 @@ impl Exporter {
                 let mut client = TraceServiceClient::new(channel.clone());
                 by_grpc(client.export(request(batch, metadata))).await?
             }
-            Self::Http { .. } => self.post("/v1/traces", batch.encode_to_vec()).await?,
+            Self::Http(client, base) => by_http(client, format!("{base}/v1/traces"), batch).await?,
         };
         let rejected = answer.partial_success.map_or(0, |it| it.rejected_spans);
         Ok(rejected.try_into().unwrap_or(0))
@@ -114,40 +106,11 @@ impl Exporter {
                 let mut client = MetricsServiceClient::new(channel.clone());
                 by_grpc(client.export(request(all, metadata))).await?
             }
-            Self::Http { .. } => self.post("/v1/metrics", all.encode_to_vec()).await?,
+            Self::Http(client, base) => by_http(client, format!("{base}/v1/metrics"), all).await?,
         };
-        let rejected = answer
-            .partial_success
-            .map_or(0, |it| it.rejected_data_points);
+        let partial = answer.partial_success;
+        let rejected = partial.map_or(0, |it| it.rejected_data_points);
         Ok(rejected.try_into().unwrap_or(0))
-    }
-
-    async fn post<A: Message + Default>(&self, path: &str, body: Vec<u8>) -> Result<A, Failure> {
-        let Self::Http {
-            client,
-            base,
-            headers,
-        } = self
-        else {
-            return Err(Failure::for_good("it is not spoken to over HTTP".into()));
-        };
-        let request = client
-            .post(format!("{base}{path}"))
-            .headers(headers.clone())
-            .header(header::CONTENT_TYPE, "application/x-protobuf")
-            .body(body);
-        let mut answer = request.send().await.map_err(|it| unreachable(&it))?;
-        if !answer.status().is_success() {
-            return Err(refused(answer.status(), answer.headers()));
-        }
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(|it| unreachable(&it))? {
-            if body.len() + part.len() > LARGEST {
-                return Err(Failure::for_good("its answer has no end".into()));
-            }
-            body.extend_from_slice(&part);
-        }
-        A::decode(&*body).map_err(|_| Failure::for_good("its answer is not OTLP's".into()))
     }
 }
 
@@ -169,6 +132,25 @@ impl Failure {
 
 fn request<T>(message: T, metadata: &MetadataMap) -> Request<T> {
     Request::from_parts(metadata.clone(), Default::default(), message)
+}
+
+async fn by_http<A: Message + Default>(
+    client: &reqwest::Client,
+    url: String,
+    message: impl Message,
+) -> Result<A, Failure> {
+    let request = client
+        .post(url)
+        .header(header::CONTENT_TYPE, "application/x-protobuf")
+        .body(message.encode_to_vec());
+    let mut answer = request.send().await.map_err(|it| unreachable(&it))?;
+    if !answer.status().is_success() {
+        return Err(refused(answer.status(), answer.headers()));
+    }
+    let body = http_client::body(&mut answer, LARGEST).await;
+    let body = body.map_err(|it| unreachable(&it))?;
+    let body = body.ok_or_else(|| Failure::for_good("its answer has no end".into()))?;
+    A::decode(&*body).map_err(|_| Failure::for_good("its answer is not OTLP's".into()))
 }
 
 async fn by_grpc<A>(
@@ -226,72 +208,17 @@ fn no_answer() -> Failure {
     Failure::for_now(format!("it gave no answer in {}s", TIME.as_secs()), None)
 }
 
-fn client(collector: &Collector) -> Result<reqwest::Client, SetupError> {
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(AGENT)
-        .connect_timeout(CONNECT_TIME)
-        .timeout(TIME);
-    let builder = match &collector.ca {
-        None => builder,
-        Some(path) => {
-            let pem = fs::read(path).map_err(|error| unread(path, error))?;
-            builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?)
-        }
-    };
-    Ok(builder.build()?)
-}
-
 fn channel(collector: &Collector) -> Result<Channel, SetupError> {
+    http_client::install_provider();
     let mut endpoint = Endpoint::from_shared(collector.endpoint.to_string())?
         .user_agent(AGENT)?
         .connect_timeout(CONNECT_TIME);
     if collector.endpoint.tls() {
-        let roots = roots(collector.ca.as_deref())?.roots;
+        let roots = http_client::roots(collector.ca.as_deref())?.roots;
         let tls = ClientTlsConfig::new().trust_anchors(roots);
         endpoint = endpoint.tls_config(tls.timeout(CONNECT_TIME))?;
     }
     Ok(endpoint.connect_lazy())
-}
-
-/// The system's authorities, and those of a file.
-fn roots(file: Option<&Path>) -> Result<RootCertStore, SetupError> {
-    let mut roots = RootCertStore::empty();
-    match rustls_native_certs::load_native_certs() {
-        Ok(systems) => {
-            roots.add_parsable_certificates(systems);
-        }
-        Err(error) => {
-            warn!(event = "system_ca_unreadable", %error, "the system's certificate authorities can't be read")
-        }
-    }
-    if let Some(path) = file {
-        let own = CertificateDer::pem_file_iter(path).map_err(|error| unread(path, error))?;
-        for certificate in own {
-            let certificate = certificate.map_err(|error| unread(path, error))?;
-            roots
-                .add(certificate)
-                .map_err(|error| unread(path, error))?;
-        }
-    }
-    Ok(roots)
-}
-
-fn unread(path: &Path, reason: impl ToString) -> SetupError {
-    SetupError::Authorities {
-        path: path.display().to_string(),
-        reason: reason.to_string(),
-    }
-}
-
-/// The operating system's or the TLS library's own words, which name no URL and no content.
-fn root_cause(error: &dyn StdError) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -46,71 +46,61 @@ const SECONDS: [f64; 14] = [
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 ];
 
-/// Attributes that all of them have; an empty value is none.
-const COMMON: [&str; 5] = [
+/// The metrics' names, and their attributes': those that all have, then the one more that the first two have. Prometheus'
+/// types, which take no dots, have them with `_`.
+const METRICS: [&str; 3] = [
+    "gen_ai.client.token.usage",
+    "gen_ai.client.operation.duration",
+    "gen_ai.client.operation.time_to_first_chunk",
+];
+const ATTRIBUTES: [&str; 7] = [
     "gen_ai.operation.name",
     "gen_ai.provider.name",
     "gen_ai.request.model",
     "server.address",
     "server.port",
+    "gen_ai.token.type",
+    "error.type",
 ];
+const COMMON: usize = 5;
 
 /// The conventions' metrics of a client: to the deployments the gateway is one. Their attributes are configured names
-/// and closed sets.
+/// and closed sets; an empty one is none.
+///
+/// Not the SDK's instruments: what these have counted can be read by a reader of its own, experimental, alone.
 pub(super) struct GenAi {
     tokens: HistogramVec,
     duration: HistogramVec,
     first_chunk: HistogramVec,
 }
 
-/// A metric and its attributes by the conventions' names, which Prometheus' types don't take.
-pub(super) struct Named {
-    pub(super) name: &'static str,
-    pub(super) unit: &'static str,
-    /// One more than [`COMMON`].
-    pub(super) more: Option<&'static str>,
-    pub(super) family: MetricFamily,
+/// The convention's own name of what has another in Prometheus' types.
+pub(super) fn name(theirs: &str) -> &'static str {
+    let mut all = METRICS.into_iter().chain(ATTRIBUTES);
+    all.find(|name| plain(name) == theirs).unwrap_or_default()
 }
 
-impl Named {
-    /// The convention's name of a label.
-    pub(super) fn attribute(&self, label: &str) -> &'static str {
-        let number = label
-            .strip_prefix('a')
-            .and_then(|it| it.parse::<usize>().ok());
-        let common = number.and_then(|number| COMMON.get(number));
-        common.copied().or(self.more).unwrap_or_default()
-    }
+fn plain(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 impl GenAi {
     pub(super) fn new() -> Self {
-        let histogram = |name: &str, help: &str, buckets: &[f64], labels: usize| {
-            let names: Vec<String> = (0..labels).map(|i| format!("a{i}")).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            HistogramVec::new(opts, &names).expect("names and buckets are fixed here")
+        let histogram = |metric: usize, help: &str, buckets: &[f64], more: Option<&str>| {
+            let labels = ATTRIBUTES[..COMMON].iter().copied().chain(more).map(plain);
+            let labels: Vec<String> = labels.collect();
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            let opts = HistogramOpts::new(plain(METRICS[metric]), help).buckets(buckets.to_vec());
+            HistogramVec::new(opts, &labels).expect("names and buckets are fixed here")
         };
-        let labels = COMMON.len();
+        let (tokens, first) = (
+            "Number of input and output tokens used.",
+            "Time to receive the first chunk of a streamed response.",
+        );
         Self {
-            tokens: histogram(
-                "tokens",
-                "Number of input and output tokens used.",
-                &TOKENS,
-                labels + 1,
-            ),
-            duration: histogram(
-                "duration",
-                "GenAI operation duration.",
-                &SECONDS,
-                labels + 1,
-            ),
-            first_chunk: histogram(
-                "first_chunk",
-                "Time to receive the first chunk of a streamed response.",
-                &SECONDS,
-                labels,
-            ),
+            tokens: histogram(0, tokens, &TOKENS, Some("gen_ai.token.type")),
+            duration: histogram(1, "GenAI operation duration.", &SECONDS, Some("error.type")),
+            first_chunk: histogram(2, first, &SECONDS, None),
         }
     }
 
@@ -155,36 +145,10 @@ impl GenAi {
     }
 
     /// All that was observed.
-    pub(super) fn collect(&self) -> Vec<Named> {
-        let named = |name, unit, more, histogram: &HistogramVec| {
-            let families = histogram.collect().into_iter();
-            families.map(move |family| Named {
-                name,
-                unit,
-                more,
-                family,
-            })
-        };
-        let tokens = named(
-            "gen_ai.client.token.usage",
-            "{token}",
-            Some("gen_ai.token.type"),
-            &self.tokens,
-        );
-        let duration = named(
-            "gen_ai.client.operation.duration",
-            "s",
-            Some("error.type"),
-            &self.duration,
-        );
-        let first_chunk = named(
-            "gen_ai.client.operation.time_to_first_chunk",
-            "s",
-            None,
-            &self.first_chunk,
-        );
-        let all = tokens.chain(duration).chain(first_chunk);
-        all.filter(|named| !named.family.get_metric().is_empty())
+    pub(super) fn collect(&self) -> Vec<MetricFamily> {
+        let all = [&self.tokens, &self.duration, &self.first_chunk];
+        let all = all.into_iter().flat_map(|histogram| histogram.collect());
+        all.filter(|family| !family.get_metric().is_empty())
             .collect()
     }
 }

@@ -1,18 +1,24 @@
 //! What the gateway counts, in the protocol's own shape: the page at `/metrics` with its names and labels, and the
 //! `gen_ai.*` metrics. All of it adds up since the gateway's start, so that one that is lost costs nothing.
+//!
+//! Made by hand: the SDK's metrics (`metrics::data`) can be filled by its own instruments alone.
 
 use std::time::SystemTime;
 
-use opentelemetry_proto::tonic::{
-    common::v1::KeyValue,
-    metrics::v1::{
-        AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
-        metric::Data, number_data_point::Value,
+use opentelemetry::KeyValue;
+use opentelemetry_proto::{
+    tonic::{
+        common::v1::KeyValue as Attribute,
+        metrics::v1::{
+            AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
+            Sum, metric::Data, number_data_point::Value,
+        },
     },
+    transform::common::tonic::Attributes,
 };
-use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 
-use super::{attributes::Attributes, gen_ai::Named, spans::nanos};
+use super::{gen_ai, spans::nanos};
 
 /// Since when is counted, and when it was looked at.
 #[derive(Clone, Copy)]
@@ -24,59 +30,44 @@ pub(super) struct Times {
 /// The metrics of Prometheus' page.
 pub(super) fn of_page(families: &[MetricFamily], times: Times) -> Vec<Metric> {
     let metric = |family: &MetricFamily| {
-        let attributes = |metric: &proto::Metric| {
-            let mut about = Attributes::default();
-            for label in metric.get_label() {
-                about.text(label.name(), label.value());
-            }
-            about.0
-        };
-        Some(Metric {
-            name: family.name().to_owned(),
-            description: family.help().to_owned(),
-            unit: unit(family.name()).to_owned(),
-            data: Some(data(family, attributes, times)?),
-            ..Metric::default()
+        let (name, unit) = (family.name(), unit(family.name()));
+        metric(family, (name, unit), times, |label| {
+            Some(KeyValue::new(
+                label.name().to_owned(),
+                label.value().to_owned(),
+            ))
         })
     };
     families.iter().filter_map(metric).collect()
 }
 
 /// The conventions' metrics.
-pub(super) fn of_gen_ai(all: &[Named], times: Times) -> Vec<Metric> {
-    let metric = |named: &Named| {
-        let attributes = |metric: &proto::Metric| {
-            let mut about = Attributes::default();
-            for label in metric.get_label() {
-                match (named.attribute(label.name()), label.value()) {
-                    (_, "") => {}
-                    (name @ "server.port", port) => {
-                        about.number(name, port.parse().unwrap_or(0i64));
-                    }
-                    (name, value) => {
-                        about.text(name, value);
-                    }
-                }
-            }
-            about.0
-        };
-        Some(Metric {
-            name: named.name.to_owned(),
-            description: named.family.help().to_owned(),
-            unit: named.unit.to_owned(),
-            data: Some(data(&named.family, attributes, times)?),
-            ..Metric::default()
-        })
+pub(super) fn of_gen_ai(families: &[MetricFamily], times: Times) -> Vec<Metric> {
+    let attribute = |label: &LabelPair| match (gen_ai::name(label.name()), label.value()) {
+        (_, "") => None,
+        (name @ "server.port", port) => Some(KeyValue::new(name, port.parse().unwrap_or(0i64))),
+        (name, value) => Some(KeyValue::new(name, value.to_owned())),
     };
-    all.iter().filter_map(metric).collect()
+    let metric = |family: &MetricFamily| {
+        let name = gen_ai::name(family.name());
+        let unit = if name.contains("token") {
+            "{token}"
+        } else {
+            "s"
+        };
+        metric(family, (name, unit), times, attribute)
+    };
+    families.iter().filter_map(metric).collect()
 }
 
-fn data(
+fn metric(
     family: &MetricFamily,
-    attributes: impl Fn(&proto::Metric) -> Vec<KeyValue>,
+    (name, unit): (&str, &str),
     times: Times,
-) -> Option<Data> {
-    let cumulative = AggregationTemporality::Cumulative.into();
+    attribute: impl Fn(&LabelPair) -> Option<KeyValue>,
+) -> Option<Metric> {
+    let attributes =
+        |it: &proto::Metric| Attributes::from(it.get_label().iter().filter_map(&attribute)).0;
     let number = |metric: &proto::Metric, value: f64| NumberDataPoint {
         attributes: attributes(metric),
         start_time_unix_nano: nanos(times.since),
@@ -84,13 +75,14 @@ fn data(
         value: Some(Value::AsDouble(value)),
         ..NumberDataPoint::default()
     };
+    let aggregation_temporality = AggregationTemporality::Cumulative.into();
     let all = family.get_metric().iter();
-    Some(match family.get_field_type() {
+    let data = match family.get_field_type() {
         MetricType::COUNTER => Data::Sum(Sum {
             data_points: all
                 .map(|it| number(it, it.get_counter().get_value()))
                 .collect(),
-            aggregation_temporality: cumulative,
+            aggregation_temporality,
             is_monotonic: true,
         }),
         MetricType::GAUGE => Data::Gauge(Gauge {
@@ -100,16 +92,23 @@ fn data(
         }),
         MetricType::HISTOGRAM => Data::Histogram(Histogram {
             data_points: all.map(|it| histogram(it, attributes(it), times)).collect(),
-            aggregation_temporality: cumulative,
+            aggregation_temporality,
         }),
         MetricType::SUMMARY | MetricType::UNTYPED => return None,
+    };
+    Some(Metric {
+        name: name.to_owned(),
+        description: family.help().to_owned(),
+        unit: unit.to_owned(),
+        data: Some(data),
+        ..Metric::default()
     })
 }
 
 /// Prometheus adds the buckets up from the lowest, OpenTelemetry doesn't, and has one more for what is above them all.
 fn histogram(
     metric: &proto::Metric,
-    attributes: Vec<KeyValue>,
+    attributes: Vec<Attribute>,
     times: Times,
 ) -> HistogramDataPoint {
     let histogram = metric.get_histogram();

@@ -7,9 +7,13 @@
 use std::time::{Duration, SystemTime};
 
 use http::Version;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::SpanKind, status::StatusCode};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_proto::{
+    tonic::trace::v1::{Span, Status, span::SpanKind, status::StatusCode},
+    transform::common::tonic::Attributes,
+};
 
-use super::{attributes::Attributes, gen_ai, places::Places};
+use super::{gen_ai, places::Places};
 use crate::{
     domain::{trace::Trace, usage::Usage},
     telemetry::record::{AttemptRecord, End, Record},
@@ -18,6 +22,15 @@ use crate::{
 /// In a span's flags beside those of `traceparent`: whether its parent was somewhere else is known, and so it is.
 const PARENT_IS_KNOWN: u32 = 0x100;
 const PARENT_IS_REMOTE: u32 = 0x200;
+
+/// Those attributes that have a value: a line each.
+macro_rules! attributes {
+    ($($name:literal => $value:expr,)*) => {{
+        let all = [$(($name, $value)),*].into_iter();
+        let there = all.filter_map(|(name, value)| Some(KeyValue::new(name, value?)));
+        Attributes::from(there).0
+    }};
+}
 
 /// All spans of a request, its own first. None where its trace isn't kept.
 pub(super) fn spans(record: &Record, places: &Places) -> Vec<Span> {
@@ -32,72 +45,54 @@ pub(super) fn spans(record: &Record, places: &Places) -> Vec<Span> {
 
 fn of_request(record: &Record, trace: &Trace, places: &Places) -> Span {
     let operation = gen_ai::operation(record.operation);
-    let model = record.model.as_ref().map(|model| model.as_str());
-    let mut about = Attributes::default();
-    about
-        .some_text(
-            "http.request.method",
-            record
-                .method
-                .as_ref()
-                .map(|_| method(record).unwrap_or("_OTHER")),
-        )
-        .some_text("url.path", record.path.as_deref())
-        .text("network.protocol.version", version(record.version))
-        .some_text(
-            "client.address",
-            record.client_address.map(|it| it.to_string()),
-        )
-        .text("forebay.request_id", &*record.request_id)
-        .some_text(
-            "forebay.client",
-            record.client.as_ref().map(|it| it.as_str()),
-        )
-        .some_text("forebay.refusal", record.refusal)
-        .text("forebay.end", record.end.as_str());
-    if let Some(status) = record.status {
-        about.number("http.response.status_code", status);
-    }
-    if let Some(operation) = operation {
-        about
-            .text("gen_ai.operation.name", operation)
-            .text("gen_ai.provider.name", gen_ai::provider(record, places))
-            .some_text("gen_ai.request.model", model)
-            .some_text("openai.api.type", gen_ai::api_type(record.operation));
-    }
-    if record.stream {
-        about.flag("gen_ai.request.stream", true);
-        if let Some(first) = record.time_to_first_byte {
-            about.real("gen_ai.response.time_to_first_chunk", first.as_secs_f64());
-        }
-    }
-    if let Some(usage) = &record.usage {
-        tokens(usage, &mut about);
-    }
-    if let Some(last) = record.attempts.last() {
-        about.text("forebay.instance", last.instance.as_str());
-        about.text("forebay.deployment", last.deployment.as_str());
-    }
+    let model = record.model.as_ref();
     let error = error_of_request(record);
-    about.some_text("error.type", error.as_deref());
+    let method_or_other = || method(record).unwrap_or("_OTHER");
+    let first_chunk = record.time_to_first_byte.filter(|_| record.stream);
+    let last = record.attempts.last();
+    let usage = record.usage.as_ref();
+    let used = |tokens: fn(&Usage) -> u64| usage.map(tokens).and_then(number);
+    let some_used = |tokens: fn(&Usage) -> u64| used(tokens).filter(|it| *it != Value::I64(0));
     let name = match (operation, model) {
         (Some(operation), Some(model)) => format!("{operation} {model}"),
         (Some(operation), None) => operation.to_owned(),
         // Paths are the client's: there could be any number of them.
         (None, _) => method(record).unwrap_or("HTTP").to_owned(),
     };
-    let parent = trace.parent.map_or_else(Vec::new, |it| it.bytes().to_vec());
-    let remote = if parent.is_empty() {
-        0
-    } else {
-        PARENT_IS_REMOTE
-    };
+    let remote = trace.parent.map_or(0, |_| PARENT_IS_REMOTE);
     Span {
-        parent_span_id: parent,
+        parent_span_id: trace.parent.map_or_else(Vec::new, |it| it.bytes().to_vec()),
         flags: u32::from(trace.flags()) | PARENT_IS_KNOWN | remote,
         name,
         kind: SpanKind::Server.into(),
-        attributes: about.0,
+        attributes: attributes! {
+            "http.request.method" => text(record.method.as_ref().map(|_| method_or_other())),
+            "url.path" => text(record.path.as_ref()),
+            "network.protocol.version" => text(Some(version(record.version))),
+            "client.address" => text(record.client_address),
+            "forebay.request_id" => text(Some(&record.request_id)),
+            "forebay.client" => text(record.client.as_ref()),
+            "forebay.refusal" => text(record.refusal),
+            "forebay.end" => text(Some(record.end.as_str())),
+            "http.response.status_code" => record.status.and_then(number),
+            "gen_ai.operation.name" => text(operation),
+            "gen_ai.provider.name" => text(operation.map(|_| gen_ai::provider(record, places))),
+            "gen_ai.request.model" => text(model.filter(|_| operation.is_some())),
+            "openai.api.type" => text(gen_ai::api_type(record.operation)),
+            "gen_ai.request.stream" => record.stream.then_some(true.into()),
+            "gen_ai.response.time_to_first_chunk" => first_chunk.map(|it| it.as_secs_f64().into()),
+            "gen_ai.usage.input_tokens" => used(|it| it.input),
+            "gen_ai.usage.output_tokens" => used(|it| it.output),
+            "gen_ai.usage.cache_read.input_tokens" => some_used(|it| it.cached),
+            "gen_ai.usage.audio.input_tokens" => some_used(|it| it.audio_input),
+            "gen_ai.usage.reasoning.output_tokens" => some_used(|it| it.reasoning),
+            "gen_ai.usage.audio.output_tokens" => some_used(|it| it.audio_output),
+            "forebay.usage.estimated" => usage.filter(|it| it.estimated).map(|_| true.into()),
+            "openai.response.service_tier" => text(usage.and_then(|it| it.tier).map(|it| it.as_str())),
+            "forebay.instance" => text(last.map(|it| &it.instance)),
+            "forebay.deployment" => text(last.map(|it| &it.deployment)),
+            "error.type" => text(error.as_ref()),
+        },
         status: error.map(|_| failed()),
         ..span(
             record,
@@ -109,50 +104,21 @@ fn of_request(record: &Record, trace: &Trace, places: &Places) -> Span {
 }
 
 /// The request's method, if it is one of HTTP's: any other word is the client's own, and there could be any number of them.
-fn method(record: &Record) -> Option<&str> {
+fn method(record: &Record) -> Option<&'static str> {
     let known = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
     ];
     let said = record.method.as_ref()?.as_str();
-    known.contains(&said).then_some(said)
+    known.into_iter().find(|known| *known == said)
 }
 
 /// The attempt of this number.
-fn of_attempt(record: &Record, number: usize, trace: &Trace, places: &Places) -> Option<Span> {
-    let attempt = record.attempts.get(number)?;
-    let mut about = Attributes::default();
-    let method = if record.status == Some(101) {
-        "GET"
-    } else {
-        "POST"
-    };
-    about
-        .text("http.request.method", method)
-        .text("forebay.instance", attempt.instance.as_str())
-        .text("forebay.deployment", attempt.deployment.as_str())
-        .text("forebay.outcome", attempt.outcome)
-        .some_text("forebay.spilled_to", attempt.spilled_to.as_deref());
-    if let Some(place) = places.get(&attempt.instance) {
-        about
-            .text("server.address", &*place.host)
-            .number("server.port", place.port)
-            .text("gen_ai.provider.name", place.provider);
-    }
-    about
-        .some_text("gen_ai.operation.name", gen_ai::operation(record.operation))
-        .some_text(
-            "gen_ai.request.model",
-            record.model.as_ref().map(|it| it.as_str()),
-        );
-    if let Some(status) = attempt.status {
-        about.number("http.response.status_code", status);
-    }
-    if number > 0 {
-        about.number("http.request.resend_count", number as u64);
-    }
+fn of_attempt(record: &Record, at: usize, trace: &Trace, places: &Places) -> Option<Span> {
+    let attempt = record.attempts.get(at)?;
+    let place = places.get(&attempt.instance);
+    let is_session = record.status == Some(101);
     let error = error_of_attempt(attempt);
-    about.some_text("error.type", error.as_deref());
-    let is_last = number + 1 == record.attempts.len();
+    let is_last = at + 1 == record.attempts.len();
     let end = match is_last && record.refusal.is_none() {
         // Its answer is the request's.
         true => record.duration,
@@ -163,10 +129,32 @@ fn of_attempt(record: &Record, number: usize, trace: &Trace, places: &Places) ->
         flags: u32::from(trace.flags()) | PARENT_IS_KNOWN,
         name: format!("attempt {}/{}", attempt.instance, attempt.deployment),
         kind: SpanKind::Client.into(),
-        attributes: about.0,
+        attributes: attributes! {
+            "http.request.method" => text(Some(if is_session { "GET" } else { "POST" })),
+            "forebay.instance" => text(Some(&attempt.instance)),
+            "forebay.deployment" => text(Some(&attempt.deployment)),
+            "forebay.outcome" => text(Some(attempt.outcome)),
+            "forebay.spilled_to" => text(attempt.spilled_to.as_ref()),
+            "server.address" => text(place.map(|it| &it.host)),
+            "server.port" => place.and_then(|it| number(it.port)),
+            "gen_ai.provider.name" => text(place.map(|it| it.provider)),
+            "gen_ai.operation.name" => text(gen_ai::operation(record.operation)),
+            "gen_ai.request.model" => text(record.model.as_ref()),
+            "http.response.status_code" => attempt.status.and_then(number),
+            "http.request.resend_count" => number(at).filter(|_| at > 0),
+            "error.type" => text(error.as_ref()),
+        },
         status: error.map(|_| failed()),
         ..span(record, trace, attempt.span?.bytes(), (attempt.began, end))
     })
+}
+
+fn text(value: Option<impl ToString>) -> Option<Value> {
+    Some(value?.to_string().into())
+}
+
+fn number(value: impl TryInto<i64>) -> Option<Value> {
+    Some(value.try_into().unwrap_or(i64::MAX).into())
 }
 
 /// What every span has. `times`: from the request's arrival to its start and its end.
@@ -180,29 +168,6 @@ fn span(record: &Record, trace: &Trace, id: &[u8; 8], times: (Duration, Duration
         end_time_unix_nano: nanos(record.arrived + times.1.max(times.0)),
         ..Span::default()
     }
-}
-
-fn tokens(usage: &Usage, about: &mut Attributes) {
-    about
-        .number("gen_ai.usage.input_tokens", usage.input)
-        .number("gen_ai.usage.output_tokens", usage.output);
-    for (key, number) in [
-        ("gen_ai.usage.cache_read.input_tokens", usage.cached),
-        ("gen_ai.usage.audio.input_tokens", usage.audio_input),
-        ("gen_ai.usage.reasoning.output_tokens", usage.reasoning),
-        ("gen_ai.usage.audio.output_tokens", usage.audio_output),
-    ] {
-        if number > 0 {
-            about.number(key, number);
-        }
-    }
-    if usage.estimated {
-        about.flag("forebay.usage.estimated", true);
-    }
-    about.some_text(
-        "openai.response.service_tier",
-        usage.tier.map(|tier| tier.as_str()),
-    );
 }
 
 /// To a server a status below 500 is no error of its own (the conventions for HTTP).

@@ -1,0 +1,90 @@
+//! One signal, traces or metrics, on its way to the collector: what is counted and said of how that went.
+
+use std::cell::{Cell, RefCell};
+
+use opentelemetry::KeyValue;
+use opentelemetry_proto::tonic::{common::v1::InstrumentationScope, resource::v1::Resource};
+use tracing::{info, warn};
+
+use super::exporter::{Exporter, Failure};
+use crate::{domain::collector::Collector, telemetry::metrics::SignalMetrics};
+
+pub(super) struct Signal {
+    pub(super) exporter: Exporter,
+    pub(super) resource: Resource,
+    pub(super) counters: SignalMetrics,
+    name: &'static str,
+    /// What was last said of why it is not taken; empty while it is.
+    trouble: RefCell<String>,
+    is_partial: Cell<bool>,
+}
+
+impl Signal {
+    pub(super) fn new(
+        name: &'static str,
+        counters: SignalMetrics,
+        exporter: &Exporter,
+        resource: &Resource,
+    ) -> Self {
+        Self {
+            exporter: exporter.clone(),
+            resource: resource.clone(),
+            counters,
+            name,
+            trouble: RefCell::default(),
+            is_partial: Cell::default(),
+        }
+    }
+
+    /// Counts how a try ended, and says it if it is another end than before.
+    pub(super) fn note(&self, end: &Result<u64, Failure>) {
+        let signal = self.name;
+        match end {
+            Ok(rejected) => {
+                if !self.trouble.take().is_empty() {
+                    info!(
+                        event = "otlp_recovered",
+                        "the OTLP collector takes {signal} again"
+                    );
+                }
+                self.counters.dropped.inc_by(*rejected);
+                if *rejected > 0 && !self.is_partial.replace(true) {
+                    warn!(
+                        event = "otlp_dropping",
+                        rejected,
+                        "the OTLP collector took a part only; forebay_otlp_dropped_total counts on"
+                    );
+                }
+            }
+            Err(failure) => {
+                self.counters.failures.inc();
+                if self.trouble.replace(failure.reason.clone()) != failure.reason {
+                    warn!(event = "otlp_failing", reason = %failure, "the OTLP collector takes no {signal}; forebay_otlp_failures_total counts on");
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "forebay".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    }
+}
+
+/// Who sends: by the config, and what it does not say by ourselves.
+pub(super) fn resource(collector: &Collector) -> Resource {
+    let random = uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes());
+    let own = [
+        KeyValue::new("service.name", "forebay"),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", random.into_uuid().to_string()),
+    ];
+    let theirs = collector.resource.iter().cloned();
+    let all = opentelemetry_sdk::Resource::builder_empty()
+        .with_attributes(own)
+        .with_attributes(theirs.map(|(name, value)| KeyValue::new(name, value)));
+    Resource::from(&all.build())
+}
