@@ -5,7 +5,7 @@ use super::{
     problem::Place,
 };
 
-pub(super) const MEND: &str = "this is a simulation (`forebay simulate --config FILE` runs it), no gateway's config; conf/minimal.yaml shows what that needs";
+pub(super) const MEND: &str = "this is a config of the simulator (run it with `forebay simulate --config FILE`), not of a gateway; see conf/minimal.yaml for a gateway config";
 
 /// What only a simulation has at its top, and what only a gateway has.
 const SIMULATION: [&str; 5] = ["control", "tokens", "issuer", "seed", "record"];

@@ -147,15 +147,15 @@ fn a_value_that_a_pipeline_has_not_is_not_taken_for_one_that_nobody_wrote() {
     let (code, _, err) = exit_and_output(&run(&["check", "--config", &file], ""));
     let other = err
         .lines()
-        .find(|line| !line.contains("the environment has no variable"));
+        .find(|line| !line.contains("the environment variable"));
     assert_eq!((code, other), (Some(1), None));
     // What nobody wrote is still missed.
     for (part, word) in [
         (
             ", token: \"${env:NOBODYS_HASH}\"",
-            "whoever reaches this address",
+            "everybody who can reach this address",
         ),
-        ("client_ca: \"${env:NOBODYS_TLS}\", ", "without client_ca"),
+        ("client_ca: \"${env:NOBODYS_TLS}\", ", "needs client_ca"),
         (", geography: \"${env:NOBODYS_GEOGRAPHY}\"", "add geography"),
         (", application_id: \"${env:NOBODYS_ID}\"", "any application"),
         ("client_id: \"${env:NOBODYS_ID}\" } }", "user-assigned"),

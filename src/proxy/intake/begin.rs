@@ -54,7 +54,7 @@ pub(super) fn forwarded(
         // The counter says how often; the names, which clients choose, are for whoever wonders what it counts.
         static SAID: Once = Once::new();
         SAID.call_once(|| {
-            tracing::warn!(event = "headers_dropped", ?over_limit, ?unlisted, "headers of a client do not go on to its deployment; \
+            tracing::warn!(event = "headers_dropped", ?over_limit, ?unlisted, "headers of a client are not forwarded to the deployment; \
                  forebay_headers_dropped_total counts further ones, server.forward_headers adds those that should");
         });
     }
