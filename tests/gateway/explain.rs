@@ -65,7 +65,7 @@ async fn what_it_can_t_explain_it_says_in_one_line() {
     for (more, told) in [
         (
             &["--path", "/v1/embeddings"][..],
-            "give one with --body FILE",
+            "pass it with --body FILE",
         ),
         (
             &["--path", "/v1/embeddings", "--body", "none.json"],

@@ -441,7 +441,7 @@ fn what_is_no_config_at_all_is_answered_with_what_it_is() {
         (deep.as_bytes(), "nested at most 32 levels deep"),
         (deep_block.as_bytes(), "nested at most 32 levels deep"),
         (b"a: *b", "names an anchor"),
-        (b"a: &b [*b]", "f.yaml:1:8: this alias stands inside"),
+        (b"a: &b [*b]", "f.yaml:1:8: this alias is inside"),
         (
             b"- a",
             "f.yaml:1:1: this is a list, but it must be a mapping",
