@@ -46,7 +46,7 @@ async fn what_it_says_is_what_the_gateway_does() {
     place(&text, "1.           std/std-gpt-4o");
     place(
         &text,
-        "not now      ptu/ptu-gpt-4o: open, throttle, may be tried again in ",
+        "not now      ptu/ptu-gpt-4o: open, throttle, next retry in ",
     );
 
     let (text, _, _) = explain(&harness, &["--path", "/openai/deployments/none/embeddings"]);

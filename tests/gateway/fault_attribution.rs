@@ -321,7 +321,10 @@ async fn one_that_answers_nothing_but_400_is_found_by_what_its_fellows_serve() {
     }
     assert_eq!(harness.asked("a"), 6);
     let told = alarms(&harness).await;
-    assert!(told.contains("answers 400 to everything since"), "{told}");
+    assert!(
+        told.contains("answers 400 to every request since"),
+        "{told}"
+    );
     // Where the fellows say the same it is the request's own.
     let harness = harness_with(&THREE, "").await;
     all(&harness, &THREE, status(400, &[]));

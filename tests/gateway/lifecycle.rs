@@ -364,7 +364,7 @@ async fn an_interrupted_gateway_ends_at_once() {
     // Also out of a drain.
     harness.gateway.signal("TERM");
     eventually("it drains", || {
-        harness.gateway.stderr().contains("draining")
+        harness.gateway.stderr().contains("drain started")
     })
     .await;
     let signalled = Instant::now();

@@ -43,7 +43,7 @@ async fn an_interrupt_and_a_quit_drain_as_a_terminate_does() {
         harness.gateway.signal(name);
         eventually("it drains", || {
             let log = harness.gateway.stderr();
-            log.contains("draining") && log.contains(&format!("SIG{name}"))
+            log.contains("drain started") && log.contains(&format!("SIG{name}"))
         })
         .await;
         // Past the notice its listeners are closed.
@@ -73,7 +73,7 @@ async fn a_second_interrupt_ends_a_gateway_at_once_and_the_logs_say_so() {
         let _unanswered = upstream.call().await;
         harness.gateway.signal("INT");
         eventually("it drains", || {
-            harness.gateway.stderr().contains("draining")
+            harness.gateway.stderr().contains("drain started")
         })
         .await;
         if notice == "1ms" {

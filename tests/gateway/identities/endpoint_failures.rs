@@ -75,7 +75,7 @@ impl IdentityFixture {
         let wait = refused.headers()["retry-after"].to_str().unwrap();
         assert!((1..=60).contains(&wait.parse::<u64>().unwrap()), "{wait}");
         let explained = self.explained();
-        let not_now = "not now      entra/gpt-4o: open, credential, may be tried again in ";
+        let not_now = "not now      entra/gpt-4o: open, credential, next retry in ";
         assert!(explained.contains(not_now), "{explained}");
         let alarms = self.said(&ALARM);
         assert_eq!(alarms.len(), 1, "{alarms:?}");
