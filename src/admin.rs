@@ -1,4 +1,4 @@
-//! Metrics, health and status, on an address of their own. It reads what others decide, and decides nothing.
+//! The admin listener: dashboard, metrics, health and status. It reads what others decide, and decides nothing.
 
 pub mod access;
 mod alarms;

@@ -1,4 +1,4 @@
-//! `forebay explain`: what would become of a request, worked out from a config by the decisions that serve it.
+//! `forebay explain`: what would happen to a request, worked out from a config by the decisions that serve it.
 //!
 //! It sends nothing to any deployment. How they fare now it knows only from a running gateway's `/status`.
 

@@ -1,4 +1,4 @@
-//! The one line that says what runs.
+//! The log line of a start: version, listeners, config, numbers of models, deployments and clients.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Files that are no gateway's config, and known for what they are.
+//! Recognises files that are not a gateway's config, such as a simulator's.
 
 use super::{
     node::{Content, Node},

@@ -1,4 +1,4 @@
-//! YAML text to a tree in which every key and value knows its place.
+//! Parses YAML text to a tree in which every key and value knows its line and column.
 //!
 //! Built from parser events, under a budget: an alias costs as many nodes as it stands for, so that a few lines can't
 //! unfold into millions. Aliased nodes are shared, never copied.

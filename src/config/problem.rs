@@ -1,4 +1,4 @@
-//! Places in a config file, and what is wrong there.
+//! Problems found in a config file, with line and column.
 //!
 //! A message says what would be right. It never repeats a value of the file, since any value may be a secret that
 //! stands in the wrong place; the place is enough to find it.

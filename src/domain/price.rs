@@ -1,4 +1,4 @@
-//! What tokens cost, by the operator's own table. Exact: whole numbers of a small unit, no fraction is ever rounded.
+//! Prices of tokens. Exact: whole numbers of a small unit, no fraction is ever rounded.
 
 use std::{collections::HashMap, fmt};
 

@@ -1,4 +1,4 @@
-//! What is taken out of a prompt before it is kept.
+//! Redaction of prompts before they are logged.
 //!
 //! Credentials that a request hands to its deployment go whatever the operator says: what an MCP server or a data source is
 //! to be shown, and what a URL carries in its query. They are known by the name of their field.

@@ -1,4 +1,4 @@
-//! How deployments fare, as a running gateway's `/status` says.
+//! The states of deployments, as a running gateway's `/status` says.
 
 use std::{fmt, io};
 

@@ -1,4 +1,4 @@
-//! The thread that keeps what clients have spent.
+//! The thread that writes `counters.file`.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! What a place to keep counters in can do, and what can fail there.
+//! The interface of a store for counters, and its errors.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! One flat JSON line for each request that may have cost something: what a warehouse loads, and bills are made from.
+//! Usage records: one flat JSON line for each request that may have cost something, for billing and data warehouses.
 //!
 //! A request has one when its client and its model are known: also one that was refused after that, with nothing in its
 //! columns for tokens. What came from nobody known, or asked for no model, concerns nobody's bill; the access log has it.

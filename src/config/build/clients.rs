@@ -1,4 +1,4 @@
-//! `clients:` or `anonymous: true`: one of them, spelled out.
+//! `clients:` or `anonymous: true`: exactly one of them is required.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! `identities:`: each with exactly one proof.
+//! `identities:`: each with exactly one kind of credential.
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 

@@ -1,4 +1,4 @@
-//! `instances:`: where each is, whom it trusts, and that it is in the right geography.
+//! `instances:`: endpoint, where tokens may be sent, trusted CAs and geography.
 
 use std::{
     collections::HashMap,

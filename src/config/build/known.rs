@@ -1,4 +1,4 @@
-//! Things that have names: looked up by others, and missed with a hint.
+//! Names that other fields refer to: look-up, and a hint when one is missing.
 
 use std::{cell::RefCell, collections::HashSet};
 

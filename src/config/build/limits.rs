@@ -1,4 +1,4 @@
-//! `clients.….limits:` and `counters:`: what clients may spend, and where that is counted.
+//! `clients.….limits:` and `counters:`: rate limits, quotas, and where usage is counted.
 
 use std::collections::BTreeMap;
 

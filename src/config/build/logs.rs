@@ -1,4 +1,4 @@
-//! `log:`: where each log goes, and when its file is put aside.
+//! `log:`: where each log is written, and when its file is rotated.
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Why no connection to an instance comes about, in words that say what to mend.
+//! Why an instance can't be reached, in words that say what to fix.
 
 use pingora::{Error, ErrorType};
 

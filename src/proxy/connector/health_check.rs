@@ -1,4 +1,4 @@
-//! Whether an address takes connections.
+//! Checks whether an address accepts connections.
 //!
 //! Pingora's own check brings a whole connector with it, which reads the system's authorities for itself: two milliseconds
 //! and half a megabyte an instance, for connections without TLS.
