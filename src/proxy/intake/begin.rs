@@ -55,7 +55,7 @@ pub(super) fn forwarded(
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             tracing::warn!(event = "headers_dropped", ?over_limit, ?unlisted, "headers of a client are not forwarded to the deployment; \
-                 forebay_headers_dropped_total counts further ones, server.forward_headers adds those that should");
+                 add those that are needed to server.forward_headers; forebay_headers_dropped_total counts all of them");
         });
     }
     forwarded
