@@ -1,4 +1,4 @@
-//! Metrics, health and status, on an address of their own. It reads what others decide, and decides nothing.
+//! The admin listener: dashboard, metrics, health and status. It reads what others decide, and decides nothing.
 
 pub mod access;
 mod alarms;
@@ -39,7 +39,7 @@ impl Admin {
         if !matches!(*asked.method, Method::GET | Method::HEAD) {
             return text(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this address is read with GET",
+                "only GET and HEAD are allowed here",
             );
         }
         match asked.path {
@@ -50,7 +50,7 @@ impl Admin {
             "/health/ready" => self.ready(),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "here are /, /metrics, /status, /health/live and /health/ready",
+                "not found; try /, /metrics, /status, /health/live or /health/ready",
             ),
         }
     }
@@ -60,11 +60,11 @@ impl Admin {
         match ((self.phase)(), (self.health)()) {
             (Phase::Serving, Verdict::Healthy) => text(StatusCode::OK, "ready"),
             (Phase::Serving, Verdict::Starting) => {
-                unready("the models it must serve can't be served yet")
+                unready("starting: the required models can't be served yet")
             }
             // No names: whoever can reach this address may ask.
             (Phase::Serving, Verdict::NothingServes | Verdict::Missing(_)) => unready(
-                "models that it must serve can't be served; /status and the log say which, and why",
+                "required models can't be served; see /status or the log for which ones and why",
             ),
             (phase, _) => unready(phase.as_str()),
         }
@@ -136,10 +136,10 @@ impl Admin {
                 }
             }
             Err(error) => {
-                tracing::warn!(event = "status_failed", %error, "the status could not be written");
+                tracing::warn!(event = "status_failed", %error, "could not render /status");
                 text(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "the status could not be written",
+                    "could not render /status",
                 )
             }
         }

@@ -146,7 +146,7 @@ fn utf8(text: &[u8]) -> Result<&str, (Place, String)> {
     if text.len() as u64 > SIZE_LIMIT {
         return Err((
             Place::START,
-            format!("a config is not larger than {} MiB", SIZE_LIMIT >> 20),
+            format!("the config file is larger than {} MiB", SIZE_LIMIT >> 20),
         ));
     }
     let bad = |error: str::Utf8Error| {

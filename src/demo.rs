@@ -39,7 +39,7 @@ pub enum DemoError {
     Taken(StartError),
     #[error(transparent)]
     Start(StartError),
-    #[error("the embedded config of the {part} is wrong: {reason}")]
+    #[error("the built-in config of the {part} is wrong: {reason}")]
     Config { part: &'static str, reason: String },
     #[error("the simulator can't start: {0}")]
     Simulator(#[from] io::Error),
@@ -115,12 +115,12 @@ fn welcome(port: u16, admin_port: u16, control: SocketAddr) -> String {
         r#"'{"model":"gpt-4o","messages":[{"role":"user","content":"Why do dams spill?"}]}'"#;
     let stream = chat.replace(r#"{"model""#, r#"{"stream":true,"model""#);
     format!(
-        "Forebay demo: clients on http://127.0.0.1:{port}, dashboard on http://127.0.0.1:{admin_port}/ (beside it /status, /metrics).\n\
-         Model gpt-4o, client keys demo and batch (the second may ask 30 times a minute); a small PTU first, two standard\n\
-         deployments to spill over to. `--traffic` lets both ask all the time. Ctrl-C ends it.\n\n\
-         A chat, and in its headers who served it and what is left of its limits:\n  curl -si http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {chat}\n\n\
+        "Forebay demo: clients on http://127.0.0.1:{port}, dashboard on http://127.0.0.1:{admin_port}/ (also /status and /metrics).\n\
+         Model gpt-4o; client keys: demo, and batch with a limit of 30 requests per minute. A small PTU is tried first, then two\n\
+         standard deployments. `--traffic` generates traffic of both clients. Press Ctrl-C to stop.\n\n\
+         A chat; its response headers show the deployment and the remaining limits:\n  curl -si http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {chat}\n\n\
          A stream:\n  curl -siN http://127.0.0.1:{port}/openai/v1/chat/completions -H 'api-key: demo' -H 'content-type: application/json' -d {stream}\n\n\
-         Throttle the PTU for 20 seconds, then chat again and see who serves:\n  curl -s -X PUT http://{control}/instances/swc-ptu/deployments/gpt-4o-ptu/fault -d '{{\"kind\":\"throttle\",\"seconds\":20}}'\n"
+         Throttle the PTU for 20 seconds, then chat again to see the failover:\n  curl -s -X PUT http://{control}/instances/swc-ptu/deployments/gpt-4o-ptu/fault -d '{{\"kind\":\"throttle\",\"seconds\":20}}'\n"
     )
 }
 
@@ -159,7 +159,7 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics, with_traffic: bool) {
                 news.join(" ")
             };
             let paused = if matches!(member.state(at), State::Open { .. }) {
-                " (paused)"
+                " (unavailable)"
             } else {
                 ""
             };

@@ -1,4 +1,4 @@
-//! `forebay explain`: what would become of a request, worked out from a config by the decisions that serve it.
+//! `forebay explain`: what would happen to a request, worked out from a config by the decisions that serve it.
 //!
 //! It sends nothing to any deployment. How they fare now it knows only from a running gateway's `/status`.
 
@@ -41,7 +41,7 @@ pub enum ExplainError {
     #[error("the config has no client `{0}`; it has: {1}")]
     UnknownClient(String, String),
     #[error(
-        "this path leaves the model to the body: give one with --body FILE, or with --body - from stdin"
+        "the body of this request names the model: pass it with --body FILE, or with --body - from stdin"
     )]
     BodyMissing,
 }
@@ -96,10 +96,8 @@ pub fn explain(
     match model.filter(|model| client.may_use(model.name.as_str())) {
         Some(_) if let Some(needs) = needs => {
             text.push_str(match needs {
-                "stateful" => "state        it keeps or uses state at the instance that answers\n",
-                _ => {
-                    "data         the instance may open its sources of data with its own identity\n"
-                }
+                "stateful" => "state        the request keeps or uses state at the instance\n",
+                _ => "data         the instance may open the data sources with its own identity\n",
             });
             Ok(text + &refused(&Refusal::OperationNotAllowed { needs }))
         }
@@ -263,10 +261,7 @@ fn tried(
         );
         let _ = writeln!(text, "             {}", why(deployment, &ready));
         if let Some(state) = state_of(deployment) {
-            let state = state.map_or(
-                "the running gateway does not know it".into(),
-                State::to_string,
-            );
+            let state = state.map_or("unknown to the running gateway".into(), State::to_string);
             let _ = writeln!(text, "             now: {state}");
         }
         let _ = writeln!(text, "             {}", goes_to(deployment, call, query));
@@ -277,7 +272,7 @@ fn tried(
         let _ = writeln!(text, "not now      {}: {state}", name(deployment));
     }
     if ready.is_empty() {
-        text.push_str("answer       429 if throttling is all that stands in the way, else 503, with the soonest return\n");
+        text.push_str("answer       429 if all are throttled, else 503, with Retry-After\n");
     }
     text + &bounds(&plan.bounds.with(model.timeouts))
 }
@@ -296,12 +291,12 @@ fn why(deployment: &Deployment, ready: &[&Deployment]) -> String {
         Capacity::Provisioned => "provisioned",
     };
     let turn = match ready.iter().any(|other| other.priority < priority) {
-        true => "once those of a lower priority number are throttled, failing or tried",
-        false => "first, since no lower priority number is ready",
+        true => "after those with a lower priority number, if they are unavailable or have failed",
+        false => "first, no lower priority number is available",
     };
     let weight = deployment.weight.get();
     format!(
-        "{capacity}, priority {}: {turn}; weight {weight} of {total} there: {share:.0} % of them",
+        "{capacity}, priority {}: {turn}; weight {weight} of {total}: {share:.0} % of the requests at this priority",
         priority.get()
     )
 }
@@ -330,8 +325,8 @@ fn goes_to(deployment: &Deployment, call: (Dialect, Operation), query: &str) -> 
 fn bounds(bounds: &Bounds) -> String {
     let time = humantime::format_duration;
     format!(
-        "bounds       {} attempts may end in a fault (a 429 costs none), each deployment is asked once, {} to the first byte;\n             \
-         an attempt has {} to connect and {} to its first byte\n",
+        "timeouts     {} attempts at most (a 429 does not count), each deployment is tried once, {} to the first byte in all;\n             \
+         per attempt {} to connect and {} to the first byte\n",
         bounds.attempts,
         time(bounds.deadline),
         time(bounds.connect_timeout),

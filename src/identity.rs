@@ -41,7 +41,7 @@ use transport::Clients;
 /// Why the identities can't be set up. Each is a mistake in the config or on this machine.
 #[derive(Debug, Error)]
 pub enum IdentitiesError {
-    #[error("instance {instance} names an identity that isn't there: {identity}")]
+    #[error("instance {instance} names an identity that does not exist: {identity}")]
     Unknown {
         instance: InstanceName,
         identity: IdentityName,

@@ -40,45 +40,45 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Validate a config, what it names and what it needs of this machine; print every mistake with its place and its mend
+    /// Validate a config, the files it names and what it needs on this machine; print every error with its line and how to fix it
     ///
-    /// Exit code: 0 where there is no mistake, 1 where there is one (with --strict: or a warning), 2 where the command line is wrong.
+    /// Exit code: 0 if there is no error, 1 if there is one (with --strict: or a warning), 2 if the command line is wrong.
     Check {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
-        /// Variables, files and what the machine must have may be missing: for a pipeline that has none of them
+        /// Skip environment variables, files and checks of this machine; for CI pipelines without secrets
         #[arg(long)]
         no_secrets: bool,
-        /// A warning is a mistake
+        /// Treat warnings as errors
         #[arg(long)]
         strict: bool,
     },
     /// Print the config's JSON Schema, for editors
     Schema {
-        /// Print that of the usage records instead, for warehouses
+        /// Print the JSON Schema of the usage records instead, for data warehouses
         #[arg(long)]
         usage_record: bool,
     },
-    /// Say what would become of a request: who asks, whether it may, which deployments are tried in which order, and why
+    /// Explain what would happen to a request: whether the client may send it, and which deployments are tried in which order and why
     ///
-    /// Exit code: 0 where it is explained, whatever becomes of it; 1 where it can't be: the config has a mistake, or the body or
-    /// the status can't be read; 2 where the command line is wrong.
+    /// Exit code: 0 if the request is explained, also if it would be rejected; 1 if it can't be explained: the config has an error,
+    /// or the body or the status can't be read; 2 if the command line is wrong.
     Explain {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
-        /// A name of `clients`; `anonymous` where the config has none
+        /// A name in `clients`; `anonymous` if the config has `anonymous: true`
         #[arg(long, value_name = "NAME")]
         client: String,
-        /// What the client asks for, as in /openai/v1/chat/completions
+        /// The request path, like /openai/v1/chat/completions
         #[arg(long)]
         path: String,
-        /// The request's JSON body, `-` for stdin; needed where the body names the model
+        /// A file with the request's JSON body, `-` for stdin; required if the body names the model
         #[arg(long, value_name = "FILE")]
         body: Option<PathBuf>,
-        /// A running gateway's status (http://127.0.0.1:9090/status, or a file that holds its answer), to count in how the deployments fare
+        /// The status of a running gateway (http://127.0.0.1:9090/status, or a file with its answer), to include the current state of the deployments
         #[arg(long, value_name = "URL|FILE")]
         status: Option<String>,
-        /// A file with the token whose hash is `admin.token`; FOREBAY_ADMIN_TOKEN is taken where none is named
+        /// A file with the admin token (its hash is `admin.token`); default: the environment variable FOREBAY_ADMIN_TOKEN
         #[arg(long, value_name = "FILE")]
         admin_token_file: Option<PathBuf>,
     },
@@ -87,21 +87,21 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Run simulator and gateway together on an embedded config: no file, no cloud
+    /// Run simulator and gateway together with a built-in config: no file, no cloud
     Demo {
-        /// Where clients connect, on 127.0.0.1
+        /// Port for clients, on 127.0.0.1
         #[arg(long, default_value_t = 8080)]
         port: u16,
-        /// Where metrics, health and status are, on 127.0.0.1
+        /// Port for the dashboard, metrics, health and status, on 127.0.0.1
         #[arg(long, default_value_t = 9090)]
         admin_port: u16,
-        /// Let two clients ask all the time, one of them over its limits
+        /// Generate traffic of two clients, one of which exceeds its limits
         #[arg(long)]
         traffic: bool,
     },
-    /// Read a client key on stdin, print its hash for the config; on a terminal it is not shown
+    /// Read a client key from stdin and print its hash for the config; on a terminal the key is not shown
     HashKey {
-        /// Make a new key instead; print it, and its hash
+        /// Generate a new key instead; print the key and its hash
         #[arg(long)]
         generate: bool,
     },
@@ -219,10 +219,10 @@ fn checked(file: &Path, strict: bool, found: Result<Vec<String>, impl Display>) 
     }
     let file = file.display();
     match (warnings.len(), strict) {
-        (0, _) => print(&format!("{file}: no mistakes found\n")),
-        (some, false) => print(&format!("{file}: no mistakes found; warnings: {some}\n")),
+        (0, _) => print(&format!("{file}: no errors\n")),
+        (some, false) => print(&format!("{file}: no errors, warnings: {some}\n")),
         (some, true) => fail(&format!(
-            "{file}: warnings: {some}; --strict takes them for mistakes"
+            "{file}: warnings: {some}; --strict treats them as errors"
         )),
     }
 }
@@ -362,7 +362,7 @@ fn generate_key() -> ExitCode {
     match config::generate_key() {
         Ok(made) => {
             eprintln!(
-                "the key is for the client and stored nowhere, so keep it now; the hash is for the config"
+                "give the key to the client and save it now, it is not stored anywhere; put the hash into the config"
             );
             let key = made.key.expose();
             print(&format!("key   {key}\nhash  {}\n", made.hash))

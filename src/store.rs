@@ -1,4 +1,4 @@
-//! What clients have spent of their hours, days and months, kept where a restart finds it.
+//! Keeps clients' usage per hour, day and month across restarts.
 //!
 //! A thread of its own writes what has changed, twice a second: no request waits for it, and what is lost when the process is
 //! killed is less than a second's. Where nothing can be written, requests go on, and what they spend is written later.

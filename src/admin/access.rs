@@ -118,16 +118,16 @@ impl Denied {
         match self {
             Self::NoToken => text(
                 StatusCode::UNAUTHORIZED,
-                "this address is for operators: send `Authorization: Bearer TOKEN`",
+                "this address is for operators: send `Authorization: Bearer TOKEN` with the admin token",
             ),
             // No other credential would do, so none is asked for.
             Self::NoOperator => text(
                 StatusCode::FORBIDDEN,
-                "this address is for operators: show a certificate that is one's",
+                "this address is for operators: connect with a client certificate listed in admin.certificates",
             ),
             Self::Elsewhere => text(
                 StatusCode::FORBIDDEN,
-                "this address is called localhost, or by its number",
+                "unexpected Host header: use localhost or the IP address",
             ),
         }
     }

@@ -19,8 +19,8 @@ use crate::{
 /// More than this nobody reads at once.
 const MOST: usize = 50;
 
-const RENEW: &str = "Renew the files of the listener's `tls`: they are read again within seconds.";
-const REACH_ISSUER: &str = "Look whether its `url` (or `jwks`) can be reached from here, and whether its certificate is trusted; it is asked again by itself.";
+const RENEW: &str = "Renew the certificate files of the listener's `tls`: they are read again within seconds, no restart is needed.";
+const REACH_ISSUER: &str = "Check that its `url` (or `jwks`) can be reached from this machine and that its certificate is trusted; the fetch is retried automatically.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -83,9 +83,8 @@ pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
     alarms.extend(scene.logs.iter().filter_map(of_log));
     alarms.extend(scene.of_store());
     if scene.is_draining {
-        let text = "The gateway drains: it serves what runs, and /health says 503, so that new requests go elsewhere.";
-        let mend =
-            "It was told to end (SIGTERM); if nobody meant that, look who did in the journal.";
+        let text = "The gateway is draining: it finishes requests in flight, and /health returns 503, so that load balancers send new requests to other gateways.";
+        let mend = "It got SIGTERM. If that was not intended, see the journal for who stopped it.";
         alarms.push(warning("draining", text.into(), mend));
     }
     alarms.sort_by_key(|alarm| alarm.severity);
@@ -117,14 +116,14 @@ impl Scene<'_> {
         let error = state
             .last_error
             .as_deref()
-            .unwrap_or("the first is on its way");
+            .unwrap_or("the first token request is in progress");
         if !state.ready {
             let names: Vec<_> = state.instances.iter().map(|it| it.as_str()).collect();
             let text = format!(
-                "The identity {identity} has no token, so {} can't be asked: {error}",
+                "The identity {identity} has no token, so {} gets no requests: {error}",
                 names.join(", ")
             );
-            let mend = "Look whether the machine has that identity and can reach its token endpoint; a client secret may have ended. It is asked again by itself.";
+            let mend = "Check that this machine has the identity and can reach its token endpoint, and that its client secret or certificate has not expired. The token request is retried automatically.";
             return Some(alarm("identity_without_token", text, mend));
         }
         state.last_error.as_ref()?;
@@ -132,21 +131,22 @@ impl Scene<'_> {
             .expires_on
             .and_then(|at| at.duration_since(self.today).ok());
         let left = left.map_or(String::new(), |left| {
-            format!("; its token ends in {}", Span(left))
+            format!("; its token expires in {}", Span(left))
         });
-        let text = format!("The identity {identity} could not be renewed{left}: {error}");
-        let mend = "Requests go on until the token ends; then its instances leave their pools. Look at the token endpoint before that.";
+        let text =
+            format!("The token of the identity {identity} could not be renewed{left}: {error}");
+        let mend = "Requests are not affected until the token expires; then its instances get no requests. Check the token endpoint and the credential before that.";
         Some(warning("identity_not_renewed", text, mend))
     }
 
     fn of_store(&self) -> Option<Alarm> {
         if self.store_failures > 0 {
-            let text = "What clients have spent can't be kept: a restart would forget what came since, and let them spend it again.";
-            let mend = "Look for a full disk, and for the owner and mode of `counters.file`; the log's `counter_store_failing` has the error.";
+            let text = "`counters.file` can't be written: a restart would lose the clients' usage since the last write, and let them use it again.";
+            let mend = "Check free disk space and the file's owner and mode; the log event `counter_store_failing` has the error.";
             return Some(alarm("counter_store_failing", text.into(), mend));
         }
-        let text = "The file with what clients had spent could not be read at the start; it was set aside, and counting began anew.";
-        let mend = "The file lies beside the new one; look whether the disk is sound. This stands until the next start.";
+        let text = "`counters.file` could not be read at startup; it was renamed, and the hourly, daily and monthly usage of all clients started at zero.";
+        let mend = "The renamed file is in the same folder; check the disk. This warning stays until the next restart.";
         (self.stores_set_aside > 0).then(|| warning("counter_store_set_aside", text.into(), mend))
     }
 
@@ -155,25 +155,27 @@ impl Scene<'_> {
         let mut alarms = Vec::new();
         if let Some(error) = &state.certificate_error {
             let text = format!(
-                "The certificate files of {address} changed and can't be used; the one before is in force: {error}"
+                "The certificate files of {address} have changed but can't be used; the old certificate stays in use: {error}"
             );
-            let mend = "Put a certificate and its own key there, both readable: they are taken within seconds.";
+            let mend = "Install a certificate and its matching key, readable by the gateway: they are loaded within seconds.";
             alarms.push(alarm("certificate_unsound", text, mend));
         }
         match state.certificate.map(|it| it.standing(self.today)) {
             Some(Standing::Ended) => {
-                let text = format!("The certificate of {address} has ended: clients refuse it.");
+                let text =
+                    format!("The certificate of {address} has expired: clients can't connect.");
                 alarms.push(alarm("certificate_ended", text, RENEW));
             }
             Some(Standing::NotYet) => {
-                let text =
-                    format!("The certificate of {address} does not hold yet: clients refuse it.");
+                let text = format!(
+                    "The certificate of {address} is not valid yet: clients can't connect."
+                );
                 let mend =
-                    "Look at this machine's clock, or put a certificate there that holds today.";
+                    "Check this machine's clock, or install a certificate that is valid today.";
                 alarms.push(alarm("certificate_not_yet", text, mend));
             }
             Some(Standing::EndsSoon { left }) => {
-                let text = format!("The certificate of {address} ends in {}.", Span(left));
+                let text = format!("The certificate of {address} expires in {}.", Span(left));
                 alarms.push(warning("certificate_ends_soon", text, RENEW));
             }
             Some(Standing::Good) | None => {}
@@ -185,14 +187,16 @@ impl Scene<'_> {
 fn of_log(state: &LogRates) -> Option<Alarm> {
     let (log, lost) = (&state.log, state.dropped_lately);
     if state.failing {
-        let text = format!("The {log} log can't be written, and its lines are lost.");
-        let mend = "Look for a full disk, and for the file's owner and mode; the log's `log_failing` has the error. Requests go on.";
+        let text = format!(
+            "The {log} log can't be written, and its lines are lost; requests are not affected."
+        );
+        let mend = "Check free disk space and the file's owner and mode; the log event `log_failing` has the error.";
         return Some(alarm("log_failing", text, mend));
     }
     let text = format!(
-        "The {log} log lost {lost} lines in the last minute: it can't be written fast enough."
+        "The {log} log lost {lost} lines in the last minute: the disk is too slow for them."
     );
-    let mend = "Put it on a faster disk, or one with room.";
+    let mend = "Move the log to a faster disk, or one with free space.";
     (lost > 0).then(|| alarm("log_lines_dropped", text, mend))
 }
 
@@ -200,14 +204,14 @@ fn of_issuer(state: &IssuerState) -> Option<Alarm> {
     let issuer = &state.issuer;
     let error = state.last_error.as_deref();
     if state.keys == 0 {
-        let error = error.unwrap_or("they are not fetched yet");
+        let error = error.unwrap_or("the first fetch is in progress");
         let text = format!(
-            "There are no signing keys of the issuer {issuer}, so clients with its tokens get 503: {error}"
+            "The gateway has no signing keys of the issuer {issuer}, so clients with its tokens get 503: {error}"
         );
         return Some(alarm("issuer_without_keys", text, REACH_ISSUER));
     }
     let text = format!(
-        "The signing keys of the issuer {issuer} could not be fetched again; the old ones hold: {}",
+        "The signing keys of the issuer {issuer} could not be fetched again; the old keys are still used: {}",
         error?
     );
     Some(warning("issuer_not_fetched", text, REACH_ISSUER))

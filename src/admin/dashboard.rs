@@ -1,4 +1,4 @@
-//! The dashboard: one page that shows what `/status` says. It holds nothing of this gateway, and needs nothing from elsewhere.
+//! The dashboard: one static page that shows what `/status` says, without anything from other hosts.
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};

@@ -1,4 +1,4 @@
-//! The admin page on its own listener.
+//! Serves the admin pages on their own listener.
 
 use std::{
     sync::Arc,

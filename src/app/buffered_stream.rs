@@ -145,7 +145,7 @@ impl Peek for BufferedStream {}
 impl Shutdown for BufferedStream {
     async fn shutdown(&mut self) {
         if let Err(error) = AsyncWriteExt::shutdown(self).await {
-            tracing::debug!(event = "connection_unclean", %error, "a client's connection did not end in order");
+            tracing::debug!(event = "connection_unclean", %error, "a client's connection was not closed cleanly");
         }
     }
 }

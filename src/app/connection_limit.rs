@@ -1,4 +1,4 @@
-//! How many connections a listener holds, and how many it may.
+//! The limit of open connections of a listener.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Pingora's own settings, as a plan needs them.
+//! Pingora's own settings, made from a plan.
 
 use pingora::{
     protocols::http::v2::server::{H2Options, default_h2_options},

@@ -59,7 +59,9 @@ fn files(plan: &Plan) -> Vec<(&'static str, &Path)> {
 fn unfit(field: &str, file: &Path) -> Option<String> {
     let shown = file.display();
     if file.is_dir() {
-        return Some(format!("{field}: {shown} is a folder; name a file in it"));
+        return Some(format!(
+            "{field}: {shown} is a folder; write the path of a file"
+        ));
     }
     if fs::symlink_metadata(file).is_ok() {
         let error = access(file, Access::WRITE_OK).err()?;
@@ -70,13 +72,13 @@ fn unfit(field: &str, file: &Path) -> Option<String> {
     let shown = folder.display();
     match fs::metadata(folder) {
         Err(error) => Some(format!(
-            "{field}: the folder {shown} can't be used: {error}; make it, or let systemd's LogsDirectory= or StateDirectory= do so"
+            "{field}: the folder {shown} can't be used: {error}; create it, or set systemd's LogsDirectory= or StateDirectory="
         )),
-        Ok(found) if !found.is_dir() => Some(format!("{field}: {shown} is no folder")),
+        Ok(found) if !found.is_dir() => Some(format!("{field}: {shown} is not a folder")),
         Ok(_) => {
             let error = access(folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
             Some(format!(
-                "{field}: nothing can be written into the folder {shown}: {error}"
+                "{field}: the folder {shown} is not writable: {error}"
             ))
         }
     }
@@ -97,6 +99,6 @@ mod tests {
             unfit(Path::new("/nowhere/at/all.jsonl"))
                 .contains("the folder /nowhere/at can't be used")
         );
-        assert!(unfit(Path::new("/dev/null/x.jsonl")).contains("is no folder"));
+        assert!(unfit(Path::new("/dev/null/x.jsonl")).contains("is not a folder"));
     }
 }

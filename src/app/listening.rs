@@ -170,7 +170,7 @@ impl Port {
     ) {
         let bound = self.bound.take().map(TcpListener::from_std);
         let Some(Ok(listener)) = bound else {
-            tracing::error!(event = "listen_failed", listener = %self.address, "the address can't be listened on");
+            tracing::error!(event = "listen_failed", listener = %self.address, "could not listen on the address");
             return;
         };
         let port = Arc::new(self);
@@ -200,11 +200,11 @@ impl Port {
                     None => {
                         told = Some(Instant::now());
                         let (listener, most) = (port.address, port.connection_limit.taken());
-                        tracing::warn!(event = "listener_full", %listener, connections = most, "the listener has as many connections as listeners[].max_connections allows: new ones are closed at once; raise it, or find who opens so many");
+                        tracing::warn!(event = "listener_full", %listener, connections = most, "the listener has reached listeners[].max_connections: new connections are closed at once; raise the limit, or find the client that opens so many");
                     }
                 },
                 Err(error) => {
-                    tracing::warn!(event = "accept_failed", listener = %port.address, %error, "a connection could not be taken");
+                    tracing::warn!(event = "accept_failed", listener = %port.address, %error, "could not accept a connection");
                     sleep(BREATH).await;
                 }
             }
@@ -222,7 +222,7 @@ impl Port {
             Ok(stream) => stream,
             Err(error) => {
                 // It has gone already.
-                tracing::debug!(event = "connection_lost", %from, %error, "a connection ended before it began");
+                tracing::debug!(event = "connection_lost", %from, %error, "a connection was lost before its first request");
                 return None;
             }
         };
@@ -245,8 +245,8 @@ impl Port {
                     Err(_) => None,
                 };
                 self.metrics.count_failed_handshake(failed.is_none());
-                let error = failed.map_or("it took too long".to_owned(), |error| error.to_string());
-                tracing::debug!(event = "tls_handshake_failed", listener = %self.address, %from, error, "a TLS handshake failed");
+                let error = failed.map_or("timed out".to_owned(), |error| error.to_string());
+                tracing::debug!(event = "tls_handshake_failed", listener = %self.address, %from, error, "a client's TLS handshake failed");
                 return None;
             }
         };

@@ -37,7 +37,7 @@ pub(super) fn warning(plan: &Plan, allowed: u64) -> Option<String> {
     let connections: u64 = connections.sum();
     let needed = 2 * connections + ADMIN_CONNECTIONS as u64 + BESIDE;
     (needed > allowed).then(|| format!(
-        "the system lets the gateway have {allowed} files open, and its listeners may have {connections} connections, each with one to a deployment: \
+        "the limit of open files is {allowed}, but the listeners allow {connections} connections, each with another one to a deployment: \
          raise the limit to {needed} (ulimit -Hn; systemd: LimitNOFILE=), or lower listeners[].max_connections"
     ))
 }

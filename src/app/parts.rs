@@ -335,7 +335,7 @@ fn counter_writer(
     );
     let file = CounterFile::open(path, move |name, why| {
         set_aside.inc();
-        tracing::error!(event = "counter_store_reset", set_aside = %name.display(), why, "counters.file can't be read: it was set aside, and what clients had spent before is forgotten");
+        tracing::error!(event = "counter_store_reset", set_aside = %name.display(), why, "could not read counters.file: it was renamed, and the hourly, daily and monthly usage of all clients starts again at zero; check the disk");
     });
     let meters = Meters {
         count_failure: Box::new(move || failures.inc()),

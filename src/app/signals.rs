@@ -105,11 +105,11 @@ enum Act {
 
 fn act(heard: Heard, hang_up: HangUp, is_draining: bool) -> Act {
     match heard {
-        Heard::HangUp if hang_up == HangUp::Reload => Act::Nothing(
-            "the config is not read again while the gateway runs: a restart takes in what has changed",
-        ),
-        Heard::User1 => Act::Nothing("log files that were moved away are opened anew without it"),
-        Heard::User2 => Act::Nothing("it means nothing to the gateway"),
+        Heard::HangUp if hang_up == HangUp::Reload => {
+            Act::Nothing("the config is not reloaded; restart the gateway to apply changes")
+        }
+        Heard::User1 => Act::Nothing("rotated log files are reopened without a signal"),
+        Heard::User2 => Act::Nothing("the gateway does not use it"),
         Heard::Interrupt if is_draining => Act::EndAtOnce,
         _ if is_draining => Act::Wait,
         _ => Act::Drain,
@@ -176,14 +176,12 @@ async fn hear(
                 tracing::info!(
                     event = "drain_continues",
                     signal,
-                    "draining already; SIGINT ends the gateway at once"
+                    "already draining; send SIGINT to stop at once"
                 )
             }
-            Act::Nothing(why) => tracing::warn!(
-                event = "signal_ignored",
-                signal,
-                "the signal does nothing: {why}"
-            ),
+            Act::Nothing(why) => {
+                tracing::warn!(event = "signal_ignored", signal, "signal ignored: {why}")
+            }
             Act::EndAtOnce => end_at_once(signal, last.get()),
         }
     }
@@ -195,7 +193,7 @@ fn end_at_once(signal: &str, last: Option<&Last>) {
         event = "ended_at_once",
         signal,
         requests = cut,
-        "a second signal: ended at once, and the requests under way are cut off"
+        "second signal: stopped at once, requests in flight were cut off"
     );
     if let Some(last) = last {
         last.drain.cut();
@@ -234,7 +232,7 @@ impl ShutdownSignalWatch for Signals {
             signal,
             notice_seconds = Span(notice).seconds(),
             deadline_seconds = Span(deadline).seconds(),
-            "draining: health says 503, requests are still taken; SIGINT ends the gateway at once"
+            "drain started: /health returns 503, new requests are still accepted during drain.notice; send SIGINT to stop at once"
         );
         tokio::time::sleep(notice).await;
         ShutdownSignal::GracefulTerminate
@@ -270,7 +268,11 @@ fn wait_for_the_last(drain: &proxy::drain::Drain, deadline: Instant) {
         quiet = if drain.inflight() == 0 { quiet + 1 } else { 0 };
         thread::sleep(LOOK_EVERY);
     }
-    tracing::info!(event = "drain_ended", left = drain.inflight(), "drained");
+    tracing::info!(
+        event = "drain_ended",
+        left = drain.inflight(),
+        "drain finished"
+    );
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{identity::IdentitiesError, oidc::IssuersError, store::StoreError, te
 /// Why a gateway can't start. The message says what to mend.
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("the address {address} can't be listened on: {source}")]
+    #[error("can't listen on {address}: {source}")]
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -18,19 +18,19 @@ pub enum StartError {
     Identities(#[from] IdentitiesError),
     #[error(transparent)]
     Issuers(#[from] IssuersError),
-    #[error("the file of the {log} log can't be opened: {source}")]
+    #[error("can't open the file of the {log} log: {source}")]
     Log {
         log: &'static str,
         source: io::Error,
     },
-    #[error("telemetry can't be sent by `otlp`: {0}")]
+    #[error("can't set up `otlp`: {0}")]
     Otlp(#[from] otlp::SetupError),
-    #[error("the instance {instance} can't be set up: {source}")]
+    #[error("can't set up the instance {instance}: {source}")]
     Instance { instance: String, source: io::Error },
     #[error("the certificate {path} can't be used: {reason}")]
     Certificate { path: String, reason: String },
-    #[error("the counters {path} can't be opened: {source}")]
+    #[error("can't open counters.file {path}: {source}")]
     Counters { path: String, source: StoreError },
-    #[error("the gateway can't start: {0}")]
+    #[error("can't start the gateway: {0}")]
     Io(#[from] io::Error),
 }

@@ -1,4 +1,4 @@
-//! The one line that says what runs.
+//! The log line of a start: version, listeners, config, numbers of models, deployments and clients.
 
 use std::net::SocketAddr;
 
@@ -23,6 +23,6 @@ pub(super) fn ready(plan: &Plan, open_files: u64) -> impl FnOnce() + Send + Sync
     let (clients, config) = (plan.clients.all().len(), plan.hash.clone());
     move || {
         let (version, listeners) = (env!("CARGO_PKG_VERSION"), listeners.join(", "));
-        tracing::info!(event = "gateway_started", version, listeners, admin, %config, models, deployments, clients, open_files, "forebay serves");
+        tracing::info!(event = "gateway_started", version, listeners, admin, %config, models, deployments, clients, open_files, "forebay is ready and serves requests");
     }
 }

@@ -158,13 +158,13 @@ impl Tls {
         let listener = self.address;
         if read.contents == state.contents {
             if state.error.take().is_some() {
-                tracing::info!(event = "certificate_restored", %listener, "the certificate's files are again what is in force");
+                tracing::info!(event = "certificate_restored", %listener, "the certificate files match the certificate in use again");
             }
             return;
         }
         let taken = read.acceptor.and_then(|(acceptor, validity)| {
             match has_ended(validity, now) && !has_ended(state.validity, now) {
-                true => Err("the new certificate has ended already".to_owned()),
+                true => Err("the new certificate has already expired".to_owned()),
                 false => Ok((acceptor, validity)),
             }
         });
@@ -174,11 +174,11 @@ impl Tls {
                 (state.contents, state.validity) = (read.contents, validity);
                 (state.error, state.told) = (None, Standing::Good);
                 self.metrics.count_reload(true);
-                tracing::info!(event = "certificate_reloaded", %listener, ends = %ends(validity), "the renewed certificate is in force");
+                tracing::info!(event = "certificate_reloaded", %listener, ends = %ends(validity), "the renewed certificate is now in use");
             }
             Err(error) if state.error.as_ref() != Some(&error) => {
                 self.metrics.count_reload(false);
-                tracing::warn!(event = "certificate_invalid", %listener, %error, "the certificate's files have changed and are not sound: the old ones stay in force");
+                tracing::warn!(event = "certificate_invalid", %listener, %error, "the certificate files have changed but can't be used: the old certificate stays in use; correct the files, they are read again within seconds");
                 state.error = Some(error);
             }
             Err(_) => {}

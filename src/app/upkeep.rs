@@ -65,7 +65,7 @@ async fn watch(tls: Arc<Tls>, mut shutdown: ShutdownWatch) {
         if look.await.is_err() {
             tracing::error!(
                 event = "certificate_check_failed",
-                "looking at a certificate's files failed"
+                "the check for changed certificate files failed"
             );
         }
     }

@@ -21,7 +21,7 @@ impl Workers {
         let others = (1..count).map_while(|_| {
             let another = start(name);
             if let Err(error) = &another {
-                tracing::error!(event = "worker_failed", %error, "not as many threads as there should be: one can't be started");
+                tracing::error!(event = "worker_failed", %error, "could not start a worker thread; the gateway runs with fewer threads");
             }
             another.ok()
         });

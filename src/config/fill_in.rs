@@ -21,7 +21,7 @@ impl Reader<'_> {
                 rest = reference;
                 continue;
             }
-            let unclosed = "this ${ has no } after it; write ${env:NAME} or ${file:PATH}, or $${ for the characters themselves";
+            let unclosed = "this ${ has no closing }; write ${env:NAME} or ${file:PATH}, or $${ for a literal ${";
             let (reference, after) = self.take(place, reference.split_once('}').ok_or(unclosed))?;
             let value = self.resolve(reference);
             let is_form_right = ["env:", "file:"]
@@ -42,12 +42,12 @@ impl Reader<'_> {
     fn resolve(&self, reference: &str) -> Result<String, String> {
         match reference.split_once(':') {
             Some(("env", name)) => (self.environment)(name).ok_or_else(|| {
-                format!("the environment has no variable {name}; set it where Forebay starts")
+                format!(
+                    "the environment variable {name} is not set; set it for the Forebay process"
+                )
             }),
             Some(("file", path)) => contents(&self.folder.join(path)),
-            _ => Err(
-                "in ${…} stands env:NAME or file:PATH; $${ means the characters themselves".into(),
-            ),
+            _ => Err("write ${env:NAME} or ${file:PATH}, or $${ for a literal ${".into()),
         }
     }
 }
@@ -61,7 +61,7 @@ fn contents(path: &Path) -> Result<String, String> {
         .map_err(|error| format!("{shown} can't be read: {error}"))?;
     if bytes.len() as u64 > FILE_LIMIT {
         return Err(format!(
-            "{shown} is larger than {FILE_LIMIT} bytes; that is no secret"
+            "{shown} is larger than {FILE_LIMIT} bytes; a secret is smaller than that"
         ));
     }
     let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))?;

@@ -1,4 +1,4 @@
-//! What references in strings stood for, so that no message repeats it.
+//! The values that `${…}` references stood for, so that no message repeats them.
 
 use zeroize::Zeroizing;
 

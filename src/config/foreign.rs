@@ -1,11 +1,11 @@
-//! Files that are no gateway's config, and known for what they are.
+//! Recognises files that are not a gateway's config, such as a simulator's.
 
 use super::{
     node::{Content, Node},
     problem::Place,
 };
 
-pub(super) const MEND: &str = "this is a simulation (`forebay simulate --config FILE` runs it), no gateway's config; conf/minimal.yaml shows what that needs";
+pub(super) const MEND: &str = "this is a config of the simulator (run it with `forebay simulate --config FILE`), not of a gateway; see conf/minimal.yaml for a gateway config";
 
 /// What only a simulation has at its top, and what only a gateway has.
 const SIMULATION: [&str; 5] = ["control", "tokens", "issuer", "seed", "record"];

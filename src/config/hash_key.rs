@@ -30,14 +30,14 @@ pub struct HashedKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UnusableKey {
     #[error(
-        "there is no key on stdin; write one, or let `forebay hash-key --generate` make a good one"
+        "there is no key on stdin; write one to stdin, or generate one with `forebay hash-key --generate`"
     )]
     Empty,
     #[error(
-        "a key travels in a header, so it has only visible ASCII characters, no spaces or line breaks"
+        "a key is sent in a header, so it may contain only visible ASCII characters, no spaces or line breaks"
     )]
     Characters,
-    #[error("a key is not longer than {} characters", key::LONGEST)]
+    #[error("a key may have at most {} characters", key::LONGEST)]
     TooLong,
 }
 
@@ -50,7 +50,7 @@ pub struct GeneratedKey {
 
 /// The operating system gave no random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the operating system gives no random numbers, so no key can be made")]
+#[error("the operating system returned no random numbers, so no key can be generated")]
 pub struct NoRandomness;
 
 /// Makes a key of 256 random bits, in letters, digits, `-` and `_` that every header and URL takes.
@@ -75,8 +75,8 @@ pub fn hash_key(key: &str) -> Result<HashedKey, UnusableKey> {
         () if key.len() > key::LONGEST => return Err(UnusableKey::TooLong),
         () => {}
     }
-    let warning = "this key has less than 128 bits, so it can be guessed, and its hash can be turned back into it; \
-                   `forebay hash-key --generate` makes a good one";
+    let warning = "this key has less than 128 bits, so it can be guessed, also from its hash; \
+                   generate a strong key with `forebay hash-key --generate`";
     Ok(HashedKey {
         hash: KeyHash::of(key.as_bytes()),
         warning: (most_bits(key) < SAFE_BITS).then_some(warning),

@@ -1,4 +1,4 @@
-//! YAML text to a tree in which every key and value knows its place.
+//! Parses YAML text to a tree in which every key and value knows its line and column.
 //!
 //! Built from parser events, under a budget: an alias costs as many nodes as it stands for, so that a few lines can't
 //! unfold into millions. Aliased nodes are shared, never copied.
@@ -96,7 +96,7 @@ pub(super) fn tree(text: &str, findings: &mut Findings) -> Option<(Rc<Node>, Opt
     if root.is_none() {
         findings.add(
             Place::START,
-            "the file is empty; conf/minimal.yaml shows what a config needs",
+            "the file is empty; see conf/minimal.yaml for a minimal config",
         );
     }
     Some((root?, None))
@@ -110,14 +110,14 @@ impl From<ScanError> for Stop {
         let kind = error.kind().to_string();
         let message = match kind.as_str() {
             "recursion limit exceeded" => {
-                format!("lists and mappings nest at most {DEPTH_BUDGET} deep here")
+                format!("lists and mappings may be nested at most {DEPTH_BUDGET} levels deep")
             }
             kind if kind.contains("tab") => format!("{kind}; indent with spaces"),
             "while parsing node, found unknown anchor" => {
-                "no value before this carries the anchor that the alias names; a string that begins with * is quoted".into()
+                "this alias names an anchor that is not defined before it; quote a string that begins with *".into()
             }
             kind if kind.contains("expected ',' or") => {
-                format!("this is not YAML: {kind}; between brackets a string with {{ }} [ ] , or a colon is quoted")
+                format!("this is not YAML: {kind}; inside brackets, quote strings that contain {{ }} [ ] , or a colon")
             }
             kind => format!("this is not YAML: {kind}; {}", mend(kind)),
         };
@@ -130,17 +130,15 @@ fn mend(kind: &str) -> &'static str {
     let is_of = |words: &[&str]| words.iter().any(|word| kind.contains(word));
     match () {
         () if is_of(&["bracket", "EOF", "eof"]) => {
-            "close what is open with } or ], and quote a string that has such a bracket in it"
+            "close every open bracket with } or ], and quote strings that contain a bracket"
         }
         () if is_of(&["unclosed quote", "document indicator"]) => {
-            "end the string with the quote that it begins with"
+            "end the string with the same quote that it begins with"
         }
         () if is_of(&["escape", "hexadecimal", "surrogate"]) => {
-            "write a string with backslashes between single quotes"
+            "put strings that contain backslashes in single quotes"
         }
-        () if is_of(&["trailing content"]) => {
-            "a quote inside a quoted string is written twice ('') or with a backslash (\\\")"
-        }
+        () if is_of(&["trailing content"]) => "inside a quoted string, write a quote as '' or \\\"",
         () if is_of(&[
             "indent",
             "expected key",
@@ -149,9 +147,9 @@ fn mend(kind: &str) -> &'static str {
             "not allowed in this context",
         ]) =>
         {
-            "lines of one list or mapping begin in one column; quote a string that has a colon and a space in it"
+            "indent all lines of a list or mapping alike; quote strings that contain a colon and a space"
         }
-        () => "quote a string that begins with or holds one of : # @ % & * ! | > { } [ ] ` ,",
+        () => "quote strings that contain one of : # @ % & * ! | > { } [ ] ` ,",
     }
 }
 
@@ -254,7 +252,8 @@ impl<'text> Composer<'text, '_> {
                     (text.into_owned(), is_merge)
                 }
                 _ => {
-                    let message = "a key is a plain string; quote what begins with { [ or *";
+                    let message =
+                        "a key must be a plain string; quote keys that begin with { [ or *";
                     self.stop_at::<()>(place, message);
                     break;
                 }
@@ -268,7 +267,7 @@ impl<'text> Composer<'text, '_> {
             match lines.get(&key) {
                 Some(line) => self.findings.add(
                     place,
-                    format!("this key is already in line {line}; keep one of them"),
+                    format!("this key is already in line {line}; remove one of the two"),
                 ),
                 None => {
                     lines.insert(key.clone(), place.line);
@@ -308,7 +307,7 @@ impl<'text> Composer<'text, '_> {
 
     fn alias(&mut self, anchor: usize, place: Place) -> Option<Rc<Node>> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
-            return self.stop_at(place, "this alias stands inside what it names");
+            return self.stop_at(place, "this alias is inside the value that it refers to");
         };
         self.spend(node.size, place)?;
         Some(node)
@@ -321,7 +320,7 @@ impl<'text> Composer<'text, '_> {
             return Some(());
         }
         let message = format!(
-            "with its aliases unfolded the file has more than {NODE_BUDGET} values; write fewer aliases"
+            "with all aliases expanded, the file has more than {NODE_BUDGET} values; use fewer aliases"
         );
         self.stop_at(place, message)
     }
@@ -331,7 +330,7 @@ impl<'text> Composer<'text, '_> {
         let text = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
         if tag.is_some() && !text {
             self.findings
-                .add(place, "a tag (!…) means nothing here; leave it out");
+                .add(place, "YAML tags (!…) are not supported; remove it");
         }
         text
     }
@@ -365,7 +364,7 @@ impl Node {
 }
 
 fn second_document(span: Span) -> Stop {
-    let message = "a config is one YAML document; take out what follows `---`";
+    let message = "a config is a single YAML document; remove everything after `---`";
     Stop(place_of(&span.start), message.into())
 }
 

@@ -37,16 +37,16 @@ pub fn certificates_of(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'st
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(format!(
-            "{shown} holds no certificate (-----BEGIN CERTIFICATE-----)"
+            "{shown} contains no certificate (-----BEGIN CERTIFICATE-----)"
         )),
-        Err(_) => Err(format!("{shown} is no sound PEM file of certificates")),
+        Err(_) => Err(format!("{shown} is not a valid PEM file of certificates")),
     }
 }
 
 pub fn private_key_of(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let no_key = |_| {
         format!(
-            "{} holds no private key (-----BEGIN PRIVATE KEY-----)",
+            "{} contains no private key (-----BEGIN PRIVATE KEY-----)",
             path.display()
         )
     };
@@ -81,7 +81,7 @@ pub fn pair(
     key: PrivateKeyDer<'static>,
 ) -> Result<CertifiedKey, String> {
     CertifiedKey::from_der(chain, key, &ring::default_provider())
-        .map_err(|error| format!("this key does not go with the certificate: {error}"))
+        .map_err(|error| format!("this key does not match the certificate: {error}"))
 }
 
 /// The authorities in a file.
@@ -89,7 +89,7 @@ pub fn authorities_of(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> 
     let mut roots = RootCertStore::empty();
     let unfit = |error| {
         format!(
-            "{} holds a certificate that can't be an authority: {error}",
+            "{} contains a certificate that can't be used as a certificate authority: {error}",
             path.display()
         )
     };
@@ -149,7 +149,7 @@ fn own_key<'c>(certificate: &'c X509Certificate<'_>) -> Option<&'c [u8]> {
 pub fn are_one(path: &Path, pem: &[u8]) -> Result<(), String> {
     match count_families(&certificates_of(path, pem)?) {
         0 | 1 => Ok(()),
-        _ => Err("client_ca: names several authorities now; say by ca: which of them signs each client's certificates".into()),
+        _ => Err("client_ca: now contains several certificate authorities; name the one that signs each client's certificates with ca:".into()),
     }
 }
 
@@ -169,19 +169,19 @@ pub fn warning(standing: Standing) -> Option<String> {
     match standing {
         Standing::Good => None,
         Standing::NotYet => Some(
-            "this certificate does not hold yet; look at its start and at this machine's clock"
+            "this certificate is not valid yet; check its start date and this machine's clock"
                 .into(),
         ),
         Standing::EndsSoon { left } if left.as_secs() >= 2 * 24 * 3600 => Some(format!(
-            "this certificate ends in {} days; renew it",
+            "this certificate expires in {} days; renew it",
             left.as_secs() / (24 * 3600)
         )),
         Standing::EndsSoon { left } => Some(format!(
-            "this certificate ends in {} hours; renew it",
+            "this certificate expires in {} hours; renew it",
             left.as_secs() / 3600
         )),
         Standing::Ended => {
-            Some("this certificate has ended: nobody will believe it; renew it".into())
+            Some("this certificate has expired, so nobody will accept it; renew it".into())
         }
     }
 }
@@ -194,7 +194,9 @@ pub(super) fn is_rsa(key: &PrivateKeyDer<'static>) -> Result<(), String> {
         .map_err(|error| format!("this key can't be used: {error}"))?;
     match loaded.algorithm() {
         SignatureAlgorithm::RSA => Ok(()),
-        _ => Err("Entra takes certificates with RSA keys only; this key is of another kind".into()),
+        _ => {
+            Err("Entra accepts certificates with RSA keys only; this key is of another type".into())
+        }
     }
 }
 
@@ -212,12 +214,12 @@ pub(super) fn validity(
     Ok(if now > validity.not_after.timestamp() {
         let ended = validity.not_after;
         Some(format!(
-            "this certificate ended on {ended}: no token will come until it is renewed"
+            "this certificate expired on {ended}: Entra will issue no token until it is renewed"
         ))
     } else if now < validity.not_before.timestamp() {
         let begins = validity.not_before;
         Some(format!(
-            "this certificate is good from {begins} on: no token will come before"
+            "this certificate is valid from {begins} on: Entra will issue no token before that"
         ))
     } else {
         None

@@ -1,4 +1,4 @@
-//! Places in a config file, and what is wrong there.
+//! Problems found in a config file, with line and column.
 //!
 //! A message says what would be right. It never repeats a value of the file, since any value may be a secret that
 //! stands in the wrong place; the place is enough to find it.
@@ -120,9 +120,9 @@ pub(super) fn hint<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wanted, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => "there are none".into(),
-        None if known.len() > 12 => format!("none of the {} known ones is like it", known.len()),
-        None => format!("known here: `{}`", known.join("`, `")),
+        None if known.is_empty() => "none is defined".into(),
+        None if known.len() > 12 => format!("none of the {} known names is similar", known.len()),
+        None => format!("known names: `{}`", known.join("`, `")),
     }
 }
 

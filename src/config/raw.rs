@@ -24,54 +24,54 @@ pub(super) use otlp::{Otlp, OtlpProtocol, OtlpSignal};
 pub(super) use prices::{ModelPrices, Prices, Rates};
 
 section! {
-    /// The configuration of a Forebay gateway. Any string may hold `${env:NAME}` or `${file:PATH}`. What stands under a key
-    /// that begins with `x-` is for the file's own aliases, and read by nobody.
+    /// The configuration of a Forebay gateway. Any string may contain `${env:NAME}` or `${file:PATH}`. Top-level keys that
+    /// begin with `x-` are ignored; use them for YAML anchors.
     #[schemars(extend("patternProperties" = { "^x-": true }))]
     struct Config {
         /// Where clients connect.
         #[schemars(length(min = 1))]
         listeners: Required<Placed<List<Listener>>>,
-        /// Where metrics, health and status are served. Nowhere unless given.
+        /// The admin listener: metrics, health and status. Default: none.
         admin: Option<Admin>,
-        /// Azure Front Door, if clients are to come through it alone.
+        /// Azure Front Door, if clients must come through it.
         front_door: Option<FrontDoor>,
-        /// Web pages of other origins that may ask, as browsers see it. None unless given.
+        /// Web pages of other origins that may call from a browser (CORS). Default: none.
         cors: Option<Cors>,
-        /// The gateway's own geography, like `eu`. Given, an instance of another geography is a mistake.
+        /// The gateway's own geography, like `eu`. If it is set, an instance of another geography is an error.
         geography: Option<Placed<Word>>,
-        /// How the gateway proves itself to instances, by names of your choice.
+        /// The gateway's credentials for instances, by names of your choice.
         identities: Required<Named<OnlyOne<Identity>>>,
         /// Azure OpenAI resources and other model servers, by names of your choice.
         instances: Required<Named<Instance>>,
-        /// What clients may ask for, by the names they use: each a pool of deployments.
+        /// The models that clients can request, by the names they use: each is a pool of deployments.
         models: Required<Placed<Named<Model>>>,
-        /// Who hands tokens to clients, by names of your choice. Entra needs no entry here: clients name their tenant.
+        /// OpenID Connect issuers of clients' tokens, by names of your choice. Entra needs no entry: clients name their tenant.
         issuers: Option<Named<Issuer>>,
-        /// Who may call, by names of your choice.
+        /// The applications that may call, by names of your choice.
         clients: Option<Tried<Placed<Named<Client>>>>,
-        /// Instead of `clients`: whoever reaches a listener may call every model, for inference.
+        /// Instead of `clients`: everybody who can reach a listener may call every model, for inference.
         anonymous: Option<Tried<Placed<bool>>>,
-        /// What clients' limits are counted by.
+        /// How clients' usage is counted and kept.
         counters: Option<Counters>,
-        /// What tokens cost, so that requests' costs are counted.
+        /// Prices of tokens, to count the costs of requests.
         prices: Option<Prices>,
         /// The HTTP server.
         server: Option<Server>,
-        /// The bounds of one request's tries.
+        /// Failover: timeouts, attempts and the retry budget.
         failover: Option<Failover>,
-        /// When a deployment that fails is left alone, and how it comes back.
+        /// The circuit breaker of each deployment, and the limits of cooldowns.
         breaker: Option<Breaker>,
-        /// When `/health` says 503.
+        /// When `/health` returns 503.
         health: Option<Health>,
-        /// What a termination signal does.
+        /// Drain after a termination signal.
         drain: Option<Drain>,
         /// Logs.
         log: Option<Log>,
-        /// An OpenTelemetry collector that gets traces and metrics. None unless given.
+        /// An OpenTelemetry collector that gets traces and metrics. Default: none.
         otlp: Option<Otlp>,
-        /// How far `/metrics` tells clients apart.
+        /// How many clients have labels of their own in `/metrics`.
         metrics: Option<Metrics>,
-        /// Whether answers say which deployment served them (`x-forebay-deployment`, `x-forebay-attempts`).
+        /// Whether answers have headers with the deployment and the number of attempts (`x-forebay-deployment`, `x-forebay-attempts`).
         #[schemars(extend("default" = false))]
         reveal: Option<bool>,
     }
@@ -81,72 +81,72 @@ section! {
 section! {
     /// An address that clients connect to.
     struct Listener {
-        /// An IP address and a port that nothing else here has.
+        /// IP address and port; each listener needs its own.
         address: Required<Placed<Address>>,
-        /// Given: TLS, with HTTP/1.1 and HTTP/2.
+        /// Enables TLS, with HTTP/1.1 and HTTP/2.
         tls: Option<Tls>,
-        /// What comes beyond so many connections is closed at once.
+        /// The maximum number of open connections; further ones are closed at once.
         #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
         max_connections: Option<Placed<i64>>,
     }
 }
 
 section! {
-    /// A listener's own certificate, and whose it asks for. The files are read again when they change.
+    /// A listener's certificate, and the client certificates that it asks for. Changed files are reloaded automatically.
     struct Tls {
-        /// PEM: the certificate, then those that lead to its authority.
+        /// PEM: the certificate, followed by its intermediate certificates.
         certificate: Required<Placed<FilePath>>,
         /// PEM: the certificate's private key.
         key: Required<Placed<FilePath>>,
-        /// PEM: the authorities that sign clients' certificates. Clients are asked for none unless given.
+        /// PEM: the certificate authorities of client certificates. Default: clients are not asked for a certificate.
         client_ca: Option<Placed<Tried<FilePath>>>,
-        /// Whether a client must show one; with `client_ca`, `required` unless given.
+        /// Whether a client must send a certificate. Default with `client_ca`: `required`.
         client_certificate: Option<Placed<AskedFor>>,
     }
 }
 
 choice! {
-    /// Whether a client must show a certificate.
+    /// Whether a client must send a certificate.
     enum AskedFor {
-        /// Without one its handshake fails.
+        /// Without a certificate the TLS handshake fails.
         Required = "required",
-        /// It may show another credential instead.
+        /// The client may use another credential instead.
         Optional = "optional",
     }
 }
 
 section! {
-    /// The operators' own address, never one that clients reach.
+    /// The admin listener for operators; clients should not be able to reach it.
     struct Admin {
         /// Best on loopback, like `127.0.0.1:9090`. Any other needs `token`, or `tls` with `client_ca`.
         address: Required<Placed<Address>>,
-        /// The hash of what its readers send as `Authorization: Bearer TOKEN`; `/health/live` and `/health/ready` need none.
-        /// With `certificates` they show both.
+        /// The hash of the token that operators send as `Authorization: Bearer TOKEN`; `/health/live` and `/health/ready`
+        /// need none. Together with `certificates`, both are required.
         token: Option<Tried<Hash>>,
-        /// Given: TLS.
+        /// Enables TLS.
         tls: Option<Tls>,
-        /// Whose certificates are operators', where `tls` has a `client_ca`: any one of these names.
+        /// The names in operators' certificates, if `tls` has a `client_ca`: one of them must match.
         #[schemars(length(min = 1))]
         certificates: Option<Placed<List<Placed<OnlyOneBeside<CertificateName>>>>>,
     }
 }
 
 section! {
-    /// What stands before the gateway: what did not come through it is refused, but for `/health`.
+    /// Azure Front Door in front of the gateway: requests that did not come through it are rejected, except `/health`.
     struct FrontDoor {
-        /// The ids of your Front Door profiles: one of them is in each request's `X-Azure-FDID`.
+        /// The ids of your Front Door profiles; each request must have one of them in `X-Azure-FDID`.
         #[schemars(length(min = 1))]
         ids: Required<Placed<List<Placed<Guid>>>>,
-        /// Where connections may come from, like `10.0.0.0/8`; anywhere unless given. The service tag
-        /// `AzureFrontDoor.Backend` lists Front Door's.
+        /// Networks that connections may come from, like `10.0.0.0/8`. Default: any. The service tag
+        /// `AzureFrontDoor.Backend` lists those of Front Door.
         #[schemars(length(min = 1))]
         networks: Option<Placed<List<Placed<Cidr>>>>,
     }
 }
 
 section! {
-    /// Which web pages may call from a browser: its question before the request (preflight) is answered, and the page may
-    /// read the answers. A client's certificate, and `anonymous`, count for no other page.
+    /// CORS: which web pages may call from a browser. Their preflight requests are answered, and they may read the answers.
+    /// Pages of other origins can't use a client certificate or `anonymous`.
     struct Cors {
         /// Each as browsers write it, like `https://app.contoso.example`.
         #[schemars(length(min = 1))]
@@ -155,86 +155,86 @@ section! {
 }
 
 section! {
-    /// A proof of who the gateway is: exactly one of these.
+    /// A credential of the gateway for Azure: exactly one of these.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
     struct Identity {
-        /// The VM's own identity: `{}`, or a user-assigned one.
+        /// The managed identity of this VM: `{}` for the system-assigned one, or a user-assigned one.
         managed_identity: Option<ManagedIdentity>,
-        /// A Kubernetes service account's federated token.
+        /// The federated token of a Kubernetes service account.
         workload_identity: Option<WorkloadIdentity>,
-        /// An app registration, mostly of another tenant, that trusts a managed identity of this machine: no secret anywhere.
+        /// An app registration, usually in another tenant, that trusts a managed identity of this machine; needs no secret.
         federated_identity: Option<FederatedIdentity>,
         /// An app registration with a client secret.
         client_secret: Option<ClientSecret>,
         /// An app registration with a certificate.
         client_certificate: Option<ClientCertificate>,
-        /// Whoever has logged in to the Azure CLI here (`az login`): for a developer's own machine.
+        /// The user logged in to the Azure CLI (`az login`); for a developer's own machine only.
         azure_cli: Option<AzureCli>,
-        /// The instance's own key, where Entra can't be used.
+        /// The instance's API key, if Entra can't be used.
         api_key: Option<Hidden>,
     }
 }
 
 section! {
-    /// The identity that Azure gives a VM, or an app in App Service, Functions or Container Apps, which is told where to
-    /// ask by `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
+    /// The managed identity of a VM, or of an app in App Service, Functions or Container Apps (which set
+    /// `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`).
     struct ManagedIdentity {
-        /// Of a user-assigned identity, which one of these three names; the system-assigned one unless given.
+        /// The client id of a user-assigned identity. Set at most one of these three; default: the system-assigned identity.
         client_id: Option<Tried<Placed<Word>>>,
-        /// The object id of its service principal.
+        /// The object id of the identity's service principal.
         object_id: Option<Tried<Placed<Word>>>,
-        /// Its resource id: `/subscriptions/…/userAssignedIdentities/NAME`. Not for App Service.
+        /// The identity's resource id: `/subscriptions/…/userAssignedIdentities/NAME`. Not for App Service.
         msi_res_id: Option<Tried<Placed<Word>>>,
-        /// What stands in for `http://169.254.169.254`.
+        /// The token endpoint. Default: `http://169.254.169.254`.
         endpoint: Option<Placed<Url>>,
-        /// PEM: authorities, beside the system's, that may have signed the endpoint's certificate.
+        /// PEM: certificate authorities to trust for the endpoint, in addition to the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
 
 section! {
-    /// Entra Workload ID; what is left out comes from the `AZURE_…` variables that its webhook sets.
+    /// Entra Workload ID. Default values come from the `AZURE_…` variables that its webhook sets.
     struct WorkloadIdentity {
-        /// `AZURE_TENANT_ID` unless given.
+        /// Default: `AZURE_TENANT_ID`.
         tenant_id: Option<Word>,
-        /// `AZURE_CLIENT_ID` unless given.
+        /// Default: `AZURE_CLIENT_ID`.
         client_id: Option<Word>,
-        /// `AZURE_FEDERATED_TOKEN_FILE` unless given.
+        /// Default: `AZURE_FEDERATED_TOKEN_FILE`.
         token_file: Option<FilePath>,
-        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        /// The authority, for sovereign clouds. Default: `https://login.microsoftonline.com`.
         authority: Option<Placed<Url>>,
-        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        /// PEM: certificate authorities to trust for the authority, in addition to the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
 
 section! {
     /// An app registration with a federated credential for a user-assigned managed identity: the identity's token for
-    /// `api://AzureADTokenExchange` takes the place of a secret. Microsoft's way across tenants.
+    /// `api://AzureADTokenExchange` replaces a secret. This is Microsoft's recommended way across tenants.
     struct FederatedIdentity {
         /// The directory (tenant) id of the app registration.
         tenant_id: Required<Word>,
         /// The application (client) id.
         client_id: Required<Word>,
-        /// The identity of this machine that the registration trusts.
+        /// The managed identity of this machine that the app registration trusts.
         managed_identity: Required<Placed<ManagedIdentity>>,
-        /// What stands in for `https://login.microsoftonline.com`; a sovereign cloud's own is found by the endpoint.
+        /// The authority. Default: `https://login.microsoftonline.com`, or that of the endpoint's sovereign cloud.
         authority: Option<Placed<Url>>,
-        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        /// PEM: certificate authorities to trust for the authority, in addition to the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
 
 section! {
-    /// The Azure CLI's tokens. `az` must be found by `PATH`.
+    /// Tokens of the Azure CLI. `az` must be in the `PATH`.
     struct AzureCli {
-        /// The directory (tenant) to get tokens of; the CLI's own choice unless given.
+        /// The directory (tenant) of the tokens. Default: the CLI's own.
         tenant_id: Option<Placed<Word>>,
     }
 }
 
 section! {
-    /// An app registration that proves itself with a secret.
+    /// An app registration with a client secret.
     struct ClientSecret {
         /// The directory (tenant) id.
         tenant_id: Required<Word>,
@@ -242,59 +242,59 @@ section! {
         client_id: Required<Word>,
         /// The client secret's value.
         secret: Required<Hidden>,
-        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        /// The authority, for sovereign clouds. Default: `https://login.microsoftonline.com`.
         authority: Option<Placed<Url>>,
-        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        /// PEM: certificate authorities to trust for the authority, in addition to the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
 
 section! {
-    /// An app registration that proves itself with a certificate. The files are read for each token, so they may be renewed.
+    /// An app registration with a certificate. The files are read for each token, so they can be renewed without a restart.
     struct ClientCertificate {
         /// The directory (tenant) id.
         tenant_id: Required<Word>,
         /// The application (client) id.
         client_id: Required<Word>,
-        /// PEM: the certificate, perhaps those that lead to its authority, and its RSA private key.
+        /// PEM: the certificate, optionally its intermediate certificates, and its RSA private key.
         certificate: Required<Placed<FilePath>>,
-        /// PEM: the private key, where it is in a file of its own.
+        /// PEM: the private key, if it is in a separate file.
         key: Option<Placed<FilePath>>,
-        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        /// The authority, for sovereign clouds. Default: `https://login.microsoftonline.com`.
         authority: Option<Placed<Url>>,
-        /// PEM: authorities, beside the system's, that may have signed its certificate.
+        /// PEM: certificate authorities to trust for the authority, in addition to the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
 
 section! {
-    /// A resource that deployments live on.
+    /// An Azure OpenAI resource, or another model server, that has deployments.
     struct Instance {
-        /// Where its API is, like `https://NAME.openai.azure.com`; with `kind: openai`, the base URL that ends in `/v1`.
+        /// The URL of its API, like `https://NAME.openai.azure.com`; with `kind: openai`, the base URL that ends in `/v1`.
         endpoint: Required<Placed<Url>>,
-        /// How the gateway proves itself there: a name of `identities`.
+        /// The gateway's credential for it: a name in `identities`.
         identity: Required<Placed<String>>,
-        /// Which paths it speaks.
+        /// Which API paths it has.
         #[schemars(extend("default" = "azure_openai"))]
         kind: Option<Kind>,
-        /// Where it processes data, like `eu`; needed where the gateway names its own.
+        /// Where it processes data, like `eu`; required if the gateway has a `geography`.
         geography: Option<Placed<Tried<Word>>>,
-        /// What its Entra tokens are for; unless given, Cognitive Services of the cloud that its endpoint is in. One of Azure
-        /// OpenAI's own, or with `allow_host` an application's of your own, like `api://models.contoso.example/.default`.
+        /// The scope of its Entra tokens. Default: Cognitive Services in the endpoint's cloud. It must be one of Azure OpenAI's,
+        /// or with `allow_host` that of an application of your own, like `api://models.contoso.example/.default`.
         scope: Option<Placed<String>>,
-        /// Whether Entra tokens may go to its endpoint although that is none of Azure OpenAI's own names, or not over TLS: whoever
-        /// answers there can use them elsewhere.
+        /// Whether Entra tokens may be sent to this endpoint although its host is not Azure OpenAI's, or without TLS. The
+        /// receiver can use them elsewhere.
         #[schemars(extend("default" = false))]
         allow_host: Option<bool>,
-        /// PEM: more certificate authorities that may have signed its certificate, beside the system's.
+        /// PEM: certificate authorities to trust for its endpoint, in addition to the system's.
         ca: Option<Placed<FilePath>>,
-        /// A private address to connect to; the endpoint's name is verified all the same.
+        /// A private address to connect to. The certificate is still verified against the endpoint's host name.
         connect_to: Option<Target>,
-        /// Whether chats that stream are asked for their usage where the client did not ask; what that adds to a stream is
-        /// taken out again. Off: such streams are counted by estimate.
+        /// Whether the gateway requests the token usage of streamed chats if the client did not; what this adds to the stream
+        /// is removed before the client gets it. If `false`, the usage of such streams is estimated.
         #[schemars(extend("default" = true))]
         stream_usage: Option<bool>,
-        /// Allows an `http://` endpoint elsewhere than on loopback: requests and credentials can be read on the way.
+        /// Allows an `http://` endpoint that is not on loopback: requests and credentials can be read on the network.
         #[schemars(extend("default" = false))]
         insecure_http: Option<bool>,
     }
@@ -302,7 +302,7 @@ section! {
 }
 
 choice! {
-    /// Which paths an instance speaks.
+    /// Which API paths an instance has.
     enum Kind {
         /// Azure OpenAI's.
         AzureOpenai = "azure_openai",
@@ -314,19 +314,19 @@ choice! {
 section! {
     /// A model, and the pool of deployments that serve it.
     struct Model {
-        /// Its version; every deployment of the pool must serve this one.
+        /// The model's version; every deployment of the pool must serve it.
         version: Option<Word>,
-        /// To a working connection, TLS included; `failover.connect_timeout` unless given.
+        /// Timeout of the connection, including TLS. Default: `failover.connect_timeout`.
         connect_timeout: Option<Placed<Span>>,
-        /// From the request sent to the first byte of its answer; `failover.first_byte_timeout` unless given.
+        /// Timeout from the request sent to the first byte of its answer. Default: `failover.first_byte_timeout`.
         first_byte_timeout: Option<Placed<Span>>,
-        /// The same for answers that are not streamed; the model's `first_byte_timeout` where that is given, else
+        /// The same for answers that are not streamed. Default: the model's `first_byte_timeout` if it is set, else
         /// `failover.unstreamed_timeout`.
         unstreamed_timeout: Option<Placed<Span>>,
-        /// Whether `/health` says 503 once none of its deployments has been able to serve for `health.fall`.
+        /// Whether `/health` returns 503 if none of its deployments has been available for `health.fall`.
         #[schemars(extend("default" = false))]
         required: Option<bool>,
-        /// The pool: the lowest priority number is asked first, inside it shares follow the weights.
+        /// The pool: the lowest priority number is tried first; within a priority, requests are shared by weight.
         #[schemars(length(min = 1))]
         deployments: Required<Placed<List<Placed<Deployment>>>>,
     }
@@ -335,17 +335,17 @@ section! {
 section! {
     /// A model on an instance.
     struct Deployment {
-        /// A name of `instances`.
+        /// A name in `instances`.
         instance: Required<Placed<String>>,
-        /// The deployment's name there; the model's unless given.
+        /// The deployment's name on the instance. Default: the model's name.
         deployment: Option<Placed<String>>,
-        /// How its capacity is paid for.
+        /// How its capacity is billed.
         #[schemars(extend("default" = "standard"))]
         r#type: Option<Capacity>,
-        /// 1 is asked first.
+        /// 1 is tried first.
         #[schemars(range(min = 1, max = 4_294_967_295u32), extend("default" = 1))]
         priority: Option<Placed<i64>>,
-        /// Its share among those of its priority.
+        /// Its share of the requests among the deployments of its priority.
         #[schemars(range(min = 1, max = 4_294_967_295u32), extend("default" = 1))]
         weight: Option<Placed<i64>>,
     }
@@ -353,40 +353,40 @@ section! {
 }
 
 choice! {
-    /// How a deployment's capacity is paid for.
+    /// How a deployment's capacity is billed.
     enum Capacity {
-        /// By the token.
+        /// Per token.
         Standard = "standard",
-        /// Provisioned throughput (PTU): paid for anyway.
+        /// Provisioned throughput (PTU): billed whether it is used or not.
         Provisioned = "provisioned",
     }
 }
 
 section! {
-    /// An OpenID Connect issuer, or another that signs its tokens and publishes its keys.
+    /// An OpenID Connect issuer, or another one that signs its tokens and publishes its signing keys.
     struct Issuer {
-        /// What it calls itself, to the letter: the `iss` of its tokens. Discovery is asked below it.
+        /// Exactly the `iss` of its tokens. The discovery document is fetched from below it.
         url: Required<Placed<IssuerUrl>>,
-        /// Whom its tokens must be for: the `aud` that stands for this gateway, and no other service.
+        /// The `aud` that its tokens must have: one that means this gateway and no other service.
         #[schemars(length(min = 1))]
         audiences: Required<Placed<List<Placed<Word>>>>,
-        /// What its tokens may be signed with; RS256 and ES256 unless given.
+        /// Accepted signature algorithms. Default: RS256 and ES256.
         #[schemars(length(min = 1))]
         algorithms: Option<Placed<List<Algorithm>>>,
-        /// How far its clock and ours may be apart; five minutes at most.
+        /// The accepted difference between its clock and the gateway's; at most five minutes.
         #[schemars(extend("default" = "60s"))]
         leeway: Option<Placed<Span>>,
-        /// Where its keys are, if it has no discovery document.
+        /// The URL of its signing keys (JWKS), if it has no discovery document.
         jwks: Option<Placed<Url>>,
-        /// PEM: the certificate authorities that may have signed its certificate, beside the system's.
+        /// PEM: certificate authorities to trust for it, in addition to the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
 
 choice! {
-    /// What a token may be signed with: a private key's signature, which a public key checks.
+    /// A signature algorithm with a public and a private key.
     enum Algorithm {
-        /// RSA (PKCS #1) with SHA-256: the most usual.
+        /// RSA (PKCS #1) with SHA-256, the most common.
         Rs256 = "RS256",
         /// RSA (PKCS #1) with SHA-384.
         Rs384 = "RS384",
@@ -408,27 +408,27 @@ choice! {
 }
 
 section! {
-    /// Who may call, and for what. A client has at least one way to prove itself.
+    /// An application that may call, and what it may use. It needs at least one credential.
     struct Client {
-        /// Hashes of its keys, two at most, so that a key can be rolled.
+        /// Hashes of its keys; at most two, so that a key can be rotated.
         #[schemars(length(min = 1, max = 2))]
         keys: Option<Tried<Placed<List<Placed<Hash>>>>>,
-        /// What its Entra tokens say.
+        /// What its Entra tokens must contain.
         entra: Option<Tried<Placed<Entra>>>,
-        /// What its tokens of another issuer say.
+        /// What its tokens of another issuer must contain.
         token: Option<Tried<Placed<Token>>>,
-        /// What its certificates say, where a listener asks for them: any one of these names.
+        /// The names in its certificates, if a listener asks for them: one of them must match.
         #[schemars(length(min = 1))]
         certificates: Option<Tried<Placed<List<Placed<OnlyOneBeside<CertificateName>>>>>>,
-        /// Names of `models` that it may use; `"*"`: all.
+        /// The `models` that it may use; `"*"` for all.
         #[schemars(length(min = 1))]
         models: Required<Placed<List<Placed<String>>>>,
-        /// What it may have done; answers that leave nothing behind unless given.
+        /// The kinds of requests that it may send. Default: `inference`.
         #[schemars(length(min = 1), extend("default" = ["inference"]))]
         operations: Option<Placed<List<Placed<Operation>>>>,
-        /// What it may spend; without limits unless given.
+        /// Its rate limits and quotas. Default: no limits.
         limits: Option<ClientLimits>,
-        /// Whether its prompts are kept, in the file of `log.prompts`.
+        /// Whether its prompts are written to the file of `log.prompts`.
         #[schemars(extend("default" = false))]
         log_prompts: Option<Placed<bool>>,
     }
@@ -436,21 +436,21 @@ section! {
 }
 
 section! {
-    /// A name in a certificate, exactly as it stands there: exactly one, and perhaps who has signed it.
+    /// A name in a certificate, exactly as written there: exactly one of these, and optionally its `ca`.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 2))]
     struct CertificateName {
         /// The whole subject, like `CN=batch,OU=AI,O=Contoso` (RFC 4514).
         subject: Option<Placed<String>>,
-        /// The subject's common name, where it has one only.
+        /// The subject's common name, if it has exactly one.
         common_name: Option<Placed<String>>,
-        /// An alternative name of the kind `DNS`.
+        /// A subject alternative name of the type `DNS`.
         dns: Option<Placed<String>>,
-        /// An alternative name of the kind `URI`, like `spiffe://contoso/batch`.
+        /// A subject alternative name of the type `URI`, like `spiffe://contoso/batch`.
         uri: Option<Placed<String>>,
-        /// An alternative name of the kind `email`.
+        /// A subject alternative name of the type `email`.
         email: Option<Placed<String>>,
-        /// PEM: the authorities one of which must have signed it. Needed where listeners' `client_ca` name several: each
-        /// could give this name to somebody else.
+        /// PEM: the certificate authorities one of which must have signed it. Required if listeners' `client_ca` contain
+        /// several: each of them could issue this name to somebody else.
         ca: Option<Tried<Placed<FilePath>>>,
     }
 }
@@ -460,31 +460,31 @@ impl Beside for CertificateName {
 }
 
 section! {
-    /// What a client's Entra tokens say: all of it. An application, a role or a group is named, since any application of the
-    /// tenant can get a token.
+    /// What a client's Entra tokens must contain; all of it must match. An application, a role or a group is required, since
+    /// any application of the tenant can get a token.
     struct Entra {
         /// The directory (tenant) id.
         tenant_id: Required<Placed<Word>>,
-        /// Whom the token must be for: the application id, or the application id URI, that stands for this gateway.
+        /// The `aud` that the token must have: the application id, or the application id URI, of this gateway.
         #[schemars(length(min = 1))]
         audiences: Required<Placed<List<Placed<Word>>>>,
-        /// The application (client) id of the application that gets the token (`azp`, `appid`).
+        /// The application (client) id of the application that requests the token (`azp`, `appid`).
         application_id: Option<Tried<Placed<Word>>>,
-        /// Roles that it must all have.
+        /// Roles that the token must have, all of them.
         #[schemars(length(min = 1))]
         roles: Option<Placed<List<Placed<Word>>>>,
-        /// Scopes that it must all have: only tokens of persons have any.
+        /// Scopes that the token must have, all of them; only users' tokens have scopes.
         #[schemars(length(min = 1))]
         scopes: Option<Placed<List<Placed<Word>>>>,
-        /// Groups that it must be in, all of them, by object id.
+        /// Groups that the token must have, all of them, by object id.
         #[schemars(length(min = 1))]
         groups: Option<Placed<List<Placed<Word>>>>,
-        /// Whether it must be an application's own token, or that of a person who uses the application. Unless given: its own
-        /// where `application_id` is named without `scopes` and `groups`, else either.
+        /// Whether it must be the application's own token, or that of a user of the application. Default: `app_only` if
+        /// `application_id` is set without `scopes` and `groups`, else `any`.
         access: Option<TokenAccess>,
-        /// What stands in for `https://login.microsoftonline.com`, as in sovereign clouds.
+        /// The authority, for sovereign clouds. Default: `https://login.microsoftonline.com`.
         authority: Option<Placed<Url>>,
-        /// PEM: the certificate authorities that may have signed the authority's certificate, beside the system's.
+        /// PEM: certificate authorities to trust for the authority, in addition to the system's.
         ca: Option<Placed<FilePath>>,
     }
 }
@@ -492,9 +492,9 @@ section! {
 choice! {
     /// Whose token it is.
     enum TokenAccess {
-        /// The application's own (`idtyp: app`): nobody has signed in.
+        /// The application's own token (`idtyp: app`), without a user.
         AppOnly = "app_only",
-        /// That of a person who has signed in to the application.
+        /// The token of a user who has signed in to the application.
         Delegated = "delegated",
         /// Either.
         Any = "any",
@@ -502,32 +502,32 @@ choice! {
 }
 
 section! {
-    /// What a client's tokens of an issuer say: all of it.
+    /// What a client's tokens of an issuer must contain; all of it must match.
     struct Token {
-        /// A name of `issuers`.
+        /// A name in `issuers`.
         issuer: Required<Placed<String>>,
-        /// Claims by name, each a text that the claim is, or that it holds if it is a list, like `sub: jobs`. A name that
-        /// starts with `/` is a path, like `/realm_access/roles`.
+        /// Claims by name, like `sub: jobs`: the claim must have this value, or contain it if it is a list. A name that starts
+        /// with `/` is a path, like `/realm_access/roles`.
         #[schemars(extend("minProperties" = 1))]
         claims: Option<Placed<Named<Placed<Word>>>>,
-        /// Scopes that it must all have.
+        /// Scopes that the token must have, all of them.
         #[schemars(length(min = 1))]
         scopes: Option<Placed<List<Placed<Word>>>>,
     }
 }
 
 choice! {
-    /// A kind of work that a client may have done.
+    /// A kind of request that a client may send.
     enum Operation {
-        /// Answers, and nothing that outlives them.
+        /// Requests that keep and use no state.
         Inference = "inference",
-        /// Inference that keeps or uses state at the instance that answers: stored responses, conversations, files.
+        /// Requests that keep or use state at the instance: stored responses, conversations, files.
         Stateful = "stateful",
-        /// Sessions over WebSockets. What passes in them is not read: who opens one may have its sound transcribed by any
-        /// deployment of the instance.
+        /// Sessions over WebSockets. The gateway does not read what is sent in them: a client can have audio transcribed by
+        /// any deployment of the instance.
         Realtime = "realtime",
-        /// Chats over sources of data that the client names (`data_sources`): the instance may open them with its own
-        /// identity, and have texts embedded by any of its deployments.
+        /// Chats with `data_sources` of the client's choice: the instance may open them with its own identity, and embed
+        /// texts with any of its deployments.
         DataSources = "data_sources",
     }
     later "files"
@@ -536,189 +536,190 @@ choice! {
 section! {
     /// The HTTP server that clients reach.
     struct Server {
-        /// Worker threads; one a core unless given.
+        /// Worker threads. Default: one per core.
         #[schemars(range(min = 1, max = 1024))]
         threads: Option<Placed<i64>>,
-        /// All header lines of a request together.
+        /// Maximum size of all request headers together.
         #[schemars(extend("default" = "32KiB"))]
         max_headers: Option<Placed<Size>>,
-        /// For a request's head to arrive; also the longest pause while its body does.
+        /// Timeout of the request headers; also the longest pause while the body arrives.
         #[schemars(extend("default" = "10s"))]
         header_timeout: Option<Placed<Span>>,
-        /// For a request's body to arrive.
+        /// Timeout of the request body.
         #[schemars(extend("default" = "60s"))]
         body_timeout: Option<Placed<Span>>,
-        /// For a TLS handshake.
+        /// Timeout of a TLS handshake.
         #[schemars(extend("default" = "10s"))]
         handshake_timeout: Option<Placed<Span>>,
-        /// How long a client may leave unread what is written to it; then its connection is closed.
+        /// Timeout of writes to a client that does not read its answer; then its connection is closed.
         #[schemars(extend("default" = "60s"))]
         write_timeout: Option<Placed<Span>>,
-        /// How long a stream may be quiet before a comment is written into it; for ever unless given.
+        /// Sends a comment in a stream that has been silent for this long. Default: never.
         stream_keepalive: Option<Placed<Span>>,
-        /// Headers of clients that go on to deployments, beside those that always do. They come first where Azure would
-        /// take no more.
+        /// Additional client headers to forward to deployments. They take precedence where Azure's limit of custom headers
+        /// is reached.
         #[schemars(length(min = 1, max = 9))]
         forward_headers: Option<Placed<List<Placed<Word>>>>,
-        /// Parameters of clients' queries that go on to deployments, beside those of Azure's API. A client's credential never
-        /// does, and a request with any other parameter is refused.
+        /// Additional query parameters to forward to deployments, besides those of Azure's API. A client's credential is never
+        /// forwarded; a request with any other parameter is rejected.
         #[schemars(length(min = 1))]
         forward_query: Option<Placed<List<Placed<Word>>>>,
-        /// Headers of deployments' answers that clients get, beside those that they always do.
+        /// Additional headers of deployments' answers to forward to clients.
         #[schemars(length(min = 1))]
         answer_headers: Option<Placed<List<Placed<Word>>>>,
     }
 }
 
 section! {
-    /// The bounds of one request's tries.
+    /// Failover: timeouts, attempts and the retry budget of a request.
     struct Failover {
-        /// How many attempts may end in a fault; one that ends in a 429 costs none.
+        /// The maximum number of attempts that end in a fault; attempts that end in a 429 do not count.
         #[schemars(range(min = 1, max = 4_294_967_295u32), extend("default" = 4))]
         attempts: Option<Placed<i64>>,
-        /// For the whole request, from its arrival to the first byte of its answer.
+        /// Timeout of the whole request with all its attempts, from its arrival to the first byte of its answer.
         #[schemars(extend("default" = "10m"))]
         deadline: Option<Placed<Span>>,
-        /// To a working connection, TLS included.
+        /// Timeout of a connection to a deployment, including TLS.
         #[schemars(extend("default" = "2s"))]
         connect_timeout: Option<Placed<Span>>,
-        /// From the request sent to the first byte of its answer, if that is a stream.
+        /// Timeout from the request sent to the first byte of its answer, for streams.
         #[schemars(extend("default" = "2m"))]
         first_byte_timeout: Option<Placed<Span>>,
-        /// The same for an answer that is generated whole before its first byte comes (not streamed; not embeddings).
-        /// `first_byte_timeout` where only that is given.
+        /// The same for answers that are not streamed, which are generated completely before their first byte (not for
+        /// embeddings). Default: `first_byte_timeout` if only that is set.
         #[schemars(extend("default" = "10m"))]
         unstreamed_timeout: Option<Placed<Span>>,
-        /// Between two bytes of an answer.
+        /// Idle timeout between two bytes of an answer.
         #[schemars(extend("default" = "5m"))]
         idle_timeout: Option<Placed<Span>>,
-        /// How long a stream is held for its first output: from then on no other deployment can take its place.
+        /// How long a stream is held back for its first output; after that it can't fail over.
         #[schemars(extend("default" = "10s"))]
         hold: Option<Placed<Span>>,
-        /// The largest request body.
+        /// Maximum size of a request body.
         #[schemars(extend("default" = "32MiB"))]
         max_body: Option<Placed<Size>>,
-        /// What the bodies of all requests may hold together while they are kept to be sent again.
+        /// Memory to buffer the bodies of all requests together, so that they can fail over.
         #[schemars(extend("default" = "1GiB"))]
         body_memory: Option<Placed<Size>>,
-        /// What becomes of a request whose body finds `body_memory` taken.
+        /// What happens to a request when `body_memory` is full.
         #[schemars(extend("default" = "stream"))]
         over_body_memory: Option<OverBodyMemory>,
-        /// 4xx statuses, beside the built-in ones, after which another deployment is asked if one is there to ask.
+        /// Additional 4xx statuses that fail over to another deployment if one is available.
         #[schemars(length(min = 1))]
         more_statuses: Option<Placed<List<Placed<i64>>>>,
-        /// Bounds the moves after faults that don't help, so that a failure of all deployments does not multiply the load.
+        /// Limits failovers that end in another fault, so that an outage of all deployments does not multiply the load.
         retry_budget: Option<RetryBudget>,
     }
 }
 
 section! {
-    /// Over ten seconds, per model: a request moves on after a fault while fewer moves than these ended in another fault.
+    /// Per model, over ten seconds: requests fail over after a fault until this many failovers have ended in another fault.
     struct RetryBudget {
-        /// Of the requests, like `20%`.
+        /// Share of the requests, like `20%`.
         #[schemars(extend("default" = "20%"))]
         share: Option<Percent>,
-        /// A second, however few requests there are.
+        /// Minimum per second, however few requests there are.
         #[schemars(range(min = 0, max = 1_000_000), extend("default" = 10))]
         floor: Option<Placed<i64>>,
     }
 }
 
 section! {
-    /// When a deployment that fails is left alone, and how it comes back. What a deployment says of itself, in a 429 or
-    /// with Retry-After, is kept to beside this.
+    /// The circuit breaker of each deployment: when it opens, and how the deployment comes back. Cooldowns that a deployment
+    /// asks for, with a 429 or with Retry-After, are respected as well.
     struct Breaker {
-        /// So many faults, of twice as many attempts, close a deployment off.
+        /// The circuit opens after this many faults within twice as many attempts.
         #[schemars(range(min = 1, max = 1000), extend("default" = 5))]
         faults: Option<Placed<i64>>,
-        /// The time within which they must come.
+        /// The time within which these faults must occur.
         #[schemars(extend("default" = "30s"))]
         window: Option<Placed<Span>>,
-        /// How long it is then left alone; twice as long each time that one request finds it still failing.
+        /// How long an open circuit stays open before it is half-open; doubled each time the probe request fails.
         #[schemars(extend("default" = "10s"))]
         pause: Option<Placed<Span>>,
-        /// The longest that anything leaves a deployment alone, its own word included; then one request tries it.
+        /// The longest cooldown or open time, whatever the deployment asks for; then the circuit is half-open: one request
+        /// probes it.
         #[schemars(extend("default" = "2m"))]
         longest_pause: Option<Placed<Span>>,
-        /// How long a deployment is left alone after a 429 that names no time.
+        /// The cooldown after a 429 without Retry-After or another wait.
         #[schemars(extend("default" = "10s"))]
         unsaid_pause: Option<Placed<Span>>,
-        /// How long its share grows after its return, so that it is not flooded; `0s`: all at once.
+        /// Slow start: how long its share of the requests grows after it has recovered; `0s` for no slow start.
         #[schemars(extend("default" = "10s"))]
         ramp: Option<Span>,
     }
 }
 
 choice! {
-    /// What becomes of a request whose body finds `body_memory` taken.
+    /// What happens to a request when `body_memory` is full.
     enum OverBodyMemory {
-        /// It is served, its body passed on as it arrives: once begun, it can't be sent to another deployment.
+        /// It is served, and its body is streamed through: once sending has begun, it can't fail over.
         Stream = "stream",
-        /// It is refused with 503.
+        /// It is rejected with 503.
         Refuse = "refuse",
     }
 }
 
 section! {
-    /// When `/health` tells load balancers to send requests elsewhere: at once while no model can be served at all, for whatever
-    /// cause but throttling; and where a model with `required: true` has had no deployment that could serve for `fall`.
+    /// When `/health` returns 503, so that load balancers use other gateways: at once if no model can be served, for any reason
+    /// but throttling; and if a model with `required: true` has had no available deployment for `fall`.
     struct Health {
-        /// How long that must last for a required model; `0s`: not at all.
+        /// How long a required model must be unavailable before `/health` returns 503; `0s` for at once.
         #[schemars(extend("default" = "5s"))]
         fall: Option<Span>,
-        /// How long everything must be back before health says 200 again; `0s`: not at all.
+        /// How long everything must be available before `/health` returns 200 again; `0s` for at once.
         #[schemars(extend("default" = "5s"))]
         rise: Option<Span>,
-        /// Who may ask for `/health/models/NAME`, and so learn which models there are.
+        /// Who may request `/health/models/NAME`, and so learn which models exist.
         #[schemars(extend("default" = "clients"))]
         models: Option<MayAsk>,
-        /// What a model is while 429s alone stand in the way.
+        /// Whether a model counts as healthy while all of its deployments are throttled.
         #[schemars(extend("default" = "healthy"))]
         throttled: Option<Throttled>,
     }
 }
 
 choice! {
-    /// Who may ask how a model is.
+    /// Who may request the health of a model.
     enum MayAsk {
-        /// A client that may use it.
+        /// Clients that may use the model.
         Clients = "clients",
-        /// Whoever reaches a listener: for probes that can show no credential.
+        /// Everybody who can reach a listener; for probes that can't send a credential.
         Anyone = "anyone",
     }
 }
 
 choice! {
-    /// What a model is while every one of its deployments is throttled.
+    /// Whether a model counts as healthy while all of its deployments are throttled.
     enum Throttled {
-        /// It is well: behind a load balancer that would drop every gateway at once, clients hear when to come back.
+        /// Healthy: a load balancer would otherwise drop all gateways at once, and clients would not get Retry-After.
         Healthy = "healthy",
-        /// It is down: another region's gateway, with deployments of its own, can take its requests.
+        /// Unhealthy: the gateway of another region, with deployments of its own, can serve the requests.
         Unhealthy = "unhealthy",
     }
 }
 
 section! {
-    /// What a termination signal does: health says 503 for `notice`, then running requests get `deadline` to end.
+    /// Drain after a termination signal: `/health` returns 503 for `notice`, then requests in flight have `deadline` to finish.
     struct Drain {
-        /// How long health says 503 while requests are still taken; `0s`: not at all.
+        /// How long `/health` returns 503 while new requests are still accepted; `0s` to skip this.
         #[schemars(extend("default" = "10s"))]
         notice: Option<Span>,
-        /// How long running requests may then take to end.
+        /// How long requests in flight may then take to finish.
         #[schemars(extend("default" = "10m"))]
         deadline: Option<Span>,
     }
 }
 
 section! {
-    /// How far `/metrics` tells clients apart: what of them is counted together goes by the label `other`, so that sums
+    /// How many clients have labels of their own in `/metrics`. The others are counted together as `other`, so totals
     /// stay exact.
     struct Metrics {
-        /// So many clients have a label of their own: the first of `clients`, in their order there.
+        /// How many clients have a label value of their own: the first ones of `clients`, in their order there.
         #[schemars(range(min = 0, max = 1_000_000), extend("default" = 1000))]
         clients: Option<Placed<i64>>,
-        /// So many series at most may carry a client's name. A bound for the worst of days: past it only the series that
-        /// are there already go on.
+        /// The maximum number of series with a client's name. When it is reached, existing series continue, and everything
+        /// else is counted as `other`.
         #[schemars(range(min = 0, max = 10_000_000), extend("default" = 100_000))]
         client_series: Option<Placed<i64>>,
     }

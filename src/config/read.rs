@@ -78,7 +78,10 @@ impl Reader<'_> {
     /// Notes that `node` is not what it should be.
     pub(super) fn misfit<T>(&mut self, node: &Node, wanted: &str) -> Option<T> {
         let noun = node.content.noun();
-        self.problem(node.place, format!("this is {noun}; it should be {wanted}"));
+        self.problem(
+            node.place,
+            format!("this is {noun}, but it must be {wanted}"),
+        );
         None
     }
 }
@@ -140,7 +143,7 @@ impl Read for String {
         match &node.content {
             Content::Text(text) => reader.fill_in(node.place, text),
             Content::Integer(_) | Content::Fraction(_) | Content::Bool(_) => {
-                reader.misfit(node, "a string: put it in quotes")
+                reader.misfit(node, "a string; put it in quotes")
             }
             _ => reader.misfit(node, "a string"),
         }

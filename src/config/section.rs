@@ -67,7 +67,7 @@ fn check_only_one<T: Section>(node: &Node, beside: &str, reader: &mut Reader<'_>
         let mut fields = T::fields();
         fields.retain(|field| *field != beside);
         let fields = fields.join("`, `");
-        reader.problem(node.place, format!("write exactly one of `{fields}` here"));
+        reader.problem(node.place, format!("set exactly one of `{fields}` here"));
     }
 }
 
@@ -173,9 +173,7 @@ fn unknown_field(name: &str, known: &[&str], later: &[&str]) -> String {
         "unknown field".into()
     };
     if later.contains(&name) {
-        return format!(
-            "this version of Forebay does not know `{name}` yet and would not act on it; take it out"
-        );
+        return format!("this version of Forebay does not support `{name}` yet; remove it");
     }
     format!("{shown}; {}", hint(name, known.iter().copied()))
 }
@@ -223,12 +221,10 @@ pub(super) use section;
 /// What is wrong with a word that is none of a closed set; `later`: words that a coming version brings.
 pub(super) fn unknown_word(word: &str, known: &[&str], later: &[&str]) -> String {
     if later.contains(&word) {
-        return format!(
-            "this version of Forebay does not know `{word}` yet and would not act on it; take it out"
-        );
+        return format!("this version of Forebay does not support `{word}` yet; remove it");
     }
     let hint = hint(word, known.iter().copied());
-    format!("this is none of the words that can stand here; {hint}")
+    format!("this value is not allowed here; {hint}")
 }
 
 /// Defines a closed set of words: `choice! { /// What for. enum Name { /// … Variant = "word", … } later "x", … }`.

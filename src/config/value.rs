@@ -64,7 +64,7 @@ written! {
     Span(Duration): "([0-9]+ *[a-zA-Z]+ *)+|0", |text, _| {
         match humantime::parse_duration(text) {
             Ok(duration) if duration <= LONGEST => Ok(duration),
-            Ok(_) => Err("nothing here waits longer than a week; write 7days or less".into()),
+            Ok(_) => Err("the longest duration is a week; write 7days or less".into()),
             Err(_) => Err("a duration is a number with its unit, like 250ms, 30s or 10m".into()),
         }
     };
@@ -92,7 +92,7 @@ written! {
     FilePath(PathBuf): ".+", |text, reader| match text {
         "" => Err("this path is empty".into()),
         content if content.contains('\n') || content.contains("-----BEGIN") => {
-            Err("a file's path belongs here, and this is what is in one; name the file alone, without ${file:…} around it".into())
+            Err("this must be the path of a file, not its content; write the path without ${file:…} around it".into())
         }
         path => Ok(reader.folder.join(path)),
     };
@@ -112,14 +112,14 @@ written! {
     /// A secret. Better a reference than the value: `${file:/run/credentials/…}` or `${env:NAME}`.
     Hidden(Secret): ".+", |text, _| match text.bytes().all(|b| b.is_ascii_graphic()) && !text.is_empty() {
         true => Ok(Secret::new(text.into())),
-        false => Err("a secret is not empty and has only visible ASCII characters, no space or line break".into()),
+        false => Err("a secret must not be empty and may contain only visible ASCII characters, no space or line break".into()),
     };
     /// A header's value, kept as a secret. Better a reference than the value: `${file:/run/credentials/…}` or `${env:NAME}`.
     HiddenHeader(Secret): ".+", |text, _| {
         let fits = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') && text.trim() == text && !text.is_empty();
         match fits {
             true => Ok(Secret::new(text.into())),
-            false => Err("a header's value is not empty and has only visible ASCII characters and spaces between them".into()),
+            false => Err("a header value must not be empty and may contain only visible ASCII characters, with spaces between them".into()),
         }
     };
     /// A GUID, like `0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f`.
@@ -138,7 +138,7 @@ written! {
     Expression(Pattern): ".+", |text, _| Pattern::parse(text).map_err(|error| error.to_string());
     /// A text that is not empty.
     Word(String): ".+", |text, _| match text {
-        "" => Err("this is empty; give it a value or leave it out".into()),
+        "" => Err("this is empty; give it a value or remove it".into()),
         text => Ok(text.into()),
     };
 }
@@ -152,12 +152,12 @@ fn with_unit(name: &str, content: &Content) -> Option<String> {
     };
     match name {
         "Span" => Some(format!(
-            "a duration has its unit; write {number}s (or {number}ms, {number}m)"
+            "a duration needs a unit; write {number}s (or {number}ms, {number}m)"
         )),
         "Size" => Some(format!(
-            "a size has its unit; write {number}MiB (or {number}B, {number}KiB)"
+            "a size needs a unit; write {number}MiB (or {number}B, {number}KiB)"
         )),
-        "Percent" => Some(format!("a share has its sign; write {number}%")),
+        "Percent" => Some(format!("a share needs a percent sign; write {number}%")),
         _ => None,
     }
 }
@@ -170,7 +170,7 @@ fn whole_with_unit(name: &str, number: f64) -> Option<String> {
     };
     match name {
         "Span" => Some(format!(
-            "a duration has its unit; write {}ms",
+            "a duration needs a unit; write {}ms",
             as_whole(1e3)?
         )),
         "Size" => Some(format!(

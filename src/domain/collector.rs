@@ -49,10 +49,10 @@ const TAKEN: [&str; 10] = [
 /// The name of a header that may be sent to a collector.
 pub fn header(name: &str) -> Result<HeaderName, &'static str> {
     let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| "this is no header's name; write one like authorization")?;
+        .map_err(|_| "this is not a header name; write one like authorization")?;
     let text = name.as_str();
     if TAKEN.contains(&text) || text.starts_with("grpc-") || text.ends_with("-bin") {
-        return Err("this header belongs to the protocol; take it out");
+        return Err("this header is set by the protocol; remove it");
     }
     Ok(name)
 }
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(header("Authorization").unwrap(), "authorization");
         assert_eq!(header("x-scope-orgid").unwrap(), "x-scope-orgid");
         for name in TAKEN.iter().chain(&["grpc-timeout", "trace-bin", "Host"]) {
-            assert!(header(name).unwrap_err().contains("take it out"), "{name}");
+            assert!(header(name).unwrap_err().contains("remove it"), "{name}");
         }
         assert!(header("a b").is_err() && header("").is_err());
     }

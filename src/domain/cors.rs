@@ -27,11 +27,11 @@ pub struct Origin(String);
 /// Why a text is no origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OriginError {
-    #[error(
-        "an origin is scheme, host and port, as in https://app.contoso.example, and nothing behind"
-    )]
+    #[error("an origin is scheme, host and port only, like https://app.contoso.example")]
     Shape,
-    #[error("name each origin: any page could ask with what its reader's browser has")]
+    #[error(
+        "list each origin: with * any web page could send requests with the credentials of its user's browser"
+    )]
     Wildcard,
 }
 

@@ -29,9 +29,9 @@ pub struct Endpoint {
 pub enum EndpointError {
     #[error("this is not a URL; write it like https://NAME.openai.azure.com")]
     NotAUrl,
-    #[error("an endpoint starts with https:// (or http://)")]
+    #[error("an endpoint must start with https:// (or http://)")]
     Scheme,
-    #[error("an endpoint names no user, query or fragment")]
+    #[error("an endpoint must not contain a user, a query or a fragment")]
     TooMuch,
 }
 

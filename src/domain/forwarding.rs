@@ -162,20 +162,20 @@ impl Forwarding {
     /// A header's name, if an operator may have it passed on.
     pub fn may_add(name: &str) -> Result<HeaderName, &'static str> {
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| "this is no header's name; write one like x-team")?;
+            .map_err(|_| "this is not a header name; write one like x-team")?;
         let starts = ["x-azure-", "x-forwarded-", "x-original-"];
         if NEVER.contains(&name.as_str())
             || starts.iter().any(|start| name.as_str().starts_with(start))
         {
             return Err(
-                "this header never goes on: it is a credential, belongs to one connection, or says how a request came or how its body is packed; take it out",
+                "this header is never forwarded: it is a credential, or it describes the connection, the request's route or the body's encoding; remove it",
             );
         }
         if [&PLAIN[..], &CUSTOM, &NAMING]
             .iter()
             .any(|known| known.contains(&name))
         {
-            return Err("this header goes on anyway; take it out");
+            return Err("this header is always forwarded; remove it");
         }
         Ok(name)
     }
@@ -370,19 +370,19 @@ mod tests {
             assert!(
                 Forwarding::may_add(name)
                     .unwrap_err()
-                    .contains("never goes on"),
+                    .contains("never forwarded"),
                 "{name}"
             );
         }
         assert!(
             Forwarding::may_add("Traceparent")
                 .unwrap_err()
-                .contains("anyway")
+                .contains("always forwarded")
         );
         assert!(
             Forwarding::may_add("x team")
                 .unwrap_err()
-                .contains("no header's name")
+                .contains("not a header name")
         );
         assert!(Forwarding::may_add("").is_err());
         assert_eq!(Forwarding::may_add("X-Team").unwrap(), "x-team");

@@ -53,10 +53,10 @@ pub struct Network(IpNet);
 /// Why a text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NetworkError {
-    #[error("a network is written like 10.0.0.0/8, 2001:db8::/32 or 168.63.129.16")]
+    #[error("write a network like 10.0.0.0/8, 2001:db8::/32 or 168.63.129.16")]
     Shape,
     #[error(
-        "bits are set behind the network's length; write its first address, or a greater length"
+        "this address has bits set beyond its prefix length; write the network's first address, or a longer prefix"
     )]
     Loose,
 }

@@ -212,15 +212,15 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Healthy => f.write_str("every required model can be served"),
-            Self::Starting => f.write_str("what must be served can't be served yet"),
+            Self::Starting => f.write_str("starting: the required models can't be served yet"),
             Self::NothingServes => f.write_str("no model can be served"),
             Self::Missing(models) => {
-                f.write_str("no deployment can serve ")?;
+                f.write_str("no deployment is available for required models: ")?;
                 for (at, model) in models.iter().enumerate() {
                     let between = if at > 0 { ", " } else { "" };
                     write!(f, "{between}{model}")?;
                 }
-                f.write_str(", which is required")
+                Ok(())
             }
         }
     }
@@ -378,6 +378,6 @@ mod tests {
         assert!(story.health.note([Down, Serves], t + secs(6)));
         assert!(!story.health.note([Down, Serves], t + secs(7)));
         let text = story.health.verdict().to_string();
-        assert_eq!(text, "no deployment can serve a, which is required");
+        assert_eq!(text, "no deployment is available for required models: a");
     }
 }

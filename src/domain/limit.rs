@@ -1,4 +1,4 @@
-//! The limits a client can have, by their names, and whom one binds.
+//! The kinds of limits that a client can have, and whom one applies to.
 
 use std::fmt;
 

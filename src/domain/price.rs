@@ -1,4 +1,4 @@
-//! What tokens cost, by the operator's own table. Exact: whole numbers of a small unit, no fraction is ever rounded.
+//! Prices of tokens. Exact: whole numbers of a small unit, no fraction is ever rounded.
 
 use std::{collections::HashMap, fmt};
 
@@ -19,11 +19,11 @@ pub struct Price(u64);
 pub enum PriceError {
     #[error("a price is a plain number per million tokens, like 2.50")]
     NotANumber,
-    #[error("a price is not negative; write 0 for what costs nothing")]
+    #[error("a price must not be negative; write 0 for free")]
     Negative,
-    #[error("a price has six digits behind the point at most, like 0.000125")]
+    #[error("a price may have at most six decimal places, like 0.000125")]
     TooFine,
-    #[error("a price is a million at most, for a million tokens")]
+    #[error("a price may be at most a million, per million tokens")]
     TooHigh,
 }
 

@@ -1,4 +1,4 @@
-//! What clients may spend, and what they have spent: requests, tokens, and requests at the same time.
+//! Quotas and rate limits of clients, and their usage: requests, tokens, and requests in flight.
 //!
 //! A request is admitted in steps, the cheap ones first: as a request, before its body is read; with its model; with the
 //! tokens that it may cost at most. What was taken is held by a [`Reservation`], which is settled with what the request

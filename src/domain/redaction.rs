@@ -1,4 +1,4 @@
-//! What is taken out of a prompt before it is kept.
+//! Redaction of prompts before they are logged.
 //!
 //! Credentials that a request hands to its deployment go whatever the operator says: what an MCP server or a data source is
 //! to be shown, and what a URL carries in its query. They are known by the name of their field.
@@ -33,12 +33,12 @@ pub struct Pattern(Regex);
 /// Why a text is no pattern. The message says what to mend.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PatternError {
-    #[error("this is no regular expression: {0}")]
+    #[error("this is not a valid regular expression: {0}")]
     Syntax(String),
-    #[error("this is too large a regular expression; write smaller repetitions")]
+    #[error("this regular expression is too large; use smaller repetitions")]
     TooLarge,
     #[error(
-        "this matches where nothing is, so all of a text would be taken out; write what must be there"
+        "this pattern matches the empty string, so everything would be redacted; make it match at least one character"
     )]
     Empty,
 }

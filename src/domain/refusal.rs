@@ -288,19 +288,19 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "400",
                 "ambiguous_framing",
-                "Where the request's body ends is not clear. Send one Content-Length, or Transfer-Encoding: chunked alone.",
+                "The length of the request's body is ambiguous. Send one Content-Length, or only Transfer-Encoding: chunked.",
             ),
             Self::AmbiguousHost => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "ambiguous_host",
-                "Which host the request means is not clear. Send one Host header, the same as in the URL.",
+                "The request's host is ambiguous. Send one Host header, the same as in the URL.",
             ),
             Self::ExpectationFailed => answer(
                 StatusCode::EXPECTATION_FAILED,
                 "417",
                 "expectation_failed",
-                "The request expects what this gateway does not know. Send no Expect header, or 100-continue.",
+                "The request's Expect header is not supported. Send none, or 100-continue.",
             ),
             Self::UriTooLong => answer(
                 StatusCode::URI_TOO_LONG,
@@ -318,14 +318,14 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 "403",
                 "not_front_door",
-                "Access denied: this gateway is not to be reached directly. Send requests to the address that its \
+                "Access denied: this gateway does not accept direct requests. Send requests to the address that its \
                  operator gave you.",
             ),
             Self::UnknownNetwork => answer(
                 StatusCode::FORBIDDEN,
                 "403",
                 "unknown_network",
-                "Access denied: this gateway is not open to your network. Send requests to the address that its \
+                "Access denied: this gateway does not accept requests from your network. Send requests to the address that its \
                  operator gave you.",
             ),
             Self::UnknownPath => answer(
@@ -338,7 +338,7 @@ impl Refusal {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 "method_not_allowed",
-                "This path does not take that method: requests to models are POST, lists are GET.",
+                "This path does not support this method: requests to models are POST, lists are GET.",
             ),
             Self::NoCredential => answer(
                 StatusCode::UNAUTHORIZED,
@@ -356,25 +356,25 @@ impl Refusal {
                 StatusCode::UNAUTHORIZED,
                 "401",
                 "ambiguous_credential",
-                "Access denied: the credentials sent (`api-key`, `Authorization`, certificate) are not one client's. Send one of them.",
+                "Access denied: the credentials sent (`api-key`, `Authorization`, certificate) belong to different clients. Send only one of them.",
             ),
             Self::UnknownCertificate => answer(
                 StatusCode::UNAUTHORIZED,
                 "401",
                 "unknown_certificate",
-                "Access denied: this certificate is no client's. Ask this gateway's operator to name it, or send a key.",
+                "Access denied: this client certificate is not known. Ask this gateway's operator to add it, or send a key.",
             ),
             Self::EndedCertificate => answer(
                 StatusCode::UNAUTHORIZED,
                 "401",
                 "ended_certificate",
-                "Access denied: the certificate of this connection has ended. Connect again with a renewed one.",
+                "Access denied: the client certificate of this connection has expired. Connect again with a renewed one.",
             ),
             Self::ForeignOrigin => answer(
                 StatusCode::FORBIDDEN,
                 "403",
                 "foreign_origin",
-                "Access denied: a web page of another origin asks, and shows neither key nor token. This gateway's \
+                "Access denied: the request comes from a web page of another origin, without a key or token. This gateway's \
                  operator can allow its origin.",
             ),
             Self::InvalidToken(_) => answer(
@@ -394,15 +394,15 @@ impl Refusal {
                 StatusCode::NOT_FOUND,
                 "DeploymentNotFound",
                 "unknown_model",
-                "The API deployment for this resource does not exist: no model of this name is open to you. \
-                 GET /openai/v1/models lists those that are.",
+                "The API deployment for this resource does not exist, or you may not use this model. \
+                 GET /openai/v1/models lists the models that you may use.",
             ),
             Self::NamedElsewhere { .. } => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "named_elsewhere",
-                "The header `{header}` must name a model that is open to you and deployed on an instance that also serves the \
-                 model you ask for. GET /openai/v1/models lists those that are open to you.",
+                "The header `{header}` must name a model that you may use and that is deployed on an instance that also serves the \
+                 requested model. GET /openai/v1/models lists the models that you may use.",
             ),
             Self::UnknownParameter { name } => answer(
                 StatusCode::BAD_REQUEST,
@@ -410,12 +410,12 @@ impl Refusal {
                 "unknown_parameter",
                 match name {
                     Some(_) => {
-                        "The query parameter `{name}` does not go on to deployments. Leave it out; this gateway's operator can add it \
-                         to `server.forward_query`. A key is sent as `api-key: KEY` or `Authorization: Bearer KEY`."
+                        "The query parameter `{name}` is not forwarded to deployments. Remove it; this gateway's operator can add it \
+                         to `server.forward_query`. Send a key as `api-key: KEY` or `Authorization: Bearer KEY`."
                     }
                     None => {
-                        "The query has a parameter that does not go on to deployments. Leave out all but `api-version`. A key is \
-                         sent as `api-key: KEY` or `Authorization: Bearer KEY`."
+                        "The query has a parameter that is not forwarded to deployments. Remove all but `api-version`. Send a \
+                         key as `api-key: KEY` or `Authorization: Bearer KEY`."
                     }
                 },
             ),
@@ -423,7 +423,7 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "400",
                 "ambiguous_parameter",
-                "The query parameter `{name}` could be read in two ways. Give it once, with `;` in it escaped.",
+                "The query parameter `{name}` is ambiguous. Send it once, with `;` in it escaped.",
             ),
             Self::OperationNotAllowed { .. } => answer(
                 StatusCode::FORBIDDEN,
@@ -436,8 +436,8 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "OperationNotSupported",
                 "no_background",
-                "This gateway does not pass on `background: true`: it has no path to fetch or cancel a response by its id, so the response \
-                 would be paid for and could not be read. Leave `background` out, and stream the response where it takes long.",
+                "This gateway does not support `background: true`: it has no path to fetch or cancel a response by its id, so the response \
+                 would be billed but could not be read. Remove `background`, and stream responses that take long.",
             ),
             Self::NotAWebSocket => answer(
                 StatusCode::BAD_REQUEST,
@@ -456,7 +456,7 @@ impl Refusal {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "413",
                 "body_too_large",
-                "The request body is larger than the {max} bytes this gateway takes. Send less in one request.",
+                "The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one.",
             ),
             Self::BodyUnfinished => answer(
                 StatusCode::BAD_REQUEST,
@@ -474,13 +474,13 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
                 "body_memory_full",
-                "The gateway has no room for this request's body at the moment. Please retry after {wait} seconds.",
+                "The gateway has no memory left for this request's body at the moment. Please retry after {wait} seconds.",
             ),
             Self::BodyNotJson => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "body_not_json",
-                "The request body is not a JSON object, so the model it asks for can't be read. \
+                "The request body is not a JSON object, so its model can't be read. \
                  Send valid JSON.",
             ),
             Self::BodyTooDeep => answer(
@@ -493,48 +493,48 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "400",
                 "body_not_multipart",
-                "The multipart body can't be read, or could be read in two ways. Send it under `Content-Type: multipart/form-data; \
+                "The multipart body is malformed or ambiguous. Send it with `Content-Type: multipart/form-data; \
                  boundary=…`, each part between delimiters on lines of their own (CRLF), with one `Content-Disposition: form-data; \
-                 name=\"…\"`, nothing folded or escaped, and nothing behind the end.",
+                 name=\"…\"`, nothing folded or escaped, and nothing after the end.",
             ),
             Self::UnsupportedContentEncoding => answer(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "415",
                 "unsupported_content_encoding",
-                "The request body is compressed (`Content-Encoding`), which this gateway does not take. Send it uncompressed.",
+                "The request body is compressed (`Content-Encoding`), which this gateway does not support. Send it uncompressed.",
             ),
             Self::UnsupportedContentType => answer(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "415",
                 "unsupported_content_type",
-                "The request body's `Content-Type` is none that this gateway takes. Send `application/json` in UTF-8, or \
-                 `multipart/form-data` where the operation takes forms.",
+                "The request body's `Content-Type` is not supported. Send `application/json` in UTF-8, or \
+                 `multipart/form-data` if the operation accepts forms.",
             ),
             Self::MemberMisspelled { .. } => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "member_misspelled",
-                "The request body has the name `{name}` in other letters or another form (as `Model` would be of `model`), which could be \
-                 read in two ways. Write it `{name}`.",
+                "The request body has a name that differs from `{name}` only in case or form (as `Model` from `model`), which is \
+                 ambiguous. Write it `{name}`.",
             ),
             Self::MemberTwice { .. } => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "member_twice",
-                "The request body has `{name}` more than once, which could be read in two ways. Send it once.",
+                "The request body has `{name}` more than once, which is ambiguous. Send it once.",
             ),
             Self::ToolModel => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "tool_model",
-                "The `model` of a tool must be the name of a model that is open to you. GET /openai/v1/models lists those that are; \
-                 without `model` the tool's default serves.",
+                "The `model` of a tool must be the name of a model that you may use. GET /openai/v1/models lists them; \
+                 without `model` the tool uses its default.",
             ),
             Self::CallIdMalformed => answer(
                 StatusCode::BAD_REQUEST,
                 "400",
                 "call_id_malformed",
-                "`call_id` is no id of a call. Send it as the API gave it to you.",
+                "`call_id` is not a valid call id. Send it exactly as the API returned it.",
             ),
             Self::ModelMissing => answer(
                 StatusCode::BAD_REQUEST,
@@ -546,8 +546,8 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "400",
                 "model_in_prompt",
-                "The request leaves its model to a stored prompt, which the gateway can't read. Add `model` to the body: \
-                 it wins over the prompt's.",
+                "The request takes its model from a stored prompt, which the gateway can't read. Add `model` to the body: \
+                 it overrides the prompt's.",
             ),
             Self::ModelNotText => answer(
                 StatusCode::BAD_REQUEST,
@@ -565,13 +565,13 @@ impl Refusal {
                 StatusCode::TOO_MANY_REQUESTS,
                 "429",
                 "throttled",
-                "Every deployment of this model is at its limit. Please retry after {wait} seconds.",
+                "Every deployment of this model has reached its rate limit. Please retry after {wait} seconds.",
             ),
             Self::Unavailable { .. } => answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
                 "unavailable",
-                "No deployment of this model can answer at the moment. Please retry after {wait} seconds.",
+                "No deployment of this model is available at the moment. Please retry after {wait} seconds.",
             ),
             Self::DeadlineExceeded => answer(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -583,22 +583,22 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
                 "may_have_acted",
-                "The deployment failed after it had begun on this request, and may have done what it asks for (a tool's work, a turn of a \
-                 conversation): this gateway does not repeat that. Look whether it was done before you send it again.",
+                "The deployment failed after it had started this request, and may have done what it asks for (a tool call, a turn of a \
+                 conversation), so this gateway does not retry it. Check whether it was done before you send it again.",
             ),
             Self::Silence => answer(
                 StatusCode::GATEWAY_TIMEOUT,
                 "Timeout",
                 "silence",
-                "The deployment did not answer in its time, and none other can answer at the moment. What takes long is best \
-                 asked for as a stream.",
+                "The deployment did not answer in time, and no other deployment is available at the moment. Use streaming \
+                 for requests that take long.",
             ),
             Self::Limited(limited) => answer(limited.status(), limited.code(), limited.code(), ""),
             Self::Internal => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",
                 "internal",
-                "The gateway failed to handle this request. Its operator finds why under the request id.",
+                "The gateway failed to handle this request. Its operator can find the cause in the log by the request id.",
             ),
         }
     }

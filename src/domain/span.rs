@@ -1,4 +1,4 @@
-//! A length of time as one says it: no more digits than anybody acts on.
+//! Durations in words, with no more digits than anybody acts on.
 
 use std::{fmt, time::Duration};
 

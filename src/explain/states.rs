@@ -1,4 +1,4 @@
-//! How deployments fare, as a running gateway's `/status` says.
+//! The states of deployments, as a running gateway's `/status` says.
 
 use std::{fmt, io};
 
@@ -36,7 +36,7 @@ pub struct State {
 pub enum StatesError {
     #[error("{0} can't be read: {1}")]
     Unread(String, io::Error),
-    #[error("{0} does not answer like a gateway's /status: {1}")]
+    #[error("{0} is not the /status of a gateway: {1}")]
     NoStatus(String, String),
 }
 
@@ -85,7 +85,7 @@ fn fetch(url: &str, token: Option<&Secret>) -> io::Result<Vec<u8>> {
         if let Ok(answer) = &answer
             && answer.status() == reqwest::StatusCode::UNAUTHORIZED
         {
-            let what = "it wants the token of admin.token: name its file with --admin-token-file, or set FOREBAY_ADMIN_TOKEN";
+            let what = "the admin token is required: pass its file with --admin-token-file, or set FOREBAY_ADMIN_TOKEN";
             return Err(io::Error::other(what));
         }
         let answer = answer.and_then(reqwest::Response::error_for_status);
@@ -101,7 +101,7 @@ impl fmt::Display for State {
             write!(f, ", {cause}")?;
         }
         match self.retry_in_seconds {
-            Some(seconds) => write!(f, ", may be tried again in {seconds:.1} s"),
+            Some(seconds) => write!(f, ", next retry in {seconds:.1} s"),
             None => Ok(()),
         }
     }

@@ -86,7 +86,7 @@ fn the_pool_is_told_in_the_order_in_which_it_would_be_tried() {
             "provisioned, priority 1: first",
             "https://ptu.openai.azure.com/openai/deployments/gpt-4o-ptu/chat/completions?api-version=2024-10-21 as identity vm",
             "2.           std/gpt-4o",
-            "weight 3 of 4 there: 75 %",
+            "weight 3 of 4: 75 %",
             "3.           own/served",
             "https://own.example/v1/chat/completions as",
             "4 attempts",
@@ -112,8 +112,8 @@ fn what_a_running_gateway_says_moves_a_deployment_out() {
             "1.           std/gpt-4o",
             "now: closed",
             "2.           own/served",
-            "the running gateway does not know it",
-            "not now      ptu/gpt-4o-ptu: open, throttle, may be tried again in 3.2 s",
+            "unknown to the running gateway",
+            "not now      ptu/gpt-4o-ptu: open, throttle, next retry in 3.2 s",
         ],
     );
 }
@@ -176,7 +176,7 @@ fn what_a_client_was_not_granted_is_told_before_any_deployment() {
     in_order(
         &plain,
         &[
-            "state        it keeps or uses state",
+            "state        the request keeps or uses state",
             "answer       403 operation_not_allowed: This request needs the operation `stateful`",
         ],
     );

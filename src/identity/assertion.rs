@@ -35,11 +35,11 @@ const LIFE: Duration = Duration::from_secs(300);
 pub(super) enum AssertionError {
     #[error("{0} can't be read: {1}")]
     Unread(PathBuf, io::Error),
-    #[error("{0} holds no certificate")]
+    #[error("{0} contains no certificate")]
     NoCertificate(PathBuf),
-    #[error("{0} holds no RSA private key of 2048 bits or more")]
+    #[error("{0} contains no RSA private key of 2048 bits or more")]
     NoKey(PathBuf),
-    #[error("the key in {0} does not go with the certificate")]
+    #[error("the key in {0} does not match the certificate")]
     Misfit(PathBuf),
     #[error("it can't be signed")]
     Unsigned,
@@ -255,10 +255,10 @@ mod tests {
         let good = File::of("good", &pem);
         let elliptic = rcgen::KeyPair::generate().unwrap().serialize_pem();
         for (certificate, key, words) in [
-            ("swordfish", APP, "holds no certificate"),
-            (&pem, "swordfish", "holds no RSA private key"),
-            (&pem, &elliptic, "holds no RSA private key"),
-            (&pem, OTHER, "does not go with the certificate"),
+            ("swordfish", APP, "contains no certificate"),
+            (&pem, "swordfish", "contains no RSA private key"),
+            (&pem, &elliptic, "contains no RSA private key"),
+            (&pem, OTHER, "does not match the certificate"),
         ] {
             let files = [File::of("bad-crt", certificate), File::of("bad-key", key)];
             let error = sign(&files[0], &files[1], SystemTime::now()).unwrap_err();

@@ -1,4 +1,4 @@
-//! One identity's proof for one scope: the header that is ready, and how it stands.
+//! One identity's credential for one scope: the header that is ready, and its state.
 
 use std::{
     fmt,

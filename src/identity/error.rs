@@ -13,15 +13,15 @@ pub(super) const CALL: Duration = Duration::from_secs(10);
 /// Why an identity can't be set up.
 #[derive(Debug, Error)]
 pub enum SetupError {
-    #[error("the key holds a character that no header may")]
+    #[error("the key contains a character that is not allowed in a header")]
     Key(#[from] InvalidHeaderValue),
-    #[error("its authority is no URL; write it like https://login.microsoftonline.com")]
+    #[error("its authority is not a URL; write it like https://login.microsoftonline.com")]
     Authority,
     #[error(
-        "its authority would be sent a secret unencrypted; use https:// (http:// only on loopback)"
+        "its secret would be sent to the authority unencrypted; use https:// (http:// only on loopback)"
     )]
     Insecure,
-    #[error("{0} is set to what is no URL")]
+    #[error("{0} is not set to a URL")]
     Variable(&'static str),
     #[error("the authorities in its `ca` can't be used: {0}")]
     Ca(String),
@@ -56,13 +56,13 @@ pub enum FetchError {
         codes: String,
         retry_after: Option<Duration>,
     },
-    #[error("the answer holds no usable token")]
+    #[error("the answer contains no usable token")]
     NoToken,
     #[error(
-        "`az account get-access-token` gave no token: is the Azure CLI installed, and somebody logged in (`az login`)?"
+        "`az account get-access-token` returned no token; install the Azure CLI and log in with `az login`"
     )]
     NoLogin,
-    #[error("the token had ended before it came: is this machine's clock right?")]
+    #[error("the token had already expired when it arrived; check this machine's clock")]
     Ended,
     #[error("{0}")]
     Setup(String),

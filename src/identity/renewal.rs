@@ -170,14 +170,14 @@ impl TokenRenewer<'_> {
         let why = state.last_error.as_deref();
         match standing {
             Standing::Well => {
-                info!(event = "token_obtained", %identity, scope, instances, "the identity has a token")
+                info!(event = "token_obtained", %identity, scope, instances, "got a token for the identity; its instances can be used")
             }
             Standing::Failing => {
-                warn!(event = "token_not_renewed", %identity, scope, instances, why, "no new token; the old one still holds")
+                warn!(event = "token_not_renewed", %identity, scope, instances, why, "could not renew the identity's token; the old one is still valid, so requests are not affected yet; check the token endpoint and the credential")
             }
             Standing::Out => {
-                let why = why.unwrap_or("it ended before another came");
-                error!(event = "token_missing", %identity, scope, instances, why, "no token: these instances can't be asked")
+                let why = why.unwrap_or("the token expired before it was renewed");
+                error!(event = "token_missing", %identity, scope, instances, why, "the identity has no token: its instances get no requests, other instances serve instead; check the token endpoint and the credential")
             }
             Standing::Starting => {}
         }

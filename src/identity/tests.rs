@@ -452,6 +452,6 @@ fn what_can_never_work_is_an_error_at_the_start() {
     let error = Identities::new(&[], &[instance("east", Kind::Openai, "")]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "instance east names an identity that isn't there: us"
+        "instance east names an identity that does not exist: us"
     );
 }

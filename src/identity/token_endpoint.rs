@@ -1,4 +1,4 @@
-//! Whose word a token is, and where each of them is asked.
+//! Which token endpoint issues an identity's tokens, and where it is.
 
 use url::Url;
 

@@ -210,7 +210,7 @@ async fn within_limits(
     let mut whole = Zeroizing::new(Vec::with_capacity(8 << 10));
     while let Some(part) = body.try_next().await? {
         if whole.len() + part.len() > LARGEST {
-            return Err(Error::with_message(ErrorKind::Io, "its answer has no end"));
+            return Err(Error::with_message(ErrorKind::Io, "its answer is too long"));
         }
         whole.extend_from_slice(&part);
     }

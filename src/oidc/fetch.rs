@@ -26,15 +26,15 @@ pub(super) enum FetchError {
     Unreachable { host: String, reason: String },
     #[error("{host} answered {status}")]
     Answered { host: String, status: u16 },
-    #[error("the answer of {host} has no end")]
+    #[error("the answer of {host} is too long")]
     TooLong { host: String },
-    #[error("the answer of {host} is no discovery document")]
+    #[error("the answer of {host} is not an OpenID discovery document")]
     NoDocument { host: String },
-    #[error("the discovery document of {host} is another issuer's")]
+    #[error("the discovery document of {host} belongs to another issuer")]
     AnotherIssuer { host: String },
-    #[error("the discovery document of {host} names no https:// address for its keys")]
+    #[error("the discovery document of {host} has no https:// address of signing keys (jwks_uri)")]
     KeysElsewhere { host: String },
-    #[error("the answer of {host} holds no key that could be used")]
+    #[error("the answer of {host} contains no usable signing key")]
     NoKeys { host: String },
 }
 

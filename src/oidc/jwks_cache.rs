@@ -130,7 +130,7 @@ impl JwksCache {
         }
         let was_failing = self.progress.borrow().in_a_row > 0;
         if before.is_none() || was_failing {
-            info!(event = "jwks_fetched", issuer = %self.issuer.name, keys = count, "the issuer's keys are fetched");
+            info!(event = "jwks_fetched", issuer = %self.issuer.name, keys = count, "fetched the issuer's signing keys");
         }
         self.progress.send_modify(|p| {
             p.ended += 1;
@@ -154,10 +154,10 @@ impl JwksCache {
         match self.keys.load().is_some() {
             _ if in_a_row > 1 => {}
             true => {
-                warn!(event = "jwks_not_renewed", %issuer, why, "no new keys of the issuer; those it had still count")
+                warn!(event = "jwks_not_renewed", %issuer, why, "could not fetch the issuer's signing keys again; the old keys are still used, so clients are not affected yet; check that its url can be reached")
             }
             false => {
-                error!(event = "jwks_missing", %issuer, why, "no keys of the issuer: its tokens can't be checked")
+                error!(event = "jwks_missing", %issuer, why, "no signing keys of the issuer: clients with its tokens get 503; check that its url can be reached")
             }
         }
         schedule::retry_after(in_a_row, fastrand::f64())

@@ -1,4 +1,4 @@
-//! Tokens that were found good, remembered by their digest until they end.
+//! Cache of accepted tokens, by their digest, until they expire.
 //!
 //! Only good ones are: whoever sends others fills nothing. It holds a fixed number, and of more than that drops those that
 //! are seldom used first, so that many tokens that come once don't drive out those that come again.

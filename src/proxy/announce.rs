@@ -30,7 +30,7 @@ impl ModelBackend {
                 return;
             }
             Transition::Closed => {
-                tracing::info!(event = "circuit_closed", %model, instance = %at, deployment = %name, "{at}/{name} serves requests again: circuit closed");
+                tracing::info!(event = "circuit_closed", %model, instance = %at, deployment = %name, "{at}/{name} is healthy again: circuit closed, it serves requests");
                 return;
             }
         };
@@ -44,19 +44,19 @@ impl ModelBackend {
                 tracing::info!(event = "deployment_throttled", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: throttled, cooldown of {pause}; {effect}");
             }
             Cause::Fault => {
-                tracing::warn!(event = "circuit_open", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: circuit open, next try in {pause}; {effect}; where it lasts, look at the instance's metrics in Azure and at Azure's status page");
+                tracing::warn!(event = "circuit_open", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: circuit open, next retry in {pause}; {effect}; if it lasts, check the instance's metrics in Azure and Azure's status page");
             }
             Cause::Credential => {
-                tracing::error!(event = "credential_refused", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it refuses the credential of {identity} and is set aside, next try in {pause}; {effect}; give the identity the role Cognitive Services OpenAI User there, and check its scope and tenant, and the instance's network rules and custom subdomain");
+                tracing::error!(event = "credential_refused", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it rejects the credential of {identity} and is set aside, next retry in {pause}; {effect}; give the identity the role Cognitive Services OpenAI User on the instance, and check its scope and tenant, the instance's network rules and its custom subdomain");
             }
             Cause::Redirect => {
-                tracing::error!(event = "deployment_redirects", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it redirects requests elsewhere and is set aside, next try in {pause}; {effect}; compare the endpoint's scheme, host and path with what Azure shows for the resource");
+                tracing::error!(event = "deployment_redirects", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it redirects requests and is set aside, next retry in {pause}; {effect}; compare the endpoint's scheme, host and path with what Azure shows for the resource");
             }
             Cause::NotTheApi => {
-                tracing::error!(event = "not_the_api", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: what answers there is not the API, so it is set aside, next try in {pause}; {effect}; compare the endpoint with what Azure shows for the resource, and look for a proxy on the way that wants a login");
+                tracing::error!(event = "not_the_api", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the answer is not from the API, so the deployment is set aside, next retry in {pause}; {effect}; compare the endpoint with what Azure shows for the resource, and look for a proxy in between that asks for a login");
             }
             Cause::Configuration => {
-                tracing::error!(event = "deployment_not_found", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the instance has no deployment of this name, so it is set aside, next try in {pause}; {effect}; correct the name in the config, or deploy it");
+                tracing::error!(event = "deployment_not_found", %model, instance = %at, deployment = %name, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the instance has no deployment of this name, so it is set aside, next retry in {pause}; {effect}; correct the name in the config, or create the deployment in Azure");
             }
         }
     }
@@ -80,10 +80,10 @@ impl ModelBackend {
         let (why, status) = told(failure, cause);
         match cause {
             Cause::Credential => {
-                tracing::error!(event = "operation_refused", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the identity {identity} may not do {operation} there, so it is not asked for that, next try in {pause}; {effect}; give the identity a role that allows it");
+                tracing::error!(event = "operation_refused", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: the identity {identity} is not allowed to do {operation}, so the deployment gets no such requests, next retry in {pause}; {effect}; give the identity a role on the instance that allows it");
             }
             _ => {
-                tracing::error!(event = "operation_not_found", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it refuses requests for {operation} that others serve, so it is not asked for that, next try in {pause}; {effect}; check its endpoint's path, what is deployed there, and the API version");
+                tracing::error!(event = "operation_not_found", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it rejects {operation} requests that other deployments serve, so it gets no such requests, next retry in {pause}; {effect}; check the endpoint's path, the deployed model and the API version");
             }
         }
     }

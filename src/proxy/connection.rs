@@ -304,7 +304,7 @@ impl Rules {
             None => tracing::debug!(
                 event = "admin_request_refused",
                 reason = record.refusal,
-                "a request of an operator was turned away"
+                "a request to the admin listener was rejected"
             ),
         }
     }

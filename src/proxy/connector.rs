@@ -163,7 +163,7 @@ impl Connector {
         let mut trouble = self.trouble.lock();
         if *trouble != why {
             let instance = &self.instance.name;
-            tracing::warn!(event = "instance_unreachable", %instance, "no connection to the instance: {why}");
+            tracing::warn!(event = "instance_unreachable", %instance, "could not connect to the instance: {why}");
             *trouble = why;
         }
         self.is_troubled.store(true, Ordering::Release);
@@ -175,7 +175,7 @@ impl Connector {
         if self.is_troubled.load(Ordering::Acquire) {
             self.is_troubled.store(false, Ordering::Release);
             self.trouble.lock().clear();
-            tracing::info!(event = "instance_reachable", instance = %self.instance.name, "connections to the instance come about again");
+            tracing::info!(event = "instance_reachable", instance = %self.instance.name, "the instance can be reached again");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A client's connection, as each request on it finds it.
+//! A client's connection, as each request on it sees it.
 
 use std::{net::IpAddr, time::Duration};
 

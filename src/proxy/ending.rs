@@ -89,7 +89,7 @@ pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: 
 async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
     let request_id = Arc::clone(&exchange.arrival.request_id);
     if exchange.refusal.is_none() {
-        tracing::error!(event = "request_failed", %request_id, %error, "a request failed in the gateway");
+        tracing::error!(event = "request_failed", %request_id, %error, "a request failed inside the gateway; the client got an error");
     }
     let refusal = exchange.refusal.get_or_insert(Refusal::Internal);
     let (status, mut reply) = (refusal.status().as_u16(), Reply::refusal(refusal));

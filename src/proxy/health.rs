@@ -40,16 +40,19 @@ impl HealthCheck {
 
 fn announce(verdict: &Verdict, was_healthy: bool) {
     match (verdict.is_healthy(), was_healthy) {
-        (true, _) => tracing::info!(event = "health_up", "/health says 200: {verdict}"),
+        (true, _) => tracing::info!(event = "health_up", "/health returns 200: {verdict}"),
         (false, true) => {
             tracing::error!(
                 event = "health_down",
-                "/health says 503, so load balancers send requests elsewhere: {verdict}; /status names each deployment and what to do"
+                "/health returns 503, so load balancers send requests to other gateways: {verdict}; see /status for the state of each deployment and what to do"
             );
         }
         // It was down already, for something else.
         (false, false) => {
-            tracing::error!(event = "health_down", "/health still says 503: {verdict}");
+            tracing::error!(
+                event = "health_down",
+                "/health still returns 503: {verdict}"
+            );
         }
     }
 }

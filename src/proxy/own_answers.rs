@@ -1,4 +1,4 @@
-//! What the gateway says of itself: its health, and its models.
+//! The gateway's own answers: its health, and its list of models.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What operators find a request by.
+//! The id by which operators find a request in logs.
 
 use std::sync::Arc;
 

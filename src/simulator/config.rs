@@ -83,7 +83,7 @@ impl Config {
                 .find(|d| d.is_empty() || d.bytes().any(|b| !(33..127).contains(&b)))
             {
                 return Err(ConfigError(format!(
-                    "instance {name:?}: deployment {odd:?} is no deployment name"
+                    "instance {name:?}: deployment {odd:?} is not a valid deployment name"
                 )));
             }
             let spills = instance.deployments.values();

@@ -144,7 +144,7 @@ impl Control {
 
 fn no_call(method: &str, path: &str) -> Reply {
     bad_request(format!(
-        "{method} {path} is no call of this endpoint; there are: {CALLS}"
+        "{method} {path} is not a call of this endpoint; known calls: {CALLS}"
     ))
 }
 
@@ -205,7 +205,7 @@ async fn ask_issuer(issuer: &Issuer, method: &str, what: &str, body: &[u8]) -> R
             Err(error) => bad_request(error.to_string()),
         },
         _ => bad_request(format!(
-            "{method} {what} is no call about the issuer; there are: {CALLS}"
+            "{method} {what} is not a call of the issuer; known calls: {CALLS}"
         )),
     }
 }

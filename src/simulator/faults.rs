@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Fault {
             Some(value) => value
                 .as_f64()
                 .map(Some)
-                .ok_or_else(|| de::Error::custom(format!("{name}: {value} is no number"))),
+                .ok_or_else(|| de::Error::custom(format!("{name}: {value} is not a number"))),
         };
         let (times, probability) = (number("times")?, number("probability")?);
         if probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {

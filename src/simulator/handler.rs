@@ -1,4 +1,4 @@
-//! A request's way through an instance, from its head to its answer.
+//! Handles a request at an instance, from its head to its answer.
 //!
 //! The order is Azure's, with faults in front: what is broken on purpose breaks whoever asks; then the
 //! credential, the path, the deployment, the body, the limits. Shapes are other rooms' matter.

@@ -22,11 +22,13 @@ pub(crate) struct Simulation {
 /// A name that isn't simulated, or a fault that doesn't fit there.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error("no instance {name:?}; there are: {known}")]
+    #[error("no instance {name:?}; known instances: {known}")]
     Instance { name: String, known: String },
-    #[error("no deployment {name:?} on this instance; there are: {known}, and * for all")]
+    #[error("no deployment {name:?} on this instance; known deployments: {known}, and * for all")]
     Deployment { name: String, known: String },
-    #[error("reset_on_connect strikes before any deployment is named: set it on deployment *")]
+    #[error(
+        "reset_on_connect happens before the request names a deployment: set it on deployment *"
+    )]
     NotForOne,
     #[error(transparent)]
     Port(#[from] io::Error),

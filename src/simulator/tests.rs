@@ -363,7 +363,10 @@ async fn the_control_endpoint_switches_faults_and_says_what_is_allowed() {
     .await;
     assert_eq!(
         (code, error["error"].as_str().unwrap()),
-        (400, "no instance \"west\"; there are: east, older, plain")
+        (
+            400,
+            "no instance \"west\"; known instances: east, older, plain"
+        )
     );
     assert_eq!(
         status(caller.http.get(format!("{base}/nothing"))).await.0,

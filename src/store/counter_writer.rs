@@ -1,4 +1,4 @@
-//! The thread that keeps what clients have spent.
+//! The thread that writes `counters.file`.
 
 use std::{
     io,
@@ -70,7 +70,7 @@ impl CounterWriter {
         {
             tracing::error!(
                 event = "counter_store_stopped",
-                "the thread that keeps what clients have spent has failed"
+                "the thread that writes counters.file has stopped: usage since the last write is lost at a restart; restart the gateway"
             );
         }
     }
@@ -106,7 +106,7 @@ impl Work {
                 if self.reminded.take().is_some() {
                     tracing::info!(
                         event = "counter_store_recovered",
-                        "what clients have spent is kept again"
+                        "counters.file can be written again"
                     );
                 }
             }
@@ -155,7 +155,7 @@ impl Work {
             .is_none_or(|last| last.elapsed() >= REMIND_EVERY);
         if is_due {
             self.reminded = Some(Instant::now());
-            tracing::error!(event = "counter_store_failing", %error, "what clients have spent can't be written to counters.file: requests go on, it is tried again, and what is spent until then would be lost in a restart");
+            tracing::error!(event = "counter_store_failing", %error, "could not write counters.file: requests are not affected and the write is retried, but a restart before it succeeds would lose clients' usage; check free disk space and the file's owner and mode");
         }
     }
 }

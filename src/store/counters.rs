@@ -1,4 +1,4 @@
-//! What a place to keep counters in can do, and what can fail there.
+//! The interface of a store for counters, and its errors.
 
 use std::io;
 
@@ -24,7 +24,7 @@ pub trait Counters: Send {
 /// Why what was spent could not be kept, or read again.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    #[error("another process uses it")]
+    #[error("another process has it open")]
     InUse,
     /// It can't be what was written.
     #[error("it can't be read: {0}")]

@@ -1,4 +1,4 @@
-//! One line a request, from its [`Record`].
+//! The access log: one line per request, from its [`Record`].
 
 mod line;
 

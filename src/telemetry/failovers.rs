@@ -1,4 +1,4 @@
-//! The last moves away from deployments, each kind of move once: what made which model's requests go where.
+//! The last failovers, grouped by model, direction and cause.
 //!
 //! Counters say how many there were; this says which, newest first. A request that went through at once costs nothing here.
 

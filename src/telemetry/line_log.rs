@@ -239,9 +239,9 @@ impl<S: Script> Writer<S> {
         let (log, written) = (self.name, self.sink.write(&self.text));
         match (&written, self.is_failing) {
             (Err(Lost { error, .. }), false) => {
-                error!(event = "log_failing", log, %error, "a log can't be written; its lines are dropped")
+                error!(event = "log_failing", log, %error, "could not write a log: its lines are lost, requests are not affected; check free disk space and the file's owner and mode")
             }
-            (Ok(()), true) => info!(event = "log_recovered", log, "a log is written again"),
+            (Ok(()), true) => info!(event = "log_recovered", log, "the log can be written again"),
             _ => {}
         }
         self.is_failing = written.is_err();

@@ -387,7 +387,7 @@ impl Metrics {
     pub fn render(&self) -> Vec<u8> {
         let mut page = Vec::with_capacity(16 << 10);
         if let Err(error) = TextEncoder::new().encode(&self.gather(), &mut page) {
-            tracing::warn!(event = "metric_failed", %error, "a metric could not be rendered");
+            tracing::warn!(event = "metric_failed", %error, "could not render a metric; /metrics is incomplete");
         }
         page
     }

@@ -1,4 +1,4 @@
-//! How fast it goes now: the counters looked at every second, and what came in between.
+//! Rates of traffic: counters are read every second, and the differences kept.
 //!
 //! Requests know nothing of it: they count, and this reads. A few looks are kept, so that a rate is that of the last
 //! seconds and an error of this morning is not shown at noon. Time comes in as an argument.

@@ -1,4 +1,4 @@
-//! One flat JSON line for each request that may have cost something: what a warehouse loads, and bills are made from.
+//! Usage records: one flat JSON line for each request that may have cost something, for billing and data warehouses.
 //!
 //! A request has one when its client and its model are known: also one that was refused after that, with nothing in its
 //! columns for tokens. What came from nobody known, or asked for no model, concerns nobody's bill; the access log has it.
@@ -56,86 +56,85 @@ impl Script for Lines {
     }
 }
 
-/// With another meaning of a column, or without one that was there, this is another number. New columns may come at any
-/// time.
+/// Changes when a column changes its meaning or is removed. New columns may be added at any time.
 const VERSION: u32 = 1;
 
-/// Forebay's usage record: one request. Every column is always there; where there is no value it is null.
+/// Forebay's usage record of one request. Every column is always present; without a value it is null.
 #[derive(JsonSchema)]
 struct UsageRecord<'a> {
-    /// 1. Another number where a column's meaning has changed.
+    /// 1. Changes when a column changes its meaning.
     schema_version: u32,
     /// When the request arrived (RFC 3339, UTC, milliseconds).
     #[schemars(with = "String", extend("format" = "date-time"))]
     time: Stamp,
-    /// What `x-request-id` said to the client: no two records have the same.
+    /// The `x-request-id` that the client got; unique.
     request_id: &'a str,
-    /// A name of `clients`.
+    /// A name in `clients`.
     client: &'a str,
-    /// A name of `models`.
+    /// A name in `models`.
     model: &'a str,
-    /// The model's version, where the config says it.
+    /// The model's version, if the config has one.
     model_version: Option<&'a str>,
     /// The end of the path, like `chat/completions`.
     operation: &'static str,
-    /// Whether a stream was asked for.
+    /// Whether the request asked for a stream.
     stream: bool,
-    /// What the client got; null: it left before it got any.
+    /// The status code sent to the client; null if it disconnected before.
     status: Option<u16>,
     /// How the answer ended.
     #[schemars(extend("enum" = ["complete", "broken", "client_left", "idle"]))]
     end: &'static str,
-    /// Why the gateway itself said no, if it did.
+    /// Why the gateway itself rejected the request, if it did.
     refusal: Option<&'static str>,
-    /// Where the last attempt was made: a name of `instances`; null: none was made.
+    /// The instance of the last attempt, a name in `instances`; null without an attempt.
     instance: Option<&'a str>,
-    /// Its deployment there.
+    /// The deployment of the last attempt.
     deployment: Option<&'a str>,
-    /// How that deployment is paid for.
+    /// How that deployment's capacity is billed.
     #[schemars(extend("enum" = ["standard", "provisioned", null]))]
     deployment_type: Option<&'static str>,
-    /// The deployment's `priority`: which rank of the pool was reached.
+    /// The `priority` of that deployment.
     priority: Option<u32>,
-    /// The deployment that Azure's own spillover sent it to, by Azure's word.
+    /// The deployment that Azure's own spillover used, as Azure reported it.
     spilled_to: Option<&'a str>,
-    /// How many attempts were made.
+    /// The number of attempts.
     attempts: u32,
-    /// How many of those before the last Azure may bill for all the same: its usage is not in this record.
+    /// The number of failed attempts before the last that Azure may bill; their usage is not in this record.
     maybe_billed_attempts: u32,
-    /// The service tier that the answer says it was served with.
+    /// The service tier in the answer.
     #[schemars(extend("enum" = ["default", "priority", "flex", "scale", "other", null]))]
     service_tier: Option<&'static str>,
-    /// Tokens of the prompt; null: none were counted, as where no answer came.
+    /// Input tokens (prompt); null if none were counted, for example without an answer.
     input_tokens: Option<u64>,
-    /// Those of them that came from the cache.
+    /// Cached input tokens, part of `input_tokens`.
     cached_tokens: Option<u64>,
-    /// Those of them that are audio.
+    /// Audio input tokens, part of `input_tokens`.
     audio_input_tokens: Option<u64>,
-    /// Tokens of the answer.
+    /// Output tokens (answer).
     output_tokens: Option<u64>,
-    /// Those of them that were spent on reasoning.
+    /// Reasoning tokens, part of `output_tokens`.
     reasoning_tokens: Option<u64>,
-    /// Those of them that are audio.
+    /// Audio output tokens, part of `output_tokens`.
     audio_output_tokens: Option<u64>,
-    /// Whether the tokens are not all the deployment's own word.
+    /// Whether some of the tokens are estimated, not reported by the deployment.
     estimated: bool,
-    /// What the tokens cost by `prices`, exactly; null: there is no price.
+    /// The exact cost of the tokens by `prices`; null without a price.
     #[schemars(with = "Option<String>", extend("pattern" = r"^[0-9]+([.][0-9]{1,12})?$"))]
     cost: Option<Text<Cost>>,
     /// The cost's currency (ISO 4217).
     #[schemars(with = "Option<String>")]
     currency: Option<&'a str>,
-    /// Of the request's body.
+    /// Size of the request body.
     request_bytes: u64,
-    /// Of the answer's body.
+    /// Size of the answer's body.
     response_bytes: u64,
-    /// From arrival to the answer's first byte, in milliseconds.
+    /// Time from arrival to the answer's first byte, in milliseconds.
     #[schemars(with = "Option<f64>")]
     first_byte_ms: Option<Duration>,
-    /// From arrival to the answer's last byte, in milliseconds.
+    /// Time from arrival to the answer's last byte, in milliseconds.
     #[schemars(with = "f64")]
     duration_ms: Duration,
-    /// The gateway's own share of that, in milliseconds.
+    /// Latency added by the gateway, in milliseconds.
     #[schemars(with = "Option<f64>")]
     overhead_ms: Option<Duration>,
 }

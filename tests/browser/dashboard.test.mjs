@@ -103,9 +103,9 @@ function stateOf(d) {
   const causes = { throttle: 'Throttled', fault: 'Circuit open', credential: 'Credential refused', configuration: 'Not found' };
   if (d.state === 'closed') return ['Ready'];
   if (d.state === 'ramping') return ['Slow start', `gets ${percent(d.ramp)} of its weight`];
-  if (d.state === 'trial') return ['Half-open', `one request tries it; was ${causes[d.cause].toLowerCase()}`];
+  if (d.state === 'trial') return ['Half-open', `one request probes it; was ${causes[d.cause].toLowerCase()}`];
   const cooldown = d.cause === 'throttle' ? 'cooldown, ' : '';
-  return [causes[d.cause], d.retry_in_seconds === null ? 'the next request tries it' : `${cooldown}next try in ${span(d.retry_in_seconds)}`];
+  return [causes[d.cause], d.retry_in_seconds === null ? 'the next request probes it' : `${cooldown}next retry in ${span(d.retry_in_seconds)}`];
 }
 
 /** What a deployment's row should say, by what /status says. */
@@ -127,7 +127,7 @@ function rowOf(d) {
     inflight: [number(d.inflight)],
     attempts: [
       attempts.map(([label, n]) => `${number(n)} ${ENDS[label]}`).join(', ') || '–',
-      d.last ? `last: ${ENDS[d.last.outcome]}, ${span(d.last.seconds_ago)} ago` : 'not asked yet',
+      d.last ? `last: ${ENDS[d.last.outcome]}, ${span(d.last.seconds_ago)} ago` : 'no requests yet',
     ],
   };
 }
@@ -237,12 +237,12 @@ describe('the dashboard', () => {
           const alarms = await page.locator('#alarms li').allTextContents();
           assert.deepEqual(alarms, status.alarms.map((it) => it.text + it.mend));
           assert.ok(alarms.length >= 3, `${alarms}`);
-          assert.match(await page.locator('#verdict').textContent(), /^2 things to mend$/);
+          assert.match(await page.locator('#verdict').textContent(), /^2 things to fix$/);
           const t = status.traffic;
           const tiles = await page.locator('.tile strong').allTextContents();
           assert.deepEqual(tiles.slice(0, 2), [number(t.requests_per_second), number(t.tokens_per_second)]);
           assert.equal(tiles[3], number(t.inflight));
-          const place = (it) => (it ? `${it.instance}/${it.deployment}` : 'nothing was left');
+          const place = (it) => (it ? `${it.instance}/${it.deployment}` : 'no deployment left');
           const moves = status.failovers.map((it) => [it.model, place(it.from), place(it.to), ENDS[it.cause] ?? it.cause, number(it.times), `${span(it.seconds_ago)} ago`]);
           assert.ok(moves.length >= 3, `${moves}`);
           const rows = page.locator('#failovers tbody tr');
@@ -250,7 +250,7 @@ describe('the dashboard', () => {
           const used = (client) => client.limits.filter((it) => Math.round((it.used / it.most) * 100) > 0);
           const limits = status.clients.flatMap((client) => used(client).map((it) => [
             client.client, plain(it.limit), `${percent(it.used / it.most)}${number(it.used)} of ${number(it.most)}, ${number(it.remaining)} left`,
-            it.renews_in_seconds === null ? 'as time passes' : `in ${span(it.renews_in_seconds)}`,
+            it.renews_in_seconds === null ? 'continuously' : `in ${span(it.renews_in_seconds)}`,
           ]));
           assert.ok(limits.length < 4, 'what is hardly used is left off');
           assert.match(await page.locator('#clients p').textContent(), /^\d limits? at 0 % not shown$/);
@@ -310,7 +310,7 @@ describe('the dashboard', () => {
       await page.locator('tr[data-deployment]').first().waitFor();
       await stage.end();
       const gone = page.getByRole('alert');
-      await gone.getByText(/^The gateway does not answer\. What stands here is from \d\d:\d\d:\d\d, \d+ (s|min) ago\.$/).waitFor();
+      await gone.getByText(/^The gateway does not answer\. The data below is from \d\d:\d\d:\d\d, \d+ (s|min) ago\.$/).waitFor();
       assert.ok(await page.evaluate(() => document.body.classList.contains('stale')));
       assert.ok(await page.locator('tr[data-deployment]').first().isVisible());
       await isLegible(page);
@@ -353,7 +353,7 @@ describe('with a token', () => {
       await isLegible(page);
       await shoot('door');
       // The field has the focus: an operator types, and that is all.
-      for (const [typed, says] of [['a wrong token', 'That token is not the one.'], ['tökén', 'A token has plain letters only.']]) {
+      for (const [typed, says] of [['a wrong token', 'Wrong token.'], ['tökén', 'A token has ASCII characters only.']]) {
         await page.keyboard.type(typed);
         await page.keyboard.press('Enter');
         await page.getByText(says).waitFor();

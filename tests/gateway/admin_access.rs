@@ -290,7 +290,7 @@ async fn a_malformed_head_is_answered_and_nothing_of_it_is_in_the_log() {
         assert_eq!(wire.answer_to("GET").await.unwrap().status, 200);
     }
     let told = gateway.stderr();
-    assert!(told.contains("was turned away"), "{told}");
+    assert!(told.contains("was rejected"), "{told}");
     assert!(!told.contains(TOKEN), "a credential is in the log");
     // They are no client's requests.
     let page = crate::metrics_page::page(&client(), gateway.admin).await;

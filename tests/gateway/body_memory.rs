@@ -18,7 +18,7 @@ async fn the_operator_may_prefer_a_refusal() {
         let body = named_first(200_000);
         wire.send(post(path, "", &body)).await;
         let answer = wire.answer().await.unwrap();
-        refused(&answer, 503, "ServiceUnavailable", "no room");
+        refused(&answer, 503, "ServiceUnavailable", "no memory left");
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(answer.header("retry-after-ms"), Some("1000"));
         wire.send(post(
@@ -31,7 +31,7 @@ async fn the_operator_may_prefer_a_refusal() {
             &wire.answer().await.unwrap(),
             503,
             "ServiceUnavailable",
-            "no room",
+            "no memory left",
         );
         wire.send(good_chat()).await;
         assert_eq!(wire.answer().await.unwrap().status, 200);
@@ -120,7 +120,7 @@ async fn who_waits_for_room_in_vain_is_refused_and_what_never_fits_at_once() {
     let mut wire = RawConnection::open(harness.gateway.address).await;
     wire.send(post(CHAT, "", chat_of(200_000, 1))).await;
     let answer = wire.answer().await.unwrap();
-    refused(&answer, 503, "ServiceUnavailable", "no room");
+    refused(&answer, 503, "ServiceUnavailable", "no memory left");
     assert!(answer.keeps_open());
     wire.send(post(CHAT, "", chat_of(2_000_000, 1))).await;
     refused(&wire.answer().await.unwrap(), 413, "413", "1048576 bytes");

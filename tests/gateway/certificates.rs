@@ -291,7 +291,7 @@ async fn half_a_renewal_is_not_taken_and_the_other_half_completes_it() {
             .error()
             .await
             .unwrap()
-            .contains("does not go with the certificate")
+            .contains("does not match the certificate")
     );
     assert_eq!(fixture.connect().await.shown(), old);
     assert_eq!(
@@ -313,9 +313,14 @@ async fn half_a_renewal_is_not_taken_and_the_other_half_completes_it() {
         (1.0, 1.0)
     );
     let told = fixture.harness.gateway.stderr();
-    assert_eq!(told.matches("are not sound").count(), 1, "{told}");
     assert_eq!(
-        told.matches("the renewed certificate is in force").count(),
+        told.matches("have changed but can't be used").count(),
+        1,
+        "{told}"
+    );
+    assert_eq!(
+        told.matches("the renewed certificate is now in use")
+            .count(),
         1,
         "{told}"
     );
@@ -338,7 +343,7 @@ async fn files_that_are_no_certificates_change_nothing_and_are_told_once() {
     type Break<'a> = (&'a str, Box<dyn Fn() + 'a>);
     let breaks: [Break<'_>; 4] = [
         (
-            "holds no certificate",
+            "contains no certificate",
             Box::new(|| fs::write(&file, "not PEM").unwrap()),
         ),
         (
@@ -346,11 +351,11 @@ async fn files_that_are_no_certificates_change_nothing_and_are_told_once() {
             Box::new(|| fs::remove_file(&file).unwrap()),
         ),
         (
-            "is no sound PEM",
+            "is not a valid PEM",
             Box::new(|| fs::write(&file, &sound[..sound.len() / 2]).unwrap()),
         ),
         (
-            "has ended already",
+            "has already expired",
             Box::new(|| crate::certificate_authority::write(&fixture.folder, "gateway", ended())),
         ),
     ];
@@ -368,7 +373,11 @@ async fn files_that_are_no_certificates_change_nothing_and_are_told_once() {
     let failures = fixture.reloads("failure").await;
     assert_eq!((fixture.reloads("success").await, failures), (0.0, 4.0));
     let told = fixture.harness.gateway.stderr();
-    assert_eq!(told.matches("are not sound").count(), 4, "{told}");
+    assert_eq!(
+        told.matches("have changed but can't be used").count(),
+        4,
+        "{told}"
+    );
     assert!(!told.contains("PRIVATE"), "{told}");
 }
 
@@ -406,12 +415,12 @@ async fn a_certificate_that_has_ended_is_served_with_a_warning() {
     let harness = Harness::open(&[("well", 1, 1)]).await;
     let fixture = RenewalFixture::before(harness, None, authority, folder, "gateway").await;
     let told = fixture.harness.gateway.stderr();
-    assert!(told.contains("this certificate has ended"), "{told}");
+    assert!(told.contains("this certificate has expired"), "{told}");
     let file = fixture.harness.gateway.folder.join("forebay.yaml");
     let mut check = forebay();
     let (code, out, err) = output_of(check.args(["check", "--config"]).arg(file));
     assert_eq!(code, Some(0));
-    assert!([out, err].concat().contains("this certificate has ended"));
+    assert!([out, err].concat().contains("this certificate has expired"));
 }
 
 /// More than the sessions that a server would keep for its clients.

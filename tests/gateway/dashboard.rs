@@ -179,7 +179,7 @@ async fn status_names_the_moves_and_what_to_mend() {
     );
     let text = alarms[0]["text"].as_str().unwrap();
     assert!(
-        text.contains("a/a-gpt-4o") && text.contains("that of vm"),
+        text.contains("a/a-gpt-4o") && text.contains("credential of vm"),
         "{text}"
     );
 }

@@ -263,7 +263,7 @@ async fn outlives_a_broken_name_server(harness: &Harness, zone: &Mutex<Zone>) {
     let failures = |instance: &str| {
         let lines = told
             .lines()
-            .filter(|line| line.contains("could not be looked up"));
+            .filter(|line| line.contains("could not resolve"));
         lines
             .filter(|line| line.contains(&format!("\"instance\":\"{instance}\"")))
             .count()

@@ -46,7 +46,7 @@ async fn what_it_says_is_what_the_gateway_does() {
     place(&text, "1.           std/std-gpt-4o");
     place(
         &text,
-        "not now      ptu/ptu-gpt-4o: open, throttle, may be tried again in ",
+        "not now      ptu/ptu-gpt-4o: open, throttle, next retry in ",
     );
 
     let (text, _, _) = explain(&harness, &["--path", "/openai/deployments/none/embeddings"]);
@@ -65,7 +65,7 @@ async fn what_it_can_t_explain_it_says_in_one_line() {
     for (more, told) in [
         (
             &["--path", "/v1/embeddings"][..],
-            "give one with --body FILE",
+            "pass it with --body FILE",
         ),
         (
             &["--path", "/v1/embeddings", "--body", "none.json"],

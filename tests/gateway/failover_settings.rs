@@ -214,7 +214,7 @@ async fn a_response_in_the_background_is_refused_in_words_and_nobody_is_asked() 
         let body = error_of(answer.unwrap(), 400, "OperationNotSupported").await;
         assert_eq!(body["error"]["param"], "background");
         let message = body["error"]["message"].as_str().unwrap();
-        assert!(message.contains("Leave `background` out"), "{message}");
+        assert!(message.contains("Remove `background`"), "{message}");
     }
     assert_eq!(harness.asked("only"), 0);
     let log = harness.log(3).await;

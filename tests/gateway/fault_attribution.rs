@@ -255,7 +255,7 @@ async fn a_web_page_or_a_proxys_407_is_no_answer_for_a_client() {
         assert_eq!(served_by(&harness.chat().await), "b", "{code}");
         let told = alarms(&harness).await;
         assert!(
-            told.contains("is not the API") && told.contains(code),
+            told.contains("is not from the API") && told.contains(code),
             "{told}"
         );
         all(&harness, &THREE, fault);
@@ -285,7 +285,10 @@ async fn what_is_found_nowhere_is_told_and_sets_nothing_aside() {
             error_of(harness.chat().await, 404, code).await;
         }
         let told = alarms(&harness).await;
-        assert!(told.contains("answers 404 to everything since"), "{told}");
+        assert!(
+            told.contains("answers 404 to every request since"),
+            "{told}"
+        );
         all(&harness, &THREE, None);
         let answer = ask(&harness, OTHER, CHAT, &chat()).await;
         assert_eq!(served_by(&answer), "a", "{code}");
@@ -318,7 +321,10 @@ async fn one_that_answers_nothing_but_400_is_found_by_what_its_fellows_serve() {
     }
     assert_eq!(harness.asked("a"), 6);
     let told = alarms(&harness).await;
-    assert!(told.contains("answers 400 to everything since"), "{told}");
+    assert!(
+        told.contains("answers 400 to every request since"),
+        "{told}"
+    );
     // Where the fellows say the same it is the request's own.
     let harness = harness_with(&THREE, "").await;
     all(&harness, &THREE, status(400, &[]));

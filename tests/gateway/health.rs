@@ -158,7 +158,7 @@ async fn a_required_model_takes_health_with_it_after_fall_and_another_does_not()
         harness
             .gateway
             .stderr()
-            .contains("no deployment can serve gpt-4o, which is required")
+            .contains("no deployment is available for required models: gpt-4o")
     );
     set("a-gpt-4o", None);
     eventually_async("it serves again", async || harness.ask(CHAT).await == 200).await;

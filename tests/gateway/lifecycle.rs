@@ -65,7 +65,7 @@ fn check_says_where_each_mistake_is() {
     };
     let good = format!("listeners: [{{ address: \"127.0.0.1:8080\" }}]\n{CONFIG}");
     let (code, out, err) = check(&good);
-    assert!(code == Some(0) && out.contains("no mistakes"), "{out}{err}");
+    assert!(code == Some(0) && out.contains("no errors"), "{out}{err}");
 
     let bad = good
         .replace("endpoint:", "endpont:")
@@ -142,7 +142,7 @@ async fn a_generated_key_is_told_once_and_lets_in() {
     };
     let (key, hash) = (word("key ").unwrap(), word("hash ").unwrap());
     assert!(
-        key.starts_with("fbk_") && !err.contains(key) && err.contains("stored nowhere"),
+        key.starts_with("fbk_") && !err.contains(key) && err.contains("not stored anywhere"),
         "{err}"
     );
     let more = format!("  new: {{ keys: [\"{hash}\"], models: [\"*\"] }}");
@@ -364,7 +364,7 @@ async fn an_interrupted_gateway_ends_at_once() {
     // Also out of a drain.
     harness.gateway.signal("TERM");
     eventually("it drains", || {
-        harness.gateway.stderr().contains("draining")
+        harness.gateway.stderr().contains("drain started")
     })
     .await;
     let signalled = Instant::now();

@@ -106,7 +106,7 @@ async fn a_gateway_out_of_open_files_blames_no_deployment_and_names_what_is_want
     })
     .await;
     let log = harness.gateway.stderr();
-    assert!(!log.contains("no connection to the instance"), "{log}");
+    assert!(!log.contains("could not connect to the instance"), "{log}");
     let status = harness.status().await;
     for deployment in status["models"][0]["deployments"].as_array().unwrap() {
         assert_eq!(deployment["state"], "closed", "{status}");

@@ -54,7 +54,7 @@ async fn a_deployment_that_fails_is_told_with_its_status_who_serves_and_what_to_
         "{told}"
     );
     let message = text(&told, "message");
-    let begins = "503 from a/a-gpt-4o: circuit open, next try in ";
+    let begins = "503 from a/a-gpt-4o: circuit open, next retry in ";
     assert!(message.starts_with(begins), "{message}");
     assert!(
         message.contains("clients are served by b/b-gpt-4o"),
@@ -105,7 +105,7 @@ fn alarms_say_what_to_do(page: &Value) {
     for (what, words) in [
         (
             "failing",
-            &["503 from a/a-gpt-4o (of gpt-4o): circuit open, next try in "][..],
+            &["503 from a/a-gpt-4o (of gpt-4o): circuit open, next retry in "][..],
         ),
         (
             "credential_refused",

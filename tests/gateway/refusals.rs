@@ -137,7 +137,7 @@ fn refused(answer: &Answer, (status, code, _): (u16, &str, &str), what: &str) {
         "Paths are",
         "POST",
         "Use a key",
-        "lists those",
+        "lists the",
         "Nest it less",
         "Add `model`",
         "must be",

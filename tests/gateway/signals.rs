@@ -13,9 +13,9 @@ async fn signals_that_mean_nothing_to_a_gateway_are_named_in_its_log_and_end_not
     let (upstream, mut harness) = ScriptedUpstream::harness("").await;
     let (mut wire, mut call) = upstream.stream(&harness).await;
     for (name, said) in [
-        ("HUP", "a restart takes in what has changed"),
-        ("USR1", "opened anew without it"),
-        ("USR2", "means nothing"),
+        ("HUP", "restart the gateway to apply changes"),
+        ("USR1", "are reopened without a signal"),
+        ("USR2", "does not use it"),
     ] {
         harness.gateway.signal(name);
         let named = format!("SIG{name}");
@@ -43,7 +43,7 @@ async fn an_interrupt_and_a_quit_drain_as_a_terminate_does() {
         harness.gateway.signal(name);
         eventually("it drains", || {
             let log = harness.gateway.stderr();
-            log.contains("draining") && log.contains(&format!("SIG{name}"))
+            log.contains("drain started") && log.contains(&format!("SIG{name}"))
         })
         .await;
         // Past the notice its listeners are closed.
@@ -73,7 +73,7 @@ async fn a_second_interrupt_ends_a_gateway_at_once_and_the_logs_say_so() {
         let _unanswered = upstream.call().await;
         harness.gateway.signal("INT");
         eventually("it drains", || {
-            harness.gateway.stderr().contains("draining")
+            harness.gateway.stderr().contains("drain started")
         })
         .await;
         if notice == "1ms" {
@@ -89,7 +89,7 @@ async fn a_second_interrupt_ends_a_gateway_at_once_and_the_logs_say_so() {
         let log = harness.gateway.stderr();
         let line = log
             .lines()
-            .find(|line| line.contains("ended at once"))
+            .find(|line| line.contains("stopped at once"))
             .unwrap();
         assert!(line.contains("\"requests\":2"), "{line}");
         wire.drained().await;
@@ -106,7 +106,7 @@ async fn a_start_is_one_line_that_says_what_runs() {
     wire.send(good_chat()).await;
     upstream.call().await.answer("200 OK", b"{}").await;
     let log = harness.gateway.stderr();
-    let started = |line: &&str| line.contains("forebay serves");
+    let started = |line: &&str| line.contains("forebay is ready and serves requests");
     assert_eq!(log.lines().filter(started).count(), 1, "{log}");
     let line: serde_json::Value = serde_json::from_str(log.lines().find(started).unwrap()).unwrap();
     let gateway = &harness.gateway;

@@ -181,21 +181,21 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
                 signed_by: "another",
                 ..SOUND
             },
-            "not trusted here",
+            "is not trusted",
         ),
         (
             InstanceCertificate {
                 host: "elsewhere.example",
                 ..SOUND
             },
-            "for another name",
+            "for a different host name",
         ),
         (
             InstanceCertificate {
                 has_ended: true,
                 ..SOUND
             },
-            "has ended",
+            "has expired",
         ),
         // By number: a name that DNS would give that number is none of its own.
         (
@@ -203,7 +203,7 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
                 endpoint: "127.0.0.1",
                 ..SOUND
             },
-            "for another name",
+            "for a different host name",
         ),
         (
             InstanceCertificate {
@@ -211,7 +211,7 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
                 host: "127.0.0.2",
                 ..SOUND
             },
-            "for another name",
+            "for a different host name",
         ),
     ] {
         let (harness, ca) = harness(strange).await;
@@ -229,7 +229,7 @@ async fn an_instance_with_a_certificate_that_is_not_its_own_is_never_asked_and_w
         let told = harness.gateway.stderr();
         let lines = told
             .lines()
-            .filter(|line| line.contains("no connection to the instance"));
+            .filter(|line| line.contains("could not connect to the instance"));
         let lines: Vec<_> = lines.collect();
         assert!(lines.len() == 1 && lines[0].contains(why), "{why}: {told}");
     }

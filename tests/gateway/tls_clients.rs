@@ -442,7 +442,7 @@ async fn an_authority_added_to_the_file_is_not_believed_where_names_are_not_boun
     eventually_async("what is wrong is said", async || {
         let status = fixture.harness.status().await;
         let error = status["listeners"][0]["certificate_error"].as_str();
-        error.is_some_and(|error| error.contains("several authorities"))
+        error.is_some_and(|error| error.contains("several certificate authorities"))
     })
     .await;
     let (status, _) = fixture

@@ -30,17 +30,16 @@ impl Scene<'_> {
         let (model, states) = (pool.model(), self.told(pool.members()));
         let effect = pool.effect(self.now);
         let effect = effect
-            .strip_prefix("no other can be asked: ")
+            .strip_prefix("no other deployment is available: ")
             .unwrap_or(&effect);
         let back = pool.members().iter();
         let back = back.filter_map(|it| it.state(self.now).pause(self.now));
         let next = match back.min() {
-            Some(pause) => format!("the soonest is tried in {}", Span(pause)),
-            None => "one is being tried".to_owned(),
+            Some(pause) => format!("next retry in {}", Span(pause)),
+            None => "one is being probed".to_owned(),
         };
-        let text =
-            format!("No deployment of {model} can be asked now: {effect}; {next}. {states}.");
-        let mend = "Throttled ones need more capacity or another deployment in the pool; for the others see their own alarms.";
+        let text = format!("No deployment of {model} is available: {effect}; {next}. {states}.");
+        let mend = "If deployments are throttled, raise their quota or add a deployment to the pool; the others have an alarm of their own.";
         Some(alarm("model_unavailable", text, mend.to_owned()))
     }
 
@@ -50,7 +49,7 @@ impl Scene<'_> {
             let state = member.state(self.now);
             let why = match state.cause() {
                 _ if member.is_ready(self.now) => "ready".to_owned(),
-                None => "one request goes ahead".to_owned(),
+                None => "half-open".to_owned(),
                 Some(Cause::Throttle) => "429, throttled".to_owned(),
                 Some(cause) => format!("{}, {}", failure(member, cause), word(cause)),
             };
@@ -91,15 +90,15 @@ impl Scene<'_> {
         let (model, effect) = (pool.model(), pool.effect(self.now));
         let states = self.told(provisioned);
         let text = format!(
-            "All provisioned capacity of {model} is out ({states}), so every request is paid by the token: {effect}."
+            "All provisioned capacity of {model} is unavailable ({states}), so every request is billed per token: {effect}."
         );
         Some(match only_full {
             true => {
-                let mend = "It has been full for a minute: buy more PTUs, or limit the clients that use the most.";
+                let mend = "It has been full for a minute: buy more PTUs, or set limits for the clients that use the most.";
                 warning("provisioned_out", text, mend.to_owned())
             }
             false => {
-                let mend = "What is in its way has an alarm of its own: until that is mended, what you pay for is unused.";
+                let mend = "See the alarm of each of these deployments: until they are fixed, the capacity that you pay for is unused.";
                 alarm("provisioned_out", text, mend.to_owned())
             }
         })
@@ -149,32 +148,32 @@ impl Scene<'_> {
             }
             Cause::Credential => {
                 let text = format!(
-                    "{why} from {who}: it refuses our credential, that of {identity}, and is set aside, {next}; {effect}."
+                    "{why} from {who}: it rejects the credential of {identity} and is set aside, {next}; {effect}."
                 );
                 let mend = format!(
-                    "Give the identity {identity} the role Cognitive Services OpenAI User on the instance; check its scope and tenant, and the instance's network rules and custom subdomain."
+                    "Give the identity {identity} the role Cognitive Services OpenAI User on the instance; check its scope and tenant, the instance's network rules and its custom subdomain."
                 );
                 alarm("credential_refused", text, mend)
             }
             Cause::Redirect => {
                 let text = format!(
-                    "{why} from {who}: it redirects requests elsewhere and is set aside, {next}; {effect}."
+                    "{why} from {who}: it redirects requests and is set aside, {next}; {effect}."
                 );
                 let mend = "The instance's `endpoint` is wrong: compare scheme, host and path with what Azure shows for the resource.";
                 alarm("redirected", text, mend.to_owned())
             }
             Cause::NotTheApi => {
                 let text = format!(
-                    "{why} from {who}: what answers there is not the API, so it is set aside, {next}; {effect}."
+                    "{why} from {who}: the answer is not from the API, so the deployment is set aside, {next}; {effect}."
                 );
-                let mend = "The instance's `endpoint` leads to a web page or a proxy: compare it with what Azure shows for the resource, and look for a proxy on the way that wants a login.";
+                let mend = "The instance's `endpoint` leads to a web page or a proxy: compare it with what Azure shows for the resource, and look for a proxy in between that asks for a login.";
                 alarm("not_the_api", text, mend.to_owned())
             }
             Cause::Configuration => {
                 let text = format!(
-                    "{why} from {who}: the instance knows no such deployment, so it is set aside, {next}; {effect}."
+                    "{why} from {who}: the instance has no deployment of this name, so it is set aside, {next}; {effect}."
                 );
-                let mend = "Correct the deployment's name in the config, or deploy it there.";
+                let mend = "Correct the deployment's name in the config, or create the deployment in Azure.";
                 alarm("not_deployed", text, mend.to_owned())
             }
         };
@@ -201,14 +200,14 @@ impl Scene<'_> {
             let why = member.failure_of_one(cause);
             let why = why.map_or_else(|| "4xx".to_owned(), |failure| failure.to_string());
             let next = match until.checked_duration_since(self.now) {
-                Some(pause) if !pause.is_zero() => format!("next try in {}", Span(pause)),
-                _ => "the next request tries it".to_owned(),
+                Some(pause) if !pause.is_zero() => format!("next retry in {}", Span(pause)),
+                _ => "the next request probes it".to_owned(),
             };
             let made = match cause {
                 Cause::Credential => alarm(
                     "operation_refused",
                     format!(
-                        "{why} from {name} (of {model}): the identity {identity} may not do {operation} there, so it is not asked for that, {next}; {effect}."
+                        "{why} from {name} (of {model}): the identity {identity} is not allowed to do {operation}, so the deployment gets no such requests, {next}; {effect}."
                     ),
                     format!(
                         "Give the identity {identity} a role on the instance that allows {operation}."
@@ -217,9 +216,9 @@ impl Scene<'_> {
                 _ => alarm(
                     "operation_not_there",
                     format!(
-                        "{why} from {name} (of {model}): it refuses requests for {operation} that others serve, so it is not asked for that, {next}; {effect}."
+                        "{why} from {name} (of {model}): it rejects {operation} requests that other deployments serve, so it gets no such requests, {next}; {effect}."
                     ),
-                    "Compare the instance's `endpoint` and what is deployed there with the others; an API version may not know the operation.",
+                    "Compare the instance's `endpoint` and the deployed model with those of the other deployments; an old API version may lack the operation.",
                 ),
             };
             of_instance(made, member)
@@ -278,20 +277,20 @@ impl Scene<'_> {
             let mut fellows = pool.members().iter();
             fellows.any(|it| it.served_at().is_some_and(|at| at > refusing.since))
         });
-        let text = format!("{who} answers {status} to everything since {at} ({times} times)");
+        let text = format!("{who} answers {status} to every request since {at} ({times} times)");
         let made = match others_serve {
             true => alarm(
                 "refuses_everything",
                 format!(
-                    "{text}, while others serve the same model: {}.",
+                    "{text}, while other deployments serve the same model: {}.",
                     pool.effect_beside(member, None, self.now)
                 ),
-                "Compare the instance's `endpoint` (scheme, host, path), the deployment's name and its API version with those that serve.",
+                "Compare the instance's `endpoint` (scheme, host, path), the deployment's name and its API version with those of the deployments that serve.",
             ),
             false => warning(
                 "refuses_everything",
-                format!("{text}: clients get these answers."),
-                "Either what clients send is wrong (the access log says who sends it), or the instance's `endpoint`, the deployment or its API version is.",
+                format!("{text}: clients get these errors."),
+                "Either the clients' requests are wrong (the access log names the client), or the instance's `endpoint`, the deployment's name or its API version.",
             ),
         };
         of_instance(made, member)
@@ -308,10 +307,10 @@ impl Scene<'_> {
         let pauses = states().filter_map(|state| state.pause(self.now));
         match pauses.min() {
             _ if states().any(|it| matches!(it, State::Trial { .. })) => {
-                "a request is trying it now".to_owned()
+                "half-open: a request probes it now".to_owned()
             }
-            Some(pause) => format!("next try in {}", Span(pause)),
-            None => "the next request tries it".to_owned(),
+            Some(pause) => format!("next retry in {}", Span(pause)),
+            None => "the next request probes it".to_owned(),
         }
     }
 
@@ -329,7 +328,10 @@ impl Scene<'_> {
             serving.into_iter().for_each(|it| add(&mut by, it));
         }
         let served = format!("clients are served by {}", Few(&by));
-        let refused = format!("no other serves {}: its clients are refused", Few(&without));
+        let refused = format!(
+            "no other deployment serves {}: its clients get errors",
+            Few(&without)
+        );
         match (by.is_empty(), without.is_empty()) {
             (_, true) => served,
             (true, false) => refused,
@@ -414,16 +416,16 @@ fn word(cause: Cause) -> &'static str {
 fn mend_fault(why: &str) -> &'static str {
     match why {
         "no connection" => {
-            "Check the endpoint, its DNS name, the private endpoint and firewalls; the log's `instance_unreachable` says why no connection comes about."
+            "Check the endpoint, DNS, the private endpoint and firewalls; the log event `instance_unreachable` has the reason."
         }
         "no answer in time" => {
-            "Compare the model's usual times with `first_byte_timeout`; look at the instance's latency and utilization in Azure."
+            "The request timed out: compare the model's usual latency with `first_byte_timeout`, and check the instance's latency and utilization in Azure."
         }
         "an answer that broke off" | "connection closed before an answer" => {
-            "Look for idle timeouts on the way to the instance (firewall, NAT, proxy), then at the instance itself."
+            "Check idle timeouts between here and the instance (firewall, NAT, proxy), then the instance itself."
         }
         _ => {
-            "If it lasts, look at the instance's metrics in Azure and at Azure's status page; the access log has each attempt."
+            "If it lasts, check the instance's metrics in Azure and Azure's status page; the access log has each attempt."
         }
     }
 }

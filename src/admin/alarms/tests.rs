@@ -139,8 +139,8 @@ fn what_an_instance_does_in_several_pools_is_one_alarm_that_names_who_serves() {
     assert_eq!(alarms[1].instance.as_deref(), Some("east"));
     assert_eq!(
         alarms[1].text,
-        "No connection from east (3 deployments: gpt-e, embed-e, image-e): circuit open, next try in 10 s; \
-         clients are served by west, north; no other serves image: its clients are refused."
+        "No connection from east (3 deployments: gpt-e, embed-e, image-e): circuit open, next retry in 10 s; \
+         clients are served by west, north; no other deployment serves image: its clients get errors."
     );
     assert!(alarms[1].mend.contains("DNS"), "{alarms:?}");
     assert!(alarms.iter().all(|it| it.mend.len() > 20), "{alarms:?}");
@@ -179,7 +179,7 @@ fn provisioned_capacity_that_is_out_is_told_with_who_is_paid_by_the_token() {
     assert_eq!(severity, "warning");
     assert_eq!(
         text,
-        "All provisioned capacity of gpt is out (ptu/gpt-ptu: 429, throttled), so every request is paid by the token: \
+        "All provisioned capacity of gpt is unavailable (ptu/gpt-ptu: 429, throttled), so every request is billed per token: \
          clients are served by std/gpt."
     );
     let broken = pool();
@@ -238,13 +238,13 @@ fn a_model_that_nobody_serves_comes_first_with_when_it_is_back() {
     assert_eq!(words, expected);
     assert_eq!(
         told[0].2,
-        "No deployment of gpt can be asked now: clients get 503 with Retry-After; the soonest is tried in 10 s. \
+        "No deployment of gpt is available: clients get 503 with Retry-After; next retry in 10 s. \
          east/chat: 429, throttled; west/chat: 404, set aside."
     );
     assert_eq!(
         told[1].2,
-        "404 from west/chat (of gpt): the instance knows no such deployment, so it is set aside, next try in 10 s; \
-         no other can be asked: clients get 503 with Retry-After."
+        "404 from west/chat (of gpt): the instance has no deployment of this name, so it is set aside, next retry in 10 s; \
+         no other deployment is available: clients get 503 with Retry-After."
     );
 }
 
@@ -261,9 +261,9 @@ fn a_failing_deployment_is_a_warning_until_it_is_back() {
     assert_eq!((now.len(), now[0].0, now[0].1), (1, "warning", "failing"));
     assert_eq!(
         now[0].2,
-        "503 from east/chat (of gpt): circuit open, next try in 10 s; clients are served by west/chat."
+        "503 from east/chat (of gpt): circuit open, next retry in 10 s; clients are served by west/chat."
     );
-    assert!(after(3600)[0].2.contains("the next request tries it"));
+    assert!(after(3600)[0].2.contains("the next request probes it"));
     ends(&pools[0], 0, Outcome::Served, t + secs(3600));
     assert_eq!(after(3600), []);
 }
@@ -277,7 +277,7 @@ fn what_an_identity_lacks_is_told_once_and_of_the_identity() {
     assert!(
         refused[0]
             .2
-            .starts_with("401 from east/chat (of gpt): it refuses our credential, that of east,"),
+            .starts_with("401 from east/chat (of gpt): it rejects the credential of east and"),
         "{refused:?}"
     );
 
@@ -297,10 +297,10 @@ fn what_an_identity_lacks_is_told_once_and_of_the_identity() {
     ];
     assert_eq!(words, expected);
     assert!(
-        both[0].2.ends_with("so east can't be asked: no route"),
+        both[0].2.ends_with("so east gets no requests: no route"),
         "{both:?}"
     );
-    assert!(both[1].2.contains("ends in 10 min: busy"), "{both:?}");
+    assert!(both[1].2.contains("expires in 10 min: busy"), "{both:?}");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn certificates_issuers_the_log_and_the_end_have_their_words() {
     assert_eq!(words, expected, "{told:?}");
     assert!(told[3].2.contains("access log lost 7 lines"), "{told:?}");
     assert!(told[4].2.contains("usage log can't be written"), "{told:?}");
-    assert!(told[7].2.ends_with("ends in 5 days."), "{told:?}");
+    assert!(told[7].2.ends_with("expires in 5 days."), "{told:?}");
 }
 
 #[test]
@@ -435,6 +435,6 @@ fn who_serves_one_kind_of_work_is_told_without_those_that_refuse_it_too() {
     }
     ends(&pools[0], 2, Outcome::OperationRejected, t);
     for (_, _, text) in of_bars(&pools) {
-        assert!(text.contains("no other can be asked"), "{text}");
+        assert!(text.contains("no other deployment is available"), "{text}");
     }
 }

@@ -46,14 +46,14 @@ const ENDS = {
   not_found: 'path not found (404)',
   redirected: 'redirect (3xx)',
   not_the_api: 'web page or proxy, not the API',
-  refused: '4xx to everything',
+  refused: '4xx to every request',
   unwanted: 'status of more_statuses',
   usage_rejected: 'stream_options refused',
   limit_rejected: 'max_tokens refused',
   stale_connection: 'pooled connection was closed',
   not_processed: 'HTTP/2: not processed',
   client_left: 'client left',
-  own_limit: 'this machine’s limit of connections',
+  own_limit: 'this machine’s connection limit',
   fault_status: '5xx',
   fault_timeout: '408 timeout',
   fault_connect: 'no connection',
@@ -77,15 +77,15 @@ const shape = (name) => make('svg', { viewBox: '0 0 13 13', class: 'shape', 'ari
 
 /** How a deployment stands: colour, shape, word, and what follows. */
 function standing(d) {
-  const next = d.retry_in_seconds === null ? 'the next request tries it' : `next try in ${span(d.retry_in_seconds)}`;
+  const next = d.retry_in_seconds === null ? 'the next request probes it' : `next retry in ${span(d.retry_in_seconds)}`;
   const open = {
     throttle: ['warn', 'wait', 'Throttled'],
     fault: ['bad', 'bad', 'Circuit open'],
     credential: ['bad', 'cross', 'Credential refused'],
     configuration: ['bad', 'cross', 'Not found'],
   }[d.cause];
-  if (d.state === 'trial') return ['warn', 'trial', 'Half-open', `one request tries it; was ${open?.[2].toLowerCase() ?? d.cause}`];
-  if (d.state === 'open') return [...(open ?? ['bad', 'cross', words(d.cause)]), d.cause === 'throttle' ? next.replace('next try', 'cooldown, next try') : next];
+  if (d.state === 'trial') return ['warn', 'trial', 'Half-open', `one request probes it; was ${open?.[2].toLowerCase() ?? d.cause}`];
+  if (d.state === 'open') return [...(open ?? ['bad', 'cross', words(d.cause)]), d.cause === 'throttle' ? next.replace('next retry', 'cooldown, next retry') : next];
   if (d.state === 'ramping') return ['ok', 'half', 'Slow start', `gets ${percent(d.ramp)} of its weight`];
   return ['ok', 'ok', 'Ready', ''];
 }
@@ -227,7 +227,7 @@ function showDeployment(d, row, cells, write) {
   write.first(...times(d.time_to_first_token));
   say(cells.inflight, number(d.inflight));
   const attempts = Object.entries(d.attempts_last_minute).sort((a, b) => b[1] - a[1]);
-  const last = d.last ? `last: ${ended(d.last.outcome)}, ${span(d.last.seconds_ago)} ago` : 'not asked yet';
+  const last = d.last ? `last: ${ended(d.last.outcome)}, ${span(d.last.seconds_ago)} ago` : 'no requests yet';
   write.attempts(attempts.map(([label, n]) => `${number(n)} ${ended(label)}`).join(', ') || '–', last);
 }
 
@@ -276,7 +276,7 @@ let told = '', host = '';
 function showAlarms(alarms, more) {
   const bad = alarms.filter((it) => it.severity === 'alarm').length;
   const things = (n, what) => `${n} ${n === 1 ? 'thing' : 'things'} to ${what}`;
-  const [colour, form, text] = bad ? ['bad', 'bad', things(bad, 'mend')]
+  const [colour, form, text] = bad ? ['bad', 'bad', things(bad, 'fix')]
     : alarms.length ? ['warn', 'trial', things(alarms.length + more, 'watch')] : ['ok', 'ok', 'All is well'];
   if (told !== text) {
     told = text;
@@ -315,10 +315,10 @@ function plain(label, columns) {
     },
   };
 }
-const failovers = plain('Last failovers', [['model', 'Model', 'name'], ['from', 'From'], ['to', 'To'], ['cause', 'Because'], ['times', 'Times', 'number'], ['ago', 'Last', 'number']]);
+const failovers = plain('Last failovers', [['model', 'Model', 'name'], ['from', 'From'], ['to', 'To'], ['cause', 'Cause'], ['times', 'Times', 'number'], ['ago', 'Last', 'number']]);
 $('failovers').append(...failovers.elements);
 function showFailovers(all) {
-  const place = (it) => (it ? `${it.instance}/${it.deployment}` : 'nothing was left');
+  const place = (it) => (it ? `${it.instance}/${it.deployment}` : 'no deployment left');
   const row = (it) => ({ model: it.model, from: place(it.from), to: place(it.to), cause: ended(it.cause), times: number(it.times), ago: `${span(it.seconds_ago)} ago` });
   failovers.show(all.map(row), 'None so far.');
 }
@@ -343,10 +343,10 @@ function showClients(all, more) {
     say(cells.limit, words(it.limit) + (it.model === null ? '' : ` of ${it.model}`));
     const text = `${number(it.used)} of ${number(it.most)}, ${number(it.remaining)} left`;
     limitWriters.get(i)(percent(part), part, text, part >= 1 ? 'bad' : part >= 0.85 ? 'warn' : '');
-    say(cells.renews, it.renews_in_seconds === null ? 'as time passes' : `in ${span(it.renews_in_seconds)}`);
+    say(cells.renews, it.renews_in_seconds === null ? 'continuously' : `in ${span(it.renews_in_seconds)}`);
   });
   const unused = every.length - rows.length;
-  const said = [unused > 0 && `${unused} ${unused === 1 ? 'limit' : 'limits'} at 0 % not shown`, more > 0 && `${more} more clients, further from their limits: /status?clients=all names them`];
+  const said = [unused > 0 && `${unused} ${unused === 1 ? 'limit' : 'limits'} at 0 % not shown`, more > 0 && `${more} more clients, further from their limits: see /status?clients=all`];
   say(beyond, said.filter(Boolean).join('; '));
   beyond.hidden = beyond.textContent === '';
 }
@@ -362,11 +362,11 @@ const issuers = card('Issuers', [['issuer', 'Issuer', 'name'], ['keys', 'Keys', 
 const listeners = card('Listeners', [['address', 'Address', 'name'], ['connections', 'Connections', 'number'], ['certificate', 'Certificate']]);
 const logs = card('Logs', [['log', 'Log', 'name'], ['state', 'State'], ['lost', 'Lines lost', 'number']]);
 function showAround(s) {
-  const token = (it) => (!it.ready ? 'none' : it.expires_in_seconds === null ? 'has no end' : `ends in ${span(it.expires_in_seconds)}`);
+  const token = (it) => (!it.ready ? 'none' : it.expires_in_seconds === null ? 'does not expire' : `expires in ${span(it.expires_in_seconds)}`);
   identities(s.identities.map((it) => ({ identity: it.identity, kind: words(it.kind), token: token(it), failures: number(it.failures) })));
   const age = (it) => (it.keys_age_seconds === null ? 'never' : `${span(it.keys_age_seconds)} ago`);
   issuers(s.issuers.map((it) => ({ issuer: it.issuer, keys: number(it.keys), age: age(it), failures: number(it.failures) })));
-  const ends = (left) => (left === null ? 'no TLS' : left < 0 ? `ended ${span(-left)} ago` : `ends in ${span(left)}`);
+  const ends = (left) => (left === null ? 'no TLS' : left < 0 ? `expired ${span(-left)} ago` : `expires in ${span(left)}`);
   listeners(s.listeners.map((it) => ({ address: it.address, connections: number(it.connections), certificate: ends(it.certificate_ends_in_seconds) })));
   logs(s.logs.map((it) => ({ log: it.log, state: it.failing ? "can't be written" : 'written', lost: number(it.lines_dropped) })));
 }
@@ -374,7 +374,7 @@ function showAround(s) {
 function show(s) {
   host = s.gateway.host;
   say($('host'), host);
-  say($('about'), `${s.version} · ${s.phase}${s.phase === 'serving' && !s.healthy ? ', /health says 503' : ''} · up ${span(s.uptime_seconds)}`);
+  say($('about'), `${s.version} · ${s.phase}${s.phase === 'serving' && !s.healthy ? ', /health returns 503' : ''} · up ${span(s.uptime_seconds)}`);
   showAlarms(s.alarms, s.alarms_left_off);
   showTraffic(s.traffic);
   showModels(s.models);
@@ -398,7 +398,7 @@ async function ask() {
     const headers = token ? { authorization: `Bearer ${token}` } : {};
     const answer = await fetch('/status?history', { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) });
     if (answer.status === 401) return closeDoor();
-    if (!answer.ok) throw new Error(`it answers ${answer.status}`);
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
     const status = await answer.json();
     seen = Date.now();
     openDoor();
@@ -413,8 +413,8 @@ async function ask() {
   if (!document.hidden) timer = setTimeout(ask, pause);
 }
 function miss(error) {
-  const why = error.name === 'TimeoutError' ? 'in five seconds' : error instanceof TypeError ? '' : `as it should: ${error.message}`;
-  const old = seen ? ` What stands here is from ${new Date(seen).toLocaleTimeString()}, ${span((Date.now() - seen) / 1000)} ago.` : '';
+  const why = error.name === 'TimeoutError' ? 'within five seconds' : error instanceof TypeError ? '' : `as expected: ${error.message}`;
+  const old = seen ? ` The data below is from ${new Date(seen).toLocaleTimeString()}, ${span((Date.now() - seen) / 1000)} ago.` : '';
   say($('gone'), `The gateway does not answer${why && ` ${why}`}.${old}`);
   $('gone').hidden = false;
   document.body.classList.add('stale');
@@ -429,7 +429,7 @@ function openDoor() {
   document.body.classList.remove('stale');
 }
 function closeDoor(text) {
-  const wrong = text ?? (token && 'That token is not the one.');
+  const wrong = text ?? (token && 'Wrong token.');
   if (wrong) say($('door-says'), wrong);
   keep('');
   for (const id of ['all', 'forget', 'gone']) $(id).hidden = true;
@@ -445,11 +445,11 @@ $('door').addEventListener('submit', (event) => {
   const typed = $('token').value.trim();
   $('token').value = '';
   // A header holds no other letters.
-  if (!/^[\x20-\x7e]+$/.test(typed)) return closeDoor('A token has plain letters only.');
+  if (!/^[\x20-\x7e]+$/.test(typed)) return closeDoor('A token has ASCII characters only.');
   keep(typed);
   ask();
 });
-$('forget').addEventListener('click', () => closeDoor('The token is forgotten.'));
+$('forget').addEventListener('click', () => closeDoor('The token was forgotten.'));
 $('sift').addEventListener('change', (event) => $('models').classList.toggle('sift', event.target.checked));
 document.addEventListener('visibilitychange', () => (document.hidden ? clearTimeout(timer) : ask()));
 ask();

@@ -1,4 +1,4 @@
-//! What stands around the pools: identities, issuers, listeners, logs.
+//! The parts of `/status` beside the pools: identities, issuers, listeners, logs.
 
 use std::time::SystemTime;
 

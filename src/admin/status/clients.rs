@@ -1,4 +1,4 @@
-//! Clients against their limits: those nearest to one first, and no more than anybody reads, unless all are asked for.
+//! Clients and their limits in `/status`: those nearest to a limit first, only a few unless all are asked for.
 
 use std::{
     collections::{BTreeMap, HashSet},

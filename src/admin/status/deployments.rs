@@ -1,4 +1,4 @@
-//! Each model's pool and its deployments: how they stand, what they get, what they said of themselves.
+//! Each model's pool in `/status`: state, rates and reported capacity of its deployments.
 
 use std::{collections::BTreeMap, time::Instant};
 

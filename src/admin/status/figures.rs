@@ -1,4 +1,4 @@
-//! How figures are written.
+//! Rounding of the figures in `/status`.
 
 /// To thousandths: more is noise, and makes a page hard to read.
 pub(super) fn round(value: f64) -> f64 {

@@ -55,7 +55,7 @@ impl Taken {
         if raw.value.0.is_empty() {
             reader.problem(
                 raw.place,
-                "name what a certificate of this client says, like `- uri: spiffe://contoso/batch`",
+                "list a name from this client's certificate, like `- uri: spiffe://contoso/batch`",
             );
         }
         let mut entries = Vec::new();
@@ -83,7 +83,9 @@ impl Taken {
         if let Some(line) = known {
             reader.problem(
                 place,
-                format!("line {line} has this name already; each is one client's, once"),
+                format!(
+                    "this name is already in line {line}; a certificate name may be used only once"
+                ),
             );
             return;
         }
@@ -97,7 +99,7 @@ impl Taken {
         if let Some(Owned { line, .. }) = others.iter().find(clash) {
             reader.problem(
                 place,
-                format!("a certificate could fit this and line {line}, which is another client's; tell them apart by a whole subject each, or by another name"),
+                format!("a certificate could match both this and line {line}, which belongs to another client; use the whole subject of each, or another name"),
             );
         }
         others.push(Owned {
@@ -118,7 +120,7 @@ impl Taken {
         if let (Some(place), true) = (self.first, files.is_empty() && !reader.is_any_missing) {
             reader.warn(
                 place,
-                "no listener asks for certificates; add client_ca: to its tls:",
+                "no listener asks clients for certificates; add client_ca: to the tls: of a listener",
             );
         }
         if !files.is_empty() {
@@ -128,7 +130,7 @@ impl Taken {
         }
         if pem::families(&files) > 1 {
             for place in &self.unbound {
-                reader.problem(*place, "listeners believe several authorities (client_ca:), and each could give this name to somebody else; add ca: with the PEM file of the one that signs this client's");
+                reader.problem(*place, "listeners trust several certificate authorities (client_ca:), and each of them could issue this name to somebody else; add ca: with the PEM file of the one that signs this client's certificates");
             }
         }
     }
@@ -141,7 +143,7 @@ fn check_believed(place: Place, ca: &Path, asked: &BTreeSet<&Path>, reader: &mut
     if pem::families(&with) > pem::families(asked) {
         reader.warn(
             place,
-            "no listener's client_ca: believes the authority that ca: names here, so no certificate is ever taken for this; add it there",
+            "no listener's client_ca: trusts the certificate authority that ca: names here, so no certificate can ever match this; add it there",
         );
     }
 }
@@ -156,13 +158,13 @@ pub(super) fn operators(
     let (raw, asked) = match (raw, asked) {
         (None, None) => return Vec::new(),
         (None, Some((place, _))) => {
-            reader.problem(place, "client_ca: alone would make an operator of whoever has a certificate of that authority; name whose are, like certificates: [{ common_name: prometheus }]");
+            reader.problem(place, "with client_ca: alone, everybody with a certificate of that authority would be an operator; list the operators' certificates, like certificates: [{ common_name: prometheus }]");
             return Vec::new();
         }
         (Some(raw), None) => {
             reader.problem(
                 raw.place,
-                "no certificate is asked for here; add tls: with client_ca:",
+                "this listener asks for no certificate; add tls: with client_ca:",
             );
             return Vec::new();
         }
@@ -171,7 +173,7 @@ pub(super) fn operators(
     if raw.value.0.is_empty() {
         reader.problem(
             raw.place,
-            "name what an operator's certificate says, like `- common_name: prometheus`",
+            "list a name from an operator's certificate, like `- common_name: prometheus`",
         );
     }
     let is_shared = pem::families(&BTreeSet::from([asked.authorities.as_path()])) > 1;
@@ -181,7 +183,7 @@ pub(super) fn operators(
             continue;
         };
         if is_shared && value.ca.is_none() {
-            reader.problem(place, "client_ca: names several authorities, and each could give this name to somebody else; add ca: with the PEM file of the one that signs this operator's");
+            reader.problem(place, "client_ca: contains several certificate authorities, and each of them could issue this name to somebody else; add ca: with the PEM file of the one that signs this operator's certificate");
         }
         if let Some(ca) = &value.ca {
             let asked = BTreeSet::from([asked.authorities.as_path()]);

@@ -1,4 +1,4 @@
-//! `clients:` or `anonymous: true`: one of them, spelled out.
+//! `clients:` or `anonymous: true`: exactly one of them is required.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -34,13 +34,13 @@ pub(super) fn clients(
         (Some(Tried(raw)), None) => Some(listed(raw?, models, issuers, certificates, reader)),
         (None, Some(_)) => Some(Clients::anyone()),
         (Some(_), Some(anonymous)) => {
-            let message = "with anonymous: true nobody would look at clients:; keep one of them";
+            let message =
+                "with anonymous: true, clients: would have no effect; remove one of the two";
             reader.problem(anonymous.place, message);
             None
         }
         (None, None) => {
-            let message =
-                "nobody could call: write clients:, or anonymous: true to let everyone in";
+            let message = "nobody could call the gateway; add clients:, or anonymous: true to let everyone in";
             reader.problem(top, message);
             None
         }
@@ -57,7 +57,7 @@ fn listed(
     if raw.value.0.is_empty() {
         reader.problem(
             raw.place,
-            "without a client nobody can call; write one, or anonymous: true instead of clients:",
+            "without a client nobody can call the gateway; add one, or write anonymous: true instead of clients:",
         );
     }
     let (mut lines, mut told_apart) = (HashMap::new(), tokens::ToldApart::default());
@@ -66,16 +66,14 @@ fn listed(
         if let word @ ("none" | "other") = name.value.as_str() {
             reader.problem(
                 name.place,
-                format!(
-                    "in metrics `{word}` is a word for other clients; give this one another name"
-                ),
+                format!("the name `{word}` is reserved in metrics; give this client another name"),
             );
         }
         let has_token = raw.entra.is_some() || raw.token.is_some();
         if raw.keys.is_none() && !has_token && raw.certificates.is_none() {
             reader.problem(
                 name.place,
-                "a client needs a way to prove itself: give it keys:, entra:, token: or certificates:",
+                "a client needs a credential: add keys:, entra:, token: or certificates:",
             );
         }
         let keys = raw.keys.and_then(|raw| raw.0);
@@ -112,12 +110,12 @@ fn keys(
     match raw.value.0.len() {
         0 => reader.problem(
             raw.place,
-            "a client needs a key: `forebay hash-key` prints what to write here",
+            "a client needs a key; `forebay hash-key` prints what to write here",
         ),
         1 | 2 => {}
         _ => reader.problem(
             raw.place,
-            "a client has two keys at most, the old and the new one while it is rolled",
+            "a client may have at most two keys, the old and the new one during a rotation",
         ),
     }
     let hash = |key: Placed<Hash>| {
@@ -126,7 +124,7 @@ fn keys(
             None => {}
             Some(line) => reader.problem(
                 key.place,
-                format!("line {line} has this key already; each key is one client's, once"),
+                format!("this key is already in line {line}; a key may be used only once"),
             ),
         }
         hash
@@ -142,7 +140,7 @@ fn allowed(
     if raw.value.0.is_empty() {
         reader.problem(
             raw.place,
-            "a client that may use no model can do nothing; name models, or \"*\" for all",
+            "a client without models can do nothing; list models, or \"*\" for all",
         );
     }
     let (all, named): (Vec<_>, Vec<_>) = raw
@@ -172,7 +170,7 @@ fn granted(
     if raw.value.0.is_empty() {
         reader.problem(
             raw.place,
-            "a client that may have nothing done can do nothing; leave this out for inference alone",
+            "a client without operations can do nothing; remove this field to allow inference only",
         );
     }
     let mut granted = Operations {
@@ -195,7 +193,7 @@ fn granted(
         }
     }
     for (place, way) in ways.into_iter().filter(|_| !granted.inference) {
-        let problem = format!("{way} is a way of inference; write inference beside it");
+        let problem = format!("{way} needs inference too; add inference");
         reader.problem(place, problem);
     }
     granted

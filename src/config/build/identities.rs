@@ -1,4 +1,4 @@
-//! `identities:`: each with exactly one proof.
+//! `identities:`: each with exactly one kind of credential.
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -27,7 +27,7 @@ pub(super) fn identities(
         if is_server && raw.0.azure_cli.is_some() {
             reader.warn(
                 name.place,
-                "the Azure CLI's tokens are those of whoever logged in to it, for a developer's own machine; others reach this gateway: give it a managed_identity",
+                "azure_cli is for a developer's own machine: it uses the tokens of whoever logged in with `az login`; other machines can reach this gateway, so use a managed_identity",
             );
         }
         let identity = Identity {
@@ -70,10 +70,7 @@ fn managed(raw: raw::ManagedIdentity, reader: &mut Reader<'_>) -> Option<Managed
         .map(|(id, named)| (id.place, named(id.value.0)));
     let first = named.next();
     if let Some((place, _)) = named.next() {
-        reader.problem(
-            place,
-            "one of client_id, object_id and msi_res_id names the identity; take the others out",
-        );
+        reader.problem(place, "set only one of client_id, object_id and msi_res_id");
         return None;
     }
     if let Some((place, AssignedId::Resource(id))) = &first
@@ -101,7 +98,7 @@ fn federated(raw: raw::FederatedIdentity, reader: &mut Reader<'_>) -> Option<Pro
         if !is_named {
             reader.problem(
                 raw.place,
-                "Entra takes user-assigned identities here alone; name it by client_id, object_id or msi_res_id",
+                "only a user-assigned identity works here; name it with client_id, object_id or msi_res_id",
             );
         }
         Some(by)
@@ -205,7 +202,7 @@ fn authority(url: Placed<Url>, has_ca: bool, reader: &mut Reader<'_>) -> Option<
     if !has_ca && !endpoint.is_loopback() && Cloud::of_authority(endpoint.host()).is_none() {
         reader.warn(
             url.place,
-            "this is none of Azure's authorities, and what proves this identity is sent there; a private cloud's has a ca:",
+            "this is not one of Azure's authorities, and the identity's credential is sent there; for a private cloud, set ca: too",
         );
     }
     origin(url, false, reader)
@@ -217,13 +214,13 @@ fn origin(url: Placed<Url>, plain: bool, reader: &mut Reader<'_>) -> Option<Stri
     if !endpoint.base_path().is_empty() {
         reader.problem(
             url.place,
-            "this is only scheme, host and port; take out the path",
+            "write only scheme, host and port; remove the path",
         );
     }
     if !plain && !endpoint.tls() && !endpoint.is_loopback() {
         reader.problem(
             url.place,
-            "credentials go to this address, so it is https://",
+            "credentials are sent to this address, so it must be https://",
         );
     }
     Some(endpoint.to_string())

@@ -1,4 +1,4 @@
-//! `instances:`: where each is, whom it trusts, and that it is in the right geography.
+//! `instances:`: endpoint, where tokens may be sent, trusted CAs and geography.
 
 use std::{
     collections::HashMap,
@@ -101,7 +101,7 @@ fn endpoint_of(
         return Some(found);
     };
     let right = match reader.filled.is_at(place) {
-        true => "its scheme and host alone, like https://NAME.openai.azure.com",
+        true => "only its scheme and host, like https://NAME.openai.azure.com",
         false => &right,
     };
     let adds = match kind {
@@ -131,14 +131,14 @@ impl Tokens<'_> {
             return;
         };
         if !self.is_allowed && !cloud::may_have_tokens(endpoint, self.address) {
-            reader.problem(place, "Entra tokens go to Azure's own names (https://NAME.openai.azure.com, .cognitiveservices.azure.com, .services.ai.azure.com, or a sovereign cloud's) and to this machine; this is neither, and whoever answers there could use them elsewhere; correct it, add allow_host: true if it may have them, or use an api_key");
+            reader.problem(place, "Entra tokens are sent only to Azure's own hosts (https://NAME.openai.azure.com, .cognitiveservices.azure.com, .services.ai.azure.com, or those of a sovereign cloud) and to this machine, since a receiver could use them elsewhere; this host is neither: correct it, add allow_host: true if it may receive tokens, or use an api_key");
         }
         let theirs = proof.authority().and_then(authority_cloud);
         if let (Some(theirs), Some(cloud)) = (theirs, Cloud::of_host(endpoint.host()))
             && theirs != cloud
         {
             let message = format!(
-                "this is in {}, whose tokens come from {}; its identity asks the authority of {}",
+                "this endpoint is in {}, which needs tokens from {}, but its identity uses the authority of {}",
                 cloud.as_str(),
                 cloud.authority(),
                 theirs.as_str()
@@ -162,13 +162,13 @@ pub(super) fn endpoint(
 ) -> Option<Endpoint> {
     let endpoint = url.value.0;
     if !endpoint.tls() && !cloud::is_here(&endpoint, address) && !insecure {
-        let message = "http:// lets everyone on the way read requests and credentials; write https://, or add insecure_http: true if you accept that";
+        let message = "with http://, requests and credentials can be read on the network; write https://, or add insecure_http: true to accept that";
         reader.problem(url.place, message);
         return None;
     }
     if endpoint.tls() && ServerName::try_from(endpoint.host()).is_err() {
         let message =
-            "no certificate can be verified for this host; write its DNS name or its IP address";
+            "the certificate of this host can't be verified; write its DNS name or its IP address";
         reader.problem(url.place, message);
         return None;
     }
@@ -179,8 +179,9 @@ pub(super) fn endpoint(
 fn look_twice(url: &Placed<Url>, lines: &mut HashMap<String, usize>, reader: &mut Reader<'_>) {
     let (endpoint, place) = (&url.value.0, url.place);
     if let Some(line) = lines.insert(endpoint.to_string().to_lowercase(), place.line) {
-        let message =
-            format!("line {line} has this endpoint too: the same deployments, taken for others");
+        let message = format!(
+            "this endpoint is already in line {line}: the same deployments would be counted as different ones"
+        );
         reader.warn(place, message);
     }
 }
@@ -194,7 +195,7 @@ fn scope_of(
 ) -> Option<String> {
     let usual = cloud.unwrap_or(Cloud::Public);
     let Some(audience) = scope.value.strip_suffix("/.default") else {
-        let message = format!("a scope ends in /.default, like {}", usual.scope());
+        let message = format!("a scope must end in /.default, like {}", usual.scope());
         reader.problem(scope.place, message);
         return None;
     };
@@ -205,7 +206,7 @@ fn scope_of(
     };
     if !fits {
         let message = format!(
-            "tokens for this would open another service to whoever answers; here fit {}, or with allow_host: true the scope of an application of your own, like api://models.contoso.example/.default",
+            "tokens with this scope would give the receiver access to another service; use {}, or with allow_host: true the scope of an application of your own, like api://models.contoso.example/.default",
             usual.scopes().join(" and ")
         );
         reader.problem(scope.place, message);
@@ -238,7 +239,7 @@ fn geography_of(
     match (ours, theirs) {
         (Some(_), None) => reader.problem(
             name,
-            "this gateway has a geography, so each instance says its own; add geography:",
+            "this gateway has a geography, so each instance needs one; add geography:",
         ),
         (
             Some(ours),
@@ -247,7 +248,7 @@ fn geography_of(
                 value: Tried(Some(theirs)),
             }),
         ) if theirs.0 != ours => {
-            reader.problem(*place, "this is another geography than the gateway's own (geography: at the top); take the instance out or correct one of them");
+            reader.problem(*place, "this geography differs from the gateway's (geography: at the top); remove the instance or correct one of the two");
         }
         _ => {}
     }

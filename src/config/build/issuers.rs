@@ -42,14 +42,14 @@ impl Issuers {
             if name.value.starts_with(ENTRA) {
                 reader.problem(
                     name.place,
-                    "names that start with entra/ are those of tenants; choose another",
+                    "names that start with entra/ are reserved for tenants; choose another",
                 );
             }
             if let Some(url) = &raw.url.0 {
                 let text = &url.value.0.0;
                 match urls.iter().find(|(known, _)| known == text) {
                     Some((_, line)) => {
-                        reader.problem(url.place, format!("line {line} has this issuer already"))
+                        reader.problem(url.place, format!("this issuer is already in line {line}"))
                     }
                     None => urls.push((text.clone(), url.place.line)),
                 }
@@ -94,7 +94,7 @@ impl Issuers {
             Some((line, known)) => {
                 if known.ca != tenant.ca {
                     let message = format!(
-                        "line {} gives this tenant another `ca`; give all of its clients the same",
+                        "line {} has another `ca` for this tenant; use the same one for all of its clients",
                         line.line
                     );
                     reader.problem(place, message);
@@ -110,7 +110,7 @@ impl Issuers {
     }
 
     pub(super) fn warn_of_unused(&self, reader: &mut Reader<'_>) {
-        let message = "no client shows this issuer's tokens";
+        let message = "no client uses this issuer's tokens";
         self.named.warn_of_unused(message, reader);
     }
 
@@ -133,7 +133,10 @@ impl Issuers {
                         .any(|name| tenant.names().any(|ours| ours == name))
             };
             if names.any(clashes) {
-                reader.problem(*place, "another issuer's tokens carry the same `iss` as this tenant's; keep one of them");
+                reader.problem(
+                    *place,
+                    "another issuer has the same `iss` as this tenant; remove one of the two",
+                );
             }
         }
         named
@@ -181,7 +184,7 @@ fn is_safe(place: Place, endpoint: &Endpoint, reader: &mut Reader<'_>) -> bool {
     if !is_safe {
         reader.problem(
             place,
-            "the keys that prove tokens come from this address, so it is https://",
+            "signing keys are fetched from this address, so it must be https://",
         );
     }
     is_safe
@@ -191,7 +194,7 @@ fn algorithms(raw: Placed<List<raw::Algorithm>>, reader: &mut Reader<'_>) -> Vec
     if raw.value.0.is_empty() {
         reader.problem(
             raw.place,
-            "no token could be signed; name an algorithm, or leave this out",
+            "without an algorithm no token can be valid; list one, or remove this field",
         );
     }
     let each = |raw: raw::Algorithm| match raw {
@@ -210,10 +213,7 @@ fn algorithms(raw: Placed<List<raw::Algorithm>>, reader: &mut Reader<'_>) -> Vec
 
 fn leeway(raw: Placed<Span>, reader: &mut Reader<'_>) -> Duration {
     if raw.value.0 > LONGEST_LEEWAY {
-        reader.problem(
-            raw.place,
-            "a token that ended is good for nothing; allow clocks 5m or less",
-        );
+        reader.problem(raw.place, "a leeway may be at most 5m; write 5m or less");
     }
     raw.value.0
 }
@@ -224,7 +224,7 @@ fn origin(url: Placed<Url>, reader: &mut Reader<'_>) -> String {
     if !endpoint.base_path().is_empty() {
         reader.problem(
             url.place,
-            "this is only scheme, host and port; take out the path",
+            "write only scheme, host and port; remove the path",
         );
     }
     is_safe(url.place, endpoint, reader);
@@ -240,7 +240,7 @@ pub(super) fn words(
     if raw.value.0.is_empty() {
         reader.problem(
             raw.place,
-            format!("this is empty; name {noun}, or leave it out"),
+            format!("this is empty; list {noun}, or remove it"),
         );
     }
     raw.value

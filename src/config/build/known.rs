@@ -1,4 +1,4 @@
-//! Things that have names: looked up by others, and missed with a hint.
+//! Names that other fields refer to: look-up, and a hint when one is missing.
 
 use std::{cell::RefCell, collections::HashSet};
 
@@ -101,7 +101,8 @@ pub(super) fn check_name(name: &Placed<String>, reader: &mut Reader<'_>) -> bool
         && text != "*"
         && text.bytes().all(|b| b.is_ascii_graphic());
     if !fit {
-        let message = "a name has 1 to 128 visible ASCII characters, no spaces, and is not *";
+        let message =
+            "a name must have 1 to 128 visible ASCII characters, no spaces, and must not be *";
         reader.problem(name.place, message);
     }
     fit

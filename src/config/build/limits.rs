@@ -1,4 +1,4 @@
-//! `clients.….limits:` and `counters:`: what clients may spend, and where that is counted.
+//! `clients.….limits:` and `counters:`: rate limits, quotas, and where usage is counted.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ fn by_model(
     reader: &mut Reader<'_>,
 ) -> BTreeMap<ModelName, Limits> {
     if raw.value.0.is_empty() {
-        reader.problem(raw.place, "name a model here, or take `models` out");
+        reader.problem(raw.place, "list a model here, or remove `models`");
     }
     let mut limits = BTreeMap::new();
     for (name, raw) in raw.value.0 {
@@ -79,7 +79,7 @@ fn number(raw: Option<Placed<i64>>, reader: &mut Reader<'_>) -> Option<u64> {
     let number = u64::try_from(raw.value)
         .ok()
         .filter(|_| (1..=MOST).contains(&raw.value));
-    let message = format!("a limit is a number from 1 to {MOST}; leave it out where there is none");
+    let message = format!("a limit must be a number from 1 to {MOST}; remove it for no limit");
     reader.take(raw.place, number.ok_or(message))
 }
 
@@ -92,7 +92,7 @@ fn over_max_output(
     if limits.max_output_tokens.is_none() {
         reader.problem(
             raw.place,
-            "there is nothing to go over; write `max_output_tokens` beside it, or take this out",
+            "this needs `max_output_tokens`; add it, or remove this field",
         );
     }
     limits.over_max_output_tokens = match raw.value {
@@ -119,11 +119,11 @@ pub(super) fn counters(
     match &file {
         None if has_periods && !reader.is_any_missing => reader.warn(
             top,
-            "a restart would forget what clients have spent of their hours, days and months; name a file in `counters.file`",
+            "a restart would reset the hourly, daily and monthly usage of clients; set `counters.file` to keep it",
         ),
         Some(file) if !has_periods && !reader.is_any_missing => reader.warn(
             file.place,
-            "no client has a limit for an hour, day or month, so nothing is kept here",
+            "no client has a limit per hour, day or month, so this file is not used",
         ),
         _ => {}
     }
@@ -137,7 +137,7 @@ pub(super) fn counters(
         if is_missing && !reader.may_miss(is_missing) {
             reader.problem(
                 file.place,
-                "this file's folder is not there; make it, or name another",
+                "the folder of this file does not exist; create it, or choose another",
             );
             return None;
         }

@@ -26,7 +26,7 @@ pub(super) fn listeners(
         if raw.value.0.is_empty() {
             reader.problem(
                 raw.place,
-                "without a listener nobody can call; write `- address: 0.0.0.0:8080`",
+                "without a listener nobody can call the gateway; write `- address: 0.0.0.0:8080`",
             );
         }
         raw.value
@@ -90,10 +90,10 @@ fn admin(
     let asks = is_token_named || tls.as_ref().is_some_and(|tls| tls.of_clients.is_some());
     if !address.value.ip().is_loopback() {
         if !asks {
-            let message = "whoever reaches this address would see metrics and status; write 127.0.0.1, or add token: (`forebay hash-key` prints its hash), or tls: with client_ca: and certificates:";
+            let message = "everybody who can reach this address could read metrics and status; write 127.0.0.1, or add token: (`forebay hash-key` prints its hash), or tls: with client_ca: and certificates:";
             reader.problem(address.place, message);
         } else if is_plain {
-            let message = "without tls: whoever is on the way reads the token";
+            let message = "without tls: the token can be read on the network";
             reader.warn(address.place, message);
         }
     }
@@ -138,7 +138,7 @@ fn of_clients(
     let Some(file) = client_ca else {
         return match client_certificate {
             Some(asked) => {
-                let message = "without client_ca: no certificate could be believed; name the authorities that sign them";
+                let message = "client_certificate: needs client_ca: with the certificate authorities that sign client certificates; add it";
                 reader.problem(asked.place, message);
                 None
             }
@@ -171,7 +171,7 @@ fn free(
         let line = first.place.line;
         reader.problem(
             address.place,
-            format!("line {line} has taken this address; choose another port"),
+            format!("this address is already used in line {line}; choose another port"),
         );
         return None;
     }

@@ -1,4 +1,4 @@
-//! `log:`: where each log goes, and when its file is put aside.
+//! `log:`: where each log is written, and when its file is rotated.
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
@@ -37,7 +37,7 @@ fn prompts(raw: raw::Prompts, taken: &mut Taken, reader: &mut Reader<'_>) -> Opt
     settings::size(raw.max_bytes, &mut max_bytes, reader);
     let patterns = raw.redact.map(|raw| {
         if raw.value.0.is_empty() {
-            reader.problem(raw.place, "list a pattern, or take `redact` out");
+            reader.problem(raw.place, "list a pattern, or remove `redact`");
         }
         let patterns = raw.value.0.into_iter().flatten();
         patterns.map(|pattern| pattern.value.0)
@@ -73,7 +73,7 @@ pub(super) fn check_prompts(
         Some(_) => {}
         None => {
             for wish in wishes {
-                let mend = "there is no file for prompts; write log: { prompts: { file: … } }";
+                let mend = "there is no file for prompts; add log: { prompts: { file: … } }";
                 reader.problem(wish.place, mend);
             }
         }
@@ -90,7 +90,9 @@ impl Taken {
         if let Some(other) = self.0.insert(path.value.0.clone(), line) {
             reader.problem(
                 path.place,
-                format!("line {other} writes another log into this file; each has one of its own"),
+                format!(
+                    "line {other} writes another log to this file; use a separate file for each log"
+                ),
             );
         }
     }
@@ -126,7 +128,7 @@ fn rotation(
     reader: &mut Reader<'_>,
 ) -> Option<Rotation> {
     if raw.size.is_none() && raw.every.is_none() {
-        let mend = "say when: write `size: 100MiB`, or `every: 1d`, or both";
+        let mend = "set when to rotate: `size: 100MiB`, or `every: 1d`, or both";
         reader.problem(place, mend);
         return None;
     }
@@ -134,20 +136,20 @@ fn rotation(
         let size = Some(raw.value.0 as u64).filter(|size| *size > 0);
         reader.take(
             raw.place,
-            size.ok_or("an empty file holds no line; write more than 0B"),
+            size.ok_or("a log file needs room for a line; write more than 0B"),
         )
     });
     let every = raw.every.and_then(|raw| {
         let every = Some(raw.value.0).filter(|every| *every >= SHORTEST);
         reader.take(
             raw.place,
-            every.ok_or("a file is for a second at least; write 1s or more"),
+            every.ok_or("the shortest interval is a second; write 1s or more"),
         )
     });
     let keep = raw.keep.and_then(|raw| {
         let keep = usize::try_from(raw.value).ok();
         let keep = keep.filter(|keep| (1..=1_000_000).contains(keep));
-        let mend = "this is a number from 1 to 1000000; leave it out to keep all";
+        let mend = "this must be a number from 1 to 1000000; remove it to keep all files";
         reader.take(raw.place, keep.ok_or(mend))
     });
     Some(Rotation { size, every, keep })

@@ -27,7 +27,7 @@ pub(super) fn models(
     if let Some(raw) = raw.0.as_ref().filter(|raw| raw.value.0.is_empty()) {
         reader.problem(
             raw.place,
-            "without a model there is nothing to ask for; write one",
+            "without a model clients can request nothing; add one",
         );
     }
     let mut taken = Taken::new();
@@ -40,13 +40,13 @@ pub(super) fn models(
             if name.value == "none" {
                 reader.problem(
                     name.place,
-                    "in metrics `none` is the word for no model; give this one another name",
+                    "the name `none` is reserved in metrics; give this model another name",
                 );
             }
             // Clients may write it in any case, as at Azure.
             if let Some(line) = names.insert(name.value.to_ascii_lowercase(), name.place.line) {
                 let message = format!(
-                    "line {line} has a model of this name in another case, and clients may write it in any; give one of them another name"
+                    "line {line} has a model whose name differs only in case, but names ignore case; rename one of the two"
                 );
                 reader.problem(name.place, message);
             }
@@ -87,14 +87,14 @@ fn deployment(
         raw.priority,
         Priority::FIRST,
         Priority::new,
-        "a priority is 1 or more; 1 is asked first",
+        "a priority must be 1 or more; 1 is tried first",
         reader,
     );
     let weight = number(
         raw.weight,
         Weight::ONE,
         Weight::new,
-        "a weight is 1 or more; a deployment that should get nothing is left out",
+        "a weight must be 1 or more; remove a deployment that should get no requests",
         reader,
     );
     let name = raw
@@ -154,11 +154,11 @@ fn claim(
         Some((owner, line)) if owner == model => {
             reader.problem(
                 place,
-                format!("line {line} has this deployment already; raise its weight instead"),
+                format!("this deployment is already in line {line}; raise its weight instead"),
             );
         }
         Some((owner, line)) => {
-            reader.problem(place, format!("model `{owner}` has this deployment already (line {line}); a deployment serves one model"));
+            reader.problem(place, format!("model `{owner}` already has this deployment (line {line}); a deployment serves one model only"));
         }
     }
 }

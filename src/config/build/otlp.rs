@@ -28,7 +28,7 @@ pub(super) fn otlp(raw: raw::Otlp, reader: &mut Reader<'_>) -> Option<Collector>
     let insecure = raw.insecure_http.unwrap_or(false);
     let endpoint = raw.endpoint.0.and_then(|url| {
         if protocol == Protocol::Grpc && !url.value.0.base_path().is_empty() {
-            let message = "gRPC has no path; take it out, or add protocol: http";
+            let message = "gRPC has no path; remove it, or add protocol: http";
             reader.problem(url.place, message);
         }
         endpoint(url, insecure, None, reader)
@@ -67,7 +67,7 @@ fn headers(
         if headers.iter().any(|(other, _)| *other == header) {
             reader.problem(
                 name.place,
-                "this header is here already; take one of them out",
+                "this header is listed twice; remove one of the two",
             );
         }
         headers.extend(value.map(|value| (header, value.0)));
@@ -81,7 +81,7 @@ fn signals(raw: Option<Placed<List<raw::OtlpSignal>>>, reader: &mut Reader<'_>) 
         return (true, true);
     };
     if raw.value.0.is_empty() {
-        reader.problem(raw.place, "list a signal, or take `otlp` out");
+        reader.problem(raw.place, "list a signal, or remove `otlp`");
     }
     let (mut traces, mut metrics) = (false, false);
     for signal in raw.value.0.into_iter().flatten() {

@@ -18,7 +18,7 @@ pub(super) fn prices(
     let raw = raw?;
     let listed = raw.models.0?;
     if listed.value.0.is_empty() {
-        let mend = "without a price nothing costs anything; write one, or take `prices` out";
+        let mend = "the price list is empty; add a price, or remove `prices`";
         reader.problem(listed.place, mend);
     }
     let mut priced = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn prices(
     }
     for name in models.names() {
         if !priced.iter().any(|(priced, ..)| *priced == name.value) {
-            let message = "this model has no price: its requests count as unpriced, and cost nothing in the sums";
+            let message = "this model has no price: its requests are counted as unpriced and cost nothing in the totals";
             reader.warn(name.place, message);
         }
     }

@@ -61,25 +61,25 @@ fn forwarding(
     let place = headers.as_ref().map(|raw| raw.place);
     let headers = names(
         headers,
-        "list a header, or take `forward_headers` out",
+        "list a header, or remove `forward_headers`",
         Forwarding::may_add,
         reader,
     );
     if let Some(place) = place.filter(|_| headers.len() > MOST_CUSTOM) {
         reader.problem(
             place,
-            format!("Azure takes ten custom headers, one of them its api-key; list {MOST_CUSTOM} at most"),
+            format!("Azure accepts ten custom headers, one of which is api-key; list at most {MOST_CUSTOM}"),
         );
     }
     let parameters = names(
         parameters,
-        "list a parameter, or take `forward_query` out",
+        "list a parameter, or remove `forward_query`",
         Forwarding::may_add_parameter,
         reader,
     );
     let answers = names(
         answers,
-        "list a header, or take `answer_headers` out",
+        "list a header, or remove `answer_headers`",
         Forwarding::may_answer,
         reader,
     );
@@ -103,7 +103,7 @@ fn names<T: PartialEq>(
     for word in raw.value.0.into_iter().flatten() {
         match reader.take(word.place, may(&word.value.0)) {
             Some(name) if names.contains(&name) => {
-                reader.problem(word.place, "this name is listed already; take it out");
+                reader.problem(word.place, "this name is already listed; remove it");
             }
             name => names.extend(name),
         }
@@ -117,7 +117,7 @@ pub(super) fn cors(raw: Option<raw::Cors>, reader: &mut Reader<'_>) -> Option<Co
     if origins.value.0.is_empty() {
         reader.problem(
             origins.place,
-            "name an origin, like https://app.contoso.example, or leave cors: out",
+            "list an origin, like https://app.contoso.example, or remove cors:",
         );
     }
     let each = origins.value.0.into_iter().flatten();
@@ -135,12 +135,8 @@ pub(super) fn front_door(
     reader: &mut Reader<'_>,
 ) -> Option<FrontDoor> {
     let raw = raw?;
-    let ids = listed(raw.ids.0, "list an id, or take `front_door` out", reader);
-    let networks = listed(
-        raw.networks,
-        "list a network, or take `networks` out",
-        reader,
-    );
+    let ids = listed(raw.ids.0, "list an id, or remove `front_door`", reader);
+    let networks = listed(raw.networks, "list a network, or remove `networks`", reader);
     Some(FrontDoor {
         ids: ids.into_iter().map(|id| id.0).collect(),
         networks: networks.into_iter().map(|network| network.0).collect(),
@@ -209,7 +205,7 @@ pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Set
     for place in too_long.filter_map(|(place, _)| place) {
         reader.problem(
             place,
-            "this is longer than `longest_pause`; write less here or more there",
+            "this is longer than `longest_pause`; lower it, or raise `longest_pause`",
         );
     }
     settings
@@ -256,7 +252,9 @@ fn statuses(raw: Option<Placed<List<Placed<i64>>>>, reader: &mut Reader<'_>) -> 
         });
         reader.take(
             status.place,
-            fits.ok_or("write a status from 400 to 499; after 401, 403, 408, 424, 429 and 5xx another deployment is asked anyway"),
+            fits.ok_or(
+                "write a status from 400 to 499; 401, 403, 408, 424, 429 and 5xx fail over anyway",
+            ),
         )
     });
     checked.collect()
@@ -305,7 +303,7 @@ fn number<T: TryFrom<u32>>(
         .ok()
         .filter(|number| *number <= most);
     let number = number.and_then(|number| T::try_from(number).ok());
-    let number = number.ok_or_else(|| format!("this is a number from 0 to {most}"));
+    let number = number.ok_or_else(|| format!("this must be a number from 0 to {most}"));
     if let Some(number) = reader.take(raw.place, number) {
         *setting = number;
     }
@@ -324,7 +322,7 @@ pub(super) fn count<T: TryFrom<u32>>(
     let number = number.and_then(|number| T::try_from(number).ok());
     if let Some(number) = reader.take(
         raw.place,
-        number.ok_or_else(|| format!("this is a number from 1 to {most}")),
+        number.ok_or_else(|| format!("this must be a number from 1 to {most}")),
     ) {
         *setting = number;
     }
@@ -334,7 +332,7 @@ pub(super) fn span(raw: Option<Placed<Span>>, setting: &mut Duration, reader: &m
     match raw {
         Some(raw) if raw.value.0.is_zero() => reader.problem(
             raw.place,
-            "with no time at all nothing would succeed; write more than 0s",
+            "with a timeout of 0s nothing can succeed; write more than 0s",
         ),
         Some(raw) => *setting = raw.value.0,
         None => {}
@@ -345,7 +343,7 @@ pub(super) fn size(raw: Option<Placed<Size>>, setting: &mut usize, reader: &mut 
     match raw {
         Some(raw) if raw.value.0 == 0 => reader.problem(
             raw.place,
-            "with no room at all nothing would fit; write more than 0B",
+            "with a size of 0B nothing can fit; write more than 0B",
         ),
         Some(raw) => *setting = raw.value.0,
         None => {}

@@ -28,7 +28,7 @@ pub(super) fn entra(
     if !is_named {
         reader.problem(
             place,
-            "any application of the tenant can get such a token; name `application_id`, `roles` or `groups`",
+            "any application of the tenant can get such a token; add `application_id`, `roles` or `groups`",
         );
     }
     let audiences = raw
@@ -43,7 +43,7 @@ pub(super) fn entra(
     if let (Some(Demand::AppOnly), Some(scopes)) = (&access, &raw.scopes) {
         reader.problem(
             scopes.place,
-            "only tokens of persons have scopes; take this out, or access: app_only",
+            "only users' tokens have scopes; remove this, or access: app_only",
         );
     }
     demands.extend(access);
@@ -83,7 +83,7 @@ pub(super) fn token(
     if raw.claims.is_none() && raw.scopes.is_none() {
         reader.problem(
             place,
-            "an issuer hands tokens to many; name `claims` or `scopes` that only this client's have",
+            "an issuer gives tokens to many clients; add `claims` or `scopes` that only this client's tokens have",
         );
     }
     let mut demands = BTreeSet::new();
@@ -91,7 +91,7 @@ pub(super) fn token(
         if claims.value.0.is_empty() {
             reader.problem(
                 claims.place,
-                "this is empty; name a claim, like `sub: jobs`, or leave it out",
+                "this is empty; add a claim, like `sub: jobs`, or remove it",
             );
         }
         for (name, value) in claims.value.0 {
@@ -116,10 +116,10 @@ pub(super) fn token(
 /// What every token says, or what is looked at elsewhere, tells no client from another.
 fn claim(name: &Placed<String>, reader: &mut Reader<'_>) {
     let message = match name.value.as_str() {
-        "" | "/" => "a claim has a name",
-        "iss" | "aud" => "the issuer's entry says this for all of its tokens; take it out",
-        "exp" | "nbf" | "iat" => "this is a time and always looked at; take it out",
-        "scope" | "scp" => "scopes stand in `scopes:`; take this out",
+        "" | "/" => "a claim needs a name",
+        "iss" | "aud" => "this is already set in the issuer's entry; remove it",
+        "exp" | "nbf" | "iat" => "this is a time and always checked; remove it",
+        "scope" | "scp" => "put scopes in `scopes:` and remove this",
         _ => return,
     };
     reader.problem(name.place, message);
@@ -141,7 +141,8 @@ fn guid(id: Placed<Word>, reader: &mut Reader<'_>) -> Option<String> {
     let digits = text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
     let is_one = digits && lengths == [8, 4, 4, 4, 12];
     if !is_one {
-        let message = "this is an id like 11111111-2222-3333-4444-555555555555, since that is what tokens hold";
+        let message =
+            "this must be an id like 11111111-2222-3333-4444-555555555555, as it is in tokens";
         reader.problem(id.place, message);
     }
     is_one.then_some(text)
@@ -160,8 +161,8 @@ fn audiences(
         .filter(|audience| cloud::is_microsofts(&audience.value.0))
     {
         match names_application {
-            true => reader.warn(audience.place, "tokens for Microsoft's own services are shown to those, which could use them here; better an audience of this gateway's own"),
-            false => reader.problem(audience.place, "everyone in the tenant gets tokens for Microsoft's own services; register the gateway as an application and name that one"),
+            true => reader.warn(audience.place, "tokens with this audience are also sent to Microsoft's services, which could use them here; use an audience of the gateway's own"),
+            false => reader.problem(audience.place, "everyone in the tenant can get tokens for Microsoft's own services; register the gateway as an application and use its audience"),
         }
     }
     words(raw, "an audience", reader)
@@ -182,7 +183,7 @@ impl ToldApart {
             };
             if let Some((known, _)) = self.0.iter().find(is_same) {
                 let message = format!(
-                    "line {} asks the same of a token: whose it is could not be told",
+                    "line {} requires the same of a token, so a token could belong to either client; make them differ",
                     known.line
                 );
                 reader.problem(place, message);

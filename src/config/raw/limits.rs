@@ -8,8 +8,8 @@ use crate::config::{
 };
 
 section! {
-    /// What a client may spend. Tokens are those of input and output together; a request reserves its prompt and the most
-    /// output it may get, and is settled with what it used.
+    /// Rate limits and quotas of a client. Tokens are input and output together; a request reserves its prompt and its maximum
+    /// output, and is charged for what it used when it finishes.
     struct ClientLimits {
         /// Requests within 60 seconds.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
@@ -17,38 +17,38 @@ section! {
         /// Tokens within 60 seconds.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_minute: Option<Placed<i64>>,
-        /// Tokens in an hour of the calendar.
+        /// Tokens per calendar hour.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_hour: Option<Placed<i64>>,
-        /// Tokens in a day of the calendar, in `counters.time_zone`.
+        /// Tokens per calendar day, in `counters.time_zone`.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_day: Option<Placed<i64>>,
-        /// Tokens in a month of the calendar, in `counters.time_zone`.
+        /// Tokens per calendar month, in `counters.time_zone`.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_month: Option<Placed<i64>>,
-        /// Requests at the same time, realtime sessions among them.
+        /// Concurrent requests, including realtime sessions.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         concurrency: Option<Placed<i64>>,
-        /// The most output of one answer, as `max_completion_tokens`, `max_tokens` or `max_output_tokens` ask for it. A request
-        /// that names none is sent with this one.
+        /// The maximum output of an answer, as in `max_completion_tokens`, `max_tokens` or `max_output_tokens`. It is added to
+        /// requests that set none.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         max_output_tokens: Option<Placed<i64>>,
-        /// What becomes of a request that asks for more than `max_output_tokens`.
+        /// What happens to a request that asks for more than `max_output_tokens`.
         #[schemars(extend("default" = "clamp"))]
         over_max_output_tokens: Option<Placed<OverMaxOutput>>,
-        /// The most answers to one request.
+        /// The maximum `n` (answers) of a request.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         n: Option<Placed<i64>>,
-        /// The most drafts that the best answers are taken of.
+        /// The maximum `best_of` of a request.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         best_of: Option<Placed<i64>>,
-        /// The same for single models, by their names in `models`: what is written here holds beside what is written above.
+        /// Additional limits with single models, by their names in `models`; the limits above apply as well.
         models: Option<Placed<Named<Limits>>>,
     }
 }
 
 section! {
-    /// What a client may spend with one model.
+    /// Rate limits and quotas of a client with one model.
     struct Limits {
         /// Requests within 60 seconds.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
@@ -56,50 +56,50 @@ section! {
         /// Tokens within 60 seconds.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_minute: Option<Placed<i64>>,
-        /// Tokens in an hour of the calendar.
+        /// Tokens per calendar hour.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_hour: Option<Placed<i64>>,
-        /// Tokens in a day of the calendar.
+        /// Tokens per calendar day.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_day: Option<Placed<i64>>,
-        /// Tokens in a month of the calendar.
+        /// Tokens per calendar month.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         tokens_per_month: Option<Placed<i64>>,
-        /// Requests at the same time.
+        /// Concurrent requests.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         concurrency: Option<Placed<i64>>,
-        /// The most output of one answer.
+        /// The maximum output of an answer.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         max_output_tokens: Option<Placed<i64>>,
-        /// What becomes of a request that asks for more than `max_output_tokens`.
+        /// What happens to a request that asks for more than `max_output_tokens`.
         #[schemars(extend("default" = "clamp"))]
         over_max_output_tokens: Option<Placed<OverMaxOutput>>,
-        /// The most answers to one request.
+        /// The maximum `n` (answers) of a request.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         n: Option<Placed<i64>>,
-        /// The most drafts that the best answers are taken of.
+        /// The maximum `best_of` of a request.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         best_of: Option<Placed<i64>>,
     }
 }
 
 choice! {
-    /// What becomes of a request that asks for more output than its client may have.
+    /// What happens to a request that asks for more output than its client may have.
     enum OverMaxOutput {
-        /// It is sent, asking for as much as the client may have.
+        /// It is sent with the client's maximum instead.
         Clamp = "clamp",
-        /// It is refused with 400.
+        /// It is rejected with 400.
         Refuse = "refuse",
     }
 }
 
 section! {
-    /// What clients' limits are counted by.
+    /// How clients' usage is counted and kept.
     struct Counters {
-        /// Where what was spent in an hour, day or month is kept, so that a restart does not forget it; nowhere unless given.
-        /// No two gateways share one.
+        /// The file that keeps the usage per hour, day and month, so that a restart does not reset it. Default: none. Gateways
+        /// must not share a file.
         file: Option<Placed<FilePath>>,
-        /// Whose hours, days and months are counted, like `Europe/Berlin`. Another zone begins the counts anew.
+        /// The time zone of hours, days and months, like `Europe/Berlin`. Changing it resets the usage.
         #[schemars(extend("default" = "UTC"))]
         time_zone: Option<Placed<Word>>,
     }

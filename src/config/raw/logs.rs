@@ -8,52 +8,52 @@ use crate::config::{
 };
 
 section! {
-    /// Logs: JSON, a line for each request.
+    /// Logs: one JSON line per request.
     struct Log {
-        /// The file of the access log, or its section; stderr unless given.
+        /// The access log: a file, or a section. Default: stderr.
         access: Option<Placed<Brief<FilePath, LogFile>>>,
-        /// The file of the usage records, or its section; none are written unless given.
+        /// The usage records: a file, or a section. Default: none.
         usage: Option<Placed<Brief<FilePath, LogFile>>>,
-        /// The prompts of those clients that have `log_prompts: true`; nobody's unless given.
+        /// The prompts of clients with `log_prompts: true`. Default: none.
         prompts: Option<Placed<Prompts>>,
     }
 }
 
 section! {
-    /// A log's file. It is written beside the requests; lines that it can't take are dropped and counted.
+    /// A log file. It is written off the request path; lines that can't be written are dropped and counted.
     struct LogFile {
-        /// Appended to. Where it was renamed, as by logrotate, it is made anew.
+        /// The path. Lines are appended; if the file is renamed, as by logrotate, a new one is created.
         file: Required<Placed<FilePath>>,
-        /// When it is put aside by the gateway itself; never unless given.
+        /// When the gateway itself rotates the file. Default: never.
         rotate: Option<Placed<Rotate>>,
     }
 }
 
 section! {
-    /// Prompts that are kept: the bodies of requests, one JSON line each, in a file that its owner alone may read.
+    /// The prompt log: the bodies of requests, one JSON line each, in a file that only its owner can read.
     struct Prompts {
-        /// Appended to. Where it was renamed, as by logrotate, it is made anew.
+        /// The path. Lines are appended; if the file is renamed, as by logrotate, a new one is created.
         file: Required<Placed<FilePath>>,
-        /// When it is put aside by the gateway itself; never unless given.
+        /// When the gateway itself rotates the file. Default: never.
         rotate: Option<Placed<Rotate>>,
-        /// How much of a body is kept.
+        /// How much of a body is written.
         #[schemars(extend("default" = "64KiB"))]
         max_bytes: Option<Placed<Size>>,
-        /// What is taken out of each text, key and number before: all that one of these finds.
+        /// Regular expressions: what they match in texts, keys and numbers is redacted before anything is written.
         #[schemars(length(min = 1))]
         redact: Option<Placed<List<Placed<Expression>>>>,
     }
 }
 
 section! {
-    /// When a log's file is put aside: renamed, a UTC time in its name (`usage.20261122T170000.000000Z.jsonl`). One of `size`
-    /// and `every` at least.
+    /// When a log file is rotated: renamed with a UTC time in its name (`usage.20261122T170000.000000Z.jsonl`). At least one of
+    /// `size` and `every` is required.
     struct Rotate {
-        /// Before it would become larger.
+        /// Rotates before the file gets larger than this.
         size: Option<Placed<Size>>,
-        /// When such a stretch of time ends, counted from 1970 in UTC: `1h` at each full hour, `1d` at midnight.
+        /// Rotates at multiples of this time in UTC: `1h` at each full hour, `1d` at midnight.
         every: Option<Placed<Span>>,
-        /// How many old files are kept; all unless given.
+        /// How many old files are kept. Default: all.
         #[schemars(range(min = 1, max = 1_000_000))]
         keep: Option<Placed<i64>>,
     }

@@ -8,38 +8,38 @@ use crate::config::{
 };
 
 section! {
-    /// A collector, or another service that takes OpenTelemetry's protocol (OTLP). No prompt and no answer goes there.
+    /// An OpenTelemetry collector, or another OTLP receiver. Prompts and answers are never sent to it.
     struct Otlp {
-        /// Where it is, like `http://127.0.0.1:4317`; over HTTP, what `/v1/traces` and `/v1/metrics` are below.
+        /// Its URL, like `http://127.0.0.1:4317`; with `protocol: http`, the URL below which `/v1/traces` and `/v1/metrics` are.
         endpoint: Required<Placed<Url>>,
-        /// How it is spoken to.
+        /// The transport protocol.
         #[schemars(extend("default" = "grpc"))]
         protocol: Option<OtlpProtocol>,
-        /// Headers that each request to it carries, its credential mostly, like `authorization: Bearer ${env:OTLP_TOKEN}`.
+        /// Headers of each request to it, usually a credential, like `authorization: Bearer ${env:OTLP_TOKEN}`.
         headers: Option<Named<HiddenHeader>>,
-        /// What is sent; all unless given.
+        /// What is sent. Default: everything.
         #[schemars(length(min = 1), extend("default" = ["traces", "metrics"]))]
         signals: Option<Placed<List<OtlpSignal>>>,
         /// Traces.
         traces: Option<OtlpTraces>,
         /// Metrics.
         metrics: Option<OtlpMetrics>,
-        /// What is said of this gateway beside `service.name`, `service.version` and `service.instance.id`, or in their place.
+        /// Resource attributes, in addition to `service.name`, `service.version` and `service.instance.id`, or to replace them.
         resource: Option<Named<Word>>,
-        /// PEM: more certificate authorities that may have signed its certificate, beside the system's.
+        /// PEM: certificate authorities to trust for its endpoint, in addition to the system's.
         ca: Option<Placed<FilePath>>,
-        /// Allows an `http://` endpoint elsewhere than on loopback: what is sent, headers too, can be read on the way.
+        /// Allows an `http://` endpoint that is not on loopback: all data and headers can be read on the network.
         #[schemars(extend("default" = false))]
         insecure_http: Option<bool>,
     }
 }
 
 choice! {
-    /// How a collector is spoken to.
+    /// The transport protocol of a collector.
     enum OtlpProtocol {
-        /// gRPC: port 4317 of most collectors.
+        /// gRPC, usually port 4317.
         Grpc = "grpc",
-        /// Protobuf over HTTP: port 4318 of most collectors.
+        /// Protobuf over HTTP, usually port 4318.
         Http = "http",
     }
 }
@@ -49,7 +49,7 @@ choice! {
     enum OtlpSignal {
         /// A span for each request, and one for each attempt.
         Traces = "traces",
-        /// What `/metrics` shows, and the `gen_ai.*` ones.
+        /// The metrics of `/metrics`, and the `gen_ai.*` metrics.
         Metrics = "metrics",
     }
 }
@@ -57,7 +57,7 @@ choice! {
 section! {
     /// Traces.
     struct OtlpTraces {
-        /// Of the requests that say nothing of it, so many are traced; with a `traceparent`, its sampled flag decides.
+        /// The share of requests that is traced; for requests with a `traceparent`, its sampled flag decides.
         #[schemars(extend("default" = "100%"))]
         sample: Option<Percent>,
     }

@@ -8,35 +8,35 @@ use crate::config::{
 };
 
 section! {
-    /// What tokens cost: a cost in each log line and usage record, and `forebay_cost_total`.
+    /// Prices of tokens: they add the cost to log lines, usage records and `forebay_cost_total`.
     struct Prices {
-        /// Of all prices here.
+        /// The currency of all prices.
         currency: Required<Code>,
-        /// By names of `models`.
+        /// Prices by the names in `models`.
         #[schemars(extend("minProperties" = 1))]
         models: Required<Placed<Named<ModelPrices>>>,
     }
 }
 
 section! {
-    /// What a million of a model's tokens cost.
+    /// A model's prices per million tokens.
     struct ModelPrices {
-        /// Of the prompt.
+        /// Input tokens (prompt).
         input: Required<Money>,
-        /// From the cache; as `input` unless given.
+        /// Cached input tokens. Default: as `input`.
         cached: Option<Money>,
-        /// Audio in the prompt; as `input` unless given.
+        /// Audio input tokens. Default: as `input`.
         audio_input: Option<Money>,
-        /// Of the answer; `0` where a model gives none.
+        /// Output tokens (answer); `0` for a model without output tokens.
         output: Required<Money>,
-        /// Spent on reasoning; as `output` unless given.
+        /// Reasoning tokens. Default: as `output`.
         reasoning: Option<Money>,
-        /// Audio in the answer; as `output` unless given.
+        /// Audio output tokens. Default: as `output`.
         audio_output: Option<Money>,
-        /// By the service tier that an answer says it was served with; the prices above unless given.
+        /// Prices by the service tier in the answer. Default: the prices above.
         tiers: Option<TierPrices>,
-        /// On deployments of `type: provisioned`; nothing unless given, since they are paid for anyway. What Azure's own
-        /// spillover took from them costs the prices above.
+        /// Prices on deployments of `type: provisioned`. Default: zero, since their capacity is paid for anyway. What Azure's
+        /// own spillover served for them has the prices above.
         provisioned: Option<Rates>,
     }
 }
@@ -44,29 +44,29 @@ section! {
 section! {
     /// Prices of service tiers.
     struct TierPrices {
-        /// Of priority processing.
+        /// Priority processing.
         priority: Option<Rates>,
-        /// Of flex processing.
+        /// Flex processing.
         flex: Option<Rates>,
-        /// Of scale tier.
+        /// Scale tier.
         scale: Option<Rates>,
     }
 }
 
 section! {
-    /// What a million tokens cost.
+    /// Prices per million tokens.
     struct Rates {
-        /// Of the prompt.
+        /// Input tokens (prompt).
         input: Required<Money>,
-        /// From the cache; as `input` unless given.
+        /// Cached input tokens. Default: as `input`.
         cached: Option<Money>,
-        /// Audio in the prompt; as `input` unless given.
+        /// Audio input tokens. Default: as `input`.
         audio_input: Option<Money>,
-        /// Of the answer; `0` where a model gives none.
+        /// Output tokens (answer); `0` for a model without output tokens.
         output: Required<Money>,
-        /// Spent on reasoning; as `output` unless given.
+        /// Reasoning tokens. Default: as `output`.
         reasoning: Option<Money>,
-        /// Audio in the answer; as `output` unless given.
+        /// Audio output tokens. Default: as `output`.
         audio_output: Option<Money>,
     }
 }

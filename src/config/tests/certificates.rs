@@ -78,12 +78,15 @@ fn where_listeners_believe_several_authorities_each_name_says_whose_it_is() {
     }
     for authorities in [&["ours.pem", "partner.pem"][..], &["both.pem"]] {
         let answer = clients(authorities, alone);
-        assert!(answer.contains("several authorities"), "{answer}");
+        assert!(
+            answer.contains("several certificate authorities"),
+            "{answer}"
+        );
         assert_eq!(answer.lines().count(), 1);
         let bound = "{ common_name: mesh, ca: ours.pem }";
         assert_eq!(clients(authorities, bound), "sound");
         let half = format!("{bound}, {{ uri: \"spiffe://mesh\" }}");
-        assert!(clients(authorities, &half).contains("several authorities"));
+        assert!(clients(authorities, &half).contains("several certificate authorities"));
     }
 }
 
@@ -126,20 +129,23 @@ fn one_name_may_be_two_clients_where_two_authorities_give_it() {
     };
     assert_eq!(two(", ca: ours.pem", ", ca: partner.pem"), "sound");
     let answer = two(", ca: ours.pem", ", ca: ours.pem");
-    assert!(answer.contains("has this name already"), "{answer}");
+    assert!(answer.contains("this name is already in line"), "{answer}");
     let answer = two(", ca: ours.pem", "");
-    assert!(answer.contains("has this name already"), "{answer}");
+    assert!(answer.contains("this name is already in line"), "{answer}");
 }
 
 #[test]
 fn a_bound_name_names_a_sound_file_and_one_name() {
     for (certificates, words) in [
         ("{ common_name: mesh, ca: none.pem }", "can't be read"),
-        ("{ common_name: mesh, ca: tls.key }", "holds no certificate"),
-        ("{ ca: ours.pem }", "write exactly one of `subject`"),
+        (
+            "{ common_name: mesh, ca: tls.key }",
+            "contains no certificate",
+        ),
+        ("{ ca: ours.pem }", "set exactly one of `subject`"),
         (
             "{ dns: a, uri: \"b:c\", ca: ours.pem }",
-            "write exactly one of `subject`",
+            "set exactly one of `subject`",
         ),
     ] {
         let answer = clients(&["ours.pem"], certificates);
@@ -161,15 +167,15 @@ fn an_authority_alone_makes_no_operators() {
     let prometheus = ", certificates: [{ common_name: prometheus }]";
     assert_eq!(admin(&format!("{ours}{prometheus}")), "sound");
     for (more, words) in [
-        (ours.clone(), "name whose are"),
+        (ours.clone(), "list the operators' certificates"),
         (prometheus.to_owned(), "add tls: with client_ca:"),
         (
             format!("{ours}, certificates: []"),
-            "name what an operator's",
+            "list a name from an operator's certificate",
         ),
         (
             format!("{}{prometheus}", tls("both.pem")),
-            "several authorities",
+            "several certificate authorities",
         ),
     ] {
         let answer = admin(&more);

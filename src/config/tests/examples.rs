@@ -256,12 +256,12 @@ fn certificates_and_keys_are_looked_at_before_a_start() {
     let strange = other.0.join("tls.key").display().to_string();
     for (certificate, key, words) in [
         ("none", "tls.key", ":1:62: "),
-        ("tls.key", "tls.key", "tls.key holds no certificate"),
-        ("tls.crt", "tls.crt", "tls.crt holds no private key"),
+        ("tls.key", "tls.key", "tls.key contains no certificate"),
+        ("tls.crt", "tls.crt", "tls.crt contains no private key"),
         (
             "tls.crt",
             &strange,
-            "this key does not go with the certificate",
+            "this key does not match the certificate",
         ),
     ] {
         let answer = tls(certificate, key).unwrap_err();
@@ -274,11 +274,14 @@ fn certificates_and_keys_are_looked_at_before_a_start() {
         ("client_ca: tls.crt", ""),
         ("client_ca: tls.crt, client_certificate: optional", ""),
         ("client_ca: none", ":1:96: "),
-        ("client_ca: tls.key", "tls.key holds no certificate"),
-        ("client_certificate: required", ":1:105: without client_ca:"),
+        ("client_ca: tls.key", "tls.key contains no certificate"),
+        (
+            "client_certificate: required",
+            ":1:105: client_certificate: needs client_ca:",
+        ),
         (
             "client_ca: tls.crt, client_certificate: maybe",
-            "known here: `required`, `optional`",
+            "known names: `required`, `optional`",
         ),
     ] {
         let answer = tls("tls.crt", &format!("tls.key, {more}"));
@@ -298,7 +301,7 @@ fn certificates_and_keys_are_looked_at_before_a_start() {
     let answer = folder
         .read(&with("identity: vm", "identity: vm, ca: tls.key"))
         .unwrap_err();
-    assert!(answer.contains("holds no certificate"), "{answer}");
+    assert!(answer.contains("contains no certificate"), "{answer}");
 }
 
 #[test]
@@ -307,7 +310,7 @@ fn what_is_allowed_but_odd_is_a_warning() {
         (
             "admin: { address: \"127.0.0.1:9090\" }",
             "admin: { address: \"0.0.0.0:9090\", token: \"sha256:2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea\" }",
-            "f.yaml:2:19: without tls: whoever is on the way reads the token",
+            "f.yaml:2:19: without tls: the token can be read on the network",
         ),
         (
             "identity: legacy",
@@ -322,12 +325,12 @@ fn what_is_allowed_but_odd_is_a_warning() {
         (
             "https://contoso-frc",
             "https://Contoso-swc",
-            "f.yaml:8:20: line 7 has this endpoint too",
+            "f.yaml:8:20: this endpoint is already in line 7",
         ),
         (
             "models: [gpt-4o] }",
             "models: [gpt-4o], limits: { tokens_per_day: 5 } }",
-            "f.yaml:1:1: a restart would forget",
+            "f.yaml:1:1: a restart would reset",
         ),
         (
             "failover:",

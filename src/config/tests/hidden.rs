@@ -112,6 +112,6 @@ fn a_key_where_its_path_belongs_is_answered_with_that() {
     let problems = parse(text.as_bytes(), &folder.join("f.yaml"), &|_| None).unwrap_err();
     std::fs::remove_dir_all(&folder).unwrap();
     let said = problems.to_string();
-    assert!(said.contains("a file's path belongs here"), "{said}");
+    assert!(said.contains("this must be the path of a file"), "{said}");
     assert!(!said.contains(LEAK), "{said}");
 }

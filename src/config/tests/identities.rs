@@ -67,12 +67,12 @@ fn what_can_prove_nothing_is_a_mistake() {
         (
             "certificate: app.key",
             "4:72",
-            "app.key holds no certificate",
+            "app.key contains no certificate",
         ),
         (
             "certificate: app.crt",
             "4:72",
-            "app.crt holds no private key",
+            "app.crt contains no private key",
         ),
         (
             "certificate: app.crt, key: none.key",
@@ -82,7 +82,7 @@ fn what_can_prove_nothing_is_a_mistake() {
         (
             "certificate: app.crt, key: other.key",
             "4:86",
-            "this key does not go with the certificate",
+            "this key does not match the certificate",
         ),
         (
             "certificate: tls.crt, key: tls.key",
@@ -103,11 +103,15 @@ fn what_can_prove_nothing_is_a_mistake() {
 #[test]
 fn a_certificate_out_of_its_time_is_a_warning_since_it_may_be_renewed() {
     for (from, to, words) in [
-        (2019, 2020, "this certificate ended on Jan  1 00:00:00 2020"),
+        (
+            2019,
+            2020,
+            "this certificate expired on Jan  1 00:00:00 2020",
+        ),
         (
             2098,
             2099,
-            "this certificate is good from Jan  1 00:00:00 2098",
+            "this certificate is valid from Jan  1 00:00:00 2098",
         ),
     ] {
         let pem = format!("{}{APP}", certificate(from, to));

@@ -12,17 +12,29 @@ fn answer(text: impl AsRef<[u8]>) -> String {
 #[test]
 fn what_is_not_yaml_is_answered_with_what_to_do_and_hides_no_mistake_before_it() {
     for (broken, place, words) in [
-        ("api_key: @fish", "5:22", "quote a string that begins with"),
-        ("api_key: `fish`", "5:22", "quote a string that begins with"),
-        ("api_key: %fish", "5:22", "quote a string that begins with"),
+        (
+            "api_key: @fish",
+            "5:22",
+            "quote strings that contain one of",
+        ),
+        (
+            "api_key: `fish`",
+            "5:22",
+            "quote strings that contain one of",
+        ),
+        (
+            "api_key: %fish",
+            "5:22",
+            "quote strings that contain one of",
+        ),
         (
             "api_key: *fish",
             "5:22",
-            "a string that begins with * is quoted",
+            "quote a string that begins with *",
         ),
-        ("api_key: 'fish", "", "end the string with the quote"),
-        ("api_key: \"fi\\sh\"", "", "between single quotes"),
-        ("api_key: a: b", "5:23", "or a colon is quoted"),
+        ("api_key: 'fish", "", "end the string with the same quote"),
+        ("api_key: \"fi\\sh\"", "", "in single quotes"),
+        ("api_key: a: b", "5:23", "inside brackets, quote strings"),
         ("api_key: fish]", "", "quote"),
     ] {
         let text =
@@ -49,7 +61,7 @@ fn what_is_not_yaml_is_answered_with_what_to_do_and_hides_no_mistake_before_it()
     assert!(lines[0].contains("unknown field `tries`"), "{answer}");
     assert!(
         lines[1].contains("f.yaml:17:9: this is not YAML")
-            && lines[1].ends_with("quote a string that has a colon and a space in it"),
+            && lines[1].ends_with("quote strings that contain a colon and a space"),
         "{answer}"
     );
     assert_eq!(lines.len(), 2, "{answer}");
@@ -111,7 +123,7 @@ fn a_simulation_is_known_for_what_it_is() {
     ] {
         let answer = answer(text);
         assert!(
-            answer.starts_with("f.yaml:1:1: this is a simulation"),
+            answer.starts_with("f.yaml:1:1: this is a config of the simulator"),
             "{answer}"
         );
         assert_eq!(answer.lines().count(), 1, "{answer}");

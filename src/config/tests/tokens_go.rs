@@ -33,7 +33,7 @@ fn tokens_go_to_azures_own_names_and_elsewhere_by_a_word_of_the_operators_only()
     ] {
         let answer = said(&format!("{{ {endpoint}, identity: vm }}"));
         assert!(
-            answer.starts_with("f.yaml:7:20: Entra tokens go to Azure's own names")
+            answer.starts_with("f.yaml:7:20: Entra tokens are sent only to Azure's own hosts")
                 && answer.contains("allow_host: true")
                 && answer.lines().count() == 1,
             "{answer}"
@@ -92,7 +92,7 @@ fn a_scope_is_one_of_azure_openais_or_of_an_application_of_ones_own() {
     ] {
         let answer = scope(instance, audience);
         assert!(
-            answer.contains("would open another service"),
+            answer.contains("would give the receiver access to another service"),
             "{audience}: {answer}"
         );
     }
@@ -120,12 +120,15 @@ fn a_sovereign_clouds_scope_and_authority_follow_from_its_endpoint() {
     let answer = gov("https://login.microsoftonline.com");
     assert!(
         answer.contains(
-            "this is in Azure Government, whose tokens come from https://login.microsoftonline.us"
+            "this endpoint is in Azure Government, which needs tokens from https://login.microsoftonline.us"
         ),
         "{answer}"
     );
     let answer = gov("https://login.microsoftonline.us.evil.example");
-    assert!(answer.contains("none of Azure's authorities"), "{answer}");
+    assert!(
+        answer.contains("not one of Azure's authorities"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn who_we_are_to_azure_is_named_in_one_way() {
     for (proof, words) in [
         (
             "managed_identity: { client_id: a, object_id: b }",
-            "take the others out",
+            "set only one of",
         ),
         (
             "managed_identity: { msi_res_id: n }",
@@ -162,7 +165,7 @@ fn who_we_are_to_azure_is_named_in_one_way() {
             "federated_identity: { tenant_id: t, client_id: c }",
             "`managed_identity` is missing",
         ),
-        (&federated(""), "user-assigned identities here alone"),
+        (&federated(""), "only a user-assigned identity works here"),
         ("azure_cli: { tenant_id: \"a; rm -rf /\" }", "by its domain"),
     ] {
         let answer = identity(proof);
@@ -173,7 +176,7 @@ fn who_we_are_to_azure_is_named_in_one_way() {
     let text = text.replace("127.0.0.1:8080", "0.0.0.0:8080");
     let answer = said_of(&text);
     assert!(
-        answer.starts_with("f.yaml:4:3: the Azure CLI's tokens"),
+        answer.starts_with("f.yaml:4:3: azure_cli is for a developer's own machine"),
         "{answer}"
     );
 }
@@ -205,7 +208,7 @@ fn an_application_that_is_named_is_meant_itself_unless_something_of_a_person_is(
         ("roles: [r], access: app_only".to_owned(), "AppOnly"),
         (
             format!("{app}, scopes: [s], access: app_only"),
-            "only tokens of persons have scopes",
+            "only users' tokens have scopes",
         ),
     ] {
         let found = demands(&more);
@@ -226,9 +229,9 @@ fn pages_that_may_ask_are_named_by_their_origins() {
     let sound = "https://cognitiveservices.azure.com/.default";
     assert_eq!(cors("\"https://app.contoso.example\""), sound);
     for (origins, words) in [
-        ("\"*\"", "name each origin"),
-        ("\"https://app.contoso.example/\"", "nothing behind"),
-        ("", "or leave cors: out"),
+        ("\"*\"", "list each origin"),
+        ("\"https://app.contoso.example/\"", "and port only"),
+        ("", "or remove cors:"),
     ] {
         let answer = cors(origins);
         assert!(answer.contains(words), "{answer}");

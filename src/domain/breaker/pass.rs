@@ -1,4 +1,4 @@
-//! What a request is let through a breaker as.
+//! The kind of permission with which a breaker lets a request through.
 
 /// What a request was let through as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! What a deployment itself said: not before then. A later, shorter word never shortens, and nothing is multiplied.
+//! Cooldown: the time for which the deployment itself asked to get no requests. A later, shorter wait never shortens it, and
+//! nothing is multiplied.
 //!
 //! When the wait is over one request leads and the others follow at its first good answer, or when as much time has
 //! passed as a refusal takes to come: a deployment that is still at its limit is asked once a wait, not by a crowd, and

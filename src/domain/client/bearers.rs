@@ -1,4 +1,4 @@
-//! Clients by their certificates.
+//! Finds clients by their certificates.
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::SystemTime};
 

@@ -1,4 +1,4 @@
-//! Clients by their keys.
+//! Finds clients by their keys.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -45,14 +45,14 @@ const NEVER: [&str; 25] = [
 /// A header's name, if an operator may have it passed on.
 pub(super) fn may_add(name: &str) -> Result<HeaderName, &'static str> {
     let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| "this is no header's name; write one like x-team")?;
+        .map_err(|_| "this is not a header name; write one like x-team")?;
     if NEVER.contains(&name.as_str()) || OWN.iter().any(|own| name.as_str().starts_with(own)) {
         return Err(
-            "this header never goes on: it is a credential, acts on the gateway's own host or connections, or is the gateway's to say; take it out",
+            "this header is never forwarded: it is a credential, affects the gateway's own host or connections, or is set by the gateway; remove it",
         );
     }
     if goes_on(name.as_str()) {
-        return Err("this header goes on anyway; take it out");
+        return Err("this header is always forwarded; remove it");
     }
     Ok(name)
 }
@@ -217,12 +217,16 @@ mod tests {
             .chain(&["x-ratelimit-a", "X-Forebay-A", "access-control-max-age"])
         {
             assert!(
-                may_add(name).unwrap_err().contains("never goes on"),
+                may_add(name).unwrap_err().contains("never forwarded"),
                 "{name}"
             );
         }
-        assert!(may_add("Content-Type").unwrap_err().contains("anyway"));
-        assert!(may_add("x team").unwrap_err().contains("no header's name"));
+        assert!(
+            may_add("Content-Type")
+                .unwrap_err()
+                .contains("always forwarded")
+        );
+        assert!(may_add("x team").unwrap_err().contains("not a header name"));
         assert_eq!(may_add("Server").unwrap(), "server");
     }
 }

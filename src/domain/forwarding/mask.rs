@@ -1,4 +1,4 @@
-//! Takes the credential that a deployment was asked with out of what it answers.
+//! Masks the gateway's credential in what a deployment answers.
 
 use http::HeaderValue;
 use memchr::memmem;

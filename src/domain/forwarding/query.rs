@@ -22,13 +22,13 @@ const LONGEST: usize = 40;
 /// A parameter's name, if an operator may have it passed on.
 pub(super) fn may_add(name: &str) -> Result<Box<str>, &'static str> {
     if !is_plain(name) {
-        return Err("this is no parameter's name; write one like trace-id");
+        return Err("this is not a parameter name; write one like trace-id");
     }
     if is_credential(name) {
-        return Err("this parameter never goes on: it is a credential; take it out");
+        return Err("this parameter is never forwarded: it is a credential; remove it");
     }
     if SESSION.contains(&name) || CALL.contains(&name) {
-        return Err("this parameter goes on where it means something; take it out");
+        return Err("this parameter is always forwarded where it applies; remove it");
     }
     Ok(name.into())
 }
@@ -193,13 +193,17 @@ mod tests {
     #[test]
     fn an_operator_adds_no_credential_and_nothing_that_is_there() {
         for name in ["api-key", "Authorization", "access_token"] {
-            assert!(may_add(name).unwrap_err().contains("never goes on"));
+            assert!(may_add(name).unwrap_err().contains("never forwarded"));
         }
         for name in ["api-version", "model", "deployment", "call_id", "include[]"] {
-            assert!(may_add(name).unwrap_err().contains("goes on where"));
+            assert!(
+                may_add(name)
+                    .unwrap_err()
+                    .contains("always forwarded where")
+            );
         }
         for name in ["", "a b", "a=b", "a&b", "a%20"] {
-            assert!(may_add(name).unwrap_err().contains("no parameter's name"));
+            assert!(may_add(name).unwrap_err().contains("not a parameter name"));
         }
         assert_eq!(may_add("key").as_deref(), Ok("key"));
     }

@@ -1,4 +1,4 @@
-//! As many numbers as a choice needs, all from the one that was drawn for it.
+//! Draws several random numbers for a choice from one seed.
 
 /// The draw first, then what splitmix64 makes of it.
 pub(super) struct Chance(u64);

@@ -34,7 +34,7 @@ impl Pool {
         let others = ready.filter(|it| Some(it.deployment().priority) == first);
         let names: Vec<_> = others.map(Member::name).collect();
         match names.is_empty() {
-            true => "no other can be asked: its clients get this refusal".to_owned(),
+            true => "no other deployment is available: clients get this error".to_owned(),
             false => format!("clients are served by {}", Few(&names)),
         }
     }
@@ -46,10 +46,10 @@ impl Pool {
             _ if !names.is_empty() => format!("clients are served by {}", Few(&names)),
             Ability::Serves | Ability::Untried => "clients are still served".to_owned(),
             Ability::Throttled => {
-                "no other can be asked: clients get 429 with Retry-After".to_owned()
+                "no other deployment is available: clients get 429 with Retry-After".to_owned()
             }
             Ability::OnTrial | Ability::Down => {
-                "no other can be asked: clients get 503 with Retry-After".to_owned()
+                "no other deployment is available: clients get 503 with Retry-After".to_owned()
             }
         }
     }
@@ -100,7 +100,7 @@ mod tests {
             let mut attempt = pool.choose(&[0], t, 0).unwrap();
             attempt.judge(&Outcome::Throttled { wait: Some(wait) }, t, 0);
         }
-        let effect = "no other can be asked: clients get 429 with Retry-After";
+        let effect = "no other deployment is available: clients get 429 with Retry-After";
         assert_eq!(pool.effect(t), effect);
     }
 }

@@ -1,4 +1,4 @@
-//! What was last held against a deployment, in the words that operators search for.
+//! A deployment's last failures, in the words that operators search for.
 
 use std::{fmt, time::Instant};
 

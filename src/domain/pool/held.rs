@@ -1,4 +1,4 @@
-//! The failure of one attempt while it is not known whose fault it is.
+//! The failure of one attempt while it is not known whether request or deployment caused it.
 
 use std::{sync::Arc, time::Instant};
 

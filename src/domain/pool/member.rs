@@ -1,4 +1,4 @@
-//! A deployment and how it fares.
+//! A deployment in its pool, and its state.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},

@@ -1,4 +1,4 @@
-//! A model's deployments and how each fares.
+//! A model's deployments and their states.
 
 use std::{
     borrow::Cow,

@@ -1,4 +1,4 @@
-//! Whether the gateway can prove itself to a deployment's instance: until when, and when it will have tried again.
+//! Validity of the gateway's credential for a deployment's instance: until when, and when the next token request is due.
 
 use std::time::{Duration, Instant};
 

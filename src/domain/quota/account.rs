@@ -1,4 +1,4 @@
-//! What one client, or one client with one model, has spent of its limits.
+//! The usage of one client, or of one client with one model, against its limits.
 //!
 //! Everything of one account is behind one short lock, taken twice or thrice a request; no two accounts share one.
 

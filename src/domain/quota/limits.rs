@@ -1,4 +1,4 @@
-//! What a client may spend: the values of a `limits:`.
+//! The values of a `limits:`.
 
 use std::collections::BTreeMap;
 

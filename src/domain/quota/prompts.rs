@@ -1,4 +1,4 @@
-//! How many prompts a completions' body brings along: each is answered on its own.
+//! Counts the prompts in a completions body: each is answered on its own.
 
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;

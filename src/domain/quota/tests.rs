@@ -300,7 +300,7 @@ fn limits_with_a_model_hold_beside_the_clients_own() {
     assert!(
         refusal
             .message()
-            .contains("tokens_per_minute of 1000 for client app has no room")
+            .contains("exceeds the limit tokens_per_minute of 1000 for client app")
     );
     let mut allowance = desk.quotas.of(&"app".into()).unwrap();
     assert_eq!(

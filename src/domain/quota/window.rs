@@ -1,4 +1,4 @@
-//! What was counted within the last minute, as it slides.
+//! A sliding window: what was counted within the last minute.
 //!
 //! Each entry leaves the window a minute after it came, not with a clock's minute, so that a client never gets two minutes'
 //! worth at once, as it would where a minute turns or from a bucket that was full. What comes within half a second is one

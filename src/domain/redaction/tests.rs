@@ -180,7 +180,7 @@ fn a_pattern_that_is_none_says_why() {
         said("[a-")
     );
     assert!(said("(a").contains("unclosed group"));
-    assert!(said("x*").contains("where nothing is"));
+    assert!(said("x*").contains("matches the empty string"));
     assert!(said(r"\w{1000}{1000}").contains("too large"));
 }
 

@@ -73,17 +73,15 @@ impl Limited {
         match self {
             Self::ForNow { bound, .. } => {
                 format!(
-                    "The limit {bound} has no room for this request now. Please retry after {seconds} seconds."
+                    "This request exceeds the limit {bound}. Please retry after {seconds} seconds."
                 )
             }
             Self::Until { bound, renews } => {
-                format!(
-                    "The limit {bound} has no room for this request any more. It renews at {renews}."
-                )
+                format!("This request exceeds the limit {bound}. The limit renews at {renews}.")
             }
             Self::Never { bound, tokens } => format!(
-                "This request counts as {tokens} tokens, its prompt and the most output it asks for together. The limit \
-                 {bound} can never let it pass: send a shorter prompt or ask for less output."
+                "This request counts as {tokens} tokens, its prompt and its maximum output together, and always exceeds the limit \
+                 {bound}. Send a shorter prompt or ask for less output."
             ),
             Self::TooMuch { field, bound } => {
                 format!("`{field}` is more than the limit {bound} allows. Ask for less.")

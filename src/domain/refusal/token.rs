@@ -1,4 +1,4 @@
-//! Why a token lets nobody in: a closed set, for our own log and metrics. The client hears only that it doesn't.
+//! Why a client's token is rejected: a closed set, for our own log and metrics. The client only learns that it is.
 
 macro_rules! rejections {
     ($($(#[$about:meta])* $name:ident = $word:literal,)*) => {

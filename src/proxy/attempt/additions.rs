@@ -86,7 +86,7 @@ impl Additions {
         let (model, instance) = (call.served.pool.model(), &deployment.instance.name);
         let deployment = &deployment.name;
         if self.usage == Wish::Refused && takes.note_usage_kept(&version) {
-            tracing::info!(event = "stream_usage_refused", %model, %instance, %deployment, "deployment refuses to be asked for the usage of streams: they are counted by estimate");
+            tracing::info!(event = "stream_usage_refused", %model, %instance, %deployment, "the deployment rejects stream_options: the token usage of its streams is estimated");
         }
         if turn.history.form.is_none() || !takes.note_form(&version, self.form) {
             return;
@@ -94,10 +94,10 @@ impl Additions {
         match self.form {
             Form::Usual | Form::Other => {
                 let member = self.limit.map(|limit| limit.as_str());
-                tracing::info!(event = "output_limit_member_refused", %model, %instance, %deployment, member, "deployment takes the most output in this member only: clients' max_output_tokens are written there");
+                tracing::info!(event = "output_limit_member_refused", %model, %instance, %deployment, member, "the deployment accepts an output limit in this parameter only: clients' max_output_tokens limits are sent in it");
             }
             Form::Without => {
-                tracing::warn!(event = "output_limit_refused", %model, %instance, %deployment, "deployment refuses to be told the most output: clients' max_output_tokens can't be written into requests that name none");
+                tracing::warn!(event = "output_limit_refused", %model, %instance, %deployment, "the deployment rejects every output limit: clients' max_output_tokens limits are not sent with requests that set no limit themselves");
             }
         }
     }

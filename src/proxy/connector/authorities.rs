@@ -74,10 +74,10 @@ impl Authorities {
             Ok(Some((own, text))) => {
                 self.believed.store(Arc::new(with_the_systems(own)));
                 (state.text, state.error) = (text, None);
-                tracing::info!(event = "ca_reloaded", file = %self.path.display(), "the changed authorities are in force");
+                tracing::info!(event = "ca_reloaded", file = %self.path.display(), "the changed CA file is now in use");
             }
             Err(error) if state.error.as_ref() != Some(&error) => {
-                tracing::warn!(event = "ca_invalid", %error, "the authorities have changed and can't be used: the old ones stay in force");
+                tracing::warn!(event = "ca_invalid", %error, "the CA file has changed but can't be used: the old certificate authorities stay in use; correct the file");
                 state.error = Some(error);
             }
             Err(_) => {}
@@ -101,12 +101,12 @@ fn own(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Authori
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let all = all.map_err(|error| unfit(path, &error))?;
     if all.is_empty() {
-        return Err(unfit(path, &"there is no certificate in it"));
+        return Err(unfit(path, &"it contains no certificate"));
     }
     match all.iter().find(|certificate| !is_fit(certificate)) {
         Some(_) => Err(unfit(
             path,
-            &"it holds a certificate that can't be an authority",
+            &"it contains a certificate that can't be used as a certificate authority",
         )),
         None => Ok(all),
     }

@@ -1,4 +1,4 @@
-//! Why no connection to an instance comes about, in words that say what to mend.
+//! Why an instance can't be reached, in words that say what to fix.
 
 use pingora::{Error, ErrorType};
 
@@ -11,19 +11,19 @@ const LONGEST: usize = 300;
 const CERTIFICATE: [(&str, &str); 6] = [
     (
         "UnknownIssuer",
-        "its certificate is signed by an authority that is not trusted here; if it should be, name that authority's file by ca:",
+        "its certificate is signed by a CA that is not trusted; to trust it, set ca: to a PEM file of that CA",
     ),
     (
         "certificate expired",
-        "its certificate has ended; it has to be renewed there",
+        "its certificate has expired and must be renewed there",
     ),
     (
         "not valid yet",
-        "its certificate does not hold yet; look at this machine's clock",
+        "its certificate is not valid yet; check this machine's clock",
     ),
     (
         "not valid for name",
-        "its certificate is for another name than the endpoint's; the endpoint, connect_to: or the certificate is wrong",
+        "its certificate is for a different host name; check the endpoint, connect_to: and the certificate",
     ),
     ("Revoked", "its certificate was revoked"),
     (
@@ -41,10 +41,10 @@ pub(super) fn why(error: &Error, instance: &Instance) -> String {
             format!("the TLS handshake failed ({})", cut(&text))
         }
         (None, ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout) => {
-            "nothing answers in time; look at routes, firewalls and connect_timeout".to_owned()
+            "connect timeout; check routes, firewalls and connect_timeout".to_owned()
         }
-        (None, ErrorType::ConnectRefused) => "its address refuses connections".to_owned(),
-        (None, ErrorType::ConnectNoRoute) => "there is no way to its address".to_owned(),
+        (None, ErrorType::ConnectRefused) => "connection refused".to_owned(),
+        (None, ErrorType::ConnectNoRoute) => "no route to its address".to_owned(),
         (None, _) => cut(&text),
     };
     format!("{reason} ({})", instance.endpoint.authority())

@@ -52,7 +52,7 @@ enum LookUpError {
     Dns(#[from] hickory_resolver::net::NetError),
     #[error(transparent)]
     System(#[from] std::io::Error),
-    #[error("the name stands for no address")]
+    #[error("the name resolves to no address")]
     Nothing,
 }
 
@@ -105,10 +105,10 @@ impl DnsDiscovery {
                 let addresses = found.addresses.into_iter();
                 let addresses = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
                 if state.error.take().is_some() {
-                    tracing::info!(event = "dns_recovered", %instance, "the instance's name is found again");
+                    tracing::info!(event = "dns_recovered", %instance, "the instance's host name resolves again");
                 }
                 if !state.known.is_empty() && state.known != addresses {
-                    tracing::info!(event = "dns_changed", %instance, ?addresses, "the instance's name stands for other addresses");
+                    tracing::info!(event = "dns_changed", %instance, ?addresses, "the instance's host name now resolves to other addresses");
                 }
                 state.known.clone_from(&addresses);
                 (state.failures, state.next) = (0, now + found.holds);
@@ -120,7 +120,7 @@ impl DnsDiscovery {
                 let text = error.to_string();
                 if state.error.as_ref() != Some(&text) {
                     let kept = state.known.len();
-                    tracing::warn!(event = "dns_failed", %instance, error = text, kept, "the instance's name could not be looked up: the addresses known before are kept");
+                    tracing::warn!(event = "dns_failed", %instance, error = text, kept, "could not resolve the instance's host name: the last known addresses are still used; check DNS");
                     state.error = Some(text);
                 }
                 Error::e_because(

@@ -1,4 +1,4 @@
-//! Whether an address takes connections.
+//! Checks whether an address accepts connections.
 //!
 //! Pingora's own check brings a whole connector with it, which reads the system's authorities for itself: two milliseconds
 //! and half a megabyte an instance, for connections without TLS.
@@ -41,11 +41,11 @@ impl HealthCheck for TcpHealthCheck {
 pub(super) async fn at(address: SocketAddr, patience: Duration) -> Result<()> {
     let connected = match time::timeout(patience, TcpStream::connect(address)).await {
         Ok(connected) => connected,
-        Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, "nobody answers"),
+        Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, "no answer"),
     };
     match connected {
         Ok(_) => Ok(()),
-        Err(error) => Error::e_because(ErrorType::ConnectError, "nobody answers", error),
+        Err(error) => Error::e_because(ErrorType::ConnectError, "no answer", error),
     }
 }
 

@@ -19,11 +19,11 @@ const NO_ADDRESS: i32 = 99;
 const LIMITS: [(i32, &str); 5] = [
     (
         24,
-        "open files: the process is at its limit (ulimit -n; systemd: LimitNOFILE=)",
+        "open files: the process has reached its limit (ulimit -n; systemd: LimitNOFILE=)",
     ),
     (
         23,
-        "open files: the system is at its limit (sysctl fs.file-max)",
+        "open files: the system has reached its limit (sysctl fs.file-max)",
     ),
     (12, "memory"),
     (105, "memory for network buffers (sysctl net.ipv4.tcp_mem)"),
@@ -63,7 +63,7 @@ pub(super) fn tell(wanting: &'static str) {
         *told = Some((now, wanting));
         tracing::error!(
             event = "resources_exhausted",
-            "this machine is out of {wanting}; connections to deployments can't be made, and none of them is charged for it"
+            "this machine has run out of {wanting}; no new connections to deployments can be opened; no circuit opens for this, since the deployments are not at fault"
         );
     }
 }

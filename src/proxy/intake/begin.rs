@@ -54,8 +54,8 @@ pub(super) fn forwarded(
         // The counter says how often; the names, which clients choose, are for whoever wonders what it counts.
         static SAID: Once = Once::new();
         SAID.call_once(|| {
-            tracing::warn!(event = "headers_dropped", ?over_limit, ?unlisted, "headers of a client do not go on to its deployment; \
-                 forebay_headers_dropped_total counts further ones, server.forward_headers adds those that should");
+            tracing::warn!(event = "headers_dropped", ?over_limit, ?unlisted, "headers of a client are not forwarded to the deployment; \
+                 add those that are needed to server.forward_headers; forebay_headers_dropped_total counts all of them");
         });
     }
     forwarded

@@ -1,4 +1,4 @@
-//! Turns: who waits lets others of the same task go first.
+//! Yields to other futures of the same task.
 
 use std::task::Poll;
 

@@ -26,7 +26,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
                 Ok(Duration::ZERO)
             } else {
                 Err(E::custom(format!(
-                    "{number} of what? Say {number}ms or {number}s"
+                    "a duration needs a unit: write {number}ms or {number}s"
                 )))
             }
         }
@@ -39,7 +39,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
             }
             humantime::parse_duration(text).map_err(|error| {
                 E::custom(format!(
-                    "{text:?} is no duration such as 20ms or 1s: {error}"
+                    "{text:?} is not a duration like 20ms or 1s: {error}"
                 ))
             })
         }

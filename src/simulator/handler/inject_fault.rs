@@ -1,4 +1,4 @@
-//! What a fault does to a request on its way.
+//! Applies a fault to a request.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -207,7 +207,7 @@ impl LogFile {
             Err(error) => {
                 if self.rotate_after.is_none() {
                     let path = self.place.path.display();
-                    warn!(event = "log_rotation_failed", %path, %error, "a log's file can't be put aside; it is written on");
+                    warn!(event = "log_rotation_failed", %path, %error, "could not rotate a log file; lines still go to the old file");
                 }
                 self.rotate_after = Some(now.instant + LOOK);
             }
@@ -242,7 +242,7 @@ impl LogFile {
         aside.sort();
         for name in aside.iter().rev().skip(keep) {
             if let Err(error) = fs::remove_file(folder.join(name)) {
-                warn!(event = "log_removal_failed", name = %name.display(), %error, "an old file of a log can't be removed");
+                warn!(event = "log_removal_failed", name = %name.display(), %error, "could not remove an old log file; check the folder's permissions");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is going on now, counted while a value lives.
+//! Gauges of requests and attempts in flight, counted while a value lives.
 
 use prometheus::IntGauge;
 

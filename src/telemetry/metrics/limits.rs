@@ -1,4 +1,4 @@
-//! How clients stand against their limits, and how what they have spent is kept.
+//! Metrics of clients' limits, and of the store that keeps their usage.
 
 use prometheus::IntCounter;
 

@@ -52,14 +52,14 @@ impl Signal {
                     warn!(
                         event = "otlp_dropping",
                         rejected,
-                        "the OTLP collector took a part only; forebay_otlp_dropped_total counts on"
+                        "the OTLP collector rejected part of what it was sent; forebay_otlp_dropped_total counts it"
                     );
                 }
             }
             Err(failure) => {
                 self.counters.failures.inc();
                 if self.trouble.replace(failure.reason.clone()) != failure.reason {
-                    warn!(event = "otlp_failing", reason = %failure, "the OTLP collector takes no {signal}; forebay_otlp_failures_total counts on");
+                    warn!(event = "otlp_failing", reason = %failure, "sending {signal} to the OTLP collector failed; forebay_otlp_failures_total counts further failures");
                 }
             }
         }

@@ -11,8 +11,11 @@ use crate::harness::{INSTANCE_KEY, eventually_async, forebay, output_of, served_
 const KEY: &str = "api_key: an-instance-key";
 /// No request should wait long for a first token that doesn't come.
 const BRIEFLY: &str = "failover: { connect_timeout: 300ms }";
-const ALARM: [&str; 2] = ["\"level\":\"ERROR\"", "these instances can't be asked"];
-const BACK: [&str; 2] = ["\"level\":\"INFO\"", "the identity has a token"];
+const ALARM: [&str; 2] = ["\"level\":\"ERROR\"", "its instances get no requests"];
+const BACK: [&str; 2] = [
+    "\"level\":\"INFO\"",
+    "got a token for the identity; its instances can be used",
+];
 
 /// `entra` is asked first, with tokens; `key` is there for what it can't serve.
 async fn fixture(tokens: &str, proof: &str, fault: Option<TokenFault>) -> IdentityFixture {
@@ -72,7 +75,7 @@ impl IdentityFixture {
         let wait = refused.headers()["retry-after"].to_str().unwrap();
         assert!((1..=60).contains(&wait.parse::<u64>().unwrap()), "{wait}");
         let explained = self.explained();
-        let not_now = "not now      entra/gpt-4o: open, credential, may be tried again in ";
+        let not_now = "not now      entra/gpt-4o: open, credential, next retry in ";
         assert!(explained.contains(not_now), "{explained}");
         let alarms = self.said(&ALARM);
         assert_eq!(alarms.len(), 1, "{alarms:?}");
@@ -179,7 +182,7 @@ async fn imds_that_tells_no_time_has_given_no_token() {
     let value = "1586984735".to_owned();
     imds_answers(
         TokenFault::ExpiresOn { value },
-        "is this machine's clock right?",
+        "check this machine's clock",
     )
     .await;
 }

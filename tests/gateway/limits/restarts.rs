@@ -89,7 +89,7 @@ async fn what_was_spent_is_there_after_a_restart() {
         let spent = spend(&harness).await;
         harness.gateway.signal(signal);
         eventually("it drains", || {
-            harness.gateway.stderr().contains("draining")
+            harness.gateway.stderr().contains("drain started")
         })
         .await;
         harness.gateway.end();
@@ -154,7 +154,7 @@ async fn a_file_that_can_not_be_read_is_set_aside_and_said() {
         let aside = folder.set_aside();
         assert_eq!(aside.len(), 1, "{what}");
         assert_eq!(fs::read(&aside[0]).unwrap().len(), bytes.len(), "{what}");
-        assert!(harness.gateway.stderr().contains("was set aside"), "{what}");
+        assert!(harness.gateway.stderr().contains("was renamed"), "{what}");
         assert!(
             harness
                 .metrics()
@@ -206,7 +206,8 @@ async fn two_gateways_do_not_share_a_file() {
     let (code, _, said) = output_of(second.args(["serve", "--config"]).arg(&config));
     assert_ne!(code, Some(0));
     assert!(
-        said.contains("counters.redb can't be opened: another process uses it"),
+        said.contains("can't open counters.file ")
+            && said.contains("counters.redb: another process has it open"),
         "{said}"
     );
 }
@@ -252,14 +253,14 @@ async fn inside_a_mount_of_its_own_the_disk_is_full() {
                 })
             })
             .await;
-            let alarm = "can't be written to counters.file";
+            let alarm = "could not write counters.file";
             assert!(harness.gateway.stderr().contains(alarm));
         }
         let spent = spend(&harness).await;
         assert!(spent > before);
         fs::remove_file(&filler).unwrap();
         if !is_there {
-            let again = "what clients have spent is kept again";
+            let again = "counters.file can be written again";
             eventually("it is written again", || {
                 harness.gateway.stderr().contains(again)
             })

@@ -47,7 +47,7 @@ async fn an_outage_fires_its_alerts_and_its_end_ends_them() {
             (&"gpt-4o".into(), &gateway.as_str().into())
         );
         let says = alert["annotations"]["summary"].as_str().unwrap();
-        assert_eq!(says, "No deployment of gpt-4o can be asked");
+        assert_eq!(says, "No deployment of gpt-4o is available");
         prometheus.fires("ForebayErrorBudgetBurnsFast").await;
         over.store(true, Ordering::Release);
     };

@@ -136,7 +136,7 @@ const EMPTY: &[(&str, &str)] = &[
         "no credential is refused, no deployment is missing",
     ),
     (
-        "Tokens that let nobody in A",
+        "Rejected client tokens A",
         "clients show keys; tokens.rs has clients with tokens",
     ),
     ("Identities, issuers, certificates B", "likewise: no issuer"),

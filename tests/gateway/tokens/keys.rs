@@ -151,23 +151,23 @@ async fn keys_of_an_issuer_that_is_not_what_it_should_be_are_not_taken() {
             IssuerFault::CallsItself {
                 issuer: "https://localhost".into(),
             },
-            "is another issuer's",
+            "belongs to another issuer",
         ),
         (
             IssuerFault::KeysAt { url: away.clone() },
-            "names no https:// address",
+            "has no https:// address",
         ),
         (
             IssuerFault::KeysAt {
                 url: "http://127.0.0.1:1/k".into(),
             },
-            "names no https:// address",
+            "has no https:// address",
         ),
         (IssuerFault::Redirect { to: away }, "answered 302"),
         (IssuerFault::Status { status: 500 }, "answered 500"),
-        (IssuerFault::Garbage {}, "no discovery document"),
-        (IssuerFault::Endless { bytes: 2 << 20 }, "has no end"),
-        (IssuerFault::NoKeys {}, "holds no key"),
+        (IssuerFault::Garbage {}, "not an OpenID discovery document"),
+        (IssuerFault::Endless { bytes: 2 << 20 }, "is too long"),
+        (IssuerFault::NoKeys {}, "contains no usable signing key"),
     ] {
         let fixture = TokenFixture::set().await;
         fixture.issuer().set_fault(Some(fault.clone()));

@@ -1,4 +1,4 @@
-//! What a client's tokens must say.
+//! What a client's tokens must contain.
 
 use std::collections::BTreeSet;
 
