@@ -52,7 +52,7 @@
 //! | a header that goes on, or comes back | `domain/forwarding.rs`, `domain/forwarding/answer.rs` |
 //! | a refusal: status, code and text | `domain/refusal.rs` |
 //! | a client's limit | `domain/limit.rs`, then `domain/quota/limits.rs` (`Limits::all`), `domain/quota/account.rs`, `config/raw/limits.rs` |
-//! | a field of the config | `config/raw.rs` (as written), `config/build/` (checked; `server:` in `settings.rs`), `config/plan.rs` |
+//! | a field of the config | `config/raw/` (as written), `config/build/` (checked; `server:` in `settings.rs`), `config/plan.rs` |
 //! | a kind of credential towards instances | `domain/identity.rs` (`Proof`), then `identity/source.rs`, `config/build/identities.rs` |
 //! | a metric | `telemetry/metrics/instruments.rs` (declared), `telemetry/metrics.rs` (counted) |
 //! | a field of the access log | `telemetry/record.rs`, `telemetry/access_log/line.rs`; filled in `proxy/ending.rs` |
