@@ -50,7 +50,7 @@
 //! | what a status or an error's body means | `domain/outcome/answer.rs`; known words in `domain/outcome/words.rs` |
 //! | when a stream is whole, and what its error events mean | `domain/opening/end.rs`, `domain/opening/meaning.rs` |
 //! | a header that goes on, or comes back | `domain/forwarding.rs`, `domain/forwarding/answer.rs` |
-//! | a refusal: status, code and text | `domain/refusal.rs` |
+//! | a refusal: status, code and text | `domain/refusal.rs` (the reasons), `domain/refusal/answers.rs` (what each says) |
 //! | a client's limit | `domain/limit.rs`, then `domain/quota/limits.rs` (`Limits::all`), `domain/quota/account.rs`, `config/raw/limits.rs` |
 //! | a field of the config | `config/raw/` (as written), `config/build/` (checked; `server:` in `settings.rs`), `config/plan.rs` |
 //! | a kind of credential towards instances | `domain/identity.rs` (`Proof`), then `identity/source.rs`, `config/build/identities.rs` |
