@@ -42,13 +42,9 @@ fn prompts(raw: raw::Prompts, taken: &mut Taken, reader: &mut Reader<'_>) -> Opt
         let patterns = raw.value.0.into_iter().flatten();
         patterns.map(|pattern| pattern.value.0)
     });
-    let file = raw::LogFile {
-        file: raw.file,
-        rotate: raw.rotate,
-    };
     Some(Prompts {
         redaction: Redaction::new(patterns.into_iter().flatten()),
-        file: long(file, taken, reader)?,
+        file: long(raw.file, taken, reader)?,
         max_bytes,
     })
 }

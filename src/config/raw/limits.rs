@@ -11,6 +11,15 @@ section! {
     /// What a client may spend. Tokens are those of input and output together; a request reserves its prompt and the most
     /// output it may get, and is settled with what it used.
     struct ClientLimits {
+        ..own: Limits,
+        /// The same for single models, by their names in `models`: what is written here holds beside what is written above.
+        models: Option<Placed<Named<Limits>>>,
+    }
+}
+
+section! {
+    /// What a client may spend with one model.
+    struct Limits {
         /// Requests within 60 seconds.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         requests_per_minute: Option<Placed<i64>>,
@@ -31,44 +40,6 @@ section! {
         concurrency: Option<Placed<i64>>,
         /// The most output of one answer, as `max_completion_tokens`, `max_tokens` or `max_output_tokens` ask for it. A request
         /// that names none is sent with this one.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        max_output_tokens: Option<Placed<i64>>,
-        /// What becomes of a request that asks for more than `max_output_tokens`.
-        #[schemars(extend("default" = "clamp"))]
-        over_max_output_tokens: Option<Placed<OverMaxOutput>>,
-        /// The most answers to one request.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        n: Option<Placed<i64>>,
-        /// The most drafts that the best answers are taken of.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        best_of: Option<Placed<i64>>,
-        /// The same for single models, by their names in `models`: what is written here holds beside what is written above.
-        models: Option<Placed<Named<Limits>>>,
-    }
-}
-
-section! {
-    /// What a client may spend with one model.
-    struct Limits {
-        /// Requests within 60 seconds.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        requests_per_minute: Option<Placed<i64>>,
-        /// Tokens within 60 seconds.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        tokens_per_minute: Option<Placed<i64>>,
-        /// Tokens in an hour of the calendar.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        tokens_per_hour: Option<Placed<i64>>,
-        /// Tokens in a day of the calendar.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        tokens_per_day: Option<Placed<i64>>,
-        /// Tokens in a month of the calendar.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        tokens_per_month: Option<Placed<i64>>,
-        /// Requests at the same time.
-        #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
-        concurrency: Option<Placed<i64>>,
-        /// The most output of one answer.
         #[schemars(range(min = 1, max = 1_000_000_000_000i64))]
         max_output_tokens: Option<Placed<i64>>,
         /// What becomes of a request that asks for more than `max_output_tokens`.

@@ -32,10 +32,7 @@ section! {
 section! {
     /// Prompts that are kept: the bodies of requests, one JSON line each, in a file that its owner alone may read.
     struct Prompts {
-        /// Appended to. Where it was renamed, as by logrotate, it is made anew.
-        file: Required<Placed<FilePath>>,
-        /// When it is put aside by the gateway itself; never unless given.
-        rotate: Option<Placed<Rotate>>,
+        ..file: LogFile,
         /// How much of a body is kept.
         #[schemars(extend("default" = "64KiB"))]
         max_bytes: Option<Placed<Size>>,

@@ -21,18 +21,7 @@ section! {
 section! {
     /// What a million of a model's tokens cost.
     struct ModelPrices {
-        /// Of the prompt.
-        input: Required<Money>,
-        /// From the cache; as `input` unless given.
-        cached: Option<Money>,
-        /// Audio in the prompt; as `input` unless given.
-        audio_input: Option<Money>,
-        /// Of the answer; `0` where a model gives none.
-        output: Required<Money>,
-        /// Spent on reasoning; as `output` unless given.
-        reasoning: Option<Money>,
-        /// Audio in the answer; as `output` unless given.
-        audio_output: Option<Money>,
+        ..standard: Rates,
         /// By the service tier that an answer says it was served with; the prices above unless given.
         tiers: Option<TierPrices>,
         /// On deployments of `type: provisioned`; nothing unless given, since they are paid for anyway. What Azure's own
