@@ -57,9 +57,10 @@ pub fn check_names(path: &Path) -> Result<Vec<Problem>, Problems> {
     let text = text_of(path)?;
     let environment = |name: &str| env::var(name).ok();
     let (_, problems, warnings) = found(&text, path, &environment, Values::MayBeMissing)?;
-    match problems.is_empty() {
-        true => Ok(warnings),
-        false => Err(Problems(problems)),
+    if problems.is_empty() {
+        Ok(warnings)
+    } else {
+        Err(Problems(problems))
     }
 }
 

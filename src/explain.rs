@@ -295,9 +295,10 @@ fn why(deployment: &Deployment, ready: &[&Deployment]) -> String {
         Capacity::Standard => "standard",
         Capacity::Provisioned => "provisioned",
     };
-    let turn = match ready.iter().any(|other| other.priority < priority) {
-        true => "once those of a lower priority number are throttled, failing or tried",
-        false => "first, since no lower priority number is ready",
+    let turn = if ready.iter().any(|other| other.priority < priority) {
+        "once those of a lower priority number are throttled, failing or tried"
+    } else {
+        "first, since no lower priority number is ready"
     };
     let weight = deployment.weight.get();
     format!(

@@ -19,9 +19,10 @@ pub(super) fn raise() -> u64 {
         current: Some(hard),
         ..limit
     };
-    match soft < hard {
-        true if setrlimit(Resource::Nofile, raised).is_ok() => hard,
-        _ => soft,
+    if soft < hard && setrlimit(Resource::Nofile, raised).is_ok() {
+        hard
+    } else {
+        soft
     }
 }
 

@@ -6,9 +6,12 @@ use crate::config::Plan;
 
 /// Says it once called, when the listeners are open.
 pub(super) fn ready(plan: &Plan, open_files: u64) -> impl FnOnce() + Send + Sync + 'static {
-    let address = |address: SocketAddr, is_tls: bool| match is_tls {
-        true => format!("{address} (TLS)"),
-        false => address.to_string(),
+    let address = |address: SocketAddr, is_tls: bool| {
+        if is_tls {
+            format!("{address} (TLS)")
+        } else {
+            address.to_string()
+        }
     };
     let listeners = plan.listeners.iter();
     let listeners: Vec<_> = listeners

@@ -163,9 +163,10 @@ impl Tls {
             return;
         }
         let taken = read.acceptor.and_then(|(acceptor, validity)| {
-            match has_ended(validity, now) && !has_ended(state.validity, now) {
-                true => Err("the new certificate has ended already".to_owned()),
-                false => Ok((acceptor, validity)),
+            if has_ended(validity, now) && !has_ended(state.validity, now) {
+                Err("the new certificate has ended already".to_owned())
+            } else {
+                Ok((acceptor, validity))
             }
         });
         match taken {
@@ -299,9 +300,10 @@ fn verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let verifier = match required {
-        true => verifier,
-        false => verifier.allow_unauthenticated(),
+    let verifier = if required {
+        verifier
+    } else {
+        verifier.allow_unauthenticated()
     };
     verifier.build().map_err(|error| error.to_string())
 }

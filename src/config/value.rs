@@ -110,17 +110,16 @@ written! {
     /// The hash of a client's key: `sha256:` and 64 hexadecimal digits. `forebay hash-key` prints it.
     Hash(KeyHash): "sha256:[0-9a-fA-F]{64}", |text, _| KeyHash::parse(text).map_err(|error| error.to_string());
     /// A secret. Better a reference than the value: `${file:/run/credentials/…}` or `${env:NAME}`.
-    Hidden(Secret): ".+", |text, _| match text.bytes().all(|b| b.is_ascii_graphic()) && !text.is_empty() {
-        true => Ok(Secret::new(text.into())),
-        false => Err("a secret is not empty and has only visible ASCII characters, no space or line break".into()),
+    Hidden(Secret): ".+", |text, _| {
+        let fits = text.bytes().all(|b| b.is_ascii_graphic()) && !text.is_empty();
+        fits.then(|| Secret::new(text.into()))
+            .ok_or_else(|| "a secret is not empty and has only visible ASCII characters, no space or line break".into())
     };
     /// A header's value, kept as a secret. Better a reference than the value: `${file:/run/credentials/…}` or `${env:NAME}`.
     HiddenHeader(Secret): ".+", |text, _| {
         let fits = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') && text.trim() == text && !text.is_empty();
-        match fits {
-            true => Ok(Secret::new(text.into())),
-            false => Err("a header's value is not empty and has only visible ASCII characters and spaces between them".into()),
-        }
+        fits.then(|| Secret::new(text.into()))
+            .ok_or_else(|| "a header's value is not empty and has only visible ASCII characters and spaces between them".into())
     };
     /// A GUID, like `0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f`.
     Guid(ProfileId): "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", |text, _| {

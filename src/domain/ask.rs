@@ -35,13 +35,12 @@ impl Ask {
         content_type: Option<&str>,
         body: &[u8],
     ) -> Result<(Self, Option<Scan>), Refusal> {
-        match Self::is_multipart(content_type) {
-            true => Ok((Self::read(content_type, body)?, None)),
-            false => {
-                form::boundary(content_type.unwrap_or_default().as_bytes())?;
-                let (ask, scan) = whole::read(body, scan)?;
-                Ok((ask, Some(scan)))
-            }
+        if Self::is_multipart(content_type) {
+            Ok((Self::read(content_type, body)?, None))
+        } else {
+            form::boundary(content_type.unwrap_or_default().as_bytes())?;
+            let (ask, scan) = whole::read(body, scan)?;
+            Ok((ask, Some(scan)))
         }
     }
 
@@ -54,10 +53,10 @@ impl Ask {
             let value = value.as_bytes().trim_ascii();
             value.is_empty() || value.eq_ignore_ascii_case(b"identity")
         };
-        match encodings.all(is_plain) {
-            true => Ok(()),
-            false => Err(Refusal::UnsupportedContentEncoding),
-        }
+        encodings
+            .all(is_plain)
+            .then_some(())
+            .ok_or(Refusal::UnsupportedContentEncoding)
     }
 
     /// Whether a body of this content type is a form of parts.

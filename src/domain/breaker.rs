@@ -154,9 +154,10 @@ impl Breaker {
     /// Lets a request through, if one may go now.
     #[inline]
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
-        match self.is_untroubled() {
-            true => Some(self.ordinary()),
-            false => self.pass_if_ready(now),
+        if self.is_untroubled() {
+            Some(self.ordinary())
+        } else {
+            self.pass_if_ready(now)
         }
     }
 

@@ -117,10 +117,7 @@ impl Health {
     fn judge(&mut self, now: Instant) -> Verdict {
         let nothing = self.nothing_serves(now);
         let is_well = !nothing && !self.models.iter().any(Model::is_missing);
-        self.well_since = match is_well {
-            true => self.well_since.or(Some(now)),
-            false => None,
-        };
+        self.well_since = is_well.then(|| self.well_since.unwrap_or(now));
         if nothing {
             return match self.verdict {
                 Verdict::Starting => Verdict::Starting,
@@ -185,10 +182,7 @@ impl Model {
             Ability::Throttled => settings.throttled_is_down,
             _ => false,
         };
-        self.down_since = match is_down {
-            true => self.down_since.or(Some(now)),
-            false => None,
-        };
+        self.down_since = is_down.then(|| self.down_since.unwrap_or(now));
     }
 
     fn is_missing(&self) -> bool {

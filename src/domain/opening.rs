@@ -224,9 +224,10 @@ impl ErrorBody {
 
     fn outcome(&self, now: SystemTime) -> Outcome {
         let outcome = Outcome::of_error_body(self.status, &self.headers, &self.body, now);
-        match self.added.is_any() {
-            true => Outcome::of_added(&self.body, self.added, outcome),
-            false => outcome,
+        if self.added.is_any() {
+            Outcome::of_added(&self.body, self.added, outcome)
+        } else {
+            outcome
         }
     }
 }

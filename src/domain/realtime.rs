@@ -172,13 +172,12 @@ fn is_named(name: &str, wanted: &str) -> bool {
 
 /// A parameter's value as servers read it.
 fn decoded(value: &str) -> Option<Cow<'_, str>> {
-    match value.contains('+') {
-        false => percent_decode_str(value).decode_utf8().ok(),
-        true => {
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8().ok()?;
-            Some(Cow::Owned(value.into_owned()))
-        }
+    if value.contains('+') {
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8().ok()?;
+        Some(Cow::Owned(value.into_owned()))
+    } else {
+        percent_decode_str(value).decode_utf8().ok()
     }
 }
 

@@ -54,9 +54,10 @@ impl Pattern {
                 PatternError::Syntax(why.trim_start_matches("error: ").to_owned())
             }
         })?;
-        match pattern.is_match("") {
-            true => Err(PatternError::Empty),
-            false => Ok(Self(pattern)),
+        if pattern.is_match("") {
+            Err(PatternError::Empty)
+        } else {
+            Ok(Self(pattern))
         }
     }
 }
@@ -181,9 +182,10 @@ impl Redaction {
         let length = json.iter().take_while(|b| is_in(b)).count();
         let number = String::from_utf8_lossy(&json[..length]);
         let left = self.text(&number);
-        match left == number {
-            true => text.push_str(&number),
-            false => push_quoted(&left, true, text),
+        if left == number {
+            text.push_str(&number)
+        } else {
+            push_quoted(&left, true, text)
         }
         length
     }
@@ -197,9 +199,10 @@ impl Redaction {
                 left = Cow::Owned(replaced);
             }
         }
-        match self.is_hidden_in(&left) {
-            true => Cow::Borrowed(REDACTED),
-            false => left,
+        if self.is_hidden_in(&left) {
+            Cow::Borrowed(REDACTED)
+        } else {
+            left
         }
     }
 

@@ -129,10 +129,7 @@ impl Trace {
     /// A new one, of a request whose sender is not known yet.
     pub fn start(sampling: Sampling, draw: u128, span: u64) -> Self {
         let id = TraceId::of(draw);
-        let flags = match sampling.keeps(&id) {
-            true => SAMPLED,
-            false => 0,
-        };
+        let flags = if sampling.keeps(&id) { SAMPLED } else { 0 };
         Self {
             id,
             parent: None,

@@ -34,9 +34,10 @@ impl Validity {
             return Standing::Ended;
         };
         let whole = self.until.duration_since(self.from).unwrap_or_default();
-        match left < SOON.min(whole / 5) {
-            true => Standing::EndsSoon { left },
-            false => Standing::Good,
+        if left < SOON.min(whole / 5) {
+            Standing::EndsSoon { left }
+        } else {
+            Standing::Good
         }
     }
 }

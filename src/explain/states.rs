@@ -44,9 +44,10 @@ impl States {
     /// Reads them from a gateway's admin address, as in `http://127.0.0.1:9090/status`, or from a file that holds its answer.
     /// `token`: what `admin.token` asks for.
     pub fn read(from: &str, token: Option<&Secret>) -> Result<Self, StatesError> {
-        let text = match from.starts_with("http://") || from.starts_with("https://") {
-            true => fetch(from, token),
-            false => std::fs::read(from),
+        let text = if from.starts_with("http://") || from.starts_with("https://") {
+            fetch(from, token)
+        } else {
+            std::fs::read(from)
         };
         let text = text.map_err(|error| StatesError::Unread(from.into(), error))?;
         Self::parse(&text).map_err(|error| StatesError::NoStatus(from.into(), error.to_string()))

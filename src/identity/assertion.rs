@@ -125,9 +125,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AssertionEr
     let pem = read(path)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let all = all.unwrap_or_default();
-    match all.is_empty() {
-        true => Err(AssertionError::NoCertificate(path.into())),
-        false => Ok(all),
+    if all.is_empty() {
+        Err(AssertionError::NoCertificate(path.into()))
+    } else {
+        Ok(all)
     }
 }
 

@@ -144,10 +144,12 @@ impl TokenRenewer<'_> {
         });
         self.renewal = Instant::now() + wait;
         self.credential.announce(self.renewal.into_std());
-        let standing = match self.holds() {
-            true => Standing::Failing,
-            false if self.is_awaited() => Standing::Starting,
-            false => Standing::Out,
+        let standing = if self.holds() {
+            Standing::Failing
+        } else if self.is_awaited() {
+            Standing::Starting
+        } else {
+            Standing::Out
         };
         (wait, standing)
     }

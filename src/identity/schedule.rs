@@ -26,10 +26,7 @@ const FORCED_APART: Duration = Duration::from_secs(10);
 /// The draw spreads gateways that started together, so that they don't ask together ever after.
 pub(super) fn renew_after(left: Duration, draw: f64) -> Duration {
     let point = left.mul_f64(0.5 + 0.25 * draw);
-    let latest = match left > 2 * AHEAD {
-        true => left - AHEAD,
-        false => left,
-    };
+    let latest = if left > 2 * AHEAD { left - AHEAD } else { left };
     point.min(latest).clamp(SOONEST, LATEST)
 }
 
@@ -43,9 +40,10 @@ pub(super) fn retry_after(
     draw: f64,
 ) -> Duration {
     let last = WAITS.len() - 1;
-    let step = match refused {
-        true => last,
-        false => (failures.saturating_sub(1) as usize).min(last),
+    let step = if refused {
+        last
+    } else {
+        (failures.saturating_sub(1) as usize).min(last)
     };
     let wait = Duration::from_secs(WAITS[step]);
     let wait = wait.max(asked.unwrap_or_default().min(LONGEST));

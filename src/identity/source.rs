@@ -230,10 +230,7 @@ fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
         return Err(FetchError::NoToken);
     }
     let token = Token::bearer(secret, Some(expires_on)).map_err(|_| FetchError::NoToken)?;
-    match token.holds(now) {
-        true => Ok(token),
-        false => Err(FetchError::Ended),
-    }
+    token.holds(now).then_some(token).ok_or(FetchError::Ended)
 }
 
 /// Where the proof's tokens are asked for; an api-key needs nobody's.

@@ -173,9 +173,10 @@ impl JwksCache {
             let ended = progress.wait_for(|p| p.ended > before);
             let _ = timeout(PATIENCE, ended).await;
         }
-        self.find(id).ok_or(match self.keys.load().is_some() {
-            true => Missing::Unknown,
-            false => Missing::NoKeysYet,
+        self.find(id).ok_or(if self.keys.load().is_some() {
+            Missing::Unknown
+        } else {
+            Missing::NoKeysYet
         })
     }
 

@@ -96,10 +96,11 @@ impl Rest {
             let mut open = self.open.iter();
             open.any(|it| it.as_str().eq_ignore_ascii_case(model))
         };
-        match named.iter().all(|model| is_open(model)) {
-            true => Ok(()),
-            false => Err(Refusal::ToolModel),
-        }
+        named
+            .iter()
+            .all(|model| is_open(model))
+            .then_some(())
+            .ok_or(Refusal::ToolModel)
     }
 }
 

@@ -193,9 +193,10 @@ impl Rules {
         is_first: bool,
         shutdown: &ShutdownWatch,
     ) -> Result<Next, Refused> {
-        let patience = match is_first {
-            true => self.header_timeout,
-            false => KEEP_ALIVE,
+        let patience = if is_first {
+            self.header_timeout
+        } else {
+            KEEP_ALIVE
         };
         if stream.held.is_empty() && !begins(stream, patience, shutdown).await {
             return Ok(Next::End);

@@ -136,9 +136,10 @@ pub(super) fn broke(it: Proxied<'_>, client_left: bool) {
     }
     let verdict = gate.take_verdict();
     drop(gate);
-    let (end, outcome) = match client_left {
-        true => (End::ClientLeft, Outcome::ClientLeft),
-        false => (End::Broken, Outcome::fault(Fault::Broken)),
+    let (end, outcome) = if client_left {
+        (End::ClientLeft, Outcome::ClientLeft)
+    } else {
+        (End::Broken, Outcome::fault(Fault::Broken))
     };
     it.delivery.end = end;
     it.admitted.close(&verdict.unwrap_or(outcome));

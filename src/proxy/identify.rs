@@ -36,9 +36,10 @@ pub(super) struct Shown<'a> {
 impl Shown<'_> {
     /// Where nothing but what a browser sends by itself proves the client: that a page of elsewhere has not sent it.
     fn by_itself(&self) -> Result<(), Refusal> {
-        match !self.may_browse && cors::is_foreign(self.headers, self.host) {
-            true => Err(Refusal::ForeignOrigin),
-            false => Ok(()),
+        if !self.may_browse && cors::is_foreign(self.headers, self.host) {
+            Err(Refusal::ForeignOrigin)
+        } else {
+            Ok(())
         }
     }
 }

@@ -156,14 +156,15 @@ fn is_no_refusal(status: StatusCode) -> bool {
 /// not asked for and what was not granted there is no tunnel.
 fn switched(head: &ResponseHeader, is_tunnel: bool) -> Outcome {
     let is_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    match is_tunnel {
-        false => Outcome::fault(Fault::Status),
-        true if is_switched && head.version == Version::HTTP_11 && is_accepted(&head.headers) => {
-            Outcome::Served
-        }
-        true if head.status.is_redirection() => Outcome::Redirected,
+    if !is_tunnel {
+        Outcome::fault(Fault::Status)
+    } else if is_switched && head.version == Version::HTTP_11 && is_accepted(&head.headers) {
+        Outcome::Served
+    } else if head.status.is_redirection() {
+        Outcome::Redirected
+    } else {
         // Of its other work it says nothing.
-        true => Outcome::Unwanted,
+        Outcome::Unwanted
     }
 }
 
@@ -259,9 +260,10 @@ pub(super) fn failure(
 
 /// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.
 fn refused(it: Proxied<'_>, error: Box<Error>, refusal: Refusal, is_answered: bool) -> Box<Error> {
-    match is_answered {
-        true => it.delivery.end = End::Broken,
-        false => *it.refusal = Some(refusal),
+    if is_answered {
+        it.delivery.end = End::Broken
+    } else {
+        *it.refusal = Some(refusal)
     }
     it.admitted.close(&Outcome::ClientLeft);
     then(Step::GiveUp, error)

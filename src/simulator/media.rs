@@ -88,14 +88,15 @@ pub(crate) fn hear(call: Call<'_>) -> Result<Answer, Refusal> {
     }
     let format = request_body::field(call.body, "response_format").map(String::from_utf8_lossy);
     // The newer models are counted in tokens, those before them by the minute.
-    let spent = match call.deployment.base_model.contains("transcribe") {
-        true => Spent {
+    let spent = if call.deployment.base_model.contains("transcribe") {
+        Spent {
             prompt_tokens: 14,
             audio_prompt_tokens: 12,
             completion_tokens: 5,
             ..Spent::default()
-        },
-        false => Spent::default(),
+        }
+    } else {
+        Spent::default()
     };
     let usage = match spent.prompt_tokens {
         0 => json!({ "type": "duration", "seconds": 1 }),

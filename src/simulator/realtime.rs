@@ -189,9 +189,10 @@ impl Session {
         let created =
             json!({ "type": "response.created", "response": response("in_progress", Value::Null) });
         self.say(socket, created).await?;
-        let name = match self.preview {
-            true => "response.text",
-            false => "response.output_text",
+        let name = if self.preview {
+            "response.text"
+        } else {
+            "response.output_text"
         };
         for at in 0..reply.pieces() {
             let delta = json!({ "type": format!("{name}.delta"), "response_id": id, "output_index": 0, "content_index": 0, "delta": reply.piece(at) });

@@ -99,9 +99,10 @@ impl PromptLog {
             waiting: Arc::clone(&self.waiting),
         };
         // One that is larger than all of the room may pass alone.
-        match before > 0 && before.saturating_add(bytes) > self.most_waiting {
-            true => self.log.drop_line(),
-            false => self.log.write(waiting),
+        if before > 0 && before.saturating_add(bytes) > self.most_waiting {
+            self.log.drop_line()
+        } else {
+            self.log.write(waiting)
         }
     }
 

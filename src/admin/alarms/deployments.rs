@@ -93,15 +93,12 @@ impl Scene<'_> {
         let text = format!(
             "All provisioned capacity of {model} is out ({states}), so every request is paid by the token: {effect}."
         );
-        Some(match only_full {
-            true => {
-                let mend = "It has been full for a minute: buy more PTUs, or limit the clients that use the most.";
-                warning("provisioned_out", text, mend.to_owned())
-            }
-            false => {
-                let mend = "What is in its way has an alarm of its own: until that is mended, what you pay for is unused.";
-                alarm("provisioned_out", text, mend.to_owned())
-            }
+        Some(if only_full {
+            let mend = "It has been full for a minute: buy more PTUs, or limit the clients that use the most.";
+            warning("provisioned_out", text, mend.to_owned())
+        } else {
+            let mend = "What is in its way has an alarm of its own: until that is mended, what you pay for is unused.";
+            alarm("provisioned_out", text, mend.to_owned())
         })
     }
 
@@ -279,20 +276,21 @@ impl Scene<'_> {
             fellows.any(|it| it.served_at().is_some_and(|at| at > refusing.since))
         });
         let text = format!("{who} answers {status} to everything since {at} ({times} times)");
-        let made = match others_serve {
-            true => alarm(
+        let made = if others_serve {
+            alarm(
                 "refuses_everything",
                 format!(
                     "{text}, while others serve the same model: {}.",
                     pool.effect_beside(member, None, self.now)
                 ),
                 "Compare the instance's `endpoint` (scheme, host, path), the deployment's name and its API version with those that serve.",
-            ),
-            false => warning(
+            )
+        } else {
+            warning(
                 "refuses_everything",
                 format!("{text}: clients get these answers."),
                 "Either what clients send is wrong (the access log says who sends it), or the instance's `endpoint`, the deployment or its API version is.",
-            ),
+            )
         };
         of_instance(made, member)
     }

@@ -99,9 +99,10 @@ fn pool_of(model: &str, deployments: &[(&str, &str, bool)]) -> Arc<Pool> {
     let members = members.members().iter().zip(deployments);
     let deployments = members.map(|(member, (_, name, is_provisioned))| Deployment {
         name: (*name).into(),
-        capacity: match is_provisioned {
-            true => Capacity::Provisioned,
-            false => Capacity::Standard,
+        capacity: if *is_provisioned {
+            Capacity::Provisioned
+        } else {
+            Capacity::Standard
         },
         ..member.deployment().clone()
     });

@@ -100,9 +100,10 @@ fn endpoint_of(
     let Some(right) = found.before_api(kind) else {
         return Some(found);
     };
-    let right = match reader.filled.is_at(place) {
-        true => "its scheme and host alone, like https://NAME.openai.azure.com",
-        false => &right,
+    let right = if reader.filled.is_at(place) {
+        "its scheme and host alone, like https://NAME.openai.azure.com"
+    } else {
+        &right
     };
     let adds = match kind {
         Kind::AzureOpenai => "/openai/… and the deployment",

@@ -159,9 +159,10 @@ fn audiences(
         .flatten()
         .filter(|audience| cloud::is_microsofts(&audience.value.0))
     {
-        match names_application {
-            true => reader.warn(audience.place, "tokens for Microsoft's own services are shown to those, which could use them here; better an audience of this gateway's own"),
-            false => reader.problem(audience.place, "everyone in the tenant gets tokens for Microsoft's own services; register the gateway as an application and name that one"),
+        if names_application {
+            reader.warn(audience.place, "tokens for Microsoft's own services are shown to those, which could use them here; better an audience of this gateway's own")
+        } else {
+            reader.problem(audience.place, "everyone in the tenant gets tokens for Microsoft's own services; register the gateway as an application and name that one")
         }
     }
     words(raw, "an audience", reader)

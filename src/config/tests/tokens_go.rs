@@ -13,9 +13,10 @@ fn said_of(text: &str) -> String {
     match read(text) {
         Ok(loaded) => {
             let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-            match warnings.is_empty() {
-                true => loaded.plan.instances[0].scope.clone(),
-                false => warnings.join("\n"),
+            if warnings.is_empty() {
+                loaded.plan.instances[0].scope.clone()
+            } else {
+                warnings.join("\n")
             }
         }
         Err(problems) => problems.to_string(),

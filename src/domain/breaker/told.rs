@@ -34,9 +34,10 @@ const SHORTEST_LEAD: Duration = Duration::from_millis(20);
 /// The lead after a wait: as long as that, so that a wait of a few milliseconds, as a provisioned deployment tells it, is
 /// not made ten times as long (wire facts: Provisioned deployments).
 pub(super) fn lead(wait: Duration) -> Duration {
-    match wait.is_zero() {
-        true => Duration::ZERO,
-        false => wait.clamp(SHORTEST_LEAD, LONGEST_LEAD),
+    if wait.is_zero() {
+        Duration::ZERO
+    } else {
+        wait.clamp(SHORTEST_LEAD, LONGEST_LEAD)
     }
 }
 

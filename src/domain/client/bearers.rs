@@ -44,9 +44,10 @@ impl Bearers {
         if found.any(|other| other.name != client.name) {
             return Err(Rejected::Ambiguous);
         }
-        match now <= certificate.until {
-            true => Ok(Some(client)),
-            false => Err(Rejected::Ended),
+        if now <= certificate.until {
+            Ok(Some(client))
+        } else {
+            Err(Rejected::Ended)
         }
     }
 }

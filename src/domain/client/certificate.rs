@@ -159,9 +159,10 @@ impl Name {
 }
 
 fn plain(text: &str) -> Result<&str, NameError> {
-    match text.is_empty() || text.chars().any(char::is_control) {
-        true => Err(NameError::Text),
-        false => Ok(text),
+    if text.is_empty() || text.chars().any(char::is_control) {
+        Err(NameError::Text)
+    } else {
+        Ok(text)
     }
 }
 

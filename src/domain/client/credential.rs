@@ -32,12 +32,13 @@ impl<'a> Credential<'a> {
             .map(|value| Cow::Borrowed(value.trim_ascii()))
             .chain(query.into_iter().flat_map(|query| beside(query, headers)));
         let value = all.next().ok_or(Refusal::NoCredential)?;
-        match all.all(|other| other == value) {
-            true => Ok(Self {
+        if all.all(|other| other == value) {
+            Ok(Self {
                 value,
                 is_bearer: bearers().next().is_some(),
-            }),
-            false => Err(Refusal::AmbiguousCredential),
+            })
+        } else {
+            Err(Refusal::AmbiguousCredential)
         }
     }
 

@@ -59,9 +59,10 @@ pub(super) fn read(
             out.push('&');
         }
         // In brackets of its own no reader is surprised by an escape; one that is there stays.
-        match name.contains('%') && known.ends_with(LIST) {
-            true => out.push_str(name),
-            false => out.push_str(known),
+        if name.contains('%') && known.ends_with(LIST) {
+            out.push_str(name)
+        } else {
+            out.push_str(known)
         }
         out.push_str(value);
     }

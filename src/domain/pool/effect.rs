@@ -33,9 +33,10 @@ impl Pool {
         let first = ready.clone().map(|it| it.deployment().priority).min();
         let others = ready.filter(|it| Some(it.deployment().priority) == first);
         let names: Vec<_> = others.map(Member::name).collect();
-        match names.is_empty() {
-            true => "no other can be asked: its clients get this refusal".to_owned(),
-            false => format!("clients are served by {}", Few(&names)),
+        if names.is_empty() {
+            "no other can be asked: its clients get this refusal".to_owned()
+        } else {
+            format!("clients are served by {}", Few(&names))
         }
     }
 

@@ -106,15 +106,18 @@ impl Pool {
     pub fn ability(&self, now: Instant) -> Ability {
         let mut members = self.members.iter();
         if self.is_ready(now) {
-            return match members.any(|member| member.is_ready(now) && !member.is_untried(now)) {
-                true => Ability::Serves,
-                false => Ability::Untried,
+            return if members.any(|member| member.is_ready(now) && !member.is_untried(now)) {
+                Ability::Serves
+            } else {
+                Ability::Untried
             };
         }
-        match members.any(|member| matches!(member.state(now), State::Trial { .. })) {
-            true => Ability::OnTrial,
-            false if self.exhausted(&[], now).throttled => Ability::Throttled,
-            false => Ability::Down,
+        if members.any(|member| matches!(member.state(now), State::Trial { .. })) {
+            Ability::OnTrial
+        } else if self.exhausted(&[], now).throttled {
+            Ability::Throttled
+        } else {
+            Ability::Down
         }
     }
 
@@ -199,9 +202,10 @@ impl Pool {
                 }
                 // It was asked and told of its limit, which is over by now.
                 State::Closed | State::Ramping { .. } if by_limit => {
-                    match health.breaker.names_no_time() {
-                        true => soon,
-                        false => now,
+                    if health.breaker.names_no_time() {
+                        soon
+                    } else {
+                        now
                     }
                 }
                 State::Closed | State::Ramping { .. } => {

@@ -147,9 +147,10 @@ pub struct Count {
 /// Below what so many tokens may still be added. A request of at most a hundredth of the limit has to fit whole. A larger one may
 /// go over by what it asks for, or its client would never get near its limit; none follows it.
 fn below(most: u64, tokens: u64) -> u64 {
-    match tokens <= most / 100 {
-        true => most - tokens + 1,
-        false => most,
+    if tokens <= most / 100 {
+        most - tokens + 1
+    } else {
+        most
     }
 }
 
@@ -290,9 +291,10 @@ impl Account {
             if sum >= below {
                 let wait = state.tokens.wait(below, now.at);
                 // What is only assumed may be given back as soon as an answer is there.
-                let wait = match sum.saturating_sub(state.assumed) < below {
-                    true => wait.min(WHILE_OTHERS_RUN),
-                    false => wait,
+                let wait = if sum.saturating_sub(state.assumed) < below {
+                    wait.min(WHILE_OTHERS_RUN)
+                } else {
+                    wait
                 };
                 return Err(self.for_now(Limit::TokensPerMinute, most, wait));
             }
@@ -343,9 +345,10 @@ impl Account {
             let bound = self.bound(limit, most);
             return Err(Limited::Until { bound, renews }.into());
         }
-        match used.saturating_add(held) >= below {
-            true => Err(self.for_now(limit, most, WHILE_OTHERS_RUN)),
-            false => Ok(()),
+        if used.saturating_add(held) >= below {
+            Err(self.for_now(limit, most, WHILE_OTHERS_RUN))
+        } else {
+            Ok(())
         }
     }
 

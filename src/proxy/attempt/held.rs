@@ -108,9 +108,10 @@ impl Held {
             Outcome::CallerError if head.is_suspect && head.status != 424 => Outcome::Refused,
             _ => return outcome,
         };
-        match walk.could_go_on(now) {
-            true => elsewhere,
-            false => outcome,
+        if walk.could_go_on(now) {
+            elsewhere
+        } else {
+            outcome
         }
     }
 

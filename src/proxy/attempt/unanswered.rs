@@ -127,9 +127,10 @@ pub(crate) fn told(error: &Error) -> Told {
     let Some(why) = error.root_cause().downcast_ref::<h2::Error>() else {
         let is_stopped =
             error.etype() == &ErrorType::H2Error && says(error, |words| words == NO_ROOM);
-        return match is_stopped && error.esource() == &ErrorSource::Upstream {
-            true => Told::Stopped,
-            false => Told::Nothing,
+        return if is_stopped && error.esource() == &ErrorSource::Upstream {
+            Told::Stopped
+        } else {
+            Told::Nothing
         };
     };
     match why.reason() {

@@ -64,9 +64,12 @@ impl Authorities {
             Err(error) if own_limit::of(&error).is_some() => return,
             text => text.map_err(|error| unfit(&self.path, &error)),
         };
-        let taken = text.and_then(|text| match text == state.text {
-            true => Ok(None),
-            false => Ok(Some((own(&self.path, &text)?, text))),
+        let taken = text.and_then(|text| {
+            if text == state.text {
+                Ok(None)
+            } else {
+                Ok(Some((own(&self.path, &text)?, text)))
+            }
         });
         match taken {
             Ok(None) => state.error = None,

@@ -145,10 +145,11 @@ impl DnsDiscovery {
         });
         let silent = futures_util::future::join_all(glances).await;
         let silent: Vec<_> = silent.into_iter().flatten().collect();
-        match silent.len() == addresses.len() {
+        if silent.len() == addresses.len() {
             // None is better than another.
-            true => Vec::new(),
-            false => silent,
+            Vec::new()
+        } else {
+            silent
         }
     }
 }

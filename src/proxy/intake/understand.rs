@@ -128,9 +128,10 @@ impl<'a> Question<'a> {
             time: self.gateway.body_timeout,
             pause: self.gateway.pause,
             memory: &self.gateway.memory,
-            passage: match is_limited {
-                true => Passage::Never,
-                false => passage(&session.req_header().headers, stays),
+            passage: if is_limited {
+                Passage::Never
+            } else {
+                passage(&session.req_header().headers, stays)
             },
             forbidden: self.forbidden,
             of_responses: self.call.operation.is_of_responses(),
@@ -198,9 +199,10 @@ impl<'a> Question<'a> {
             acts |= scan.acts();
             self.check_tools(&scan)?;
         }
-        match acts && is_response {
-            true => Ok(Repeat::Acts),
-            false => Ok(Repeat::Harmless),
+        if acts && is_response {
+            Ok(Repeat::Acts)
+        } else {
+            Ok(Repeat::Harmless)
         }
     }
 
@@ -223,9 +225,10 @@ impl<'a> Question<'a> {
     /// What makes a response's pictures is a model of the client's too.
     fn check_tools(&self, scan: &Scan) -> Result<(), Refusal> {
         let mut named = scan.tool_models().iter();
-        match named.all(|model| self.gateway.find(self.client, model).is_ok()) {
-            true => Ok(()),
-            false => Err(Refusal::ToolModel),
+        if named.all(|model| self.gateway.find(self.client, model).is_ok()) {
+            Ok(())
+        } else {
+            Err(Refusal::ToolModel)
         }
     }
 
@@ -306,8 +309,8 @@ fn read_limited(
         operation,
         Operation::AudioTranscriptions | Operation::AudioTranslations | Operation::ImageEdits
     );
-    match Ask::is_multipart(content_type) {
-        true if !takes_forms => Err(Refusal::BodyNotJson),
-        _ => Ask::read_by(scan, content_type, body),
+    if Ask::is_multipart(content_type) && !takes_forms {
+        return Err(Refusal::BodyNotJson);
     }
+    Ask::read_by(scan, content_type, body)
 }

@@ -85,10 +85,9 @@ impl Feed {
         let Some(scan) = &mut self.rest.scan else {
             return Ok(());
         };
-        let read = scan.push(piece).and_then(|()| match is_last {
-            true => scan.finish(),
-            false => Ok(()),
-        });
+        let read = scan
+            .push(piece)
+            .and_then(|()| if is_last { scan.finish() } else { Ok(()) });
         match read {
             Err(refusal) if self.rest.strict || refusal == Refusal::BodyTooDeep => Err(refusal),
             _ => self.rest.check_tools(),

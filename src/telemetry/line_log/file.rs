@@ -183,9 +183,10 @@ impl LogFile {
         }
         let is_last = |length| self.is_regular && length == self.length;
         let ours = self.file.metadata().is_ok_and(|it| is_last(it.len()));
-        match ours && self.file.set_len(self.length - half).is_ok() {
-            true => self.length -= half,
-            false => self.is_torn = true,
+        if ours && self.file.set_len(self.length - half).is_ok() {
+            self.length -= half
+        } else {
+            self.is_torn = true
         }
     }
 

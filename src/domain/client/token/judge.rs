@@ -79,9 +79,10 @@ fn application<'a>(claims: &'a Claims, tenant: &str, v1: &str) -> Result<&'a str
     if claims.text("tid")? != Some(tenant) {
         return Err(Rejection::WrongTenant);
     }
-    let claim = match claims.text("iss")? == Some(v1) {
-        true => "appid",
-        false => "azp",
+    let claim = if claims.text("iss")? == Some(v1) {
+        "appid"
+    } else {
+        "azp"
     };
     claims.text(claim)?.ok_or(Rejection::NoAccessToken)
 }
