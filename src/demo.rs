@@ -126,8 +126,9 @@ fn welcome(port: u16, admin_port: u16, control: SocketAddr) -> String {
 
 /// What each client got so far, and what that cost.
 fn spent(metrics: &Metrics) -> String {
-    let answers = metrics.answers().into_iter();
-    let answers: Vec<_> = answers
+    let answers: Vec<_> = metrics
+        .answers()
+        .into_iter()
         .map(|((client, code), count)| format!("{client} {code}: {count}"))
         .collect();
     format!("| {}   {:.4} EUR", answers.join(", "), metrics.cost())
@@ -143,29 +144,34 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics, with_traffic: bool) {
         thread::sleep(Duration::from_secs(1));
         second += 1;
         let (at, now) = (Instant::now(), metrics.attempts());
-        let line = pools.iter().flat_map(|pool| pool.members()).map(|member| {
-            let deployment = member.deployment();
-            let of_it = now.iter().filter(|((instance, name, _), _)| {
-                *instance == deployment.instance.name.as_str() && *name == deployment.name.as_str()
-            });
-            let news = of_it.filter_map(|(key, count)| {
-                let new = count - before.get(key).copied().unwrap_or(0);
-                (new > 0).then(|| format!("{new} {}", key.2))
-            });
-            let news: Vec<_> = news.collect();
-            let news = if news.is_empty() {
-                "-".to_owned()
-            } else {
-                news.join(" ")
-            };
-            let paused = if matches!(member.state(at), State::Open { .. }) {
-                " (paused)"
-            } else {
-                ""
-            };
-            format!("{}{paused}: {news}", deployment.instance.name)
-        });
-        let mut line: Vec<_> = line.collect();
+        let mut line: Vec<_> = pools
+            .iter()
+            .flat_map(|pool| pool.members())
+            .map(|member| {
+                let deployment = member.deployment();
+                let of_it = now.iter().filter(|((instance, name, _), _)| {
+                    *instance == deployment.instance.name.as_str()
+                        && *name == deployment.name.as_str()
+                });
+                let news: Vec<_> = of_it
+                    .filter_map(|(key, count)| {
+                        let new = count - before.get(key).copied().unwrap_or(0);
+                        (new > 0).then(|| format!("{new} {}", key.2))
+                    })
+                    .collect();
+                let news = if news.is_empty() {
+                    "-".to_owned()
+                } else {
+                    news.join(" ")
+                };
+                let paused = if matches!(member.state(at), State::Open { .. }) {
+                    " (paused)"
+                } else {
+                    ""
+                };
+                format!("{}{paused}: {news}", deployment.instance.name)
+            })
+            .collect();
         if with_traffic {
             line.push(spent(metrics));
         }

@@ -272,8 +272,10 @@ fn tried(
         let _ = writeln!(text, "             {}", goes_to(deployment, call, query));
     }
     for deployment in out {
-        let state = state_of(deployment).flatten();
-        let state = state.map(State::to_string).unwrap_or_default();
+        let state = state_of(deployment)
+            .flatten()
+            .map(State::to_string)
+            .unwrap_or_default();
         let _ = writeln!(text, "not now      {}: {state}", name(deployment));
     }
     if ready.is_empty() {

@@ -130,8 +130,10 @@ impl<'a> Status<'a> {
         let (identities, issuers) = ((admin.identities)(), (admin.issuers)());
         let (listeners, phase) = ((admin.listeners)(), (admin.phase)());
         let (clients, clients_left_off) = clients::of((admin.limits)(), wants.all_clients, today);
-        let models = admin.pools.iter().zip(&reading.models);
-        let models: Vec<_> = models
+        let models: Vec<_> = admin
+            .pools
+            .iter()
+            .zip(&reading.models)
             .map(|(pool, readings)| ModelStatus::of(pool, readings, &admin.metrics, now))
             .collect();
         let (alarms, alarms_left_off) = alarms::of(&alarms::Scene {

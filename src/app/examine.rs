@@ -65,8 +65,10 @@ fn unfit(field: &str, file: &Path) -> Option<String> {
         let error = access(file, Access::WRITE_OK).err()?;
         return Some(format!("{field}: {shown} can't be written: {error}"));
     }
-    let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = file
+        .parent()
+        .filter(|it| !it.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let shown = folder.display();
     match fs::metadata(folder) {
         Err(error) => Some(format!(

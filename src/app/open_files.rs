@@ -34,8 +34,11 @@ pub(super) fn allowed() -> u64 {
 
 /// What to warn of where the limit is less than what the listeners may need.
 pub(super) fn warning(plan: &Plan, allowed: u64) -> Option<String> {
-    let connections = plan.listeners.iter().map(|it| it.max_connections as u64);
-    let connections: u64 = connections.sum();
+    let connections: u64 = plan
+        .listeners
+        .iter()
+        .map(|it| it.max_connections as u64)
+        .sum();
     let needed = 2 * connections + ADMIN_CONNECTIONS as u64 + BESIDE;
     (needed > allowed).then(|| format!(
         "the system lets the gateway have {allowed} files open, and its listeners may have {connections} connections, each with one to a deployment: \

@@ -82,8 +82,9 @@ impl Parts {
         let connectors = connectors(&plan, &identities)?;
         let models = models(&plan, &connectors, &metrics);
         tell_pools(&identities, &models);
-        let otlp = plan.otlp.as_ref();
-        let otlp = otlp
+        let otlp = plan
+            .otlp
+            .as_ref()
             .map(|collector| Otlp::open(collector, &plan.instances, &metrics))
             .transpose()?;
         let telemetry = Arc::new(Telemetry {
@@ -272,11 +273,15 @@ pub(super) fn connectors(
         let credential = identities
             .credential(&instance)
             .expect("every instance has been given its credential");
-        let authorities = instance.ca.as_ref().map(&mut authorities).transpose();
-        let authorities = authorities.map_err(|source| StartError::Instance {
-            instance: instance.name.to_string(),
-            source: io::Error::other(source),
-        })?;
+        let authorities = instance
+            .ca
+            .as_ref()
+            .map(&mut authorities)
+            .transpose()
+            .map_err(|source| StartError::Instance {
+                instance: instance.name.to_string(),
+                source: io::Error::other(source),
+            })?;
         Ok(Arc::new(Connector::new(instance, credential, authorities)))
     };
     plan.instances.iter().map(connector).collect()
@@ -300,8 +305,11 @@ fn models(plan: &Plan, connectors: &[Arc<Connector>], metrics: &Metrics) -> Vec<
             }
         };
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
-        let clients = plan.clients.all().iter();
-        let clients = clients.filter(|client| client.may_use(model.name.as_str()));
+        let clients = plan
+            .clients
+            .all()
+            .iter()
+            .filter(|client| client.may_use(model.name.as_str()));
         let pool = Pool::new(model.clone(), plan.breaker)
             .with_budget(budget)
             .with_one_client(clients.count() <= 1);

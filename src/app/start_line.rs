@@ -13,12 +13,12 @@ pub(super) fn ready(plan: &Plan, open_files: u64) -> impl FnOnce() + Send + Sync
             address.to_string()
         }
     };
-    let listeners = plan.listeners.iter();
-    let listeners: Vec<_> = listeners
+    let listeners: Vec<_> = plan
+        .listeners
+        .iter()
         .map(|it| address(it.address, it.tls.is_some()))
         .collect();
-    let admin = plan.admin.as_ref();
-    let admin = admin.map_or("none".to_owned(), |it| {
+    let admin = plan.admin.as_ref().map_or("none".to_owned(), |it| {
         address(it.address, it.tls.is_some())
     });
     let models = plan.models.len();

@@ -103,14 +103,21 @@ pub fn authorities_of(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> 
 /// How many authorities these files name that have nothing to do with each other. One that another of them has signed is
 /// that one's, and one may be there several times.
 pub(super) fn families(files: &BTreeSet<&Path>) -> usize {
-    let all = files.iter().flat_map(|path| certificates(path));
-    let all: Vec<_> = all.flatten().collect();
+    let all: Vec<_> = files
+        .iter()
+        .flat_map(|path| certificates(path))
+        .flatten()
+        .collect();
     count_families(&all)
 }
 
 fn count_families(all: &[CertificateDer<'_>]) -> usize {
-    let all = all.iter().map(|der| X509Certificate::from_der(der));
-    let all: Vec<_> = all.flatten().map(|(_, certificate)| certificate).collect();
+    let all: Vec<_> = all
+        .iter()
+        .map(|der| X509Certificate::from_der(der))
+        .flatten()
+        .map(|(_, certificate)| certificate)
+        .collect();
     let is_signed_by = |one: &X509Certificate<'_>, other: &X509Certificate<'_>| {
         let ids = (authority_key(one), own_key(other));
         one.issuer().as_raw() == other.subject().as_raw()

@@ -297,8 +297,9 @@ impl Reservation {
     /// where it is counted apart. What is only assumed makes no request too large for a limit.
     fn usual_output(&self, input: u64, operation: Operation, answers: u64) -> u64 {
         let parts = || self.parts.iter().flatten();
-        let usual = parts().last();
-        let usual = usual.map_or(0, |part| part.account.usual_output(operation));
+        let usual = parts()
+            .last()
+            .map_or(0, |part| part.account.usual_output(operation));
         let least = parts().filter_map(|part| part.account.least()).min();
         let room = least.map_or(u64::MAX, |least| least.saturating_sub(input));
         usual.saturating_mul(answers).min(room)

@@ -68,8 +68,10 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 /// The values of a header that lists them.
 fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(name).into_iter();
-    let lines = lines.filter_map(|line| line.to_str().ok());
+    let lines = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
@@ -119,8 +121,7 @@ pub fn credentials(query: &str, headers: &HeaderMap) -> Vec<String> {
 
 /// The protocols that a deployment is offered of those a client offers.
 pub fn protocols(headers: &HeaderMap) -> Option<HeaderValue> {
-    let offered = listed(headers, header::SEC_WEBSOCKET_PROTOCOL);
-    let offered: Vec<&str> = offered
+    let offered: Vec<&str> = listed(headers, header::SEC_WEBSOCKET_PROTOCOL)
         .filter(|protocol| *protocol == "realtime" || protocol.starts_with("openai-beta."))
         .collect();
     let offered = (!offered.is_empty()).then(|| offered.join(", "))?;

@@ -144,8 +144,12 @@ impl Redaction {
             Some(at) => (&meant[..at], false),
             None => (meant.as_str(), true),
         };
-        let authority = before.split("://").nth(1)?;
-        let authority = authority.split('/').next().unwrap_or_default();
+        let authority = before
+            .split("://")
+            .nth(1)?
+            .split('/')
+            .next()
+            .unwrap_or_default();
         match (authority.contains('@'), is_bare) {
             (true, _) => Some(REDACTED.to_owned()),
             (false, true) => None,

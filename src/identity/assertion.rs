@@ -102,8 +102,10 @@ fn header(chain: &[CertificateDer<'_>]) -> String {
 }
 
 fn claims(claim: &Claim<'_>, now: SystemTime) -> Result<String, AssertionError> {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs();
+    let now = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let mut id = [0; 16];
     SystemRandom::new()
         .fill(&mut id)

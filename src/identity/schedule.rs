@@ -45,8 +45,7 @@ pub(super) fn retry_after(
     } else {
         (failures.saturating_sub(1) as usize).min(last)
     };
-    let wait = Duration::from_secs(WAITS[step]);
-    let wait = wait.max(asked.unwrap_or_default().min(LONGEST));
+    let wait = Duration::from_secs(WAITS[step]).max(asked.unwrap_or_default().min(LONGEST));
     wait + (wait / 4 + Duration::from_millis(250)).mul_f64(draw)
 }
 

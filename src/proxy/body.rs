@@ -213,8 +213,9 @@ impl<'a> Reading<'a> {
     async fn next(&self, session: &mut Session) -> Result<Option<Bytes>, Refusal> {
         let piece = session.downstream_session.read_request_body();
         let patience = self.remaining().min(self.terms.pause);
-        let piece = tokio::time::timeout(patience, piece).await;
-        let piece = piece.map_err(|_| Refusal::BodyTooSlow)?;
+        let piece = tokio::time::timeout(patience, piece)
+            .await
+            .map_err(|_| Refusal::BodyTooSlow)?;
         piece.map_err(|_| Refusal::BodyUnfinished)
     }
 

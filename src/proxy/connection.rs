@@ -203,8 +203,9 @@ impl Rules {
         }
         let since = (Instant::now(), SystemTime::now());
         let may_be_http2 = is_first && stream.get_ssl_digest().is_none();
-        let read = timeout(self.header_timeout, self.read(stream, may_be_http2)).await;
-        let read = read.unwrap_or(Err(Refusal::HeadTooSlow));
+        let read = timeout(self.header_timeout, self.read(stream, may_be_http2))
+            .await
+            .unwrap_or(Err(Refusal::HeadTooSlow));
         read.map_err(|refusal| Refused { refusal, since })
     }
 

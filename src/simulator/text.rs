@@ -58,8 +58,9 @@ impl Reply {
             .map(|(at, _)| at)
             .skip(1)
             .step_by(5)
-            .filter(|at| *at > 1);
-        let ends = ends.chain(std::iter::once(text.len())).collect();
+            .filter(|at| *at > 1)
+            .chain(std::iter::once(text.len()))
+            .collect();
         Self {
             text,
             ends,

@@ -47,13 +47,14 @@ impl CounterWriter {
             beginnings: None,
         };
         work.write();
-        let thread = thread::Builder::new().name("counters".into());
-        let thread = thread.spawn(move || {
-            while !is_stopped(&watched) {
+        let thread = thread::Builder::new()
+            .name("counters".into())
+            .spawn(move || {
+                while !is_stopped(&watched) {
+                    work.write();
+                }
                 work.write();
-            }
-            work.write();
-        })?;
+            })?;
         Ok(Self {
             stop,
             thread: Mutex::new(Some(thread)),

@@ -55,8 +55,10 @@ impl CounterFile {
         &mut self,
         act: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let database = self.database.take();
-        let database = database.ok_or_else(|| StoreError::Other("it is not open".into()))?;
+        let database = self
+            .database
+            .take()
+            .ok_or_else(|| StoreError::Other("it is not open".into()))?;
         let done = guarded(|| act(&database).map_err(explained))?;
         self.database = Some(database);
         Ok(done)

@@ -249,8 +249,10 @@ impl Metrics {
                 let labels = [client, model.as_str(), instance, deployment, kind];
                 self.instruments.tokens.with_label_values(&labels)
             });
-            let whole = types.iter().zip(&counters);
-            let whole = whole.filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
+            let whole = types
+                .iter()
+                .zip(&counters)
+                .filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
             self.deployment(model, &last.instance, &last.deployment)
                 .keep_tokens(whole.map(|(_, counter)| counter.clone()));
             counters

@@ -32,8 +32,10 @@ impl Scene<'_> {
         let effect = effect
             .strip_prefix("no other can be asked: ")
             .unwrap_or(&effect);
-        let back = pool.members().iter();
-        let back = back.filter_map(|it| it.state(self.now).pause(self.now));
+        let back = pool
+            .members()
+            .iter()
+            .filter_map(|it| it.state(self.now).pause(self.now));
         let next = match back.min() {
             Some(pause) => format!("the soonest is tried in {}", Span(pause)),
             None => "one is being tried".to_owned(),
@@ -77,8 +79,9 @@ impl Scene<'_> {
             return None;
         }
         let served = |wanted: bool| -> u64 {
-            let pairs = members().zip(readings);
-            let pairs = pairs.filter(|(member, _)| is_provisioned(member) == wanted);
+            let pairs = members()
+                .zip(readings)
+                .filter(|(member, _)| is_provisioned(member) == wanted);
             let attempts = pairs.flat_map(|(_, reading)| &reading.attempts);
             let served = attempts.filter(|(outcome, _)| *outcome == "served");
             served.map(|(_, times)| times).sum()
@@ -195,8 +198,9 @@ impl Scene<'_> {
             let identity = &member.deployment().instance.identity;
             let effect = pool.effect_beside(member, Some(operation), self.now);
             let (name, operation, model) = (member.name(), operation.path(), pool.model());
-            let why = member.failure_of_one(cause);
-            let why = why.map_or_else(|| "4xx".to_owned(), |failure| failure.to_string());
+            let why = member
+                .failure_of_one(cause)
+                .map_or_else(|| "4xx".to_owned(), |failure| failure.to_string());
             let next = match until.checked_duration_since(self.now) {
                 Some(pause) if !pause.is_zero() => format!("next try in {}", Span(pause)),
                 _ => "the next request tries it".to_owned(),
@@ -251,8 +255,10 @@ impl Scene<'_> {
         let who = match all {
             [_] => format!("{} (of {})", member.name(), pool.model()),
             _ => {
-                let names = all.iter();
-                let names: Vec<_> = names.map(|it| it.1.deployment().name.to_string()).collect();
+                let names: Vec<_> = all
+                    .iter()
+                    .map(|it| it.1.deployment().name.to_string())
+                    .collect();
                 format!(
                     "{} ({} deployments: {})",
                     instance(member),
@@ -269,8 +275,10 @@ impl Scene<'_> {
         let times: u32 = all.iter().map(|it| it.2.times).sum();
         let status = refusing.status;
         let ago = self.now.saturating_duration_since(since);
-        let at = humantime::format_rfc3339_seconds(self.today - ago).to_string();
-        let at = at.replace('T', " ").replace('Z', " UTC");
+        let at = humantime::format_rfc3339_seconds(self.today - ago)
+            .to_string()
+            .replace('T', " ")
+            .replace('Z', " UTC");
         let others_serve = all.iter().any(|(pool, _, refusing)| {
             let mut fellows = pool.members().iter();
             fellows.any(|it| it.served_at().is_some_and(|at| at > refusing.since))
@@ -346,8 +354,9 @@ impl Group<'_> {
         if let [(pool, member)] = self.members[..] {
             return format!("{} (of {})", member.name(), pool.model());
         }
-        let names = self.members.iter();
-        let names: Vec<_> = names
+        let names: Vec<_> = self
+            .members
+            .iter()
             .map(|(_, it)| it.deployment().name.to_string())
             .collect();
         format!(

@@ -425,8 +425,10 @@ fn who_serves_one_kind_of_work_is_told_without_those_that_refuse_it_too() {
         ends(&pools[0], index, Outcome::OperationRejected, t);
     }
     let of_bars = |pools: &[Arc<Pool>]| {
-        let told = told(&scene(pools, t)).into_iter();
-        let told: Vec<_> = told.filter(|it| it.1 == "operation_refused").collect();
+        let told: Vec<_> = told(&scene(pools, t))
+            .into_iter()
+            .filter(|it| it.1 == "operation_refused")
+            .collect();
         told
     };
     let told = of_bars(&pools);

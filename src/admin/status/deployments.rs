@@ -107,14 +107,17 @@ impl<'a> ModelStatus<'a> {
             .for_each(|it| first_token.add(&it.first_token));
         let answered = sum(|it| it.rate.requests);
         let weights = weights(pool);
-        let deployments = pool.members().iter().zip(readings);
-        let deployments = deployments.map(|(member, reading)| {
-            let mut status = DeploymentStatus::of(pool, member, reading, metrics, now);
-            status.share = (answered > 0.0).then(|| round(reading.rate.requests / answered));
-            let weight = f64::from(status.weight);
-            status.share_by_weight = round(weight / weights[&status.priority]);
-            status
-        });
+        let deployments = pool
+            .members()
+            .iter()
+            .zip(readings)
+            .map(|(member, reading)| {
+                let mut status = DeploymentStatus::of(pool, member, reading, metrics, now);
+                status.share = (answered > 0.0).then(|| round(reading.rate.requests / answered));
+                let weight = f64::from(status.weight);
+                status.share_by_weight = round(weight / weights[&status.priority]);
+                status
+            });
         Self {
             model: pool.model().as_str(),
             requests_per_second: round(answered),

@@ -39,8 +39,10 @@ pub(super) fn identities(
 }
 
 fn proof(raw: raw::Identity, reader: &mut Reader<'_>) -> Option<Proof> {
-    let own = raw.managed_identity.and_then(|raw| managed(raw, reader));
-    let own = own.map(Proof::ManagedIdentity);
+    let own = raw
+        .managed_identity
+        .and_then(|raw| managed(raw, reader))
+        .map(Proof::ManagedIdentity);
     let federated = raw
         .federated_identity
         .and_then(|raw| federated(raw, reader));

@@ -42,14 +42,17 @@ pub(super) fn prices(
 }
 
 fn model(raw: raw::ModelPrices) -> Option<ModelPrices> {
-    let tiers = raw.tiers.map(|raw| {
-        [
-            (Tier::Priority, raw.priority),
-            (Tier::Flex, raw.flex),
-            (Tier::Scale, raw.scale),
-        ]
-    });
-    let tiers = tiers.into_iter().flatten();
+    let tiers = raw
+        .tiers
+        .map(|raw| {
+            [
+                (Tier::Priority, raw.priority),
+                (Tier::Flex, raw.flex),
+                (Tier::Scale, raw.scale),
+            ]
+        })
+        .into_iter()
+        .flatten();
     Some(ModelPrices {
         standard: rates(raw.standard)?,
         tiers: tiers

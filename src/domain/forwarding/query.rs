@@ -79,8 +79,11 @@ fn known<'a>(name: &str, operation: Operation, more: &'a [Box<str>]) -> Option<&
         return Some(known);
     }
     let name = percent_decode_str(name).decode_utf8_lossy();
-    let all = own.iter().copied().chain(more.iter().map(|known| &**known));
-    let mut all = all.filter(|known| known.eq_ignore_ascii_case(&name));
+    let mut all = own
+        .iter()
+        .copied()
+        .chain(more.iter().map(|known| &**known))
+        .filter(|known| known.eq_ignore_ascii_case(&name));
     all.next()
 }
 

@@ -119,8 +119,9 @@ fn is_unfinished(member: &[u8]) -> bool {
 
 /// Whether this member, however it is written, says why an answer is finished.
 fn is_finished(member: &[u8]) -> bool {
-    let value = member[FINISH.len()..].iter();
-    let mut value = value.filter(|byte| !byte.is_ascii_whitespace());
+    let mut value = member[FINISH.len()..]
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace());
     value.next() == Some(&b':') && value.next() == Some(&b'"')
 }
 

@@ -91,8 +91,8 @@ fn whole(text: impl AsRef<[u8]>) -> Outcome {
     let mut opening = stream();
     let bytes = text
         .chunks(1)
-        .find_map(|byte| read(&mut opening, byte, false));
-    let bytes = bytes.or_else(|| read(&mut opening, b"", true));
+        .find_map(|byte| read(&mut opening, byte, false))
+        .or_else(|| read(&mut opening, b"", true));
     assert_eq!(bytes, Some(outcome), "byte by byte: {text:?}");
     outcome
 }

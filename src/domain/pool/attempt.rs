@@ -145,8 +145,9 @@ impl Attempt {
                 && member.deployment.name.as_str() == deployment
         };
         let target = self.pool.members.iter().position(named);
-        let target = target.filter(|target| *target != self.index);
-        let target = target.unwrap_or(NOWHERE);
+        let target = target
+            .filter(|target| *target != self.index)
+            .unwrap_or(NOWHERE);
         self.member().spills_to.store(target, Ordering::Relaxed);
     }
 

@@ -104,17 +104,20 @@ impl Bars {
     }
 
     fn bar(&mut self, operation: Operation, cause: Cause) -> &mut Bar {
-        let place = self.bars.iter().position(|bar| bar.operation == operation);
-        let place = place.unwrap_or_else(|| {
-            self.bars.push(Bar {
-                operation,
-                cause,
-                until: None,
-                failed: 0,
-                faults: Faults::default(),
+        let place = self
+            .bars
+            .iter()
+            .position(|bar| bar.operation == operation)
+            .unwrap_or_else(|| {
+                self.bars.push(Bar {
+                    operation,
+                    cause,
+                    until: None,
+                    failed: 0,
+                    faults: Faults::default(),
+                });
+                self.bars.len() - 1
             });
-            self.bars.len() - 1
-        });
         &mut self.bars[place]
     }
 }

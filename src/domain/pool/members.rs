@@ -142,8 +142,8 @@ impl Pool {
             return Cow::Borrowed(tried);
         }
         let members = self.members.iter().enumerate();
-        let barred = members.filter(|(_, member)| member.health.lock().bars.has(operation, now));
-        let barred = barred
+        let barred = members
+            .filter(|(_, member)| member.health.lock().bars.has(operation, now))
             .map(|(index, _)| index)
             .filter(|index| !tried.contains(index));
         Cow::Owned(tried.iter().copied().chain(barred).collect())
@@ -188,33 +188,38 @@ impl Pool {
     pub fn exhausted(&self, tried: &[usize], now: Instant) -> Exhausted {
         let (tried, soon) = (Tried::of(tried), now + UNSAID_WAIT);
         let mut throttled = true;
-        let back_at = self.members.iter().enumerate().map(|(index, member)| {
-            let health = member.health.lock();
-            let by_limit = health.breaker.is_throttled();
-            match health.state(now) {
-                State::Open { until, cause } => {
-                    throttled &= by_limit && cause != Cause::Credential;
-                    until.max(now)
-                }
-                State::Trial { cause, .. } => {
-                    throttled &= cause == Cause::Throttle;
-                    soon
-                }
-                // It was asked and told of its limit, which is over by now.
-                State::Closed | State::Ramping { .. } if by_limit => {
-                    if health.breaker.names_no_time() {
+        let back_at = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(index, member)| {
+                let health = member.health.lock();
+                let by_limit = health.breaker.is_throttled();
+                match health.state(now) {
+                    State::Open { until, cause } => {
+                        throttled &= by_limit && cause != Cause::Credential;
+                        until.max(now)
+                    }
+                    State::Trial { cause, .. } => {
+                        throttled &= cause == Cause::Throttle;
                         soon
-                    } else {
-                        now
+                    }
+                    // It was asked and told of its limit, which is over by now.
+                    State::Closed | State::Ramping { .. } if by_limit => {
+                        if health.breaker.names_no_time() {
+                            soon
+                        } else {
+                            now
+                        }
+                    }
+                    State::Closed | State::Ramping { .. } => {
+                        throttled &= !tried.has(index);
+                        soon
                     }
                 }
-                State::Closed | State::Ramping { .. } => {
-                    throttled &= !tried.has(index);
-                    soon
-                }
-            }
-        });
-        let back_at = back_at.min().unwrap_or(soon);
+            })
+            .min()
+            .unwrap_or(soon);
         Exhausted { throttled, back_at }
     }
 

@@ -158,8 +158,7 @@ proptest! {
                 Act::Dies { outcome, draw } => scene.dies(&outcome, draw),
                 Act::Good { draw } => {
                     let progress = Progress::new(scene.now, Repeat::Harmless);
-                    let attempt = scene.choose(&progress, Operation::ChatCompletions, draw);
-                    let mut attempt = attempt.expect("any of them would serve it");
+                    let mut attempt = scene.choose(&progress, Operation::ChatCompletions, draw).expect("any of them would serve it");
                     attempt.judge(&Outcome::Served, scene.now, draw);
                     scene.pool.note_whole(Some(&scene.good), attempt.index(), scene.now);
                 }

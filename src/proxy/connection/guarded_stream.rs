@@ -286,8 +286,10 @@ impl GuardedStream {
             return inner.poll_write_vectored(cx, pieces);
         };
         // What stands in further pieces is the body of the first one's last frame.
-        let first = pieces.iter().find(|piece| !piece.is_empty());
-        let first = first.map_or(&[][..], |piece| piece);
+        let first = pieces
+            .iter()
+            .find(|piece| !piece.is_empty())
+            .map_or(&[][..], |piece| piece);
         let (went, until) = match answers.outgoing.ahead(first) {
             Ahead::All { until } => (ready!(inner.poll_write_vectored(cx, pieces))?, until),
             Ahead::Some(some) => (ready!(inner.poll_write(cx, &first[..some]))?, some),

@@ -64,8 +64,9 @@ impl Connect for Corked {
         };
         // How long it may take the peer's `total_connection_timeout` says.
         let connection = ext::connect(address, None).await?;
-        let socket = SockRef::from(&connection).try_clone();
-        let socket = socket.or_err(ErrorType::InternalError, "a second handle to a connection")?;
+        let socket = SockRef::from(&connection)
+            .try_clone()
+            .or_err(ErrorType::InternalError, "a second handle to a connection")?;
         let is_in = AtomicBool::new(false);
         let cork = Cork { socket, is_in };
         let mut stream = Stream::from(connection);

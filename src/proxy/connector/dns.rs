@@ -102,8 +102,11 @@ impl DnsDiscovery {
         match found {
             Ok(found) => {
                 let port = self.instance.endpoint.port();
-                let addresses = found.addresses.into_iter();
-                let addresses = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
+                let addresses = found
+                    .addresses
+                    .into_iter()
+                    .map(|ip| SocketAddr::new(ip, port))
+                    .collect();
                 if state.error.take().is_some() {
                     tracing::info!(event = "dns_recovered", %instance, "the instance's name is found again");
                 }
@@ -143,8 +146,11 @@ impl DnsDiscovery {
             let answered = health_check::at(*address, FIRST_GLANCE).await;
             answered.is_err().then_some(*address)
         });
-        let silent = futures_util::future::join_all(glances).await;
-        let silent: Vec<_> = silent.into_iter().flatten().collect();
+        let silent: Vec<_> = futures_util::future::join_all(glances)
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
         if silent.len() == addresses.len() {
             // None is better than another.
             Vec::new()
@@ -171,8 +177,11 @@ impl ServiceDiscovery for DnsDiscovery {
         let port = self.instance.endpoint.port();
         let silent = match &found {
             Ok(found) => {
-                let addresses = found.addresses.iter();
-                let addresses = addresses.map(|ip| SocketAddr::new(*ip, port)).collect();
+                let addresses = found
+                    .addresses
+                    .iter()
+                    .map(|ip| SocketAddr::new(*ip, port))
+                    .collect();
                 self.silent(&addresses).await
             }
             Err(_) => Vec::new(),

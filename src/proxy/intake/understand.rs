@@ -143,8 +143,11 @@ impl<'a> Question<'a> {
         it.asked.body_bytes = kept.len() as u64;
         let content_type = content_type(&session.req_header().headers);
         // A chat is looked at only where it might use state.
-        let along = self.forbidden.filter(|forbidden| !forbidden.is_chat);
-        let along = along.map(Scan::forbidding).unwrap_or_default();
+        let along = self
+            .forbidden
+            .filter(|forbidden| !forbidden.is_chat)
+            .map(Scan::forbidding)
+            .unwrap_or_default();
         let (ask, looked) = match &rest {
             None if is_limited => read_limited(content_type, self.call.operation, &kept, along)?,
             None => read_ask(content_type, &kept, stays, along)?,

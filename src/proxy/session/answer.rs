@@ -310,8 +310,11 @@ impl StandIn {
     }
 
     pub(super) fn put_off_keepalive(&mut self, now: Instant) {
-        let every = self.relay.keepalive().map(|keepalive| keepalive.every);
-        let every = every.filter(|_| self.answer.is_stream);
+        let every = self
+            .relay
+            .keepalive()
+            .map(|keepalive| keepalive.every)
+            .filter(|_| self.answer.is_stream);
         self.answer.keepalive_at = every.map(|every| now + every);
     }
 

@@ -60,8 +60,10 @@ pub(super) async fn spill(
 
 /// The deployment's own setting goes before the caller's wish.
 fn spillover(request: &InFlight, from: &Deployment) -> Option<Arc<Deployment>> {
-    let wish = request.request_headers.get(ASKED_FOR);
-    let wish = wish.and_then(|name| name.to_str().ok());
+    let wish = request
+        .request_headers
+        .get(ASKED_FOR)
+        .and_then(|name| name.to_str().ok());
     let name = from.spillover.as_deref().or(wish)?;
     let to = request.instance.deployment(name)?;
     (from.is_provisioned && to.name != from.name).then(|| to.clone())

@@ -14,8 +14,9 @@ fn events(events: &[&str]) -> String {
 /// How a stream ends well that goes out, after its first output or all at once: the outcome is told at the end.
 fn ends(text: &str) -> Option<Outcome> {
     let now = SystemTime::UNIX_EPOCH;
-    let at_once = stream().read(text.as_bytes(), true, now);
-    let at_once = at_once.filter(|outcome| *outcome != Outcome::Served);
+    let at_once = stream()
+        .read(text.as_bytes(), true, now)
+        .filter(|outcome| *outcome != Outcome::Served);
     let output = text.find("\n\n").unwrap_or(0);
     for at in output..=text.len() {
         let mut opening = stream();

@@ -99,8 +99,9 @@ fn three_hundred_chats_at_once_stay_within_the_limit_whatever_was_learnt_before(
         desk.answer(CHAT, Some(0));
         desk.answer(CHAT, None);
     }
-    let chats = (0..300).filter_map(|_| desk.guess(CHAT, 10, secs(120)).ok());
-    let chats: Vec<_> = chats.collect();
+    let chats: Vec<_> = (0..300)
+        .filter_map(|_| desk.guess(CHAT, 10, secs(120)).ok())
+        .collect();
     let count = chats.len() as u64;
     for chat in chats {
         let answer = Some(1500);

@@ -31,8 +31,10 @@ impl Folder {
 
     /// What each file put aside holds, the oldest first.
     fn aside(&self) -> Vec<String> {
-        let names = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.retain(|name| is_stamped(&self.0.join("log.jsonl"), name));
         names.sort();
         let text = |name: &std::ffi::OsString| self.text(name.to_str().unwrap());
