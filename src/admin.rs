@@ -20,7 +20,7 @@ use self::{
     status::{Status, Wants},
 };
 use crate::{
-    domain::{breaker::Cause, health::Verdict, refusal::Refusal},
+    domain::{breaker::Cause, health::HealthVerdict, refusal::Refusal},
     telemetry::metrics::Metrics,
 };
 
@@ -58,12 +58,12 @@ impl Admin {
     fn ready(&self) -> Page {
         let unready = |why| text(StatusCode::SERVICE_UNAVAILABLE, why);
         match ((self.phase)(), (self.health)()) {
-            (Phase::Serving, Verdict::Healthy) => text(StatusCode::OK, "ready"),
-            (Phase::Serving, Verdict::Starting) => {
+            (Phase::Serving, HealthVerdict::Healthy) => text(StatusCode::OK, "ready"),
+            (Phase::Serving, HealthVerdict::Starting) => {
                 unready("the models it must serve can't be served yet")
             }
             // No names: whoever can reach this address may ask.
-            (Phase::Serving, Verdict::NothingServes | Verdict::Missing(_)) => unready(
+            (Phase::Serving, HealthVerdict::NothingServes | HealthVerdict::Missing(_)) => unready(
                 "models that it must serve can't be served; /status and the log say which, and why",
             ),
             (phase, _) => unready(phase.as_str()),
@@ -181,7 +181,7 @@ mod tests {
             limits: Box::new(Vec::new),
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
-            health: Box::new(|| Verdict::Healthy),
+            health: Box::new(|| HealthVerdict::Healthy),
             started: now,
             refreshing: Mutex::default(),
         }

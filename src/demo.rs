@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::{
     app::{self, StartError, Watch},
     config,
-    domain::{breaker::State, pool::Pool},
+    domain::{breaker::BreakerState, pool::Pool},
     simulator::{self, Simulator},
     telemetry::metrics::Metrics,
 };
@@ -164,7 +164,7 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics, with_traffic: bool) {
                 } else {
                     news.join(" ")
                 };
-                let paused = if matches!(member.state(at), State::Open { .. }) {
+                let paused = if matches!(member.state(at), BreakerState::Open { .. }) {
                     " (paused)"
                 } else {
                     ""

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-pub use states::{State, States, StatesError};
+pub use states::{DeploymentState, States, StatesError};
 
 /// The request that is asked about.
 #[derive(Clone, Debug)]
@@ -265,7 +265,7 @@ fn tried(
         if let Some(state) = state_of(deployment) {
             let state = state.map_or(
                 "the running gateway does not know it".into(),
-                State::to_string,
+                DeploymentState::to_string,
             );
             let _ = writeln!(text, "             now: {state}");
         }
@@ -274,7 +274,7 @@ fn tried(
     for deployment in out {
         let state = state_of(deployment)
             .flatten()
-            .map(State::to_string)
+            .map(DeploymentState::to_string)
             .unwrap_or_default();
         let _ = writeln!(text, "not now      {}: {state}", name(deployment));
     }

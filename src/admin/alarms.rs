@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::gateway::{IdentityState, IssuerState, ListenerState};
 use crate::{
-    domain::{pool::Pool, span::Span, validity::Standing},
+    domain::{pool::Pool, span::Span, validity::CertificateStanding},
     telemetry::traffic_rates::{DeploymentReading, LogRates},
 };
 
@@ -161,22 +161,22 @@ impl Scene<'_> {
             alarms.push(alarm("certificate_unsound", text, mend));
         }
         match state.certificate.map(|it| it.standing(self.today)) {
-            Some(Standing::Ended) => {
+            Some(CertificateStanding::Ended) => {
                 let text = format!("The certificate of {address} has ended: clients refuse it.");
                 alarms.push(alarm("certificate_ended", text, RENEW));
             }
-            Some(Standing::NotYet) => {
+            Some(CertificateStanding::NotYet) => {
                 let text =
                     format!("The certificate of {address} does not hold yet: clients refuse it.");
                 let mend =
                     "Look at this machine's clock, or put a certificate there that holds today.";
                 alarms.push(alarm("certificate_not_yet", text, mend));
             }
-            Some(Standing::EndsSoon { left }) => {
+            Some(CertificateStanding::EndsSoon { left }) => {
                 let text = format!("The certificate of {address} ends in {}.", Span(left));
                 alarms.push(warning("certificate_ends_soon", text, RENEW));
             }
-            Some(Standing::Good) | None => {}
+            Some(CertificateStanding::Good) | None => {}
         }
         alarms
     }

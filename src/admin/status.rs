@@ -23,9 +23,9 @@ use super::{
     gateway::{Admin, Phase},
 };
 use crate::telemetry::{
-    failovers::{Failover, Place},
+    failovers::{DeploymentRef, Failover},
     metrics::Class,
-    traffic_rates::{Rate, Reading},
+    traffic_rates::{Rate, TrafficReading},
 };
 
 /// What an asker wants beside the rest.
@@ -190,7 +190,7 @@ impl<'a> Status<'a> {
 }
 
 impl Traffic {
-    fn of(admin: &Admin, reading: &Reading, wants: Wants) -> Self {
+    fn of(admin: &Admin, reading: &TrafficReading, wants: Wants) -> Self {
         let answers = reading.answered().map(|(class, n)| (word(class), n));
         let history = |of: fn(&Rate) -> f64| reading.history.iter().map(of).map(round).collect();
         Self {
@@ -233,7 +233,7 @@ impl FailoverStatus {
 }
 
 impl PlaceStatus {
-    fn of(place: &Place) -> Self {
+    fn of(place: &DeploymentRef) -> Self {
         Self {
             instance: place.instance.to_string(),
             deployment: place.deployment.to_string(),

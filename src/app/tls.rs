@@ -37,7 +37,7 @@ use crate::{
     config::{TlsFiles, pem},
     domain::{
         client::certificate::Entry,
-        validity::{Standing, Validity},
+        validity::{CertificateStanding, Validity},
     },
     proxy::connector::own_limit,
     telemetry::metrics::ListenerMetrics,
@@ -53,7 +53,7 @@ pub(super) struct Tls {
     bound: Bound,
     metrics: Arc<ListenerMetrics>,
     acceptor: ArcSwap<Acceptor>,
-    state: Mutex<State>,
+    state: Mutex<CertificateState>,
 }
 
 /// To whom the names in clients' certificates are bound.
@@ -79,12 +79,12 @@ impl Bound {
 }
 
 /// What is in force, and what was said of it.
-struct State {
+struct CertificateState {
     contents: [u8; 32],
     validity: Option<Validity>,
     /// Why the files as they are now are not in force.
     error: Option<String>,
-    told: Standing,
+    told: CertificateStanding,
 }
 
 /// How the certificate stands, for operators.
@@ -120,11 +120,11 @@ impl Tls {
             bound,
             metrics,
             acceptor: ArcSwap::from_pointee(acceptor),
-            state: Mutex::new(State {
+            state: Mutex::new(CertificateState {
                 contents: read.contents,
                 validity,
                 error: None,
-                told: Standing::Good,
+                told: CertificateStanding::Good,
             }),
         };
         this.tell_standing(SystemTime::now());
@@ -173,7 +173,7 @@ impl Tls {
             Ok((acceptor, validity)) => {
                 self.acceptor.store(Arc::new(acceptor));
                 (state.contents, state.validity) = (read.contents, validity);
-                (state.error, state.told) = (None, Standing::Good);
+                (state.error, state.told) = (None, CertificateStanding::Good);
                 self.metrics.count_reload(true);
                 tracing::info!(event = "certificate_reloaded", %listener, ends = %ends(validity), "the renewed certificate is in force");
             }
@@ -204,7 +204,7 @@ impl Tls {
 }
 
 fn has_ended(validity: Option<Validity>, now: SystemTime) -> bool {
-    validity.is_some_and(|validity| validity.standing(now) == Standing::Ended)
+    validity.is_some_and(|validity| validity.standing(now) == CertificateStanding::Ended)
 }
 
 fn ends(validity: Option<Validity>) -> String {

@@ -17,7 +17,7 @@ use rustls::{
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::domain::validity::{Standing, Validity};
+use crate::domain::validity::{CertificateStanding, Validity};
 
 /// A file's bytes, wiped when let go of: there may be a key in them.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
@@ -172,22 +172,22 @@ pub fn term(certificate: &CertificateDer<'_>) -> Option<Validity> {
 }
 
 /// What an operator should hear of how a certificate stands.
-pub fn warning(standing: Standing) -> Option<String> {
+pub fn warning(standing: CertificateStanding) -> Option<String> {
     match standing {
-        Standing::Good => None,
-        Standing::NotYet => Some(
+        CertificateStanding::Good => None,
+        CertificateStanding::NotYet => Some(
             "this certificate does not hold yet; look at its start and at this machine's clock"
                 .into(),
         ),
-        Standing::EndsSoon { left } if left.as_secs() >= 2 * 24 * 3600 => Some(format!(
+        CertificateStanding::EndsSoon { left } if left.as_secs() >= 2 * 24 * 3600 => Some(format!(
             "this certificate ends in {} days; renew it",
             left.as_secs() / (24 * 3600)
         )),
-        Standing::EndsSoon { left } => Some(format!(
+        CertificateStanding::EndsSoon { left } => Some(format!(
             "this certificate ends in {} hours; renew it",
             left.as_secs() / 3600
         )),
-        Standing::Ended => {
+        CertificateStanding::Ended => {
             Some("this certificate has ended: nobody will believe it; renew it".into())
         }
     }

@@ -24,7 +24,7 @@ pub use self::{
     faults::Doubter,
     pass::Pass,
     settings::Settings,
-    state::{Cause, State, Transition},
+    state::{BreakerState, Cause, Transition},
 };
 use super::outcome::{Fault, Outcome};
 
@@ -91,20 +91,20 @@ impl Breaker {
         }
     }
 
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> BreakerState {
         match self.obstacle() {
             _ if self.follows_leader(now) => {
                 let (since, cause) = self.told.until().unwrap_or((now, Cause::Throttle));
-                State::Trial { since, cause }
+                BreakerState::Trial { since, cause }
             }
-            Some((until, cause)) if until > now => State::Open { until, cause },
-            Some((since, cause)) if self.trial.is_some() => State::Trial { since, cause },
-            Some((until, cause)) if self.needs_trial() => State::Open { until, cause },
+            Some((until, cause)) if until > now => BreakerState::Open { until, cause },
+            Some((since, cause)) if self.trial.is_some() => BreakerState::Trial { since, cause },
+            Some((until, cause)) if self.needs_trial() => BreakerState::Open { until, cause },
             _ => match self.ramp_since {
-                Some(since) if self.share(since, now) < 1.0 => State::Ramping {
+                Some(since) if self.share(since, now) < 1.0 => BreakerState::Ramping {
                     share: self.share(since, now),
                 },
-                _ => State::Closed,
+                _ => BreakerState::Closed,
             },
         }
     }

@@ -49,7 +49,7 @@ pub enum Ability {
 
 /// What health says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HealthVerdict {
     Healthy,
     /// It has never been able to serve what it must.
     Starting,
@@ -64,7 +64,7 @@ pub enum Verdict {
 pub struct Health {
     settings: Settings,
     models: Vec<Model>,
-    verdict: Verdict,
+    verdict: HealthVerdict,
     /// Since when nothing has been in the way.
     well_since: Option<Instant>,
 }
@@ -94,12 +94,12 @@ impl Health {
         Self {
             settings,
             models: models.collect(),
-            verdict: Verdict::Starting,
+            verdict: HealthVerdict::Starting,
             well_since: None,
         }
     }
 
-    pub fn verdict(&self) -> &Verdict {
+    pub fn verdict(&self) -> &HealthVerdict {
         &self.verdict
     }
 
@@ -114,14 +114,14 @@ impl Health {
         changed
     }
 
-    fn judge(&mut self, now: Instant) -> Verdict {
+    fn judge(&mut self, now: Instant) -> HealthVerdict {
         let nothing = self.nothing_serves(now);
         let is_well = !nothing && !self.models.iter().any(Model::is_missing);
         self.well_since = is_well.then(|| self.well_since.unwrap_or(now));
         if nothing {
             return match self.verdict {
-                Verdict::Starting => Verdict::Starting,
-                _ => Verdict::NothingServes,
+                HealthVerdict::Starting => HealthVerdict::Starting,
+                _ => HealthVerdict::NothingServes,
             };
         }
         let missing =
@@ -133,17 +133,17 @@ impl Health {
             .map(|it| it.name.clone())
             .collect();
         match &self.verdict {
-            Verdict::Healthy if missing.is_empty() => Verdict::Healthy,
+            HealthVerdict::Healthy if missing.is_empty() => HealthVerdict::Healthy,
             // The first time it is well it has nothing to come back from.
-            Verdict::Starting if is_well => Verdict::Healthy,
-            Verdict::Starting => Verdict::Starting,
+            HealthVerdict::Starting if is_well => HealthVerdict::Healthy,
+            HealthVerdict::Starting => HealthVerdict::Starting,
             before => match self.well_since {
                 Some(since) if now.saturating_duration_since(since) >= self.settings.rise => {
-                    Verdict::Healthy
+                    HealthVerdict::Healthy
                 }
                 // What it was down for may be back, and is not yet believed.
                 _ if missing.is_empty() => before.clone(),
-                _ => Verdict::Missing(missing),
+                _ => HealthVerdict::Missing(missing),
             },
         }
     }
@@ -195,14 +195,14 @@ impl Model {
     }
 }
 
-impl Verdict {
+impl HealthVerdict {
     pub fn is_healthy(&self) -> bool {
         *self == Self::Healthy
     }
 }
 
 /// For operators.
-impl fmt::Display for Verdict {
+impl fmt::Display for HealthVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Healthy => f.write_str("every required model can be served"),
@@ -244,7 +244,7 @@ mod tests {
         }
 
         /// What health says so many seconds after the start.
-        fn at(&mut self, seconds: u64, abilities: &[Ability]) -> &Verdict {
+        fn at(&mut self, seconds: u64, abilities: &[Ability]) -> &HealthVerdict {
             let now = self.start + secs(seconds);
             self.health.note(abilities.iter().copied(), now);
             self.health.verdict()
@@ -255,15 +255,15 @@ mod tests {
         }
     }
 
-    fn missing(name: &str) -> Verdict {
-        Verdict::Missing(vec![name.into()])
+    fn missing(name: &str) -> HealthVerdict {
+        HealthVerdict::Missing(vec![name.into()])
     }
 
     #[test]
     fn a_gateway_is_well_from_the_moment_that_it_can_serve_what_it_must() {
         let mut story = Story::of(Settings::default(), &[true, false]);
-        assert_eq!(*story.at(0, &[Down, Down]), Verdict::Starting);
-        assert_eq!(*story.at(60, &[Down, Serves]), Verdict::Starting);
+        assert_eq!(*story.at(0, &[Down, Down]), HealthVerdict::Starting);
+        assert_eq!(*story.at(60, &[Down, Serves]), HealthVerdict::Starting);
         assert!(story.is_healthy(61, &[Serves, Down]));
     }
 
@@ -272,7 +272,7 @@ mod tests {
         let mut story = Story::of(Settings::default(), &[false, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(60, &[Down, Serves]));
-        assert_eq!(*story.at(61, &[Down, Down]), Verdict::NothingServes);
+        assert_eq!(*story.at(61, &[Down, Down]), HealthVerdict::NothingServes);
         assert!(!story.is_healthy(62, &[Serves, Down]));
         assert!(!story.is_healthy(66, &[Serves, Down]));
         assert!(story.is_healthy(67, &[Serves, Down]));

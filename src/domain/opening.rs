@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, StatusCode, header};
 
 use self::{
-    end::End,
+    end::StreamEnd,
     head::Head,
     meaning::{Meaning, may_be_error, meaning},
 };
@@ -47,7 +47,7 @@ struct Stream {
     has_failed: bool,
     /// It said that it failed, and why.
     error: Option<Outcome>,
-    end: End,
+    end: StreamEnd,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub struct Watch {
     head: Head,
     has_failed: bool,
     error: Option<Outcome>,
-    end: End,
+    end: StreamEnd,
 }
 
 impl Opening {
@@ -170,7 +170,7 @@ impl Stream {
             has_output: false,
             has_failed: false,
             error: None,
-            end: End::default(),
+            end: StreamEnd::default(),
         }
     }
 

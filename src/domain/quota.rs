@@ -28,8 +28,8 @@ use std::{
 
 #[cfg(doc)]
 use account::LEAST_ASSUMED;
-use account::{Account, Assumed, Held, Now};
-pub use account::{Count, Left, Spent, Standing};
+use account::{Account, Assumed, Now, Reserved};
+pub use account::{Count, Left, LimitStanding, Spent};
 pub use calendar::{Calendar, Period};
 pub use limits::{ClientLimits, Limits, OverMaxOutput};
 pub use output::{Cap, Field, Output, Rules, Wanted};
@@ -122,7 +122,7 @@ impl Quotas {
     }
 
     /// How every client stands against every limit that something is counted for.
-    pub fn report(&self, now: Moment) -> Vec<Standing> {
+    pub fn report(&self, now: Moment) -> Vec<LimitStanding> {
         let (mut all, now) = (Vec::new(), self.clock.read(now));
         for account in self.accounts() {
             account.report(now, &self.clock.calendar, &mut all);
@@ -259,7 +259,7 @@ pub struct Reservation {
 #[derive(Debug)]
 struct Part {
     account: Arc<Account>,
-    held: Held,
+    held: Reserved,
 }
 
 impl Part {

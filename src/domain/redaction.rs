@@ -80,7 +80,7 @@ impl Redaction {
     pub fn json(&self, body: &[u8], most: usize) -> Option<Excerpt> {
         let mut text = String::new();
         let mut rest = body;
-        let mut place = secrets::Place::default();
+        let mut place = secrets::Nesting::default();
         while let (Some(first), true) = (rest.first(), text.len() <= most) {
             let length = match first {
                 b'"' => {
@@ -111,7 +111,7 @@ impl Redaction {
         &self,
         name: &[u8],
         behind: &[u8],
-        place: &mut secrets::Place,
+        place: &mut secrets::Nesting,
         text: &mut String,
     ) -> usize {
         let Some(colon) = secrets::colon(behind) else {

@@ -16,12 +16,12 @@ pub struct States {
 #[derive(Clone, Debug, Deserialize)]
 struct Pool {
     model: String,
-    deployments: Vec<State>,
+    deployments: Vec<DeploymentState>,
 }
 
 /// What it says of one.
 #[derive(Clone, Debug, Deserialize)]
-pub struct State {
+pub struct DeploymentState {
     instance: String,
     deployment: String,
     state: String,
@@ -58,7 +58,11 @@ impl States {
         serde_json::from_slice(json)
     }
 
-    pub(super) fn of(&self, model: &ModelName, deployment: &Deployment) -> Option<&State> {
+    pub(super) fn of(
+        &self,
+        model: &ModelName,
+        deployment: &Deployment,
+    ) -> Option<&DeploymentState> {
         let pool = self
             .models
             .iter()
@@ -95,7 +99,7 @@ fn fetch(url: &str, token: Option<&Secret>) -> io::Result<Vec<u8>> {
     })
 }
 
-impl fmt::Display for State {
+impl fmt::Display for DeploymentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.state)?;
         if let Some(cause) = &self.cause {

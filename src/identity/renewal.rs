@@ -22,7 +22,7 @@ const WORTH_WAITING: Duration = Duration::from_secs(1);
 
 /// How the last token request left us; the log hears of it when it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum RenewalState {
     Starting,
     Well,
     /// The renewal failed; the old token still holds.
@@ -34,7 +34,7 @@ enum Standing {
 /// What the task knows beside its credential.
 struct TokenRenewer<'a> {
     credential: &'a Credential,
-    standing: Standing,
+    standing: RenewalState,
     /// When the next token is asked for.
     renewal: Instant,
 }
@@ -46,7 +46,7 @@ impl Credential {
         let Some(source) = &self.source else { return };
         let mut renewer = TokenRenewer {
             credential: &self,
-            standing: Standing::Starting,
+            standing: RenewalState::Starting,
             renewal: Instant::now(),
         };
         tokio::select! {
@@ -71,7 +71,7 @@ impl TokenRenewer<'_> {
         loop {
             self.renewal = Instant::now();
             let (wait, standing) = match self.watching(source.fetch()).await {
-                Ok(token) => (self.keep(token), Standing::Well),
+                Ok(token) => (self.keep(token), RenewalState::Well),
                 Err(error) => self.miss(&error),
             };
             self.turn(standing);
@@ -90,7 +90,7 @@ impl TokenRenewer<'_> {
             let (credential, renewal) = (self.credential, self.renewal.into_std());
             tokio::select! {
                 done = &mut work => return done,
-                () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(Standing::Out),
+                () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(RenewalState::Out),
             }
         }
         work.await
@@ -105,7 +105,7 @@ impl TokenRenewer<'_> {
         let (credential, renewal) = (self.credential, self.renewal.into_std());
         tokio::select! {
             () = due => {}
-            () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(Standing::Out),
+            () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(RenewalState::Out),
         }
     }
 
@@ -129,7 +129,7 @@ impl TokenRenewer<'_> {
     }
 
     /// Notes a failure. Gives the time until the next try, and where we stand without it.
-    fn miss(&mut self, error: &FetchError) -> (Duration, Standing) {
+    fn miss(&mut self, error: &FetchError) -> (Duration, RenewalState) {
         let progress = &self.credential.progress;
         let in_a_row = progress.borrow().in_a_row + 1;
         let (refused, asked) = (error.is_refusal(), error.retry_after());
@@ -145,22 +145,22 @@ impl TokenRenewer<'_> {
         self.renewal = Instant::now() + wait;
         self.credential.announce(self.renewal.into_std());
         let standing = if self.holds() {
-            Standing::Failing
+            RenewalState::Failing
         } else if self.is_awaited() {
-            Standing::Starting
+            RenewalState::Starting
         } else {
-            Standing::Out
+            RenewalState::Out
         };
         (wait, standing)
     }
 
     /// The first token may still come: requests wait for it.
     fn is_awaited(&self) -> bool {
-        self.standing == Standing::Starting && !self.credential.progress.borrow().is_given_up
+        self.standing == RenewalState::Starting && !self.credential.progress.borrow().is_given_up
     }
 
     /// Says so where we stand otherwise than before.
-    fn turn(&mut self, standing: Standing) {
+    fn turn(&mut self, standing: RenewalState) {
         if self.standing == standing {
             return;
         }
@@ -171,17 +171,17 @@ impl TokenRenewer<'_> {
         let instances = names.join(", ");
         let why = state.last_error.as_deref();
         match standing {
-            Standing::Well => {
+            RenewalState::Well => {
                 info!(event = "token_obtained", %identity, scope, instances, "the identity has a token")
             }
-            Standing::Failing => {
+            RenewalState::Failing => {
                 warn!(event = "token_not_renewed", %identity, scope, instances, why, "no new token; the old one still holds")
             }
-            Standing::Out => {
+            RenewalState::Out => {
                 let why = why.unwrap_or("it ended before another came");
                 error!(event = "token_missing", %identity, scope, instances, why, "no token: these instances can't be asked")
             }
-            Standing::Starting => {}
+            RenewalState::Starting => {}
         }
     }
 }

@@ -118,7 +118,7 @@ pub(super) async fn read(session: &mut Session, terms: Terms<'_>) -> Result<Arri
         let waved_on = session.downstream_session.write_continue_response().await;
         waved_on.map_err(|_| Refusal::BodyUnfinished)?;
     }
-    let body = Reading::new(length, lease, terms).run(session).await;
+    let body = BodyReader::new(length, lease, terms).run(session).await;
     if matches!(body, Err(Refusal::BodyUnfinished | Refusal::BodyTooSlow)) {
         // Where the next request would start is not known, or not in sight.
         session.set_keepalive(None);
@@ -144,7 +144,7 @@ fn declared_length(session: &Session) -> Option<usize> {
 }
 
 /// A body being read.
-struct Reading<'a> {
+struct BodyReader<'a> {
     terms: Terms<'a>,
     started: Instant,
     /// As the client said it.
@@ -159,7 +159,7 @@ struct Reading<'a> {
     has_waited: bool,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> BodyReader<'a> {
     fn new(length: Option<usize>, lease: Option<Lease>, terms: Terms<'a>) -> Self {
         let refuses = terms.bounds.over_body_memory == OverBodyMemory::Refuse;
         Self {

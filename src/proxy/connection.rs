@@ -41,7 +41,7 @@ use crate::{
     },
     telemetry::{
         Telemetry,
-        record::{End, Record},
+        record::{AnswerEnd, Record},
     },
 };
 
@@ -84,7 +84,7 @@ enum Next {
     Request(BytesMut, Head),
     Http2,
     /// Nothing more.
-    End,
+    AnswerEnd,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> ConnectionGuard<A> {
@@ -105,7 +105,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ConnectionGuard<A> {
                 Err(refused) => return self.rules.refuse(stream, refused).await,
             };
             match next {
-                Next::End => return,
+                Next::AnswerEnd => return,
                 Next::Http2 => return self.serve_http2(stream, shutdown).await,
                 Next::Request(bytes, head) => {
                     stream.admit(&head);
@@ -199,7 +199,7 @@ impl Rules {
             KEEP_ALIVE
         };
         if stream.held.is_empty() && !begins(stream, patience, shutdown).await {
-            return Ok(Next::End);
+            return Ok(Next::AnswerEnd);
         }
         let since = (Instant::now(), SystemTime::now());
         let may_be_http2 = is_first && stream.get_ssl_digest().is_none();
@@ -228,10 +228,10 @@ impl Rules {
                 return Ok(Next::Request(stream.held.split_to(end), head));
             }
             match stream.read_more().await {
-                Ok(0) if stream.held.is_empty() => return Ok(Next::End),
+                Ok(0) if stream.held.is_empty() => return Ok(Next::AnswerEnd),
                 Ok(0) => return Err(Refusal::MalformedRequest),
                 Ok(_) => {}
-                Err(_) => return Ok(Next::End),
+                Err(_) => return Ok(Next::AnswerEnd),
             }
         }
     }
@@ -341,8 +341,8 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
         out_of_budget: false,
         status: sent.map(|_| refused.refusal.status().as_u16()),
         end: match sent {
-            Some(_) => End::Complete,
-            None => End::ClientLeft,
+            Some(_) => AnswerEnd::Complete,
+            None => AnswerEnd::ClientLeft,
         },
         unreplayable: false,
         usage: None,

@@ -96,7 +96,7 @@ impl Lease {
 
     /// The body that this room is for: given back when the last piece of it is let go of, wherever that is.
     pub(super) fn hold(self, body: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(Held { body, _lease: self })
+        Bytes::from_owner(LeasedBody { body, _lease: self })
     }
 
     fn merge(&mut self, mut other: Self) {
@@ -112,12 +112,12 @@ impl Drop for Lease {
     }
 }
 
-struct Held<B> {
+struct LeasedBody<B> {
     body: B,
     _lease: Lease,
 }
 
-impl<B: AsRef<[u8]>> AsRef<[u8]> for Held<B> {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for LeasedBody<B> {
     fn as_ref(&self) -> &[u8] {
         self.body.as_ref()
     }

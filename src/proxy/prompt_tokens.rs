@@ -7,9 +7,9 @@ use super::body::SLACK;
 use crate::domain::{route::Operation, usage::estimate};
 
 /// Worked out where somebody asks, which for most requests nobody does.
-pub(super) struct PromptTokens(State);
+pub(super) struct PromptTokens(TokenCount);
 
-enum State {
+enum TokenCount {
     /// It is still to be worked out, from this body.
     Unread(Operation, Bytes),
     Tokens(u64),
@@ -17,26 +17,26 @@ enum State {
 
 impl PromptTokens {
     pub(super) fn of(operation: Operation, body: &Bytes) -> Self {
-        Self(State::Unread(operation, body.clone()))
+        Self(TokenCount::Unread(operation, body.clone()))
     }
 
     /// Of what brings none.
     pub(super) fn none() -> Self {
-        Self(State::Tokens(0))
+        Self(TokenCount::Tokens(0))
     }
 
     /// Whether it holds a body of more than there is always room for.
     pub(super) fn is_long(&self) -> bool {
-        matches!(&self.0, State::Unread(_, body) if body.len() > SLACK)
+        matches!(&self.0, TokenCount::Unread(_, body) if body.len() > SLACK)
     }
 
     /// It lets go of the body.
     pub(super) fn tokens(&mut self) -> u64 {
         let tokens = match &self.0 {
-            State::Unread(operation, body) => estimate::input(*operation, body),
-            State::Tokens(tokens) => *tokens,
+            TokenCount::Unread(operation, body) => estimate::input(*operation, body),
+            TokenCount::Tokens(tokens) => *tokens,
         };
-        self.0 = State::Tokens(tokens);
+        self.0 = TokenCount::Tokens(tokens);
         tokens
     }
 }

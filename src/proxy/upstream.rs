@@ -15,7 +15,7 @@ use pingora::{
 };
 
 use super::{
-    attempt::{Begun, Held, Loss, Position, TakenBack, Turn, Unanswered, told},
+    attempt::{Begun, HeldAnswer, Loss, Position, TakenBack, Turn, Unanswered, told},
     connector::cork::Cork,
     deliver::{self, ask_again, settle, then},
     exchange::{Admitted, Proxied},
@@ -32,7 +32,7 @@ use crate::{
         refusal::Refusal,
         resend::Told,
     },
-    telemetry::record::End,
+    telemetry::record::AnswerEnd,
 };
 
 /// Takes the next deployment that can be asked, and says where it is.
@@ -176,7 +176,7 @@ fn upgrade(head: &mut ResponseHeader) -> Result<()> {
 }
 
 /// Holds an answer whose head does not settle it.
-fn hold(it: &mut Proxied<'_>, held: Held, head: &mut ResponseHeader, opening: Opening) {
+fn hold(it: &mut Proxied<'_>, held: HeldAnswer, head: &mut ResponseHeader, opening: Opening) {
     let (call, answer) = (&it.admitted.walk.call, held.answer());
     if head.status.is_success() {
         answer.looks_well();
@@ -193,7 +193,7 @@ fn hold(it: &mut Proxied<'_>, held: Held, head: &mut ResponseHeader, opening: Op
         gate.trim_usage();
     }
     drop(gate);
-    it.admitted.position = Position::Held(held);
+    it.admitted.position = Position::HeldAnswer(held);
 }
 
 /// Has the same deployment asked once more, over another connection.
@@ -243,14 +243,14 @@ pub(super) fn failure(
     }
     let comes_whole = position.answer().is_none() && walk.call.comes_whole();
     let Some(fault) = failed.fault(comes_whole) else {
-        it.delivery.end = End::ClientLeft;
+        it.delivery.end = AnswerEnd::ClientLeft;
         it.admitted.close(&Outcome::ClientLeft);
         return then(Step::GiveUp, failed.error);
     };
     match mem::take(position) {
         Position::Connecting(connecting) => unanswered(it, connecting.cut_off(), failed, fault),
         Position::Sent(sent) => unanswered(it, sent.cut_off(), failed, fault),
-        Position::Held(held) => untold(it, held, failed, fault),
+        Position::HeldAnswer(held) => untold(it, held, failed, fault),
         delivering => {
             *position = delivering;
             broke(it, failed)
@@ -261,7 +261,7 @@ pub(super) fn failure(
 /// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.
 fn refused(it: Proxied<'_>, error: Box<Error>, refusal: Refusal, is_answered: bool) -> Box<Error> {
     if is_answered {
-        it.delivery.end = End::Broken
+        it.delivery.end = AnswerEnd::Broken
     } else {
         *it.refusal = Some(refusal)
     }
@@ -284,7 +284,7 @@ fn unanswered(mut it: Proxied<'_>, lost: Unanswered, failed: Failed, fault: Faul
 }
 
 /// Something of an answer has come, and nothing of it has gone out.
-fn untold(mut it: Proxied<'_>, held: Held, failed: Failed, fault: Fault) -> Box<Error> {
+fn untold(mut it: Proxied<'_>, held: HeldAnswer, failed: Failed, fault: Fault) -> Box<Error> {
     let walk = &mut it.admitted.walk;
     let status = held.answer().status();
     let outcome = walk.call.relay.gate().broken_off(fault);
@@ -297,7 +297,7 @@ fn untold(mut it: Proxied<'_>, held: Held, failed: Failed, fault: Fault) -> Box<
 /// It is out, in part at least.
 fn broke(it: Proxied<'_>, failed: Failed) -> Box<Error> {
     if failed.is_silent && it.admitted.walk.call.relay.is_tunnel() {
-        it.delivery.end = End::Idle;
+        it.delivery.end = AnswerEnd::Idle;
     } else {
         deliver::broke(it, !failed.is_silent && failed.is_downstream());
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    answer::{Answer, Call, DONE, EMPTY, Form, Usage, data, estimate, fingerprint},
+    answer::{Call, DONE, EMPTY, Form, OperationAnswer, Usage, data, estimate, fingerprint},
     event_writer::{EventKind, EventWriter},
     faults::StreamError,
     recorder::Spent,
@@ -16,7 +16,7 @@ use super::{
 /// More choices than this are refused, as Azure does.
 const MOST_CHOICES: u64 = 128;
 
-pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn answer(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let asked: Chat<'_> = request_body::read(call.body)?;
     let messages = asked
         .messages
@@ -70,7 +70,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             .stream_options
             .and_then(|options| options.include_usage)
             .unwrap_or(false);
-        return Ok(Answer {
+        return Ok(OperationAnswer {
             estimate,
             spent: prompt,
             form: Form::Stream(Box::new(Events {
@@ -79,7 +79,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             })),
         });
     }
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate,
         spent,
         form: told.whole(),

@@ -30,7 +30,7 @@ use super::{
 };
 
 use in_flight::{InFlight, Work};
-use inject_fault::{End, Injected, inject, refusal_of};
+use inject_fault::{EarlyEnd, Injected, inject, refusal_of};
 use responder::Responder;
 use spillover::spill;
 
@@ -117,8 +117,8 @@ async fn run(
         None => Injected::Deviating(Deviation::default()),
     };
     let served = match injected {
-        Injected::Ended(End::Broken(label)) => return request.responder.broken(label),
-        Injected::Ended(End::Refused(refusal)) => Err(refusal),
+        Injected::Ended(EarlyEnd::Broken(label)) => return request.responder.broken(label),
+        Injected::Ended(EarlyEnd::Refused(refusal)) => Err(refusal),
         Injected::Deviating(deviation) => {
             let work = request.work(address, deployment, &body);
             work.map(|work| (work, deviation))

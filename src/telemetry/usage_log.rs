@@ -9,7 +9,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Result, Value};
 
 use super::{
-    line_log::{LineLog, Place, Script},
+    line_log::{LineLog, LogTarget, Script},
     metrics::Metrics,
     object::Object,
     record::{Record, Stamp, Text},
@@ -21,7 +21,7 @@ pub type UsageLog = LineLog<Arc<Record>>;
 pub const NAME: &str = "usage";
 
 /// Fails where the file can't be opened.
-pub fn open(place: Place, metrics: &Metrics) -> io::Result<UsageLog> {
+pub fn open(place: LogTarget, metrics: &Metrics) -> io::Result<UsageLog> {
     LineLog::file(NAME, place, Lines, metrics.log(NAME))
 }
 

@@ -7,7 +7,7 @@ use super::{Alarm, Scene, alarm, warning};
 use crate::admin::gateway::IdentityState;
 use crate::{
     domain::{
-        breaker::{Cause, State},
+        breaker::{BreakerState, Cause},
         deployment::Capacity,
         pool::{Few, Member, Pool, Refusing},
         route::Operation,
@@ -313,7 +313,7 @@ impl Scene<'_> {
         let states = || group.members.iter().map(|(_, it)| it.state(self.now));
         let pauses = states().filter_map(|state| state.pause(self.now));
         match pauses.min() {
-            _ if states().any(|it| matches!(it, State::Trial { .. })) => {
+            _ if states().any(|it| matches!(it, BreakerState::Trial { .. })) => {
                 "a request is trying it now".to_owned()
             }
             Some(pause) => format!("next try in {}", Span(pause)),

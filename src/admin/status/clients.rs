@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::figures::round;
 use crate::domain::{
     name::{ClientName, ModelName},
-    quota::Standing,
+    quota::LimitStanding,
 };
 
 /// So many clients are told of where not all are asked for.
@@ -38,7 +38,7 @@ struct LimitStatus {
 
 /// What is told, and how many clients with limits there are beyond those.
 pub(super) fn of(
-    mut standings: Vec<Standing>,
+    mut standings: Vec<LimitStanding>,
     all: bool,
     today: SystemTime,
 ) -> (Vec<ClientStatus>, usize) {
@@ -69,7 +69,7 @@ pub(super) fn of(
 }
 
 /// How much of a limit is used. One of nothing is always full.
-fn part(standing: &Standing) -> f64 {
+fn part(standing: &LimitStanding) -> f64 {
     match standing.most {
         0 => 1.0,
         most => standing.used as f64 / most as f64,
@@ -77,7 +77,7 @@ fn part(standing: &Standing) -> f64 {
 }
 
 impl LimitStatus {
-    fn of(standing: &Standing, today: SystemTime) -> Self {
+    fn of(standing: &LimitStanding, today: SystemTime) -> Self {
         let left = |at: SystemTime| at.duration_since(today).unwrap_or_default();
         Self {
             limit: standing.limit.as_str(),
@@ -97,8 +97,8 @@ mod tests {
     use super::*;
     use crate::domain::quota::Limit;
 
-    fn standing(client: &str, limit: Limit, used: u64, most: u64) -> Standing {
-        Standing {
+    fn standing(client: &str, limit: Limit, used: u64, most: u64) -> LimitStanding {
+        LimitStanding {
             client: client.into(),
             model: None,
             limit,
@@ -115,7 +115,7 @@ mod tests {
         let standings = vec![
             standing("calm", Limit::Concurrency, 1, 10),
             standing("busy", Limit::Concurrency, 0, 10),
-            Standing {
+            LimitStanding {
                 renews,
                 model: Some("gpt".into()),
                 ..standing("busy", Limit::TokensPerDay, 90, 100)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::figures::round;
 use crate::{
     domain::{
-        breaker::{Cause, State},
+        breaker::{BreakerState, Cause},
         deployment::Capacity,
         pool::{Member, Pool},
     },
@@ -161,17 +161,17 @@ impl<'a> DeploymentStatus<'a> {
             priority: deployment.priority.get(),
             weight: deployment.weight.get(),
             state: match state {
-                State::Closed => "closed",
-                State::Ramping { .. } => "ramping",
-                State::Open { .. } => "open",
-                State::Trial { .. } => "trial",
+                BreakerState::Closed => "closed",
+                BreakerState::Ramping { .. } => "ramping",
+                BreakerState::Open { .. } => "open",
+                BreakerState::Trial { .. } => "trial",
             },
             available: member.is_ready(now),
             cause: state.cause().map(Cause::as_str),
             retry_in_seconds: state.pause(now).map(|pause| round(pause.as_secs_f64())),
             set_aside_for: set_aside_for(member, now),
             ramp: match state {
-                State::Ramping { share } => Some(round(share)),
+                BreakerState::Ramping { share } => Some(round(share)),
                 _ => None,
             },
             share: None,

@@ -15,7 +15,7 @@ const MAX_TRAILERS: usize = 4096;
 /// Follows a chunked body (RFC 9112, 7.1), byte by byte in its framing and in one step over its data.
 #[derive(Debug, Default)]
 pub struct Chunks {
-    state: State,
+    state: ChunkState,
     /// Bytes of the present line or section of lines.
     line: usize,
     /// The present chunk's size, and then what is still to come of it.
@@ -25,7 +25,7 @@ pub struct Chunks {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     #[default]
     Size,
     Extension,
@@ -45,14 +45,14 @@ enum State {
 
 impl Chunks {
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// Takes in what comes next, and gives how many of these bytes belong to the body: all of them, until it has ended.
     pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && !self.is_done() {
-            if self.state == State::Data {
+            if self.state == ChunkState::Data {
                 at += self.skip(bytes.len() - at);
             } else {
                 self.state = self.step(bytes[at]).ok_or(Refusal::AmbiguousFraming)?;
@@ -68,75 +68,78 @@ impl Chunks {
             .min(available);
         self.left -= step as u64;
         if self.left == 0 {
-            self.state = State::DataCr;
+            self.state = ChunkState::DataCr;
         }
         step
     }
 
-    fn step(&mut self, byte: u8) -> Option<State> {
+    fn step(&mut self, byte: u8) -> Option<ChunkState> {
         match self.state {
-            State::Size => self.size(byte),
-            State::Extension => self.extension(byte),
-            State::SizeEnd => self.size_end(byte),
-            State::DataCr => (byte == b'\r').then_some(State::DataLf),
-            State::DataLf => (byte == b'\n').then_some(State::Size),
-            State::TrailerStart if byte == b'\r' => Some(State::LastLf),
-            State::TrailerStart | State::TrailerName => self.trailer_name(byte),
-            State::TrailerValue => self.trailer_value(byte),
-            State::TrailerEnd => (byte == b'\n').then_some(State::TrailerStart),
-            State::LastLf => (byte == b'\n').then_some(State::Done),
-            State::Data | State::Done => None,
+            ChunkState::Size => self.size(byte),
+            ChunkState::Extension => self.extension(byte),
+            ChunkState::SizeEnd => self.size_end(byte),
+            ChunkState::DataCr => (byte == b'\r').then_some(ChunkState::DataLf),
+            ChunkState::DataLf => (byte == b'\n').then_some(ChunkState::Size),
+            ChunkState::TrailerStart if byte == b'\r' => Some(ChunkState::LastLf),
+            ChunkState::TrailerStart | ChunkState::TrailerName => self.trailer_name(byte),
+            ChunkState::TrailerValue => self.trailer_value(byte),
+            ChunkState::TrailerEnd => (byte == b'\n').then_some(ChunkState::TrailerStart),
+            ChunkState::LastLf => (byte == b'\n').then_some(ChunkState::Done),
+            ChunkState::Data | ChunkState::Done => None,
         }
     }
 
-    fn size(&mut self, byte: u8) -> Option<State> {
+    fn size(&mut self, byte: u8) -> Option<ChunkState> {
         let some = self.line > 0;
         match byte {
-            b'\r' if some => Some(State::SizeEnd),
-            b';' if some => Some(State::Extension),
+            b'\r' if some => Some(ChunkState::SizeEnd),
+            b';' if some => Some(ChunkState::Extension),
             _ => {
                 let digit = char::from(byte).to_digit(16)?;
                 self.line += 1;
                 self.left = self.left << 4 | u64::from(digit);
-                (self.line <= MAX_DIGITS && self.left <= i64::MAX as u64).then_some(State::Size)
+                (self.line <= MAX_DIGITS && self.left <= i64::MAX as u64)
+                    .then_some(ChunkState::Size)
             }
         }
     }
 
-    fn extension(&mut self, byte: u8) -> Option<State> {
+    fn extension(&mut self, byte: u8) -> Option<ChunkState> {
         self.line += 1;
         match byte {
-            b'\r' => Some(State::SizeEnd),
-            b'\t' | b' '..=b'~' if self.line <= MAX_SIZE_LINE => Some(State::Extension),
+            b'\r' => Some(ChunkState::SizeEnd),
+            b'\t' | b' '..=b'~' if self.line <= MAX_SIZE_LINE => Some(ChunkState::Extension),
             _ => None,
         }
     }
 
-    fn size_end(&mut self, byte: u8) -> Option<State> {
+    fn size_end(&mut self, byte: u8) -> Option<ChunkState> {
         self.line = 0;
         let next = match self.left {
-            0 => State::TrailerStart,
-            _ => State::Data,
+            0 => ChunkState::TrailerStart,
+            _ => ChunkState::Data,
         };
         (byte == b'\n').then_some(next)
     }
 
-    fn trailer_name(&mut self, byte: u8) -> Option<State> {
+    fn trailer_name(&mut self, byte: u8) -> Option<ChunkState> {
         self.line += 1;
         if byte == b':' {
             let name = HeaderName::from_bytes(&self.name).ok()?;
             self.name.clear();
-            return is_harmless(&name).then_some(State::TrailerValue);
+            return is_harmless(&name).then_some(ChunkState::TrailerValue);
         }
         self.name.push(byte);
-        (is_token(&[byte]) && self.line <= MAX_TRAILERS).then_some(State::TrailerName)
+        (is_token(&[byte]) && self.line <= MAX_TRAILERS).then_some(ChunkState::TrailerName)
     }
 
-    fn trailer_value(&mut self, byte: u8) -> Option<State> {
+    fn trailer_value(&mut self, byte: u8) -> Option<ChunkState> {
         self.line += 1;
         match byte {
-            b'\r' => Some(State::TrailerEnd),
-            b'\t' | b' '..=b'~' | 0x80.. if self.line <= MAX_TRAILERS => Some(State::TrailerValue),
+            b'\r' => Some(ChunkState::TrailerEnd),
+            b'\t' | b' '..=b'~' | 0x80.. if self.line <= MAX_TRAILERS => {
+                Some(ChunkState::TrailerValue)
+            }
             _ => None,
         }
     }

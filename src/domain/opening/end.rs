@@ -24,7 +24,7 @@ const LAST: [&[u8]; 6] = [
 ];
 /// How far a stream's end has come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct End {
+pub(super) struct StreamEnd {
     form: Form,
     /// How far before its end a chunk of a chat said last that its answer is not finished. One writer writes all of them, so
     /// that most say it there.
@@ -38,7 +38,7 @@ pub(super) struct End {
     is_cut: bool,
 }
 
-impl End {
+impl StreamEnd {
     /// What form an event has shown the stream to be of.
     pub(super) fn take_form(&mut self, form: Form) {
         if self.form == Form::Unknown {

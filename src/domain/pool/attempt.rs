@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     chance::Chance,
-    held::Held,
+    held::HeldFailure,
     member::{Member, NOWHERE},
     members::{Exhausted, Pool},
     tried::Tried,
@@ -92,7 +92,11 @@ impl Attempt {
     }
 
     /// Takes in a failure that may be the request's own: nothing is charged yet. `None`: it was judged before.
-    pub fn hold(&mut self, outcome: &Outcome, now: Instant) -> Option<(Held, Option<Transition>)> {
+    pub fn hold(
+        &mut self,
+        outcome: &Outcome,
+        now: Instant,
+    ) -> Option<(HeldFailure, Option<Transition>)> {
         if self.judged {
             return None;
         }
@@ -106,7 +110,7 @@ impl Attempt {
             health.take_in(self.operation, outcome, self.status, now);
             health.breaker.hold(self.pass, told, now)
         });
-        let held = Held {
+        let held = HeldFailure {
             pool: Arc::clone(&self.pool),
             index: self.index,
             pass: self.pass,
@@ -173,13 +177,13 @@ impl Attempt {
     }
 
     /// The same of a failure that may be the request's own.
-    pub fn hold_spilled(&self, outcome: &Outcome, now: Instant) -> Option<Held> {
+    pub fn hold_spilled(&self, outcome: &Outcome, now: Instant) -> Option<HeldFailure> {
         let index = self.spills_to()?;
         let pass = self.pool.change(index, |health| {
             health.last = Some((*outcome, now));
             health.breaker.ordinary()
         });
-        Some(Held {
+        Some(HeldFailure {
             pool: Arc::clone(&self.pool),
             index,
             pass,

@@ -12,7 +12,7 @@ use crate::domain::{
 
 /// The failure of an attempt, held back until it is known whose fault it is.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldFailure {
     pub(super) pool: Arc<Pool>,
     pub(super) index: usize,
     pub(super) pass: Pass,
@@ -20,7 +20,7 @@ pub struct Held {
     pub(super) outcome: Outcome,
 }
 
-impl Held {
+impl HeldFailure {
     pub(super) fn charge(self, now: Instant, draw: u64) -> Charged {
         let change = self.pool.change(self.index, |health| {
             health.charge(self.pass, self.operation, &self.outcome, now, draw)
@@ -37,7 +37,7 @@ impl Held {
 
 /// A failure that was charged, and what it changed.
 #[derive(Debug)]
-pub struct Charged(Held, Option<Transition>);
+pub struct Charged(HeldFailure, Option<Transition>);
 
 impl Charged {
     /// The deployment's place in its pool.

@@ -14,7 +14,7 @@ use super::{
     term::Term,
 };
 use crate::domain::{
-    breaker::{Breaker, Cause, Pass, Settings, State, Transition},
+    breaker::{Breaker, BreakerState, Cause, Pass, Settings, Transition},
     deployment::Deployment,
     outcome::Outcome,
     route::Operation,
@@ -71,7 +71,7 @@ impl Member {
         &self.deployment
     }
 
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> BreakerState {
         self.health.lock().state(now)
     }
 
@@ -83,7 +83,7 @@ impl Member {
     /// Whether the next request would be the trial after its faults.
     pub(super) fn is_untried(&self, now: Instant) -> bool {
         match self.state(now) {
-            State::Open { cause, .. } => cause != Cause::Throttle,
+            BreakerState::Open { cause, .. } => cause != Cause::Throttle,
             _ => false,
         }
     }
@@ -209,17 +209,17 @@ impl Health {
 
     /// Without a credential a deployment is as good as closed off, however it fares itself; that is an operator's to
     /// mend, so it is named before anything else that stands in the way.
-    pub(super) fn state(&self, now: Instant) -> State {
+    pub(super) fn state(&self, now: Instant) -> BreakerState {
         let state = self.breaker.state(now);
         if self.term.holds(now) {
             return state;
         }
         let back_at = self.term.back_at(now);
         let until = match state {
-            State::Open { until, .. } => until.max(back_at),
+            BreakerState::Open { until, .. } => until.max(back_at),
             _ => back_at,
         };
-        State::Open {
+        BreakerState::Open {
             until,
             cause: Cause::Credential,
         }

@@ -16,7 +16,7 @@ use super::{
     tried::Tried,
 };
 use crate::domain::{
-    breaker::{Cause, Doubter, Pass, Settings, State, Transition},
+    breaker::{BreakerState, Cause, Doubter, Pass, Settings, Transition},
     budget::Budget,
     deployment::Model,
     health::Ability,
@@ -112,7 +112,7 @@ impl Pool {
                 Ability::Untried
             };
         }
-        if members.any(|member| matches!(member.state(now), State::Trial { .. })) {
+        if members.any(|member| matches!(member.state(now), BreakerState::Trial { .. })) {
             Ability::OnTrial
         } else if self.exhausted(&[], now).throttled {
             Ability::Throttled
@@ -196,23 +196,23 @@ impl Pool {
                 let health = member.health.lock();
                 let by_limit = health.breaker.is_throttled();
                 match health.state(now) {
-                    State::Open { until, cause } => {
+                    BreakerState::Open { until, cause } => {
                         throttled &= by_limit && cause != Cause::Credential;
                         until.max(now)
                     }
-                    State::Trial { cause, .. } => {
+                    BreakerState::Trial { cause, .. } => {
                         throttled &= cause == Cause::Throttle;
                         soon
                     }
                     // It was asked and told of its limit, which is over by now.
-                    State::Closed | State::Ramping { .. } if by_limit => {
+                    BreakerState::Closed | BreakerState::Ramping { .. } if by_limit => {
                         if health.breaker.names_no_time() {
                             soon
                         } else {
                             now
                         }
                     }
-                    State::Closed | State::Ramping { .. } => {
+                    BreakerState::Closed | BreakerState::Ramping { .. } => {
                         throttled &= !tried.has(index);
                         soon
                     }
@@ -225,7 +225,7 @@ impl Pool {
 
     /// The members in the order that a request would consider them now: by priority and share those that are ready,
     /// then the others as they come back.
-    pub fn order(&self, now: Instant) -> Vec<(usize, State)> {
+    pub fn order(&self, now: Instant) -> Vec<(usize, BreakerState)> {
         let moment = self.ready.moment(now);
         let states = self.members.iter().map(|member| member.state(now));
         let mut order: Vec<_> = states.enumerate().collect();
@@ -233,8 +233,8 @@ impl Pool {
             let deployment = &self.members[*index].deployment;
             let weight = u64::from(deployment.weight.get()) * self.ready.share(*index, moment);
             let (ready, back) = match state {
-                State::Open { until, .. } if *until > now => (false, Some(*until)),
-                State::Trial { .. } => (false, None),
+                BreakerState::Open { until, .. } if *until > now => (false, Some(*until)),
+                BreakerState::Trial { .. } => (false, None),
                 _ => (true, None),
             };
             // Trials, of which nobody knows when they end, come last.

@@ -5,7 +5,7 @@ use std::{
 
 use super::*;
 use crate::domain::{
-    breaker::{Cause, Settings, State, Transition},
+    breaker::{BreakerState, Cause, Settings, Transition},
     deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
     health::Ability,
     outcome::{Fault, Outcome},
@@ -299,7 +299,7 @@ fn the_order_is_that_of_a_request_and_then_of_return() {
         .collect();
     assert_eq!(places, [1, 2, 3, 0, 4], "{trial:?} comes last");
     let until = t + secs(20);
-    let throttled = State::Open {
+    let throttled = BreakerState::Open {
         until,
         cause: Cause::Throttle,
     };
@@ -382,7 +382,7 @@ fn an_instance_without_a_token_drops_out_at_its_tokens_end_and_not_before() {
     assert_eq!(chosen(&pool, &[], end, 0).as_deref(), Some("b"));
     let states: Vec<_> = pool.members().iter().map(|it| it.is_ready(end)).collect();
     assert_eq!(states, [false, false, true]);
-    let aside = State::Open {
+    let aside = BreakerState::Open {
         until: t + secs(90),
         cause: Cause::Credential,
     };

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::Refusal;
 
 /// What one reason turns into.
-pub(super) struct Answer {
+pub(super) struct RefusalAnswer {
     pub(super) status: StatusCode,
     /// In the body, where Azure has a code for the case Azure's own.
     pub(super) code: &'static str,
@@ -15,8 +15,8 @@ pub(super) struct Answer {
 }
 
 impl Refusal {
-    pub(super) fn answer(&self) -> Answer {
-        let answer = |status, code, reason, message| Answer {
+    pub(super) fn answer(&self) -> RefusalAnswer {
+        let answer = |status, code, reason, message| RefusalAnswer {
             status,
             code,
             reason,

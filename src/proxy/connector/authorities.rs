@@ -34,10 +34,10 @@ pub(crate) struct AuthoritiesError {
 pub(crate) struct Authorities {
     path: PathBuf,
     believed: ArcSwap<Arc<CaType>>,
-    state: Mutex<State>,
+    state: Mutex<AuthoritiesState>,
 }
 
-struct State {
+struct AuthoritiesState {
     text: Vec<u8>,
     error: Option<AuthoritiesError>,
 }
@@ -48,7 +48,7 @@ impl Authorities {
         Ok(Self {
             path: path.to_owned(),
             believed: ArcSwap::from_pointee(with_the_systems(own(path, &text)?)),
-            state: Mutex::new(State { text, error: None }),
+            state: Mutex::new(AuthoritiesState { text, error: None }),
         })
     }
 

@@ -61,10 +61,10 @@ pub(super) struct DnsDiscovery {
     instance: Arc<Instance>,
     /// Of an instance that needs no look-up.
     fixed: Option<SocketAddr>,
-    state: Mutex<State>,
+    state: Mutex<DnsState>,
 }
 
-struct State {
+struct DnsState {
     known: BTreeSet<SocketAddr>,
     next: Instant,
     failures: u32,
@@ -78,7 +78,7 @@ impl DnsDiscovery {
         Self {
             fixed: instance.connect_to.or_else(by_number),
             instance,
-            state: Mutex::new(State {
+            state: Mutex::new(DnsState {
                 known: BTreeSet::new(),
                 next: Instant::now(),
                 failures: 0,

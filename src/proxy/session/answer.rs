@@ -16,7 +16,7 @@ use pingora::{
 
 use super::{
     frames::Frames,
-    gate::{State, is_final},
+    gate::{GateState, is_final},
     gather::{are_pieces, joined},
     keepalive::Keepalive,
     stand_in::StandIn,
@@ -45,9 +45,9 @@ impl StandIn {
         }
         let state = self.relay.gate().state();
         match state {
-            State::Held { until } => self.hold(tasks, until).await,
-            State::Open => self.let_out(tasks).await,
-            State::Doomed => self.let_out_doomed(tasks).await,
+            GateState::Held { until } => self.hold(tasks, until).await,
+            GateState::Open => self.let_out(tasks).await,
+            GateState::Doomed => self.let_out_doomed(tasks).await,
         }
     }
 

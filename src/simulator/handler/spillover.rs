@@ -14,7 +14,7 @@ use super::{
         route::Address,
     },
     in_flight::{InFlight, Work},
-    inject_fault::{End, Injected, inject},
+    inject_fault::{EarlyEnd, Injected, inject},
 };
 
 const ASKED_FOR: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
@@ -86,8 +86,8 @@ async fn ask_instead(
         .await
         {
             Injected::Deviating(deviation) => deviation,
-            Injected::Ended(End::Refused(refusal)) => return Err(refusal),
-            Injected::Ended(End::Broken(_)) => {
+            Injected::Ended(EarlyEnd::Refused(refusal)) => return Err(refusal),
+            Injected::Ended(EarlyEnd::Broken(_)) => {
                 return Err(Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE));
             }
         },

@@ -21,7 +21,7 @@ use crate::{
         deployment::Endpoint,
         trace::{Sampling, SpanId, TRACEPARENT, Trace},
     },
-    telemetry::record::{AttemptRecord, End, tests::record},
+    telemetry::record::{AnswerEnd, AttemptRecord, tests::record},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -196,9 +196,12 @@ fn what_went_wrong_is_said_by_the_conventions() {
     assert_eq!(error, None);
     says(&spans[0], &[("forebay.refusal", "throttled")]);
     assert_eq!(of(&|it| it.status = Some(500)).0.as_deref(), Some("500"));
-    assert_eq!(of(&|it| it.end = End::Broken).0.as_deref(), Some("broken"));
     assert_eq!(
-        of(&|it| (it.status, it.end) = (None, End::ClientLeft)).0,
+        of(&|it| it.end = AnswerEnd::Broken).0.as_deref(),
+        Some("broken")
+    );
+    assert_eq!(
+        of(&|it| (it.status, it.end) = (None, AnswerEnd::ClientLeft)).0,
         None
     );
 

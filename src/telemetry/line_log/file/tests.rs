@@ -13,8 +13,8 @@ impl Folder {
         folder
     }
 
-    fn place(&self, rotation: Option<Rotation>) -> Place {
-        Place {
+    fn place(&self, rotation: Option<Rotation>) -> LogTarget {
+        LogTarget {
             path: self.0.join("log.jsonl"),
             rotation,
             readers: Readers::Group,
@@ -213,7 +213,7 @@ fn a_file_that_cannot_be_put_aside_is_written_on() {
 #[test]
 fn what_only_its_owner_may_read_is_closed_to_others_whoever_made_it() {
     let folder = Folder::new("mode");
-    let place = Place {
+    let place = LogTarget {
         readers: Readers::Owner,
         ..folder.place(by_size(2, None))
     };
