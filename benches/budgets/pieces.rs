@@ -11,13 +11,13 @@ use forebay::{
     domain::{
         answer::Answer,
         ask::Ask,
+        body_outcome::UnsettledAnswer,
         breaker::{Breaker, Settings},
         client::credential::Credential,
         deployment::{Bounds, Capacity, Kind},
         failover::{Progress, Repeat},
         head::{self as heads, Search},
         name::ModelName,
-        opening::Opening,
         outcome::Outcome,
         price::Served,
         quota::{Output, Spent},
@@ -200,7 +200,7 @@ pub(crate) fn opening() -> Piece {
     let events = [filter, role, samples::output_event("")].map(Bytes::from);
     let now = SystemTime::UNIX_EPOCH;
     Piece::of(move || {
-        let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+        let opening = UnsettledAnswer::of(StatusCode::OK, &head, now).expect("it is a stream");
         let mut answer = Answer::opened(opening);
         let mut read = |event: &Bytes| answer.pass(black_box(event.clone()), false, now, None).1;
         let verdict = events.iter().find_map(&mut read);
@@ -214,7 +214,7 @@ fn watched(event: &str) -> Answer {
         samples::head_of("text/event-stream"),
         SystemTime::UNIX_EPOCH,
     );
-    let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+    let opening = UnsettledAnswer::of(StatusCode::OK, &head, now).expect("it is a stream");
     let mut answer = Answer::opened(opening);
     answer.pass(event.to_owned().into(), false, now, None);
     answer

@@ -28,7 +28,7 @@ use forebay::{
         quota::{Calendar, ClientLimits, Limits, Moment, Quotas},
         usage::Usage,
     },
-    telemetry::record::{AttemptRecord, End, Record},
+    telemetry::record::{AnswerEnd, AttemptRecord, Record},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use serde_json::json;

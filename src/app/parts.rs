@@ -369,11 +369,11 @@ fn tell_pools(identities: &Identities, models: &[Arc<ModelBackend>]) {
     let pools: Vec<_> = models.iter().map(|it| Arc::clone(&it.pool)).collect();
     for credential in identities.credentials() {
         let pools = pools.clone();
-        credential.listen(move |instances, term, now| {
+        credential.listen(move |instances, validity, now| {
             for pool in &pools {
                 instances
                     .iter()
-                    .for_each(|instance| pool.note_term(instance, term, now));
+                    .for_each(|instance| pool.note_credential(instance, validity, now));
             }
         });
     }

@@ -6,7 +6,7 @@
 //! or at a deployment, has nothing left to understand otherwise.
 
 mod characters;
-mod chunks;
+mod chunked_body;
 mod target;
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
@@ -14,7 +14,7 @@ use memchr::memchr;
 
 use super::{refusal::Refusal, swar::Bytes8};
 use characters::{TOKEN, is_token};
-pub use chunks::Chunks;
+pub use chunked_body::Chunks;
 use target::{absolute, is_authority, is_target};
 
 /// Header lines of one request.

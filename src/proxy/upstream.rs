@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     domain::{
+        body_outcome::UnsettledAnswer,
         failover::Step,
-        opening::Opening,
         outcome::{Fault, Outcome},
         realtime::is_accepted,
         refusal::Refusal,
@@ -138,7 +138,7 @@ pub(super) fn response(
     }
     let now = SystemTime::now();
     let added = held.answer().added();
-    match Opening::of_added(head.status, &head.headers, added, now) {
+    match UnsettledAnswer::of_added(head.status, &head.headers, added, now) {
         Some(opening) => hold(&mut it, held, head, opening),
         None => {
             let outcome = Outcome::of_response(head.status, &head.headers, now);
@@ -176,7 +176,12 @@ fn upgrade(head: &mut ResponseHeader) -> Result<()> {
 }
 
 /// Holds an answer whose head does not settle it.
-fn hold(it: &mut Proxied<'_>, held: HeldAnswer, head: &mut ResponseHeader, opening: Opening) {
+fn hold(
+    it: &mut Proxied<'_>,
+    held: HeldAnswer,
+    head: &mut ResponseHeader,
+    opening: UnsettledAnswer,
+) {
     let (call, answer) = (&it.admitted.walk.call, held.answer());
     if head.status.is_success() {
         answer.looks_well();

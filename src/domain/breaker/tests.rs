@@ -86,7 +86,7 @@ fn the_others_follow_soon_even_while_the_first_is_still_being_answered() {
     ends(&mut breaker, &throttled(7), t);
     let until = t + secs(7);
     assert!(breaker.pass(until).is_some());
-    let soon = until + told::LONGEST_LEAD;
+    let soon = until + cooldown::LONGEST_LEAD;
     assert_eq!(breaker.pass(soon - Duration::from_nanos(1)), None);
     for _ in 0..3 {
         assert!(breaker.pass(soon).is_some());
@@ -167,7 +167,11 @@ fn a_wait_beyond_the_longest_is_cut_and_then_one_asks_first() {
         })
     );
     assert!(breaker.pass(until + secs(3)).is_some());
-    assert!(breaker.pass(until + secs(3) + told::LONGEST_LEAD).is_some());
+    assert!(
+        breaker
+            .pass(until + secs(3) + cooldown::LONGEST_LEAD)
+            .is_some()
+    );
 }
 
 #[test]
@@ -343,8 +347,8 @@ fn an_answer_from_before_it_was_set_aside_changes_nothing_but_by_its_word() {
         breaker.note(before[7], &outcome, t + secs(10), EVEN);
         assert!(breaker.is_ready(t + secs(10)));
         breaker.note(before[8], &throttled(5), t + secs(10), EVEN);
-        let told = open(t + secs(15), Cause::Throttle);
-        assert_eq!(breaker.state(t + secs(10)), told);
+        let cooldown = open(t + secs(15), Cause::Throttle);
+        assert_eq!(breaker.state(t + secs(10)), cooldown);
     }
 }
 
@@ -432,8 +436,8 @@ fn streams_that_break_off_count_like_attempts_that_failed() {
     let trial = breaker.pass(t + secs(10)).unwrap();
     breaker.note(trial, &Outcome::Served, t + secs(10), EVEN);
     breaker.amend(trial, &throttled(6), t + secs(12), EVEN);
-    let told = open(t + secs(18), Cause::Throttle);
-    assert_eq!(breaker.state(t + secs(12)), told);
+    let cooldown = open(t + secs(18), Cause::Throttle);
+    assert_eq!(breaker.state(t + secs(12)), cooldown);
 }
 
 #[test]

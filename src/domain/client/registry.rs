@@ -4,9 +4,9 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::{
     Client,
-    bearers::Bearers,
+    by_certificate::Bearers,
+    by_key::Keys,
     certificate::{Certificate, Rejected},
-    keys::Keys,
     token,
 };
 use crate::domain::name::IssuerName;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    chance::Chance,
-    held::HeldFailure,
+    draws::Draws,
+    held_failure::HeldFailure,
     member::{Member, NOWHERE},
     members::{Exhausted, Pool},
     tried::Tried,
@@ -201,10 +201,10 @@ impl Pool {
         now: Instant,
         draw: u64,
     ) -> Result<Attempt, Exhausted> {
-        let mut chance = Chance::new(draw);
+        let mut draws = Draws::new(draw);
         // Another request may have taken a trial since it was picked; then there is one candidate fewer.
         for _ in 0..=self.members.len() {
-            let Some(index) = self.pick(tried, now, &mut chance) else {
+            let Some(index) = self.pick(tried, now, &mut draws) else {
                 break;
             };
             if let Some(pass) = self.change(index, |health| health.pass(now)) {

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    chance::Chance,
+    credential_validity::CredentialValidity,
+    draws::Draws,
     member::{Health, Member},
     ready::Ready,
     served_lately::ServedLately,
-    term::Term,
     tier::{Pick, Tier},
     tried::Tried,
 };
@@ -160,11 +160,11 @@ impl Pool {
         })
     }
 
-    pub(super) fn pick(&self, tried: &[usize], now: Instant, chance: &mut Chance) -> Option<usize> {
+    pub(super) fn pick(&self, tried: &[usize], now: Instant, draws: &mut Draws) -> Option<usize> {
         let (tried, now) = (Tried::of(tried), self.ready.moment(now));
         let mut let_by = None;
         for tier in &self.tiers {
-            match tier.pick(&self.ready, &tried, now, chance) {
+            match tier.pick(&self.ready, &tried, now, draws) {
                 Pick::None => {}
                 Pick::Member(index) => return Some(index),
                 // A slow start refuses nobody: if no later tier can serve, this one does.
@@ -175,11 +175,16 @@ impl Pool {
     }
 
     /// Takes in until when the gateway can prove itself to that instance: from then on none of its deployments is asked.
-    pub fn note_term(&self, instance: &InstanceName, term: Term, now: Instant) {
+    pub fn note_credential(
+        &self,
+        instance: &InstanceName,
+        validity: CredentialValidity,
+        now: Instant,
+    ) {
         self.ready.moment(now);
         for (index, member) in self.members.iter().enumerate() {
             if member.deployment.instance.name == *instance {
-                self.change(index, |health| health.term = term);
+                self.change(index, |health| health.validity = validity);
             }
         }
     }
@@ -271,7 +276,7 @@ impl Pool {
     pub(super) fn change<T>(&self, index: usize, change: impl FnOnce(&mut Health) -> T) -> T {
         let mut health = self.members[index].health.lock();
         let changed = change(&mut health);
-        self.ready.refresh(index, &health.breaker, &health.term);
+        self.ready.refresh(index, &health.breaker, &health.validity);
         if let Some(until) = health.bars.until() {
             self.ready.note_bar(until);
         }

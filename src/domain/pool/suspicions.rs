@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::{
     attempt::Attempt,
-    held::{Charged, HeldFailure},
+    held_failure::{Charged, HeldFailure},
 };
 use crate::domain::{
     breaker::Transition,

@@ -366,7 +366,7 @@ fn right_after_a_wait_one_goes_ahead_and_only_who_has_nowhere_else_to_go_follows
 /// Says how the credential of a member's instance stands.
 fn term(pool: &Arc<Pool>, instance: &str, ends: Option<Instant>, renewal: Instant, now: Instant) {
     let renewal = Some(renewal);
-    pool.note_term(&instance.into(), Term { ends, renewal }, now);
+    pool.note_credential(&instance.into(), CredentialValidity { ends, renewal }, now);
 }
 
 #[test]
@@ -425,7 +425,7 @@ fn who_has_no_token_follows_nobody_and_is_no_trial() {
     assert!(pool.choose(&[], t + secs(1), 0).is_err());
     drop(ahead);
     assert!(pool.choose(&[], t + secs(100), 0).is_err());
-    pool.note_term(&"ptu".into(), Term::default(), t);
+    pool.note_credential(&"ptu".into(), CredentialValidity::default(), t);
     assert!(pool.choose(&[], t + secs(100), 0).is_ok());
 }
 
@@ -448,7 +448,7 @@ fn what_a_pool_can_do_is_told_apart_by_what_stands_in_the_way() {
     let trial = pool.choose(&[], t + secs(10), 0).unwrap();
     assert_eq!(pool.ability(t + secs(10)), Ability::OnTrial);
     drop(trial);
-    pool.note_term(&"b".into(), Term::over(t, t + secs(60)), t);
+    pool.note_credential(&"b".into(), CredentialValidity::over(t, t + secs(60)), t);
     assert_eq!(pool.ability(t + secs(10)), Ability::Down);
     assert_eq!(pool.ability(t + secs(30)), Ability::Serves);
 }

@@ -11,7 +11,7 @@ use crate::domain::{
     breaker::{BreakerState, Cause, Settings},
     budget::Budget,
     outcome::{Fault, Outcome},
-    pool::{Attempt, Pool, Term, tests::pool_with},
+    pool::{Attempt, CredentialValidity, Pool, tests::pool_with},
 };
 
 const LONGEST: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ enum Act {
         which: usize,
     },
     /// The credential of one of the instances ends so soon; `None`: never.
-    Term {
+    CredentialValidity {
         which: usize,
         ends: Option<Duration>,
     },
@@ -98,7 +98,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (which.clone(), outcomes(), draw)
             .prop_map(|(which, outcome, draw)| Act::Amend { which, outcome, draw }),
         1 => which.clone().prop_map(|which| Act::Drop { which }),
-        1 => (which, proptest::option::of(waits())).prop_map(|(which, ends)| Act::Term { which, ends }),
+        1 => (which, proptest::option::of(waits())).prop_map(|(which, ends)| Act::CredentialValidity { which, ends }),
     ]
 }
 
@@ -182,22 +182,22 @@ impl Watched {
                     self.under_way.swap_remove(place);
                 }
             }
-            Act::Term { which, ends } => {
+            Act::CredentialValidity { which, ends } => {
                 let place = which % self.terms.len();
-                self.note_term(place, ends.map(|after| self.now + after));
+                self.note_credential(place, ends.map(|after| self.now + after));
             }
         }
         self.check();
     }
 
-    fn note_term(&mut self, place: usize, ends: Option<Instant>) {
+    fn note_credential(&mut self, place: usize, ends: Option<Instant>) {
         self.terms[place] = ends;
         let instance = &self.pool.members()[place].deployment().instance.name;
-        let term = Term {
+        let term = CredentialValidity {
             ends,
             renewal: None,
         };
-        self.pool.note_term(instance, term, self.now);
+        self.pool.note_credential(instance, term, self.now);
     }
 
     fn ask(&mut self, tried: u8, draw: u64) {
@@ -308,7 +308,7 @@ proptest! {
         }
         let pool = Arc::clone(&watched.pool);
         for place in 0..pool.members().len() {
-            watched.note_term(place, None);
+            watched.note_credential(place, None);
         }
         let later = watched.now + LONGEST;
         drop(watched);

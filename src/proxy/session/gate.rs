@@ -9,8 +9,8 @@ use pingora::http::ResponseHeader;
 
 use crate::domain::{
     answer::{Answer, Verdict},
+    body_outcome::UnsettledAnswer,
     forwarding::Mask,
-    opening::Opening,
     outcome::{Fault, Outcome},
     usage::{Memo, Meter},
 };
@@ -54,7 +54,7 @@ pub(crate) enum Word {
 
 impl Gate {
     /// Holds an answer until it is settled; a stream no longer than `until`.
-    pub(crate) fn hold(&mut self, opening: Opening, until: Instant) {
+    pub(crate) fn hold(&mut self, opening: UnsettledAnswer, until: Instant) {
         self.state = GateState::Held { until };
         self.answer = Answer::opened(opening);
     }

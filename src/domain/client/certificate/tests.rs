@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::domain::client::{Client, bearers::Bearers};
+use crate::domain::client::{Client, by_certificate::Bearers};
 
 fn subject(text: &str) -> Name {
     Name::subject(text).unwrap()

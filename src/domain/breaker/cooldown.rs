@@ -10,7 +10,7 @@ use super::state::Cause;
 
 /// The word that holds longest. It is kept when it is over, until the deployment was seen to serve.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Cooldown {
     word: Option<Word>,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn lead(wait: Duration) -> Duration {
     }
 }
 
-impl Told {
+impl Cooldown {
     pub(super) fn hear(&mut self, wait: Duration, cause: Cause, longest: Duration, now: Instant) {
         let heard = Word {
             until: now + wait.min(longest),

@@ -4,18 +4,18 @@
 //! Nothing here waits or writes: whoever holds the answer back gives each piece as it comes, and is told the outcome as
 //! soon as there is one. Pieces may be cut anywhere. What is kept of them is bounded.
 
-mod end;
-mod head;
-mod meaning;
+mod event_meaning;
+mod stream_end;
+mod stream_head;
 
 use std::time::SystemTime;
 
 use http::{HeaderMap, StatusCode, header};
 
 use self::{
-    end::StreamEnd,
-    head::Head,
-    meaning::{Meaning, may_be_error, meaning},
+    event_meaning::{Meaning, may_be_error, meaning},
+    stream_end::StreamEnd,
+    stream_head::StreamHead,
 };
 use super::{
     additions::Added,
@@ -28,7 +28,7 @@ const MOST_HELD: usize = 64 << 10;
 
 /// An answer that has begun and is not settled yet.
 #[derive(Debug)]
-pub struct Opening(Kind);
+pub struct UnsettledAnswer(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -39,7 +39,7 @@ enum Kind {
 /// A stream before its first output.
 #[derive(Debug)]
 struct Stream {
-    head: Head,
+    head: StreamHead,
     /// How much of it has come.
     seen: usize,
     has_output: bool,
@@ -61,14 +61,14 @@ struct ErrorBody {
 
 /// A stream after the commit: it can still say that it failed.
 #[derive(Debug)]
-pub struct Watch {
-    head: Head,
+pub struct StreamWatch {
+    head: StreamHead,
     has_failed: bool,
     error: Option<Outcome>,
     end: StreamEnd,
 }
 
-impl Opening {
+impl UnsettledAnswer {
     /// `None` where the head alone settles what the answer means, and where the rest can't be read.
     pub fn of(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
         if is_encoded(headers) {
@@ -83,7 +83,7 @@ impl Opening {
             })));
         }
         (status == StatusCode::OK && is_event_stream(headers))
-            .then(|| Self(Kind::Stream(Stream::new(Head::read(headers, now)))))
+            .then(|| Self(Kind::Stream(Stream::new(StreamHead::read(headers, now)))))
     }
 
     /// The same for the answer to a request that something was added to: whether that is what is refused, its body says.
@@ -143,9 +143,9 @@ impl Opening {
     }
 
     /// What reads the rest of a stream.
-    pub fn into_watch(self) -> Option<Watch> {
+    pub fn into_watch(self) -> Option<StreamWatch> {
         match self.0 {
-            Kind::Stream(stream) => Some(Watch {
+            Kind::Stream(stream) => Some(StreamWatch {
                 head: stream.head,
                 has_failed: stream.has_failed,
                 error: None,
@@ -163,7 +163,7 @@ fn is_empty(headers: &HeaderMap) -> bool {
 }
 
 impl Stream {
-    fn new(head: Head) -> Self {
+    fn new(head: StreamHead) -> Self {
         Self {
             head,
             seen: 0,
@@ -232,7 +232,7 @@ impl ErrorBody {
     }
 }
 
-impl Watch {
+impl StreamWatch {
     /// Whether the answer's last event has come: nothing is missing if only the transfer's end is.
     pub fn is_whole(&self) -> bool {
         self.end.is_whole()

@@ -9,7 +9,7 @@ mod ends;
 /// What is read of a stream, and who reads it.
 struct Read<T>(Framer, T);
 
-impl Read<Opening> {
+impl Read<UnsettledAnswer> {
     fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
         let Self(framer, opening) = self;
         if opening.is_stream() {
@@ -20,12 +20,12 @@ impl Read<Opening> {
         opening.read(piece, end, now)
     }
 
-    fn into_watch(self) -> Option<Read<Watch>> {
+    fn into_watch(self) -> Option<Read<StreamWatch>> {
         Some(Read(self.0, self.1.into_watch()?))
     }
 }
 
-impl Read<Watch> {
+impl Read<StreamWatch> {
     fn read(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Outcome> {
         let Self(framer, watch) = self;
         framer.read(piece, end, |part| see(part, |event| watch.see(event, now)));
@@ -45,8 +45,8 @@ fn see(part: Part<'_>, see: impl FnOnce(&Event<'_>)) {
     }
 }
 
-fn opening(status: StatusCode, headers: &HeaderMap) -> Read<Opening> {
-    let opening = Opening::of(status, headers, SystemTime::UNIX_EPOCH);
+fn opening(status: StatusCode, headers: &HeaderMap) -> Read<UnsettledAnswer> {
+    let opening = UnsettledAnswer::of(status, headers, SystemTime::UNIX_EPOCH);
     Read(Framer::default(), opening.unwrap())
 }
 
@@ -66,15 +66,15 @@ fn head(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     pairs.map(pair).collect()
 }
 
-fn stream() -> Read<Opening> {
+fn stream() -> Read<UnsettledAnswer> {
     stream_with(&[])
 }
 
-fn stream_with(pairs: &[(&'static str, &'static str)]) -> Read<Opening> {
+fn stream_with(pairs: &[(&'static str, &'static str)]) -> Read<UnsettledAnswer> {
     opening(StatusCode::OK, &head(pairs))
 }
 
-fn read(opening: &mut Read<Opening>, text: impl AsRef<[u8]>, end: bool) -> Option<Outcome> {
+fn read(opening: &mut Read<UnsettledAnswer>, text: impl AsRef<[u8]>, end: bool) -> Option<Outcome> {
     opening.read(text.as_ref(), end, SystemTime::UNIX_EPOCH)
 }
 
@@ -390,7 +390,7 @@ fn a_bodys_code_or_wait_is_read_from_every_cut() {
 fn what_breaks_off_is_a_fault_but_a_429_stays_one() {
     let (fault, now) = (Fault::Reset, SystemTime::UNIX_EPOCH);
     assert_eq!(stream().1.broken_off(fault, now), Outcome::fault(fault));
-    let of = |status| Opening::of(status, &HeaderMap::new(), now).unwrap();
+    let of = |status| UnsettledAnswer::of(status, &HeaderMap::new(), now).unwrap();
     assert_eq!(
         of(StatusCode::NOT_FOUND).broken_off(fault, now),
         Outcome::fault(fault)
@@ -409,7 +409,7 @@ fn what_breaks_off_is_a_fault_but_a_429_stays_one() {
 fn only_what_a_body_could_change_is_open() {
     let now = SystemTime::UNIX_EPOCH;
     let is_open = |status: u16, pairs: &[_]| {
-        Opening::of(StatusCode::from_u16(status).unwrap(), &head(pairs), now).is_some()
+        UnsettledAnswer::of(StatusCode::from_u16(status).unwrap(), &head(pairs), now).is_some()
     };
     assert!(is_open(200, &[]) && is_open(404, &[]) && is_open(429, &[]));
     assert!(is_open(200, &[("content-encoding", "identity")]));
@@ -425,5 +425,5 @@ fn only_what_a_body_could_change_is_open() {
         assert!(!is_open(status, pairs), "{status} {pairs:?}");
     }
     let json = HeaderMap::from_iter([(header::CONTENT_TYPE, "application/json".parse().unwrap())]);
-    assert!(Opening::of(StatusCode::OK, &json, now).is_none());
+    assert!(UnsettledAnswer::of(StatusCode::OK, &json, now).is_none());
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{claims::Claims, rule::Rule};
+use super::{claims::Claims, requirements::Rule};
 use crate::domain::{
     client::{
         Client,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How the credential of an instance stands, as its identity last said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Term {
+pub struct CredentialValidity {
     /// When the token ends, or ended; `None`: nothing ends, as with an api-key, or the first token is still on its way
     /// and worth waiting for.
     pub ends: Option<Instant>,
@@ -15,7 +15,7 @@ pub struct Term {
 /// A token that is being asked for may be there within this.
 const SOON: Duration = Duration::from_secs(1);
 
-impl Term {
+impl CredentialValidity {
     /// There is no token, and none came when it was asked for.
     pub fn over(now: Instant, renewal: Instant) -> Self {
         Self {
@@ -43,20 +43,20 @@ mod tests {
     #[test]
     fn a_term_holds_up_to_its_end_and_not_at_it() {
         let t = Instant::now();
-        let term = Term {
+        let validity = CredentialValidity {
             ends: Some(t + SOON),
             renewal: None,
         };
-        assert!(term.holds(t + SOON - Duration::from_nanos(1)));
-        assert!(!term.holds(t + SOON));
-        assert!(Term::default().holds(t + Duration::from_secs(1 << 30)));
+        assert!(validity.holds(t + SOON - Duration::from_nanos(1)));
+        assert!(!validity.holds(t + SOON));
+        assert!(CredentialValidity::default().holds(t + Duration::from_secs(1 << 30)));
     }
 
     #[test]
     fn nobody_is_told_to_come_back_before_the_next_token_request_nor_at_once() {
         let t = Instant::now();
         let later = t + 9 * SOON;
-        assert_eq!(Term::over(t, later).back_at(t), later);
-        assert_eq!(Term::over(t, t).back_at(t), t + SOON);
+        assert_eq!(CredentialValidity::over(t, later).back_at(t), later);
+        assert_eq!(CredentialValidity::over(t, t).back_at(t), t + SOON);
     }
 }

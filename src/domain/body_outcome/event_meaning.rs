@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem::Finder;
 use serde_json::{Map, Value};
 
-use super::head::Head;
+use super::stream_head::StreamHead;
 use crate::domain::{
     event_stream::Event,
     outcome::{Fault, Outcome, lightest, says_set_up},
@@ -148,7 +148,7 @@ fn of_response(kind: &str, data: &Map<String, Value>) -> Meaning {
 
 impl Told {
     /// By whichever of its words says most of where the fault lies.
-    pub(super) fn outcome(&self, head: &Head, now: SystemTime) -> Outcome {
+    pub(super) fn outcome(&self, head: &StreamHead, now: SystemTime) -> Outcome {
         let words = ["code", "type", "status"].map(|name| word(self.0.get(name)));
         let message = self.0.get("message").and_then(Value::as_str);
         if says_set_up(&words[0], message.unwrap_or_default()) {
@@ -163,7 +163,7 @@ impl Told {
         }
     }
 
-    fn throttled(&self, head: &Head, now: SystemTime) -> Outcome {
+    fn throttled(&self, head: &StreamHead, now: SystemTime) -> Outcome {
         let message = self.0.get("message").and_then(Value::as_str);
         let named = |wait: &Duration| !wait.is_zero();
         let wait = head.wait.filter(named);
@@ -174,7 +174,7 @@ impl Told {
         }
     }
 
-    fn faulted(&self, fault: Fault, head: &Head, now: SystemTime) -> Outcome {
+    fn faulted(&self, fault: Fault, head: &StreamHead, now: SystemTime) -> Outcome {
         let wait = head.wait;
         let wait = wait.or_else(|| wait::retry_after(&self.headers(), now));
         Outcome::Faulted { fault, wait }

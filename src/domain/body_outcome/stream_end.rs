@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::LazyLock};
 use memchr::memmem::Finder;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::meaning::{Form, Meaning, meaning};
+use super::event_meaning::{Form, Meaning, meaning};
 use crate::domain::event_stream::Event;
 
 const FINISH: &[u8] = br#""finish_reason""#;

@@ -1,9 +1,9 @@
 //! As many numbers as a choice needs, all from the one that was drawn for it.
 
 /// The draw first, then what splitmix64 makes of it.
-pub(super) struct Chance(u64);
+pub(super) struct Draws(u64);
 
-impl Chance {
+impl Draws {
     pub(super) fn new(draw: u64) -> Self {
         Self(draw)
     }
