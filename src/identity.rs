@@ -10,7 +10,7 @@ mod assertion;
 mod credential;
 mod error;
 mod renewal;
-mod schedule;
+mod renewal_schedule;
 mod source;
 mod token;
 mod token_endpoint;

@@ -1,7 +1,7 @@
 //! What `/status` says: all that the dashboard shows, in one answer of JSON.
 
-mod around;
 mod clients;
+mod components;
 mod deployments;
 mod figures;
 
@@ -13,8 +13,8 @@ use std::{
 use serde::Serialize;
 
 use self::{
-    around::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
     clients::ClientStatus,
+    components::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
     deployments::{ModelStatus, Times},
     figures::round,
 };

@@ -15,7 +15,7 @@ use pingora::{
 };
 
 use super::{
-    listening::{Listening, Port},
+    listener::{Listening, Port},
     parts::{Parts, moment},
 };
 use crate::{

@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::listening::ADMIN_CONNECTIONS;
+use super::listener::ADMIN_CONNECTIONS;
 use crate::config::Plan;
 
 /// Files, sockets of its own, idle connections: beside those to clients, and one to a deployment for each of them.

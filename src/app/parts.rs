@@ -13,13 +13,12 @@ use pingora::{apps::HttpServerOptions, server::configuration::ServerConf};
 use pingora_proxy::HttpProxy;
 
 use super::{
-    engine,
-    listening::{ADMIN_CONNECTIONS, Patience, Port},
-    logs,
+    background_tasks::Upkeep,
+    listener::{ADMIN_CONNECTIONS, Patience, Port},
+    logs, pingora_settings,
     signals::Last,
     start_error::StartError,
     tls::{Bound, Tls},
-    upkeep::Upkeep,
 };
 use crate::{
     config::{Plan, TlsFiles},
@@ -33,11 +32,11 @@ use crate::{
     oidc::Issuers,
     proxy::{
         Gateway, KEEP_ALIVE,
+        body_memory::Memory,
         connection::{ConnectionGuard, Reporting, Rules},
         connector::{Authorities, AuthoritiesError, Connector},
         drain::Drain,
         health::HealthCheck,
-        memory::Memory,
         model_backend::{Connections, ModelBackend, Takes, Target},
     },
     store::{CounterFile, CounterWriter, Meters},
@@ -158,7 +157,7 @@ impl Parts {
         options.h2c = true;
         options.h2_idle_timeout = Some(KEEP_ALIVE);
         proxy.server_options = Some(options);
-        proxy.h2_options = Some(engine::http2(&self.plan));
+        proxy.h2_options = Some(pingora_settings::http2(&self.plan));
         let books = Reporting {
             telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),

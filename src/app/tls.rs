@@ -32,14 +32,14 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{peer, start_error::StartError};
+use super::{peer_certificate, start_error::StartError};
 use crate::{
     config::{TlsFiles, pem},
     domain::{
         client::certificate::Entry,
         validity::{CertificateStanding, Validity},
     },
-    proxy::connector::own_limit,
+    proxy::connector::local_limits,
     telemetry::metrics::ListenerMetrics,
 };
 
@@ -221,7 +221,7 @@ fn read(files: &TlsFiles, bound: &Bound) -> Read {
     let mut text = |path: &std::path::Path| {
         let text = std::fs::read(path).map(Zeroizing::new);
         let failed = text.as_ref().err();
-        is_own_limit |= failed.is_some_and(|error| own_limit::of(error).is_some());
+        is_own_limit |= failed.is_some_and(|error| local_limits::of(error).is_some());
         let text = text.map_err(|error| pem::unreadable(path, &error));
         let bytes = text.as_ref().map_or(&[][..], |text| text.as_slice());
         hash.update(bytes.len().to_be_bytes());
@@ -336,7 +336,7 @@ impl TlsAccept for Introduction {
         tls: &TlsRef,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der()?;
-        let certificate = peer::certificate(chain.first()?, self.signed_by(chain))?;
+        let certificate = peer_certificate::certificate(chain.first()?, self.signed_by(chain))?;
         Some(Arc::new(certificate))
     }
 }

@@ -14,7 +14,9 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{error::SetupError, schedule, source::Source, token::Token, transport::Clients};
+use super::{
+    error::SetupError, renewal_schedule, source::Source, token::Token, transport::Clients,
+};
 use crate::domain::{
     cloud::Cloud,
     deployment::{Instance, Kind},
@@ -215,7 +217,7 @@ impl Credential {
     fn force(&self, now: Instant) -> u64 {
         let mut forced = self.forced.lock();
         match *forced {
-            Some((at, ended)) if !schedule::may_force(at, now) => ended,
+            Some((at, ended)) if !renewal_schedule::may_force(at, now) => ended,
             _ => {
                 let ended = self.progress.borrow().ended;
                 *forced = Some((now, ended));

@@ -12,7 +12,9 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{credential::Credential, error::FetchError, schedule, source::Source, token::Token};
+use super::{
+    credential::Credential, error::FetchError, renewal_schedule, source::Source, token::Token,
+};
 
 /// The wall clock is looked at this often while nothing is to be done.
 const LOOK: Duration = Duration::from_secs(15);
@@ -115,7 +117,7 @@ impl TokenRenewer<'_> {
 
     /// Puts a fresh token into use. Gives the time until the next is to be asked for.
     fn keep(&mut self, token: Token) -> Duration {
-        let wait = schedule::renew_after(token.left(SystemTime::now()), fastrand::f64());
+        let wait = renewal_schedule::renew_after(token.left(SystemTime::now()), fastrand::f64());
         self.renewal = Instant::now() + wait;
         self.credential.token.store(Some(Arc::new(token)));
         // Whoever waits for it finds the pools knowing of it.
@@ -133,7 +135,7 @@ impl TokenRenewer<'_> {
         let progress = &self.credential.progress;
         let in_a_row = progress.borrow().in_a_row + 1;
         let (refused, asked) = (error.is_refusal(), error.retry_after());
-        let wait = schedule::retry_after(in_a_row, refused, asked, fastrand::f64());
+        let wait = renewal_schedule::retry_after(in_a_row, refused, asked, fastrand::f64());
         let is_long = *error == FetchError::TimedOut || wait > WORTH_WAITING;
         progress.send_modify(|p| {
             p.ended += 1;

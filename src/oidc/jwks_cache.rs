@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 
 use super::{
     fetch::{FetchError, Fetched, Fetcher, SetupError},
+    fetch_schedule::{self, Allowance},
     keys::{Key, Keys},
-    schedule::{self, Allowance},
 };
 use crate::domain::{
     client::{Clients, issuer::Issuer, token::Ruled},
@@ -135,7 +135,7 @@ impl JwksCache {
             p.fetched_at = Some(SystemTime::now());
             p.last_error = None;
         });
-        schedule::refresh_after(fetched.max_age, fastrand::f64())
+        fetch_schedule::refresh_after(fetched.max_age, fastrand::f64())
     }
 
     /// Notes a failure. Gives the time until the next try.
@@ -157,7 +157,7 @@ impl JwksCache {
                 error!(event = "jwks_missing", %issuer, why, "no keys of the issuer: its tokens can't be checked")
             }
         }
-        schedule::retry_after(in_a_row, fastrand::f64())
+        fetch_schedule::retry_after(in_a_row, fastrand::f64())
     }
 
     /// The key of this id. Where it isn't there, it may have come since: the keys are fetched again, as far as that is

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Version, header};
 use pingora_proxy::Session;
 
-use super::memory::{Lease, Memory};
+use super::body_memory::{Lease, Memory};
 use crate::domain::{
     ask::{Ask, Forbidden, Scan, Splice},
     deployment::{Bounds, OverBodyMemory},

@@ -7,10 +7,10 @@ use super::{
     answer::{Call, DONE, EMPTY, Form, OperationAnswer, Usage, data, estimate, fingerprint},
     event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    generated_text::{Reply, prompt_tokens},
     recorder::Spent,
     refusal::Refusal,
     request_body::{self, Calling, Chat},
-    text::{Reply, prompt_tokens},
 };
 
 /// More choices than this are refused, as Azure does.

@@ -6,10 +6,10 @@ use super::{
     answer::{Call, DONE, Form, OperationAnswer, Usage, data, estimate, fingerprint},
     event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    generated_text::{Reply, prompt_tokens},
     recorder::Spent,
     refusal::Refusal,
     request_body::{self, Completion},
-    text::{Reply, prompt_tokens},
 };
 
 /// What the API takes where a request sets no maximum.

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{raw::Raw, socket::Socket};
+use super::{raw_answer::Raw, socket::Socket};
 
 /// How a connection will end; shared between it and the requests on it.
 #[derive(Clone, Default)]

@@ -8,10 +8,10 @@ use super::{
     answer::{Call, Form, OperationAnswer, estimate, json as bytes, write_json},
     event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    generated_text::{Reply, prompt_tokens},
     recorder::Spent,
     refusal::Refusal,
     request_body::{self, Calling, Input, Respond, Tool},
-    text::{Reply, prompt_tokens},
 };
 
 /// How many tokens a compacted conversation has.

@@ -11,7 +11,7 @@ mod in_flight;
 mod instruments;
 mod limits;
 mod listener;
-mod reading;
+mod snapshot;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -35,7 +35,7 @@ pub use in_flight::InFlight;
 pub use instruments::Family;
 use instruments::Instruments;
 pub use listener::ListenerMetrics;
-pub use reading::{Buckets, Class, LogReading};
+pub use snapshot::{Buckets, Class, LogReading};
 
 /// What a request's counter goes by, beside its client.
 type RequestKey = (Option<ModelName>, &'static str, Option<u16>);

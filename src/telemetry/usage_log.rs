@@ -9,9 +9,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Result, Value};
 
 use super::{
+    json_object::Object,
     line_log::{LineLog, LogTarget, Script},
     metrics::Metrics,
-    object::Object,
     record::{Record, Stamp, Text},
 };
 use crate::domain::{deployment::Capacity, price::Cost, usage::Tier};

@@ -19,7 +19,7 @@ use rustls::{
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::own_limit;
+use super::local_limits;
 
 /// Why a file of authorities can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -61,7 +61,7 @@ impl Authorities {
         let mut state = self.state.lock();
         let text = match std::fs::read(&self.path) {
             // It says nothing of the file.
-            Err(error) if own_limit::of(&error).is_some() => return,
+            Err(error) if local_limits::of(&error).is_some() => return,
             text => text.map_err(|error| unfit(&self.path, &error)),
         };
         let taken = text.and_then(|text| {

@@ -23,7 +23,7 @@ use crate::{
         exchange::{Admitted, Arriving},
         gateway::Gateway,
         model_backend::ModelBackend,
-        named,
+        named_deployments,
         prompt_tokens::PromptTokens,
         session::{Keepalive, Relay},
         walk::Walk,
@@ -76,8 +76,8 @@ pub(super) async fn understand(
     let (prompt, wanted) = question.reserve(&body, &mut it)?;
     let head = session.req_header();
     let forwarded = forwarded(gateway, head, it.arrival.trace.as_deref());
-    let named = named::resolve(gateway, client, forwarded.naming)?;
-    let barred = named::barred(&named, &served.pool)?;
+    let named = named_deployments::resolve(gateway, client, forwarded.naming)?;
+    let barred = named_deployments::barred(&named, &served.pool)?;
     let mut progress = begin(&mut it, &served, operation, repeat)?;
     progress.bar(barred);
     question.log_prompt(&it, served.pool.model(), &body);

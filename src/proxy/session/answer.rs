@@ -15,9 +15,9 @@ use pingora::{
 };
 
 use super::{
+    coalesce::{are_pieces, joined},
     frames::Frames,
     gate::{GateState, is_final},
-    gather::{are_pieces, joined},
     keepalive::Keepalive,
     stand_in::StandIn,
     turns::polls,

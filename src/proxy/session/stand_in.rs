@@ -12,11 +12,11 @@ use pingora::{
 };
 
 use super::{
-    alarm::Alarm,
-    feed::Feed,
+    body_feed::Feed,
+    body_slices::{SLICE, slices},
     frames::Frames,
     relay::Relay,
-    slices::{SLICE, slices},
+    timer::Alarm,
 };
 use crate::proxy::connector::cork::Cork;
 

@@ -8,8 +8,8 @@ use pingora::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{
-    alarm::Alarm,
-    slices::{SLICE, slices},
+    body_slices::{SLICE, slices},
+    timer::Alarm,
     *,
 };
 use crate::domain::{body_outcome::UnsettledAnswer, outcome::Outcome};

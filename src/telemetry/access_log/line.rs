@@ -7,7 +7,7 @@ use http::Version;
 use crate::{
     domain::usage::{Tier, Usage},
     telemetry::{
-        object::Object,
+        json_object::Object,
         record::{AttemptRecord, Record, Stamp, Text},
     },
 };
