@@ -124,7 +124,12 @@ impl Admin {
     }
 
     fn status(&self, query: Option<&str>) -> Page {
-        let status = Status::of(self, Wants::of(query), Instant::now(), SystemTime::now());
+        let status = Status::new(
+            self,
+            Wants::from_query(query),
+            Instant::now(),
+            SystemTime::now(),
+        );
         match serde_json::to_vec_pretty(&status) {
             Ok(mut body) => {
                 body.push(b'\n');

@@ -248,7 +248,7 @@ fn tried(
         )
     });
     let state_of =
-        |deployment: &Deployment| states.map(|states| states.of(&model.name, deployment));
+        |deployment: &Deployment| states.map(|states| states.find(&model.name, deployment));
     let (ready, out): (Vec<_>, Vec<_>) = pool.iter().copied().partition(|deployment| {
         state_of(deployment)
             .flatten()

@@ -133,7 +133,7 @@ impl ProxyHttp for Gateway {
         connection: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        upstream::connected(exchange.forwarded()?, connector::cork::of(connection));
+        upstream::connected(exchange.forwarded()?, connector::cork::find(connection));
         Ok(())
     }
 

@@ -62,7 +62,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// The worst first, and how many there are beyond those.
-pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
+pub(super) fn raised(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
     let mut alarms = Vec::new();
     alarms.extend(scene.pools.iter().filter_map(|pool| scene.of_pool(pool)));
     alarms.extend(

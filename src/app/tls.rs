@@ -221,7 +221,7 @@ fn read(files: &TlsFiles, bound: &Bound) -> Read {
     let mut text = |path: &std::path::Path| {
         let text = std::fs::read(path).map(Zeroizing::new);
         let failed = text.as_ref().err();
-        is_own_limit |= failed.is_some_and(|error| local_limits::of(error).is_some());
+        is_own_limit |= failed.is_some_and(|error| local_limits::exhausted(error).is_some());
         let text = text.map_err(|error| pem::unreadable(path, &error));
         let bytes = text.as_ref().map_or(&[][..], |text| text.as_slice());
         hash.update(bytes.len().to_be_bytes());

@@ -134,7 +134,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Notes unknown fields; those in `later` by saying that this version does not know them yet.
-    pub(super) fn of(
+    pub(super) fn from_node(
         node: &'a Node,
         known: &[&'a str],
         later: &[&str],
@@ -224,7 +224,7 @@ macro_rules! section {
             ) -> Option<Self> {
                 let known = <Self as $crate::config::section::Section>::fields();
                 let later = [$($($later),+)?];
-                let fields = $crate::config::section::Fields::of(node, &known, &later, reader)?;
+                let fields = $crate::config::section::Fields::from_node(node, &known, &later, reader)?;
                 Some($crate::config::section::Section::from_fields(&fields, reader))
             }
         }

@@ -70,7 +70,7 @@ pub struct StreamWatch {
 
 impl UnsettledAnswer {
     /// `None` where the head alone settles what the answer means, and where the rest can't be read.
-    pub fn of(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
+    pub fn from_head(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
         if is_encoded(headers) {
             return None;
         }
@@ -95,7 +95,7 @@ impl UnsettledAnswer {
     ) -> Option<Self> {
         let is_refusal = added.is_any() && matches!(status.as_u16(), 400 | 422);
         if !is_refusal || is_encoded(headers) || is_empty(headers) {
-            return Self::of(status, headers, now);
+            return Self::from_head(status, headers, now);
         }
         Some(Self(Kind::Body(ErrorBody {
             status,

@@ -100,7 +100,7 @@ impl Search {
 fn text(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(bytes) = bytes[at..].first_chunk() {
-        let word = Bytes8::of(*bytes);
+        let word = Bytes8::new(*bytes);
         match (word.below(b' ') | word.equal(0x7f)).first() {
             None => at += bytes.len(),
             Some(found) if is_text(bytes[found]) => at += found + 1,
@@ -216,7 +216,7 @@ impl<'a> Once<'a> {
         };
     }
 
-    fn of(headers: &'a HeaderMap, name: HeaderName) -> Self {
+    fn read(headers: &'a HeaderMap, name: HeaderName) -> Self {
         let mut said = Self::Never;
         let values = headers.get_all(name).iter();
         values.for_each(|value| said.add(value.as_bytes()));
@@ -353,8 +353,8 @@ pub fn check(method: &Method, path: &[u8], headers: &HeaderMap, max: usize) -> R
     if hosts.any(|host| !is_authority(host.as_bytes())) {
         return Err(Refusal::AmbiguousHost);
     }
-    expectation(Once::of(headers, header::EXPECT), Version::HTTP_2)?;
-    let length = Once::of(headers, header::CONTENT_LENGTH);
+    expectation(Once::read(headers, header::EXPECT), Version::HTTP_2)?;
+    let length = Once::read(headers, header::CONTENT_LENGTH);
     framing(length, Once::Never, Version::HTTP_2).map(|_| ())
 }
 

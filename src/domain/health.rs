@@ -235,7 +235,7 @@ mod tests {
     }
 
     impl Story {
-        fn of(settings: Settings, required: &[bool]) -> Self {
+        fn new(settings: Settings, required: &[bool]) -> Self {
             let names = ["a", "b", "c"].map(ModelName::from);
             Self {
                 health: Health::new(settings, names.into_iter().zip(required.iter().copied())),
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_gateway_is_well_from_the_moment_that_it_can_serve_what_it_must() {
-        let mut story = Story::of(Settings::default(), &[true, false]);
+        let mut story = Story::new(Settings::default(), &[true, false]);
         assert_eq!(*story.at(0, &[Down, Down]), HealthVerdict::Starting);
         assert_eq!(*story.at(60, &[Down, Serves]), HealthVerdict::Starting);
         assert!(story.is_healthy(61, &[Serves, Down]));
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn without_any_model_that_can_be_served_health_falls_at_once_and_comes_back_after_rise() {
-        let mut story = Story::of(Settings::default(), &[false, false]);
+        let mut story = Story::new(Settings::default(), &[false, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(60, &[Down, Serves]));
         assert_eq!(*story.at(61, &[Down, Down]), HealthVerdict::NothingServes);
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_required_model_that_is_down_for_fall_takes_health_with_it_and_a_blip_does_not() {
-        let mut story = Story::of(Settings::default(), &[true, false]);
+        let mut story = Story::new(Settings::default(), &[true, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(10, &[Down, Serves]));
         assert!(story.is_healthy(14, &[Down, Serves]));
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn throttling_alone_leaves_health_as_it_is_unless_it_is_to_count() {
-        let mut story = Story::of(Settings::default(), &[true]);
+        let mut story = Story::new(Settings::default(), &[true]);
         assert!(story.is_healthy(0, &[Serves]));
         assert!(story.is_healthy(1, &[Throttled]) && story.is_healthy(100, &[Throttled]));
         let counts = Settings {
@@ -306,7 +306,7 @@ mod tests {
             ..Settings::default()
         };
         for required in [true, false] {
-            let mut story = Story::of(counts, &[required]);
+            let mut story = Story::new(counts, &[required]);
             assert!(story.is_healthy(0, &[Serves]));
             assert!(story.is_healthy(1, &[Throttled]) && story.is_healthy(5, &[Throttled]));
             assert!(!story.is_healthy(6, &[Throttled]));
@@ -314,14 +314,14 @@ mod tests {
             assert!(story.is_healthy(12, &[Serves]));
         }
         // One model's told waits, another's faults: not everything is down.
-        let mut story = Story::of(Settings::default(), &[false, false]);
+        let mut story = Story::new(Settings::default(), &[false, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(1, &[Throttled, Down]));
     }
 
     #[test]
     fn a_trial_is_no_news_in_either_direction() {
-        let mut story = Story::of(Settings::default(), &[false]);
+        let mut story = Story::new(Settings::default(), &[false]);
         assert!(story.is_healthy(0, &[Serves]));
         assert!(story.is_healthy(1, &[OnTrial]));
         assert!(!story.is_healthy(2, &[Down]));
@@ -335,7 +335,7 @@ mod tests {
             fall: secs(30),
             ..Settings::default()
         };
-        let mut story = Story::of(settings, &[true, false]);
+        let mut story = Story::new(settings, &[true, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(10, &[Down, Serves]));
         assert!(story.is_healthy(20, &[Untried, Serves]));
@@ -356,7 +356,7 @@ mod tests {
             rise: Duration::ZERO,
             throttled_is_down: true,
         };
-        let mut story = Story::of(settings, &[true, false]);
+        let mut story = Story::new(settings, &[true, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(!story.is_healthy(1, &[Down, Serves]));
         assert!(story.is_healthy(2, &[Serves, Serves]));
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_change_is_told_once_and_names_what_is_missing() {
-        let mut story = Story::of(Settings::default(), &[true, false]);
+        let mut story = Story::new(Settings::default(), &[true, false]);
         let t = story.start;
         assert!(story.health.note([Serves, Serves], t));
         assert!(!story.health.note([Down, Serves], t + secs(1)));

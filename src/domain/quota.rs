@@ -112,7 +112,7 @@ impl Quotas {
     }
 
     /// A client's part in them; `None`: it has no limits.
-    pub fn of(&self, client: &ClientName) -> Option<Allowance> {
+    pub fn allowance_for(&self, client: &ClientName) -> Option<Allowance> {
         let accounts = self.clients.get(client)?;
         Some(Allowance {
             clock: Arc::clone(&self.clock),
@@ -227,7 +227,7 @@ impl Allowance {
 
     /// What it says of a request's body; the model must be known.
     pub fn rules(&self) -> Rules<'_> {
-        Rules::of(self.all())
+        Rules::from_accounts(self.all())
     }
 
     /// How many requests and tokens a minute are left, of whichever limit has least.

@@ -16,7 +16,7 @@ pub(super) struct Marks(u64);
 const EACH: u64 = u64::from_le_bytes([1; 8]);
 
 impl Bytes8 {
-    pub(super) fn of(bytes: [u8; 8]) -> Self {
+    pub(super) fn new(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
     }
 
@@ -59,7 +59,7 @@ mod tests {
             least in 0..=128_u8,
             byte in prop_oneof![any::<u8>(), 30..36_u8],
         ) {
-            let eight = Bytes8::of(bytes);
+            let eight = Bytes8::new(bytes);
             let first = |is: &dyn Fn(u8) -> bool| bytes.iter().position(|it| is(*it));
             prop_assert_eq!(eight.below(least).first(), first(&|it| it < least));
             prop_assert_eq!(eight.equal(byte).first(), first(&|it| it == byte));

@@ -58,7 +58,7 @@ impl States {
         serde_json::from_slice(json)
     }
 
-    pub(super) fn of(
+    pub(super) fn find(
         &self,
         model: &ModelName,
         deployment: &Deployment,

@@ -61,7 +61,7 @@ pub(super) struct Claim<'a> {
 
 impl Assertion {
     /// Another issuer's token, that the application trusts.
-    pub(super) fn of(token: &str) -> Self {
+    pub(super) fn from_token(token: &str) -> Self {
         Self(Zeroizing::new(token.to_owned()))
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Ended<'a> {
 }
 
 impl Limits {
-    pub(super) fn of(allowance: Option<Allowance>) -> Self {
+    pub(super) fn new(allowance: Option<Allowance>) -> Self {
         Self {
             allowance,
             reservation: None,

@@ -43,7 +43,7 @@ pub(super) enum PeerState {
 }
 
 impl PeerState {
-    pub(super) fn of(connection: &(impl GetSocketDigest + ?Sized)) -> Self {
+    pub(super) fn read(connection: &(impl GetSocketDigest + ?Sized)) -> Self {
         let socket = connection.get_socket_digest();
         let state = socket.and_then(|socket| Some(socket.tcp_info()?.tcpi_state));
         match state {

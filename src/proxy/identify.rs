@@ -82,7 +82,7 @@ pub(super) async fn identify(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<
 
 /// By a key or a token.
 async fn by_credential(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<Client>, Refusal> {
-    let credential = Credential::of(shown.headers, shown.query)?;
+    let credential = Credential::from_request(shown.headers, shown.query)?;
     if gateway.issuers.are_there() && credential.is_token() {
         let found = gateway.issuers.identify(credential.as_bytes()).await;
         return found.map_err(|why| match why {

@@ -72,7 +72,7 @@ pub(super) async fn admit(
         trace.join(&head.headers, caller);
     }
     exchange.asked.client = Some(Arc::clone(&client));
-    exchange.asked.limits = Limits::of(gateway.quotas.of(&client.name));
+    exchange.asked.limits = Limits::new(gateway.quotas.allowance_for(&client.name));
     serve(gateway, session, exchange.arriving(), &client, route).await
 }
 

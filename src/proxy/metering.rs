@@ -69,7 +69,7 @@ pub(super) fn along<T>(
 
 impl AnswerMeter {
     /// Of an answer whose head has come.
-    pub(super) fn of(operation: Operation, head: &ResponseHeader) -> Self {
+    pub(super) fn for_head(operation: Operation, head: &ResponseHeader) -> Self {
         if !operation.uses_tokens() {
             return Self::Nothing;
         }

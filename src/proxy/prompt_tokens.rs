@@ -16,7 +16,7 @@ enum TokenCount {
 }
 
 impl PromptTokens {
-    pub(super) fn of(operation: Operation, body: &Bytes) -> Self {
+    pub(super) fn new(operation: Operation, body: &Bytes) -> Self {
         Self(TokenCount::Unread(operation, body.clone()))
     }
 
@@ -49,7 +49,7 @@ mod tests {
     fn a_prompt_that_was_worked_out_holds_no_body() {
         let body = br#"{"messages":[{"role":"user","content":"Hi there"}]}"#;
         let body = Bytes::from(body.to_vec());
-        let mut prompt = PromptTokens::of(Operation::ChatCompletions, &body);
+        let mut prompt = PromptTokens::new(Operation::ChatCompletions, &body);
         assert!(!body.is_unique());
         let tokens = prompt.tokens();
         assert!(body.is_unique());

@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn spend(quotas: &Quotas, total: u64) {
-        let allowance = quotas.of(&"app".into()).unwrap();
+        let allowance = quotas.allowance_for(&"app".into()).unwrap();
         let mut reservation = allowance.enter(moment()).unwrap();
         reservation
             .reserve(total, Output::AtMost(0), moment())

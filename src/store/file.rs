@@ -170,7 +170,7 @@ fn all(database: &Database) -> Result<Vec<Count>, redb::Error> {
     for entry in table.iter()? {
         let (key, value) = entry?;
         let (period, start, client, model) = key.value();
-        let Some(period) = Period::of(period) else {
+        let Some(period) = Period::from_word(period) else {
             continue;
         };
         counts.push(Count {

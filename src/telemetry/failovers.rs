@@ -95,8 +95,8 @@ fn add(
     }
     kept.push(Failover {
         model: model.clone(),
-        from: DeploymentRef::of(from),
-        to: to.map(DeploymentRef::of),
+        from: DeploymentRef::from_attempt(from),
+        to: to.map(DeploymentRef::from_attempt),
         cause: from.outcome,
         at,
         times: 1,
@@ -104,7 +104,7 @@ fn add(
 }
 
 impl DeploymentRef {
-    fn of(attempt: &AttemptRecord) -> Self {
+    fn from_attempt(attempt: &AttemptRecord) -> Self {
         Self {
             instance: attempt.instance.clone(),
             deployment: attempt.deployment.clone(),

@@ -82,7 +82,7 @@ fn identity(name: &str, ready: bool, last_error: Option<&str>) -> IdentityState 
 }
 
 fn told(scene: &Scene<'_>) -> Vec<(&'static str, &'static str, String)> {
-    let (alarms, left_off) = of(scene);
+    let (alarms, left_off) = raised(scene);
     assert_eq!(left_off, 0);
     let severity = |alarm: &Alarm| match alarm.severity {
         Severity::Alarm => "alarm",
@@ -134,7 +134,7 @@ fn what_an_instance_does_in_several_pools_is_one_alarm_that_names_who_serves() {
         pool_of("image", &[("east", "image-e", false)]),
     ];
     pools.iter().for_each(|pool| fails(pool, 0, t));
-    let (alarms, _) = of(&scene(&pools, t));
+    let (alarms, _) = raised(&scene(&pools, t));
     let words: Vec<_> = alarms.iter().map(|it| it.what).collect();
     assert_eq!(words, ["model_unavailable", "failing"]);
     assert_eq!(alarms[1].instance.as_deref(), Some("east"));
@@ -379,7 +379,7 @@ fn of_very_many_some_are_left_off_and_counted() {
     for index in 0..70 {
         ends(&pools[0], index, Outcome::NotDeployed, t);
     }
-    let (alarms, left_off) = of(&scene(&pools, t));
+    let (alarms, left_off) = raised(&scene(&pools, t));
     assert_eq!((alarms.len(), left_off), (MOST, 20));
 }
 

@@ -19,7 +19,7 @@ pub(super) struct ListenerStatus {
 }
 
 impl ListenerStatus {
-    pub(super) fn of(state: ListenerState, today: SystemTime) -> Self {
+    pub(super) fn new(state: ListenerState, today: SystemTime) -> Self {
         let ends_in = |at: SystemTime| match at.duration_since(today) {
             Ok(left) => left.as_secs() as i64,
             Err(ago) => -(ago.duration().as_secs() as i64),
@@ -48,7 +48,7 @@ pub(super) struct IdentityStatus {
 }
 
 impl IdentityStatus {
-    pub(super) fn of(state: IdentityState, today: SystemTime) -> Self {
+    pub(super) fn new(state: IdentityState, today: SystemTime) -> Self {
         let left = state
             .expires_on
             .and_then(|at| at.duration_since(today).ok());
@@ -79,7 +79,7 @@ pub(super) struct IssuerStatus {
 }
 
 impl IssuerStatus {
-    pub(super) fn of(state: IssuerState, today: SystemTime) -> Self {
+    pub(super) fn new(state: IssuerState, today: SystemTime) -> Self {
         let age = state
             .fetched_at
             .and_then(|at| today.duration_since(at).ok());
@@ -105,7 +105,7 @@ pub(super) struct LogStatus {
 }
 
 impl LogStatus {
-    pub(super) fn of(rates: LogRates) -> Self {
+    pub(super) fn new(rates: LogRates) -> Self {
         Self {
             log: rates.log,
             failing: rates.failing,

@@ -107,7 +107,7 @@ pub(super) fn counters(
 ) -> Counters {
     let (file, zone) = raw.map_or((None, None), |raw| (raw.file, raw.time_zone));
     let zone = zone.and_then(|zone| {
-        let calendar = Calendar::of(&zone.value.0);
+        let calendar = Calendar::for_zone(&zone.value.0);
         let message = "no time zone has this name; write one like Europe/Berlin or UTC";
         reader.take(zone.place, calendar.ok_or(message))
     });

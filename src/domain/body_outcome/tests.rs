@@ -46,7 +46,7 @@ fn see(part: Part<'_>, see: impl FnOnce(&Event<'_>)) {
 }
 
 fn opening(status: StatusCode, headers: &HeaderMap) -> Read<UnsettledAnswer> {
-    let opening = UnsettledAnswer::of(status, headers, SystemTime::UNIX_EPOCH);
+    let opening = UnsettledAnswer::from_head(status, headers, SystemTime::UNIX_EPOCH);
     Read(Framer::default(), opening.unwrap())
 }
 
@@ -390,7 +390,7 @@ fn a_bodys_code_or_wait_is_read_from_every_cut() {
 fn what_breaks_off_is_a_fault_but_a_429_stays_one() {
     let (fault, now) = (Fault::Reset, SystemTime::UNIX_EPOCH);
     assert_eq!(stream().1.broken_off(fault, now), Outcome::fault(fault));
-    let of = |status| UnsettledAnswer::of(status, &HeaderMap::new(), now).unwrap();
+    let of = |status| UnsettledAnswer::from_head(status, &HeaderMap::new(), now).unwrap();
     assert_eq!(
         of(StatusCode::NOT_FOUND).broken_off(fault, now),
         Outcome::fault(fault)
@@ -409,7 +409,8 @@ fn what_breaks_off_is_a_fault_but_a_429_stays_one() {
 fn only_what_a_body_could_change_is_open() {
     let now = SystemTime::UNIX_EPOCH;
     let is_open = |status: u16, pairs: &[_]| {
-        UnsettledAnswer::of(StatusCode::from_u16(status).unwrap(), &head(pairs), now).is_some()
+        UnsettledAnswer::from_head(StatusCode::from_u16(status).unwrap(), &head(pairs), now)
+            .is_some()
     };
     assert!(is_open(200, &[]) && is_open(404, &[]) && is_open(429, &[]));
     assert!(is_open(200, &[("content-encoding", "identity")]));
@@ -425,5 +426,5 @@ fn only_what_a_body_could_change_is_open() {
         assert!(!is_open(status, pairs), "{status} {pairs:?}");
     }
     let json = HeaderMap::from_iter([(header::CONTENT_TYPE, "application/json".parse().unwrap())]);
-    assert!(UnsettledAnswer::of(StatusCode::OK, &json, now).is_none());
+    assert!(UnsettledAnswer::from_head(StatusCode::OK, &json, now).is_none());
 }

@@ -16,7 +16,7 @@ type Bearer = (Option<PathBuf>, Arc<Client>);
 
 impl Bearers {
     /// No two clients have the same name from the same authorities; the config sees to that.
-    pub(super) fn of(clients: &[Arc<Client>]) -> Self {
+    pub(super) fn new(clients: &[Arc<Client>]) -> Self {
         let mut bearers: HashMap<_, Vec<Bearer>> = HashMap::new();
         for client in clients {
             for Entry { name, ca } in client.certificates.iter().cloned() {

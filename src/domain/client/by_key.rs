@@ -17,7 +17,7 @@ use super::{
 pub(super) struct Keys(HashMap<KeyHash, Arc<Client>>);
 
 impl Keys {
-    pub(super) fn of(clients: &[Arc<Client>]) -> Self {
+    pub(super) fn new(clients: &[Arc<Client>]) -> Self {
         let each = |client: &Arc<Client>| {
             let client = Arc::clone(client);
             let keys = client.keys.clone();

@@ -217,7 +217,7 @@ impl Pool {
 
     /// Rather than to refuse it, a request is sent right behind one that is a moment ahead.
     fn behind_another(self: &Arc<Self>, tried: &[usize], now: Instant) -> Option<Attempt> {
-        let tried = Tried::of(tried);
+        let tried = Tried::new(tried);
         let untried = (0..self.members.len()).filter(|index| !tried.has(*index));
         let mut passes = untried.map(|index| {
             let pass = self.change(index, |health| health.pass_behind(now));

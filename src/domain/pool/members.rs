@@ -123,7 +123,7 @@ impl Pool {
 
     /// Whether a request that has `tried` those could be sent somewhere else now.
     pub fn has_ready(&self, tried: &[usize], now: Instant) -> bool {
-        let (tried, moment) = (Tried::of(tried), self.ready.moment(now));
+        let (tried, moment) = (Tried::new(tried), self.ready.moment(now));
         let ready = |index: usize| self.ready.is_ready(index, moment) && !tried.has(index);
         let follows =
             |index: usize| !tried.has(index) && self.members[index].health.lock().follows(now);
@@ -161,7 +161,7 @@ impl Pool {
     }
 
     pub(super) fn pick(&self, tried: &[usize], now: Instant, draws: &mut Draws) -> Option<usize> {
-        let (tried, now) = (Tried::of(tried), self.ready.moment(now));
+        let (tried, now) = (Tried::new(tried), self.ready.moment(now));
         let mut let_by = None;
         for tier in &self.tiers {
             match tier.pick(&self.ready, &tried, now, draws) {
@@ -191,7 +191,7 @@ impl Pool {
 
     /// What stands in the way of the next attempt, those `tried` counted in.
     pub fn exhausted(&self, tried: &[usize], now: Instant) -> Exhausted {
-        let (tried, soon) = (Tried::of(tried), now + UNSAID_WAIT);
+        let (tried, soon) = (Tried::new(tried), now + UNSAID_WAIT);
         let mut throttled = true;
         let back_at = self
             .members

@@ -15,7 +15,7 @@ pub(super) fn quote_or_escape(rest: &[u8]) -> Option<usize> {
     const NEAR: usize = 4;
     let (words, _) = rest.as_chunks();
     for (number, word) in words.iter().take(NEAR).enumerate() {
-        let word = Bytes8::of(*word);
+        let word = Bytes8::new(*word);
         if let Some(found) = (word.equal(b'"') | word.equal(b'\\')).first() {
             return Some(8 * number + found);
         }

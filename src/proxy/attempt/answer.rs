@@ -88,7 +88,7 @@ impl Delivering {
         let AttemptAnswer { turn, head, .. } = &self.answer;
         let changes = turn.amend(head, outcome, walk, Instant::now());
         self.line.outcome = outcome.label();
-        News::of(None, changes)
+        News::new(None, changes)
     }
 
     /// Its request has ended; `is_whole`: with all of the answer.

@@ -81,7 +81,7 @@ impl HeldAnswer {
     /// It is out, in part at least, and only now its outcome is known.
     pub(crate) fn close(mut self, outcome: &Outcome, walk: &mut Walk) -> (Delivering, News) {
         let (line, changes) = self.judge(outcome, walk, Instant::now());
-        (Delivering::new(self.0, line), News::of(None, changes))
+        (Delivering::new(self.0, line), News::new(None, changes))
     }
 
     fn judge(
@@ -143,6 +143,6 @@ impl HeldAnswer {
             credential,
             why,
         };
-        TakenBack::Again(again, News::of(Some(line), Changes::default()))
+        TakenBack::Again(again, News::new(Some(line), Changes::default()))
     }
 }

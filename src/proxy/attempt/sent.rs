@@ -56,7 +56,7 @@ impl Sent {
                 spillover,
                 spilled_to,
             },
-            reading: AnswerMeter::of(walk.call.operation, head),
+            reading: AnswerMeter::for_head(walk.call.operation, head),
         })
     }
 

@@ -224,7 +224,7 @@ impl Turn {
 }
 
 fn span(call: &Call) -> Option<SpanId> {
-    call.is_traced.then(|| SpanId::of(fastrand::u64(..)))
+    call.is_traced.then(|| SpanId::from_draw(fastrand::u64(..)))
 }
 
 /// Whether an answer that began well may have ended so by what its client sent: no other deployment can be asked now.

@@ -100,7 +100,7 @@ impl Unanswered {
             credential: self.credential,
             why: Why::NewConnection,
         };
-        (again, News::of(Some(line), Changes::default()))
+        (again, News::new(Some(line), Changes::default()))
     }
 
     /// It is over, without a connection.
@@ -118,7 +118,7 @@ impl Unanswered {
     pub(super) fn leave(mut self, outcome: &Outcome, walk: &mut Walk) -> (Passed, News) {
         let (line, changes) = self.turn.judge(None, outcome, walk, Instant::now());
         let passed = Passed::nothing(self.sent.is_some());
-        (passed, News::of(Some(line), changes))
+        (passed, News::new(Some(line), changes))
     }
 }
 

@@ -238,7 +238,7 @@ impl GuardedStream {
                 None => FIRST_LOOK,
             };
             self.look = Some((Box::pin(sleep(next)), next));
-            match PeerState::of(&*self.inner) {
+            match PeerState::read(&*self.inner) {
                 PeerState::Gone => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                 PeerState::Here if !self.ended => {}
                 _ if mem::replace(&mut self.is_told, true) => {}

@@ -61,7 +61,7 @@ impl Authorities {
         let mut state = self.state.lock();
         let text = match std::fs::read(&self.path) {
             // It says nothing of the file.
-            Err(error) if local_limits::of(&error).is_some() => return,
+            Err(error) if local_limits::exhausted(&error).is_some() => return,
             text => text.map_err(|error| unfit(&self.path, &error)),
         };
         let taken = text.and_then(|text| {

@@ -46,7 +46,7 @@ impl Cork {
 }
 
 /// The cork of the connection that this tells of. It ends with the connection: who keeps it would keep the socket open.
-pub(crate) fn of(connection: Option<&Digest>) -> Weak<Cork> {
+pub(crate) fn find(connection: Option<&Digest>) -> Weak<Cork> {
     let told = connection.and_then(|digest| digest.proxy_digest.as_ref());
     let cork = told.and_then(|told| told.user_data.as_ref()?.downcast_ref::<Arc<Cork>>());
     cork.map(Arc::downgrade).unwrap_or_default()

@@ -34,7 +34,7 @@ const LIMITS: [(i32, &str); 5] = [
 ];
 
 /// What this failed for want of, if that is this machine's.
-pub(crate) fn of(error: &io::Error) -> Option<&'static str> {
+pub(crate) fn exhausted(error: &io::Error) -> Option<&'static str> {
     let number = error.raw_os_error()?;
     let found = LIMITS.iter().find(|(other, _)| *other == number);
     found.map(|(_, wanting)| *wanting)
@@ -42,7 +42,7 @@ pub(crate) fn of(error: &io::Error) -> Option<&'static str> {
 
 /// The same of a connection that did not come about.
 pub(super) fn of_connecting(error: &Error) -> Option<&'static str> {
-    of(error.root_cause().downcast_ref()?)
+    exhausted(error.root_cause().downcast_ref()?)
 }
 
 /// The same where this address is what could not be connected to: without IPv6 of its own a machine has no address to ask
@@ -50,7 +50,7 @@ pub(super) fn of_connecting(error: &Error) -> Option<&'static str> {
 pub(super) fn of_connecting_to(address: IpAddr, error: &Error) -> Option<&'static str> {
     let error: &io::Error = error.root_cause().downcast_ref()?;
     let has_no_ipv6 = address.is_ipv6() && error.raw_os_error() == Some(NO_ADDRESS);
-    if has_no_ipv6 { None } else { of(error) }
+    if has_no_ipv6 { None } else { exhausted(error) }
 }
 
 /// Says so, now and then: it happens to many requests at once.
@@ -84,7 +84,7 @@ mod tests {
             (113, false),
         ] {
             let error = io::Error::from_raw_os_error(number);
-            assert_eq!(of(&error).is_some(), is_ours, "{error}");
+            assert_eq!(exhausted(&error).is_some(), is_ours, "{error}");
             let failed: pingora::Result<()> =
                 Err(error).or_err(ErrorType::ConnectError, "connecting");
             let outer = Error::because(ErrorType::InternalError, "around it", failed.unwrap_err());

@@ -216,7 +216,7 @@ impl<'a> Question<'a> {
         it: &mut Arriving<'_>,
     ) -> Result<(PromptTokens, Option<Wanted>), Refusal> {
         let (operation, limits) = (self.call.operation, &mut it.asked.limits);
-        let mut prompt = PromptTokens::of(operation, &body.kept);
+        let mut prompt = PromptTokens::new(operation, &body.kept);
         let wanted = limits.reserve(operation, &body.ask, &body.kept, &mut prompt)?;
         if body.rest.is_some() {
             // What is kept of it may be gone before its end.
@@ -266,7 +266,7 @@ impl<'a> Question<'a> {
 fn keepalive(gateway: &Gateway, operation: Operation, headers: &HeaderMap) -> Option<Keepalive> {
     let agent = headers.get(header::USER_AGENT);
     let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
-    Keepalive::of(gateway.stream_keepalive?, operation, agent)
+    Keepalive::for_stream(gateway.stream_keepalive?, operation, agent)
 }
 
 /// What must be known of a body before it may be passed on as it comes.

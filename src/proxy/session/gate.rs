@@ -67,7 +67,7 @@ impl Gate {
     /// From here on nothing goes out of it that holds this credential.
     pub(crate) fn mask(&mut self, sent: &HeaderValue) {
         if self.mask.is_none() {
-            self.mask = Mask::of(sent);
+            self.mask = Mask::from_sent(sent);
         }
     }
 

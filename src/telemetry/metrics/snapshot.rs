@@ -47,7 +47,7 @@ impl Class {
         Self::Left,
     ];
 
-    fn of(status: Option<u16>) -> Self {
+    fn from_status(status: Option<u16>) -> Self {
         match status {
             None => Self::Left,
             Some(429) => Self::TooMany,
@@ -63,7 +63,7 @@ impl Metrics {
     pub fn finished(&self) -> [u64; 5] {
         let mut finished = [0; 5];
         self.requests.each(|(_, _, status), counter| {
-            finished[Class::of(*status) as usize] += counter.get();
+            finished[Class::from_status(*status) as usize] += counter.get();
         });
         finished
     }
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn statuses_are_told_apart_at_a_glance() {
         let statuses = [Some(200), Some(101), Some(404), Some(429), Some(503), None];
-        let classes = statuses.map(|status| Class::of(status) as usize);
+        let classes = statuses.map(|status| Class::from_status(status) as usize);
         assert_eq!(classes, [0, 0, 1, 2, 3, 4]);
     }
 }

@@ -32,9 +32,9 @@ fn traced() -> Record {
     let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::try_from(parent).unwrap())]);
     let mut record = record();
     record.operation = "chat/completions";
-    record.trace = Some(Trace::begin(&headers, Sampling::of(0.0), 1, 0xaa).into());
+    record.trace = Some(Trace::begin(&headers, Sampling::from_share(0.0), 1, 0xaa).into());
     for (i, attempt) in record.attempts.iter_mut().enumerate() {
-        attempt.span = Some(SpanId::of(0xb0 + i as u64));
+        attempt.span = Some(SpanId::from_draw(0xb0 + i as u64));
         attempt.began = Duration::from_millis(5 + 30 * i as u64);
     }
     record
@@ -239,7 +239,7 @@ fn a_name_of_a_span_is_never_a_clients_word() {
 #[test]
 fn what_is_not_sampled_is_no_span() {
     let mut record = traced();
-    record.trace = Some(Trace::begin(&HeaderMap::new(), Sampling::of(0.0), 1, 2).into());
+    record.trace = Some(Trace::begin(&HeaderMap::new(), Sampling::from_share(0.0), 1, 2).into());
     assert_eq!(spans::spans(&record, &known()), []);
     record.trace = None;
     assert_eq!(spans::spans(&record, &known()), []);
@@ -390,7 +390,7 @@ fn nobody() -> Collector {
         protocol: Protocol::Http,
         headers: Vec::new(),
         ca: None,
-        traces: Some(Sampling::of(1.0)),
+        traces: Some(Sampling::from_share(1.0)),
         metrics: Some(Duration::from_secs(3600)),
         resource: Vec::new(),
     }

@@ -263,8 +263,8 @@ pub fn stream(data: &[u8]) {
     let kind = HeaderValue::from_static("text/event-stream");
     let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
     let (Some(at_once), Some(by_piece)) = (
-        UnsettledAnswer::of(status, &headers, now),
-        UnsettledAnswer::of(status, &headers, now),
+        UnsettledAnswer::from_head(status, &headers, now),
+        UnsettledAnswer::from_head(status, &headers, now),
     ) else {
         return;
     };

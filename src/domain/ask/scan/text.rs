@@ -39,7 +39,7 @@ pub(super) fn end_of_plain(rest: &[u8]) -> Result<usize, NotJson> {
     // Most texts are short, and a search that looks at more bytes at once takes a while to begin.
     let (near, _) = rest[..rest.len().min(NEAR)].as_chunks();
     for (i, word) in near.iter().enumerate() {
-        let word = Bytes8::of(*word);
+        let word = Bytes8::new(*word);
         let stops = word.below(b' ') | word.equal(b'"') | word.equal(b'\\');
         if let Some(stop) = stops.first() {
             let stop = i * 8 + stop;
