@@ -280,7 +280,7 @@ mod tests {
             audio_input: 8,
             ..Usage::default()
         };
-        // Bytes8 from the cache, the other two audio.
+        // Eight from the cache, the other two audio.
         assert_eq!(cost(STANDARD, both), "0.00009");
     }
 

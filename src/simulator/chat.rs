@@ -68,8 +68,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     if asked.stream.unwrap_or(false) {
         let include_usage = asked
             .stream_options
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false);
+            .is_some_and(|it| it.include_usage == Some(true));
         return Ok(OperationAnswer {
             estimate,
             spent: prompt,

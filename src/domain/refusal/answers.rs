@@ -22,23 +22,21 @@ impl Refusal {
             reason,
             message,
         };
+        let bad_request = |reason, message| answer(StatusCode::BAD_REQUEST, "400", reason, message);
+        let unauthorized =
+            |reason, message| answer(StatusCode::UNAUTHORIZED, "401", reason, message);
+        let forbidden = |reason, message| answer(StatusCode::FORBIDDEN, "403", reason, message);
         match self {
-            Self::MalformedRequest => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::MalformedRequest => bad_request(
                 "malformed_request",
                 "The request is not well-formed HTTP. Send it as RFC 9112 or RFC 9113 writes it, with special characters \
                  in the URL escaped.",
             ),
-            Self::AmbiguousFraming => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::AmbiguousFraming => bad_request(
                 "ambiguous_framing",
                 "Where the request's body ends is not clear. Send one Content-Length, or Transfer-Encoding: chunked alone.",
             ),
-            Self::AmbiguousHost => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::AmbiguousHost => bad_request(
                 "ambiguous_host",
                 "Which host the request means is not clear. Send one Host header, the same as in the URL.",
             ),
@@ -60,16 +58,12 @@ impl Refusal {
                 "head_too_slow",
                 "The request's headers took too long to arrive. Send it again.",
             ),
-            Self::NotFrontDoor => answer(
-                StatusCode::FORBIDDEN,
-                "403",
+            Self::NotFrontDoor => forbidden(
                 "not_front_door",
                 "Access denied: this gateway is not to be reached directly. Send requests to the address that its \
                  operator gave you.",
             ),
-            Self::UnknownNetwork => answer(
-                StatusCode::FORBIDDEN,
-                "403",
+            Self::UnknownNetwork => forbidden(
                 "unknown_network",
                 "Access denied: this gateway is not open to your network. Send requests to the address that its \
                  operator gave you.",
@@ -86,46 +80,32 @@ impl Refusal {
                 "method_not_allowed",
                 "This path does not take that method: requests to models are POST, lists are GET.",
             ),
-            Self::NoCredential => answer(
-                StatusCode::UNAUTHORIZED,
-                "401",
+            Self::NoCredential => unauthorized(
                 "no_credential",
                 "Access denied: no key or token was sent. Send a key as `api-key: KEY`, or either as `Authorization: Bearer …`.",
             ),
-            Self::UnknownKey => answer(
-                StatusCode::UNAUTHORIZED,
-                "401",
+            Self::UnknownKey => unauthorized(
                 "unknown_key",
                 "Access denied due to an invalid key. Use a key that this gateway's operator gave you.",
             ),
-            Self::AmbiguousCredential => answer(
-                StatusCode::UNAUTHORIZED,
-                "401",
+            Self::AmbiguousCredential => unauthorized(
                 "ambiguous_credential",
                 "Access denied: the credentials sent (`api-key`, `Authorization`, certificate) are not one client's. Send one of them.",
             ),
-            Self::UnknownCertificate => answer(
-                StatusCode::UNAUTHORIZED,
-                "401",
+            Self::UnknownCertificate => unauthorized(
                 "unknown_certificate",
                 "Access denied: this certificate is no client's. Ask this gateway's operator to name it, or send a key.",
             ),
-            Self::EndedCertificate => answer(
-                StatusCode::UNAUTHORIZED,
-                "401",
+            Self::EndedCertificate => unauthorized(
                 "ended_certificate",
                 "Access denied: the certificate of this connection has ended. Connect again with a renewed one.",
             ),
-            Self::ForeignOrigin => answer(
-                StatusCode::FORBIDDEN,
-                "403",
+            Self::ForeignOrigin => forbidden(
                 "foreign_origin",
                 "Access denied: a web page of another origin asks, and shows neither key nor token. This gateway's \
                  operator can allow its origin.",
             ),
-            Self::InvalidToken(_) => answer(
-                StatusCode::UNAUTHORIZED,
-                "401",
+            Self::InvalidToken(_) => unauthorized(
                 "invalid_token",
                 "Access denied due to an invalid token. Get one from the issuer, and for the audience, that this \
                  gateway's operator named.",
@@ -143,16 +123,12 @@ impl Refusal {
                 "The API deployment for this resource does not exist: no model of this name is open to you. \
                  GET /openai/v1/models lists those that are.",
             ),
-            Self::NamedElsewhere { .. } => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::NamedElsewhere { .. } => bad_request(
                 "named_elsewhere",
                 "The header `{header}` must name a model that is open to you and deployed on an instance that also serves the \
                  model you ask for. GET /openai/v1/models lists those that are open to you.",
             ),
-            Self::UnknownParameter { name } => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::UnknownParameter { name } => bad_request(
                 "unknown_parameter",
                 match name {
                     Some(_) => {
@@ -165,9 +141,7 @@ impl Refusal {
                     }
                 },
             ),
-            Self::AmbiguousParameter { .. } => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::AmbiguousParameter { .. } => bad_request(
                 "ambiguous_parameter",
                 "The query parameter `{name}` could be read in two ways. Give it once, with `;` in it escaped.",
             ),
@@ -185,9 +159,7 @@ impl Refusal {
                 "This gateway does not pass on `background: true`: it has no path to fetch or cancel a response by its id, so the response \
                  would be paid for and could not be read. Leave `background` out, and stream the response where it takes long.",
             ),
-            Self::NotAWebSocket => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::NotAWebSocket => bad_request(
                 "not_a_websocket",
                 "This path opens a WebSocket: send GET over HTTP/1.1 without a body, with `Connection: Upgrade`, \
                  `Upgrade: websocket`, `Sec-WebSocket-Version: 13` and one `Sec-WebSocket-Key`.",
@@ -204,9 +176,7 @@ impl Refusal {
                 "body_too_large",
                 "The request body is larger than the {max} bytes this gateway takes. Send less in one request.",
             ),
-            Self::BodyUnfinished => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::BodyUnfinished => bad_request(
                 "body_unfinished",
                 "The request body ended early or was framed wrongly. Send all of it.",
             ),
@@ -222,22 +192,16 @@ impl Refusal {
                 "body_memory_full",
                 "The gateway has no room for this request's body at the moment. Please retry after {wait} seconds.",
             ),
-            Self::BodyNotJson => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::BodyNotJson => bad_request(
                 "body_not_json",
                 "The request body is not a JSON object, so the model it asks for can't be read. \
                  Send valid JSON.",
             ),
-            Self::BodyTooDeep => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::BodyTooDeep => bad_request(
                 "body_too_deep",
                 "The request body's JSON is nested more than 128 levels deep. Nest it less.",
             ),
-            Self::BodyNotMultipart => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::BodyNotMultipart => bad_request(
                 "body_not_multipart",
                 "The multipart body can't be read, or could be read in two ways. Send it under `Content-Type: multipart/form-data; \
                  boundary=…`, each part between delimiters on lines of their own (CRLF), with one `Content-Disposition: form-data; \
@@ -256,54 +220,38 @@ impl Refusal {
                 "The request body's `Content-Type` is none that this gateway takes. Send `application/json` in UTF-8, or \
                  `multipart/form-data` where the operation takes forms.",
             ),
-            Self::MemberMisspelled { .. } => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::MemberMisspelled { .. } => bad_request(
                 "member_misspelled",
                 "The request body has the name `{name}` in other letters or another form (as `Model` would be of `model`), which could be \
                  read in two ways. Write it `{name}`.",
             ),
-            Self::MemberTwice { .. } => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::MemberTwice { .. } => bad_request(
                 "member_twice",
                 "The request body has `{name}` more than once, which could be read in two ways. Send it once.",
             ),
-            Self::ToolModel => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::ToolModel => bad_request(
                 "tool_model",
                 "The `model` of a tool must be the name of a model that is open to you. GET /openai/v1/models lists those that are; \
                  without `model` the tool's default serves.",
             ),
-            Self::CallIdMalformed => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::CallIdMalformed => bad_request(
                 "call_id_malformed",
                 "`call_id` is no id of a call. Send it as the API gave it to you.",
             ),
-            Self::ModelMissing => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::ModelMissing => bad_request(
                 "model_missing",
                 "The request names no model. Add `model` to the body, or to the query of a WebSocket.",
             ),
-            Self::ModelInPrompt => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::ModelInPrompt => bad_request(
                 "model_in_prompt",
                 "The request leaves its model to a stored prompt, which the gateway can't read. Add `model` to the body: \
                  it wins over the prompt's.",
             ),
-            Self::ModelNotText => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::ModelNotText => bad_request(
                 "model_not_text",
                 "`model` must be a string: the name of a model.",
             ),
-            Self::ModelTwice => answer(
-                StatusCode::BAD_REQUEST,
-                "400",
+            Self::ModelTwice => bad_request(
                 "model_twice",
                 "The request names its model more than once. Name it once.",
             ),
