@@ -20,7 +20,7 @@ use forebay::{
     },
     telemetry::{
         access_log::{self, AccessLog, Format},
-        line_log::{Place, Readers, Script},
+        line_log::{LogTarget, Readers, Script},
         metrics::Metrics,
         record::Record,
         usage_log,
@@ -108,7 +108,7 @@ fn processor_time() -> Duration {
 }
 
 fn open(path: std::path::PathBuf, metrics: &Metrics) -> AccessLog {
-    let place = Place {
+    let place = LogTarget {
         path,
         rotation: None,
         readers: Readers::Group,

@@ -20,7 +20,7 @@ use self::{
     status::{Status, Wants},
 };
 use crate::{
-    domain::{breaker::Cause, health::Verdict, refusal::Refusal},
+    domain::{breaker::Cause, health::HealthVerdict, refusal::Refusal},
     telemetry::metrics::Metrics,
 };
 
@@ -58,12 +58,12 @@ impl Admin {
     fn ready(&self) -> Page {
         let unready = |why| text(StatusCode::SERVICE_UNAVAILABLE, why);
         match ((self.phase)(), (self.health)()) {
-            (Phase::Serving, Verdict::Healthy) => text(StatusCode::OK, "ready"),
-            (Phase::Serving, Verdict::Starting) => {
+            (Phase::Serving, HealthVerdict::Healthy) => text(StatusCode::OK, "ready"),
+            (Phase::Serving, HealthVerdict::Starting) => {
                 unready("starting: the required models can't be served yet")
             }
             // No names: whoever can reach this address may ask.
-            (Phase::Serving, Verdict::NothingServes | Verdict::Missing(_)) => unready(
+            (Phase::Serving, HealthVerdict::NothingServes | HealthVerdict::Missing(_)) => unready(
                 "required models can't be served; see /status or the log for which ones and why",
             ),
             (phase, _) => unready(phase.as_str()),
@@ -124,7 +124,12 @@ impl Admin {
     }
 
     fn status(&self, query: Option<&str>) -> Page {
-        let status = Status::of(self, Wants::of(query), Instant::now(), SystemTime::now());
+        let status = Status::new(
+            self,
+            Wants::from_query(query),
+            Instant::now(),
+            SystemTime::now(),
+        );
         match serde_json::to_vec_pretty(&status) {
             Ok(mut body) => {
                 body.push(b'\n');
@@ -181,7 +186,7 @@ mod tests {
             limits: Box::new(Vec::new),
             token_checks: Box::new(|| 0),
             phase: Box::new(move || phase),
-            health: Box::new(|| Verdict::Healthy),
+            health: Box::new(|| HealthVerdict::Healthy),
             started: now,
             refreshing: Mutex::default(),
         }

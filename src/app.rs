@@ -3,19 +3,19 @@
 mod admin;
 mod buffered_stream;
 mod connection_limit;
-mod engine;
-mod examine;
-mod listening;
+mod listener;
 mod logs;
 mod open_files;
 mod parts;
-mod peer;
+mod peer_certificate;
+mod pingora_settings;
+mod preflight;
 
+mod background_tasks;
 mod signals;
 mod start_error;
-mod start_line;
+mod startup_line;
 mod tls;
-mod upkeep;
 mod workers;
 
 use std::{
@@ -30,14 +30,14 @@ use pingora::{
     services::background::background_service,
 };
 
-pub use self::{
-    examine::{Examined, examine},
-    start_error::StartError,
-};
 use self::{
-    listening::Listening,
+    listener::Listening,
     parts::Parts,
     signals::{Ears, HangUp},
+};
+pub use self::{
+    preflight::{Examined, examine},
+    start_error::StartError,
 };
 use crate::{
     config::Plan, domain::pool::Pool, proxy::connector::Connector, telemetry::metrics::Metrics,
@@ -72,7 +72,7 @@ pub fn serve_watched(
     let admin_port = parts.admin_port()?;
     discover(&parts.connectors)?;
 
-    let conf = engine::conf(&parts.plan);
+    let conf = pingora_settings::conf(&parts.plan);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let tls: Vec<_> = ports
@@ -95,7 +95,7 @@ pub fn serve_watched(
     let guarded = parts.guarded(&server.configuration);
     let (drain, started) = (
         Arc::clone(&parts.drain),
-        start_line::ready(&parts.plan, open_files),
+        startup_line::ready(&parts.plan, open_files),
     );
     let gateway = Listening::new("gateway", guarded, ports)
         .with_threads(parts.plan.server.threads)

@@ -4,9 +4,7 @@
 //! `value`), and those become domain values (`build`). One run reports every mistake; no message repeats a value.
 
 mod build;
-mod fill_in;
-mod filled;
-mod foreign;
+mod foreign_files;
 mod hash_key;
 mod node;
 pub mod pem;
@@ -16,6 +14,8 @@ mod raw;
 mod read;
 mod schema;
 mod section;
+mod substituted;
+mod substitution;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -57,9 +57,10 @@ pub fn check_names(path: &Path) -> Result<Vec<Problem>, Problems> {
     let text = text_of(path)?;
     let environment = |name: &str| env::var(name).ok();
     let (_, problems, warnings) = found(&text, path, &environment, Values::MayBeMissing)?;
-    match problems.is_empty() {
-        true => Ok(warnings),
-        false => Err(Problems(problems)),
+    if problems.is_empty() {
+        Ok(warnings)
+    } else {
+        Err(Problems(problems))
     }
 }
 
@@ -104,7 +105,7 @@ fn found(
         warnings: Findings::default(),
         environment,
         folder: origin.parent().unwrap_or(Path::new("")).to_owned(),
-        filled: filled::Filled::default(),
+        filled: substituted::Filled::default(),
         is_filled_in: false,
         values,
         is_any_missing: false,
@@ -121,8 +122,8 @@ const OWN: &str = "x-";
 
 fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
     let (root, stop) = node::tree(text, &mut reader.problems)?;
-    if let Some(place) = foreign::simulation(&root) {
-        reader.problem(place, foreign::MEND);
+    if let Some(place) = foreign_files::simulation(&root) {
+        reader.problem(place, foreign_files::MEND);
         return None;
     }
     let known = reader.problems.count();

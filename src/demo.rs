@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::{
     app::{self, StartError, Watch},
     config,
-    domain::{breaker::State, pool::Pool},
+    domain::{breaker::BreakerState, pool::Pool},
     simulator::{self, Simulator},
     telemetry::metrics::Metrics,
 };
@@ -126,8 +126,9 @@ fn welcome(port: u16, admin_port: u16, control: SocketAddr) -> String {
 
 /// What each client got so far, and what that cost.
 fn spent(metrics: &Metrics) -> String {
-    let answers = metrics.answers().into_iter();
-    let answers: Vec<_> = answers
+    let answers: Vec<_> = metrics
+        .answers()
+        .into_iter()
         .map(|((client, code), count)| format!("{client} {code}: {count}"))
         .collect();
     format!("| {}   {:.4} EUR", answers.join(", "), metrics.cost())
@@ -158,7 +159,7 @@ fn report(pools: &[Arc<Pool>], metrics: &Metrics, with_traffic: bool) {
             } else {
                 news.join(" ")
             };
-            let paused = if matches!(member.state(at), State::Open { .. }) {
+            let paused = if matches!(member.state(at), BreakerState::Open { .. }) {
                 " (unavailable)"
             } else {
                 ""

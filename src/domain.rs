@@ -7,6 +7,7 @@
 pub mod additions;
 pub mod answer;
 pub mod ask;
+pub mod body_outcome;
 pub mod breaker;
 pub mod budget;
 mod bytes16;
@@ -25,7 +26,6 @@ pub mod health;
 pub mod identity;
 pub mod limit;
 pub mod name;
-pub mod opening;
 pub mod outcome;
 pub mod pool;
 pub mod price;

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-pub use states::{State, States, StatesError};
+pub use states::{DeploymentState, States, StatesError};
 
 /// The request that is asked about.
 #[derive(Clone, Debug)]
@@ -246,7 +246,7 @@ fn tried(
         )
     });
     let state_of =
-        |deployment: &Deployment| states.map(|states| states.of(&model.name, deployment));
+        |deployment: &Deployment| states.map(|states| states.find(&model.name, deployment));
     let (ready, out): (Vec<_>, Vec<_>) = pool.iter().copied().partition(|deployment| {
         state_of(deployment)
             .flatten()
@@ -261,14 +261,19 @@ fn tried(
         );
         let _ = writeln!(text, "             {}", why(deployment, &ready));
         if let Some(state) = state_of(deployment) {
-            let state = state.map_or("unknown to the running gateway".into(), State::to_string);
+            let state = state.map_or(
+                "unknown to the running gateway".into(),
+                DeploymentState::to_string,
+            );
             let _ = writeln!(text, "             now: {state}");
         }
         let _ = writeln!(text, "             {}", goes_to(deployment, call, query));
     }
     for deployment in out {
-        let state = state_of(deployment).flatten();
-        let state = state.map(State::to_string).unwrap_or_default();
+        let state = state_of(deployment)
+            .flatten()
+            .map(DeploymentState::to_string)
+            .unwrap_or_default();
         let _ = writeln!(text, "not now      {}: {state}", name(deployment));
     }
     if ready.is_empty() {

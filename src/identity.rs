@@ -10,7 +10,7 @@ mod assertion;
 mod credential;
 mod error;
 mod renewal;
-mod schedule;
+mod renewal_schedule;
 mod source;
 mod token;
 mod token_endpoint;
@@ -83,7 +83,7 @@ impl Identities {
         let (mut shared, mut clients) = (HashMap::new(), Clients::default());
         for instance in instances {
             let identity = named(identities, instance)?;
-            let place = match shared.entry(Sharing::of(identity, instance)) {
+            let place = match shared.entry(Sharing::new(identity, instance)) {
                 Entry::Occupied(place) => *place.get(),
                 Entry::Vacant(place) => {
                     credentials.push(credential_of(identity, instance, &mut clients)?);
@@ -125,7 +125,7 @@ impl Identities {
         for state in self.states().into_iter().filter(|s| s.scope.is_some()) {
             match summaries.iter_mut().find(|s| s.identity == state.identity) {
                 Some(summary) => summary.add(&state),
-                None => summaries.push(Summary::of(state)),
+                None => summaries.push(Summary::new(state)),
             }
         }
         summaries
@@ -143,7 +143,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn of(state: CredentialState) -> Self {
+    fn new(state: CredentialState) -> Self {
         Self {
             identity: state.identity,
             expires_on: state.expires_on,
@@ -159,7 +159,7 @@ impl Summary {
 }
 
 impl<'a> Sharing<'a> {
-    fn of(identity: &'a Identity, instance: &'a Instance) -> Self {
+    fn new(identity: &'a Identity, instance: &'a Instance) -> Self {
         let is_key = matches!(identity.proof, Proof::ApiKey(_));
         Self {
             identity: &identity.name,

@@ -26,7 +26,7 @@
 //!   [`domain::realtime`] (what a WebSocket's handshake says), [`domain::pool`] and [`domain::breaker`] (which deployment,
 //!   now), [`domain::outcome`] (what its end means), [`domain::usage`] (what it used) and [`domain::price`] (what that cost),
 //!   with [`domain::answer`] (who reads an answer as it passes), [`domain::event_stream`] (its events, framed once),
-//!   [`domain::opening`] (what its pieces say: how it begins, errors in it, and whether it came to its own end) and [`domain::wait`] (when to come back),
+//!   [`domain::body_outcome`] (what its pieces say: how it begins, errors in it, and whether it came to its own end) and [`domain::wait`] (when to come back),
 //!   [`domain::limit`] (which limits a client can have) and [`domain::quota`] (what it has spent of them), [`domain::forwarding`] (which headers go on),
 //!   [`domain::failover`] (what follows) within [`domain::budget`] (of retries), and perhaps [`domain::refusal`]. [`domain::deployment`] and
 //!   [`domain::identity`] are what the operator has: where to send, and by which credential. The other files there are parts of
@@ -49,11 +49,11 @@
 //! | what | where |
 //! |---|---|
 //! | what a status or an error's body means | `domain/outcome/answer.rs`; known words in `domain/outcome/words.rs` |
-//! | when a stream is whole, and what its error events mean | `domain/opening/end.rs`, `domain/opening/meaning.rs` |
+//! | when a stream is whole, and what its error events mean | `domain/body_outcome/stream_end.rs`, `domain/body_outcome/event_meaning.rs` |
 //! | a header that goes on, or comes back | `domain/forwarding.rs`, `domain/forwarding/answer.rs` |
-//! | a refusal: status, code and text | `domain/refusal.rs` |
+//! | a refusal: status, code and text | `domain/refusal.rs` (the reasons), `domain/refusal/answers.rs` (what each says) |
 //! | a client's limit | `domain/limit.rs`, then `domain/quota/limits.rs` (`Limits::all`), `domain/quota/account.rs`, `config/raw/limits.rs` |
-//! | a field of the config | `config/raw.rs` (as written), `config/build/` (checked; `server:` in `settings.rs`), `config/plan.rs` |
+//! | a field of the config | `config/raw/` (as written), `config/build/` (checked; `server:` in `settings.rs`), `config/plan.rs` |
 //! | a kind of credential towards instances | `domain/identity.rs` (`Proof`), then `identity/source.rs`, `config/build/identities.rs` |
 //! | a metric | `telemetry/metrics/instruments.rs` (declared), `telemetry/metrics.rs` (counted) |
 //! | a field of the access log | `telemetry/record.rs`, `telemetry/access_log/line.rs`; filled in `proxy/ending.rs` |

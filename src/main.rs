@@ -139,9 +139,10 @@ fn main() -> ExitCode {
             run_explain(&config, question, status, admin_token_file)
         }
         Command::Schema { usage_record } => {
-            let schema = match usage_record {
-                true => usage_log::schema(),
-                false => config::schema(),
+            let schema = if usage_record {
+                usage_log::schema()
+            } else {
+                config::schema()
             };
             print(&format!("{schema:#}\n"))
         }
@@ -299,13 +300,12 @@ fn run_demo(port: u16, admin_port: u16, traffic: bool) -> ExitCode {
 }
 
 fn hash_key() -> ExitCode {
-    let key = match io::stdin().is_terminal() {
-        true => typed_key(),
-        false => {
-            let mut key = String::new();
-            let read = io::stdin().lock().take(64 << 10).read_to_string(&mut key);
-            read.map(|_| key)
-        }
+    let key = if io::stdin().is_terminal() {
+        typed_key()
+    } else {
+        let mut key = String::new();
+        let read = io::stdin().lock().take(64 << 10).read_to_string(&mut key);
+        read.map(|_| key)
     };
     let key = match key {
         Ok(key) => key,

@@ -7,9 +7,9 @@
 //! No token, and no part of one, is ever in an error, a log line or a `Debug` output.
 
 mod fetch;
+mod fetch_schedule;
 mod jwks_cache;
 mod keys;
-mod schedule;
 mod token_cache;
 
 use std::{

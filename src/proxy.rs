@@ -16,6 +16,7 @@ mod admission;
 mod announce;
 mod attempt;
 mod body;
+pub(crate) mod body_memory;
 mod call;
 pub(crate) mod connection;
 pub(crate) mod connector;
@@ -29,10 +30,9 @@ mod half_closed;
 pub(crate) mod health;
 mod identify;
 mod intake;
-pub(crate) mod memory;
 mod metering;
 pub(crate) mod model_backend;
-mod named;
+mod named_deployments;
 mod overhead;
 mod own_answers;
 mod prompt_tokens;
@@ -59,11 +59,11 @@ use pingora::{
 };
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::telemetry::record::End;
+use crate::telemetry::record::AnswerEnd;
 pub(crate) use downstream::KEEP_ALIVE;
 use exchange::{Exchange, Stage};
 pub use gateway::Gateway;
-use intake::Verdict;
+use intake::IntakeVerdict;
 
 #[async_trait]
 impl ProxyHttp for Gateway {
@@ -93,12 +93,12 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) -> Result<bool> {
         match intake::admit(self, session, exchange).await {
-            Ok(Verdict::Forward(admitted)) => {
+            Ok(IntakeVerdict::Forward(admitted)) => {
                 session::wrap(session, &admitted.walk.call.relay);
                 exchange.stage = Stage::Admitted(admitted);
                 Ok(false)
             }
-            Ok(Verdict::Answer(reply)) => ending::answer(session, exchange, reply).await,
+            Ok(IntakeVerdict::Answer(reply)) => ending::answer(session, exchange, reply).await,
             Err(refusal) => ending::refuse(session, exchange, refusal).await,
         }
     }
@@ -133,7 +133,7 @@ impl ProxyHttp for Gateway {
         connection: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        upstream::connected(exchange.forwarded()?, connector::cork::of(connection));
+        upstream::connected(exchange.forwarded()?, connector::cork::find(connection));
         Ok(())
     }
 
@@ -223,8 +223,8 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) {
         let mut record = ending::record(session, exchange, error);
-        if record.end == End::ClientLeft && self.drain.is_cut() {
-            record.end = End::Broken;
+        if record.end == AnswerEnd::ClientLeft && self.drain.is_cut() {
+            record.end = AnswerEnd::Broken;
         }
         self.telemetry.account(record);
     }

@@ -25,6 +25,7 @@ mod embeddings;
 mod encode;
 mod event_writer;
 mod faults;
+mod generated_text;
 mod handler;
 mod headers;
 mod imds;
@@ -35,7 +36,7 @@ mod limits;
 mod media;
 mod models;
 mod operations;
-mod raw;
+mod raw_answer;
 mod realtime;
 mod recorder;
 mod refusal;
@@ -48,7 +49,6 @@ mod simulation;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod text;
 mod token_endpoint;
 mod tokens;
 
@@ -66,7 +66,7 @@ pub use faults::{
     ErrorForm, ErrorType, Fault, FaultKind, OddUsage, StreamEnd, StreamError, Wording,
 };
 pub use issuer::{Issuer, IssuerFault};
-pub use raw::{Piece, Raw, RawEnd};
+pub use raw_answer::{Piece, Raw, RawEnd};
 pub use recorder::{Ending, InstanceStats, RequestStats, SeenRequest, Spent, Stats, TokenStats};
 pub use simulation::ControlError;
 pub use tokens::TokenFault;

@@ -7,9 +7,9 @@
 pub mod access_log;
 pub mod event_log;
 pub mod failovers;
+mod json_object;
 pub mod line_log;
 pub mod metrics;
-mod object;
 pub mod otlp;
 pub mod prompt_log;
 pub mod record;

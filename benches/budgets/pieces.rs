@@ -11,13 +11,13 @@ use forebay::{
     domain::{
         answer::Answer,
         ask::{Ask, prompt_tokens},
+        body_outcome::UnsettledAnswer,
         breaker::{Breaker, Settings},
         client::credential::Credential,
         deployment::{Bounds, Capacity, Kind},
         failover::{Progress, Repeat},
         head::{self as heads, Search},
         name::ModelName,
-        opening::Opening,
         outcome::Outcome,
         price::Served,
         quota::{Output, Spent},
@@ -85,7 +85,7 @@ pub(crate) fn route(path: &'static str) -> Piece {
 pub(crate) fn key() -> Piece {
     let (clients, headers) = (samples::clients(10_000), samples::headers());
     Piece::of(move || {
-        let credential = Credential::of(black_box(&headers), None).expect("there is one");
+        let credential = Credential::from_request(black_box(&headers), None).expect("there is one");
         Arc::clone(clients.by_key(credential.as_bytes()).expect("it is known"))
     })
 }
@@ -118,7 +118,9 @@ pub(crate) fn admit_and_settle() -> Piece {
     // The clock stands still: what a minute's end costs is no request's.
     let now = samples::moment();
     Piece::of(move || {
-        let mut allowance = quotas.of(&clients[0].name).expect("it has limits");
+        let mut allowance = quotas
+            .allowance_for(&clients[0].name)
+            .expect("it has limits");
         let mut reservation = allowance.enter(now).expect(samples::ROOM);
         allowance
             .ask_model(&mut reservation, &model, now)
@@ -183,7 +185,7 @@ pub(crate) fn outgoing() -> Piece {
 
 pub(crate) fn forwarding() -> Piece {
     let (forwarding, headers) = (samples::forwarding(), samples::headers());
-    let trace = Trace::begin(&headers, Sampling::of(1.0), 7, 7);
+    let trace = Trace::begin(&headers, Sampling::from_share(1.0), 7, 7);
     Piece::of(move || forwarding.choose(black_box(&headers), Some(&trace)))
 }
 
@@ -200,7 +202,8 @@ pub(crate) fn opening() -> Piece {
     let events = [filter, role, samples::output_event("")].map(Bytes::from);
     let now = SystemTime::UNIX_EPOCH;
     Piece::of(move || {
-        let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+        let opening =
+            UnsettledAnswer::from_head(StatusCode::OK, &head, now).expect("it is a stream");
         let mut answer = Answer::opened(opening);
         let mut read = |event: &Bytes| answer.pass(black_box(event.clone()), false, now, None).1;
         let verdict = events.iter().find_map(&mut read);
@@ -214,7 +217,7 @@ fn watched(event: &str) -> Answer {
         samples::head_of("text/event-stream"),
         SystemTime::UNIX_EPOCH,
     );
-    let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+    let opening = UnsettledAnswer::from_head(StatusCode::OK, &head, now).expect("it is a stream");
     let mut answer = Answer::opened(opening);
     answer.pass(event.to_owned().into(), false, now, None);
     answer

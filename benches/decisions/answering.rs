@@ -6,8 +6,8 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use forebay::domain::{
     answer::Answer,
+    body_outcome::UnsettledAnswer,
     deployment::Capacity,
-    opening::Opening,
     outcome::Outcome,
     price::Served,
     route::Operation,
@@ -40,7 +40,8 @@ pub(crate) fn opening(c: &mut Criterion) {
     let now = SystemTime::UNIX_EPOCH;
     c.bench_function("open_a_stream", |b| {
         b.iter(|| {
-            let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+            let opening =
+                UnsettledAnswer::from_head(StatusCode::OK, &head, now).expect("it is a stream");
             let mut answer = Answer::opened(opening);
             let mut read =
                 |event: &Bytes| answer.pass(black_box(event.clone()), false, now, None).1;
@@ -83,7 +84,8 @@ pub(crate) fn metering_events(c: &mut Criterion) {
             });
         });
         group.bench_function(format!("{name}/watch"), |b| {
-            let opening = Opening::of(StatusCode::OK, &head, now).expect("it is a stream");
+            let opening =
+                UnsettledAnswer::from_head(StatusCode::OK, &head, now).expect("it is a stream");
             let mut answer = Answer::opened(opening);
             answer.pass(event.clone(), false, now, None);
             b.iter(|| answer.pass(black_box(event.clone()), false, now, None));

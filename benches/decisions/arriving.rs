@@ -65,7 +65,8 @@ pub(crate) fn identifying(c: &mut Criterion) {
         let (clients, certificate) = (samples::clients(count), samples::certificate(count / 2));
         c.bench_function(&format!("find_a_client_by_key/{count}"), |b| {
             b.iter(|| {
-                let credential = Credential::of(black_box(&headers), None).expect("there is one");
+                let credential =
+                    Credential::from_request(black_box(&headers), None).expect("there is one");
                 clients.by_key(credential.as_bytes()).is_some()
             });
         });

@@ -35,7 +35,7 @@ pub(crate) fn limiting(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(what, count), |b| {
                 b.iter(|| {
                     let client = &clients[fastrand::usize(..clients.len())];
-                    let mut allowance = quotas.of(&client.name).expect("it has limits");
+                    let mut allowance = quotas.allowance_for(&client.name).expect("it has limits");
                     let mut reservation = allowance.enter(samples::moment()).expect(samples::ROOM);
                     allowance
                         .ask_model(&mut reservation, &model, samples::moment())
@@ -136,7 +136,7 @@ pub(crate) fn rewriting(c: &mut Criterion) {
         b.iter(|| route::outgoing(call, Kind::AzureOpenai, "", "gpt-4o-eu", black_box(query)));
     });
     let (forwarding, headers) = (samples::forwarding(), samples::headers());
-    let trace = Trace::begin(&headers, Sampling::of(1.0), 7, 7);
+    let trace = Trace::begin(&headers, Sampling::from_share(1.0), 7, 7);
     let mut group = c.benchmark_group("choose_headers");
     for (name, trace) in [("plain", None), ("traced", Some(&trace))] {
         group.bench_function(name, |b| {

@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 use criterion::Criterion;
 use forebay::{
     admin::{Admin, Asked, Phase},
-    domain::{health::Verdict, name::ClientName},
+    domain::{health::HealthVerdict, name::ClientName},
     telemetry::{
         metrics::{Bounds, Metrics},
         traffic_rates::TrafficRates,
@@ -55,7 +55,7 @@ pub(crate) fn scraping(c: &mut Criterion) {
         issuers: Box::new(Vec::new),
         token_checks: Box::new(|| 0),
         phase: Box::new(|| Phase::Serving),
-        health: Box::new(|| Verdict::Healthy),
+        health: Box::new(|| HealthVerdict::Healthy),
         started: now,
         refreshing: Default::default(),
     };

@@ -28,7 +28,7 @@ use forebay::{
         quota::{Calendar, ClientLimits, Limits, Moment, Quotas},
         usage::Usage,
     },
-    telemetry::record::{AttemptRecord, End, Record},
+    telemetry::record::{AnswerEnd, AttemptRecord, Record},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use serde_json::json;
@@ -191,7 +191,7 @@ pub(crate) fn limited(number: usize, models: &[ModelName]) -> Arc<Client> {
 }
 
 pub(crate) fn quotas(clients: &[Arc<Client>]) -> Quotas {
-    let zone = Calendar::of("Europe/Berlin").expect("there is such a zone");
+    let zone = Calendar::for_zone("Europe/Berlin").expect("there is such a zone");
     let limits = clients.iter().map(|client| (&client.name, &client.limits));
     Quotas::new(limits, zone, moment())
 }

@@ -63,9 +63,10 @@ impl Access {
             return Ok(());
         }
         if self.token.is_none() && self.operators.is_empty() {
-            return match self.is_ours(visit.host) {
-                true => Ok(()),
-                false => Err(Denied::Elsewhere),
+            return if self.is_ours(visit.host) {
+                Ok(())
+            } else {
+                Err(Denied::Elsewhere)
             };
         }
         // A browser shows no token by itself: the page, which tells nothing, asks its reader for it.

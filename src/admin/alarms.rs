@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::gateway::{IdentityState, IssuerState, ListenerState};
 use crate::{
-    domain::{pool::Pool, span::Span, validity::Standing},
+    domain::{pool::Pool, span::Span, validity::CertificateStanding},
     telemetry::traffic_rates::{DeploymentReading, LogRates},
 };
 
@@ -62,7 +62,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// The worst first, and how many there are beyond those.
-pub(super) fn of(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
+pub(super) fn raised(scene: &Scene<'_>) -> (Vec<Alarm>, usize) {
     let mut alarms = Vec::new();
     alarms.extend(scene.pools.iter().filter_map(|pool| scene.of_pool(pool)));
     alarms.extend(
@@ -161,12 +161,12 @@ impl Scene<'_> {
             alarms.push(alarm("certificate_unsound", text, mend));
         }
         match state.certificate.map(|it| it.standing(self.today)) {
-            Some(Standing::Ended) => {
+            Some(CertificateStanding::Ended) => {
                 let text =
                     format!("The certificate of {address} has expired: clients can't connect.");
                 alarms.push(alarm("certificate_ended", text, RENEW));
             }
-            Some(Standing::NotYet) => {
+            Some(CertificateStanding::NotYet) => {
                 let text = format!(
                     "The certificate of {address} is not valid yet: clients can't connect."
                 );
@@ -174,11 +174,11 @@ impl Scene<'_> {
                     "Check this machine's clock, or install a certificate that is valid today.";
                 alarms.push(alarm("certificate_not_yet", text, mend));
             }
-            Some(Standing::EndsSoon { left }) => {
+            Some(CertificateStanding::EndsSoon { left }) => {
                 let text = format!("The certificate of {address} expires in {}.", Span(left));
                 alarms.push(warning("certificate_ends_soon", text, RENEW));
             }
-            Some(Standing::Good) | None => {}
+            Some(CertificateStanding::Good) | None => {}
         }
         alarms
     }

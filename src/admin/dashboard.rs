@@ -23,15 +23,13 @@ pub(super) fn page(known: Option<&[u8]>) -> Page {
     let tag = format!("\"{}\"", &digest(PAGE)[..24]);
     let is_known = known.is_some_and(|known| known == tag.as_bytes());
     Page {
-        status: match is_known {
-            true => StatusCode::NOT_MODIFIED,
-            false => StatusCode::OK,
+        status: if is_known {
+            StatusCode::NOT_MODIFIED
+        } else {
+            StatusCode::OK
         },
         content_type: "text/html; charset=utf-8",
-        body: match is_known {
-            true => Vec::new(),
-            false => PAGE.into(),
-        },
+        body: if is_known { Vec::new() } else { PAGE.into() },
         headers: headers(&tag),
     }
 }

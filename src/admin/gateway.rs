@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 
 use crate::{
     domain::{
-        health::Verdict,
+        health::HealthVerdict,
         name::{IdentityName, InstanceName, IssuerName},
         pool::Pool,
-        quota::Standing,
+        quota::LimitStanding,
         validity::Validity,
     },
     telemetry::{failovers::Failovers, metrics::Metrics, traffic_rates::TrafficRates},
@@ -34,10 +34,10 @@ pub struct Admin {
     /// How many signatures of clients' tokens were checked.
     pub token_checks: Box<dyn Fn() -> u64 + Send + Sync>,
     /// How clients stand against their limits.
-    pub limits: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
+    pub limits: Box<dyn Fn() -> Vec<LimitStanding> + Send + Sync>,
     pub phase: Box<dyn Fn() -> Phase + Send + Sync>,
     /// What `/health` tells load balancers.
-    pub health: Box<dyn Fn() -> Verdict + Send + Sync>,
+    pub health: Box<dyn Fn() -> HealthVerdict + Send + Sync>,
     pub started: Instant,
     /// Held while the metrics are brought up to date.
     pub refreshing: Mutex<()>,

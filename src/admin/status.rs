@@ -1,7 +1,7 @@
 //! What `/status` says: all that the dashboard shows, in one answer of JSON.
 
-mod around;
 mod clients;
+mod components;
 mod deployments;
 mod figures;
 
@@ -13,8 +13,8 @@ use std::{
 use serde::Serialize;
 
 use self::{
-    around::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
     clients::ClientStatus,
+    components::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
     deployments::{ModelStatus, Times},
     figures::round,
 };
@@ -23,9 +23,9 @@ use super::{
     gateway::{Admin, Phase},
 };
 use crate::telemetry::{
-    failovers::{Failover, Place},
+    failovers::{DeploymentRef, Failover},
     metrics::Class,
-    traffic_rates::{Rate, Reading},
+    traffic_rates::{Rate, TrafficReading},
 };
 
 /// What an asker wants beside the rest.
@@ -114,7 +114,7 @@ struct PlaceStatus {
 }
 
 impl Wants {
-    pub(super) fn of(query: Option<&str>) -> Self {
+    pub(super) fn from_query(query: Option<&str>) -> Self {
         let words = query.unwrap_or_default().split('&');
         let has = |wanted: &str| words.clone().any(|word| word == wanted);
         Self {
@@ -125,16 +125,19 @@ impl Wants {
 }
 
 impl<'a> Status<'a> {
-    pub(super) fn of(admin: &'a Admin, wants: Wants, now: Instant, today: SystemTime) -> Self {
+    pub(super) fn new(admin: &'a Admin, wants: Wants, now: Instant, today: SystemTime) -> Self {
         let reading = admin.rates.read(now);
         let (identities, issuers) = ((admin.identities)(), (admin.issuers)());
         let (listeners, phase) = ((admin.listeners)(), (admin.phase)());
-        let (clients, clients_left_off) = clients::of((admin.limits)(), wants.all_clients, today);
-        let models = admin.pools.iter().zip(&reading.models);
-        let models: Vec<_> = models
-            .map(|(pool, readings)| ModelStatus::of(pool, readings, &admin.metrics, now))
+        let (clients, clients_left_off) =
+            clients::statuses((admin.limits)(), wants.all_clients, today);
+        let models: Vec<_> = admin
+            .pools
+            .iter()
+            .zip(&reading.models)
+            .map(|(pool, readings)| ModelStatus::new(pool, readings, &admin.metrics, now))
             .collect();
-        let (alarms, alarms_left_off) = alarms::of(&alarms::Scene {
+        let (alarms, alarms_left_off) = alarms::raised(&alarms::Scene {
             pools: &admin.pools,
             readings: &reading.models,
             identities: &identities,
@@ -160,35 +163,35 @@ impl<'a> Status<'a> {
             uptime_seconds: now.saturating_duration_since(admin.started).as_secs(),
             alarms,
             alarms_left_off,
-            traffic: Traffic::of(admin, &reading, wants),
+            traffic: Traffic::new(admin, &reading, wants),
             models,
             failovers: admin
                 .failovers
                 .latest()
                 .into_iter()
-                .map(|it| FailoverStatus::of(it, today))
+                .map(|it| FailoverStatus::new(it, today))
                 .collect(),
             clients,
             clients_left_off,
             identities: identities
                 .into_iter()
-                .map(|it| IdentityStatus::of(it, today))
+                .map(|it| IdentityStatus::new(it, today))
                 .collect(),
             issuers: issuers
                 .into_iter()
-                .map(|it| IssuerStatus::of(it, today))
+                .map(|it| IssuerStatus::new(it, today))
                 .collect(),
             listeners: listeners
                 .into_iter()
-                .map(|it| ListenerStatus::of(it, today))
+                .map(|it| ListenerStatus::new(it, today))
                 .collect(),
-            logs: reading.logs.into_iter().map(LogStatus::of).collect(),
+            logs: reading.logs.into_iter().map(LogStatus::new).collect(),
         }
     }
 }
 
 impl Traffic {
-    fn of(admin: &Admin, reading: &Reading, wants: Wants) -> Self {
+    fn new(admin: &Admin, reading: &TrafficReading, wants: Wants) -> Self {
         let answers = reading.answered().map(|(class, n)| (word(class), n));
         let history = |of: fn(&Rate) -> f64| reading.history.iter().map(of).map(round).collect();
         Self {
@@ -196,8 +199,8 @@ impl Traffic {
             tokens_per_second: round(reading.rate.tokens),
             inflight: admin.metrics.inflight(),
             answers_last_minute: answers.collect(),
-            time_to_first_token: Times::of(&reading.first_token()),
-            overhead: Times::of(&reading.overhead),
+            time_to_first_token: Times::from_buckets(&reading.first_token()),
+            overhead: Times::from_buckets(&reading.overhead),
             history: wants.history.then(|| History {
                 requests_per_second: history(|it| it.requests),
                 tokens_per_second: history(|it| it.tokens),
@@ -217,12 +220,12 @@ fn word(class: Class) -> &'static str {
 }
 
 impl FailoverStatus {
-    fn of(failover: Failover, today: SystemTime) -> Self {
+    fn new(failover: Failover, today: SystemTime) -> Self {
         let ago = today.duration_since(failover.at).unwrap_or_default();
         Self {
             model: failover.model.to_string(),
-            from: PlaceStatus::of(&failover.from),
-            to: failover.to.as_ref().map(PlaceStatus::of),
+            from: PlaceStatus::new(&failover.from),
+            to: failover.to.as_ref().map(PlaceStatus::new),
             cause: failover.cause,
             times: failover.times,
             seconds_ago: round(ago.as_secs_f64()),
@@ -231,7 +234,7 @@ impl FailoverStatus {
 }
 
 impl PlaceStatus {
-    fn of(place: &Place) -> Self {
+    fn new(place: &DeploymentRef) -> Self {
         Self {
             instance: place.instance.to_string(),
             deployment: place.deployment.to_string(),
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn what_is_wanted_stands_in_the_query() {
         let wants = |query| {
-            let wants = Wants::of(query);
+            let wants = Wants::from_query(query);
             (wants.history, wants.all_clients)
         };
         assert_eq!(wants(None), (false, false));

@@ -15,7 +15,7 @@ use pingora::{
 };
 
 use super::{
-    listening::{Listening, Port},
+    listener::{Listening, Port},
     parts::{Parts, moment},
 };
 use crate::{
@@ -183,9 +183,10 @@ impl ServeHttp for AdminApp {
         };
         let page = self.page(head, &visit);
         let length = page.body.len();
-        let body = match head.method == http::Method::HEAD {
-            true => Vec::new(),
-            false => page.body,
+        let body = if head.method == http::Method::HEAD {
+            Vec::new()
+        } else {
+            page.body
         };
         let mut response = Response::new(body);
         *response.status_mut() = page.status;

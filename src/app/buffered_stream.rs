@@ -71,9 +71,10 @@ impl AsyncRead for BufferedStream {
             return Poll::Ready(Err(cut_off()));
         }
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        match read.is_pending() && self.permit.connection.waits(cx) {
-            true => Poll::Ready(Err(cut_off())),
-            false => read,
+        if read.is_pending() && self.permit.connection.waits(cx) {
+            Poll::Ready(Err(cut_off()))
+        } else {
+            read
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     config::{Log, LogFile, Plan, Prompts},
     telemetry::{
         access_log::{self, AccessLog},
-        line_log::{Place, Readers},
+        line_log::{LogTarget, Readers},
         metrics::Metrics,
         prompt_log::{self, PromptLog, Rules},
         usage_log::{self, UsageLog},
@@ -50,8 +50,8 @@ pub(super) fn prompts(plan: &Plan, metrics: &Metrics) -> Result<Option<PromptLog
     log.map(Some)
 }
 
-fn place(file: &LogFile, readers: Readers) -> Place {
-    Place {
+fn place(file: &LogFile, readers: Readers) -> LogTarget {
+    LogTarget {
         path: file.path.clone(),
         rotation: file.rotation,
         readers,

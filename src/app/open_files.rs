@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::listening::ADMIN_CONNECTIONS;
+use super::listener::ADMIN_CONNECTIONS;
 use crate::config::Plan;
 
 /// Files, sockets of its own, idle connections: beside those to clients, and one to a deployment for each of them.
@@ -19,9 +19,10 @@ pub(super) fn raise() -> u64 {
         current: Some(hard),
         ..limit
     };
-    match soft < hard {
-        true if setrlimit(Resource::Nofile, raised).is_ok() => hard,
-        _ => soft,
+    if soft < hard && setrlimit(Resource::Nofile, raised).is_ok() {
+        hard
+    } else {
+        soft
     }
 }
 
@@ -33,8 +34,11 @@ pub(super) fn allowed() -> u64 {
 
 /// What to warn of where the limit is less than what the listeners may need.
 pub(super) fn warning(plan: &Plan, allowed: u64) -> Option<String> {
-    let connections = plan.listeners.iter().map(|it| it.max_connections as u64);
-    let connections: u64 = connections.sum();
+    let connections: u64 = plan
+        .listeners
+        .iter()
+        .map(|it| it.max_connections as u64)
+        .sum();
     let needed = 2 * connections + ADMIN_CONNECTIONS as u64 + BESIDE;
     (needed > allowed).then(|| format!(
         "the limit of open files is {allowed}, but the listeners allow {connections} connections, each with another one to a deployment: \

@@ -13,13 +13,12 @@ use pingora::{apps::HttpServerOptions, server::configuration::ServerConf};
 use pingora_proxy::HttpProxy;
 
 use super::{
-    engine,
-    listening::{ADMIN_CONNECTIONS, Patience, Port},
-    logs,
+    background_tasks::Upkeep,
+    listener::{ADMIN_CONNECTIONS, Patience, Port},
+    logs, pingora_settings,
     signals::Last,
     start_error::StartError,
     tls::{Bound, Tls},
-    upkeep::Upkeep,
 };
 use crate::{
     config::{Plan, TlsFiles},
@@ -33,11 +32,11 @@ use crate::{
     oidc::Issuers,
     proxy::{
         Gateway, KEEP_ALIVE,
+        body_memory::Memory,
         connection::{ConnectionGuard, Reporting, Rules},
         connector::{Authorities, AuthoritiesError, Connector},
         drain::Drain,
         health::HealthCheck,
-        memory::Memory,
         model_backend::{Connections, ModelBackend, Takes, Target},
     },
     store::{CounterFile, CounterWriter, Meters},
@@ -82,8 +81,9 @@ impl Parts {
         let connectors = connectors(&plan, &identities)?;
         let models = models(&plan, &connectors, &metrics);
         tell_pools(&identities, &models);
-        let otlp = plan.otlp.as_ref();
-        let otlp = otlp
+        let otlp = plan
+            .otlp
+            .as_ref()
             .map(|collector| Otlp::open(collector, &plan.instances, &metrics))
             .transpose()?;
         let telemetry = Arc::new(Telemetry {
@@ -157,7 +157,7 @@ impl Parts {
         options.h2c = true;
         options.h2_idle_timeout = Some(KEEP_ALIVE);
         proxy.server_options = Some(options);
-        proxy.h2_options = Some(engine::http2(&self.plan));
+        proxy.h2_options = Some(pingora_settings::http2(&self.plan));
         let books = Reporting {
             telemetry: Arc::clone(&self.telemetry),
             drain: Arc::clone(&self.drain),
@@ -272,11 +272,15 @@ pub(super) fn connectors(
         let credential = identities
             .credential(&instance)
             .expect("every instance has been given its credential");
-        let authorities = instance.ca.as_ref().map(&mut authorities).transpose();
-        let authorities = authorities.map_err(|source| StartError::Instance {
-            instance: instance.name.to_string(),
-            source: io::Error::other(source),
-        })?;
+        let authorities = instance
+            .ca
+            .as_ref()
+            .map(&mut authorities)
+            .transpose()
+            .map_err(|source| StartError::Instance {
+                instance: instance.name.to_string(),
+                source: io::Error::other(source),
+            })?;
         Ok(Arc::new(Connector::new(instance, credential, authorities)))
     };
     plan.instances.iter().map(connector).collect()
@@ -300,8 +304,11 @@ fn models(plan: &Plan, connectors: &[Arc<Connector>], metrics: &Metrics) -> Vec<
             }
         };
         let budget = Budget::new(plan.retry_budget.share, plan.retry_budget.floor);
-        let clients = plan.clients.all().iter();
-        let clients = clients.filter(|client| client.may_use(model.name.as_str()));
+        let clients = plan
+            .clients
+            .all()
+            .iter()
+            .filter(|client| client.may_use(model.name.as_str()));
         let pool = Pool::new(model.clone(), plan.breaker)
             .with_budget(budget)
             .with_one_client(clients.count() <= 1);
@@ -361,11 +368,11 @@ fn tell_pools(identities: &Identities, models: &[Arc<ModelBackend>]) {
     let pools: Vec<_> = models.iter().map(|it| Arc::clone(&it.pool)).collect();
     for credential in identities.credentials() {
         let pools = pools.clone();
-        credential.listen(move |instances, term, now| {
+        credential.listen(move |instances, validity, now| {
             for pool in &pools {
                 instances
                     .iter()
-                    .for_each(|instance| pool.note_term(instance, term, now));
+                    .for_each(|instance| pool.note_credential(instance, validity, now));
             }
         });
     }

@@ -32,14 +32,14 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{peer, start_error::StartError};
+use super::{peer_certificate, start_error::StartError};
 use crate::{
     config::{TlsFiles, pem},
     domain::{
         client::certificate::Entry,
-        validity::{Standing, Validity},
+        validity::{CertificateStanding, Validity},
     },
-    proxy::connector::own_limit,
+    proxy::connector::local_limits,
     telemetry::metrics::ListenerMetrics,
 };
 
@@ -53,7 +53,7 @@ pub(super) struct Tls {
     bound: Bound,
     metrics: Arc<ListenerMetrics>,
     acceptor: ArcSwap<Acceptor>,
-    state: Mutex<State>,
+    state: Mutex<CertificateState>,
 }
 
 /// To whom the names in clients' certificates are bound.
@@ -79,12 +79,12 @@ impl Bound {
 }
 
 /// What is in force, and what was said of it.
-struct State {
+struct CertificateState {
     contents: [u8; 32],
     validity: Option<Validity>,
     /// Why the files as they are now are not in force.
     error: Option<String>,
-    told: Standing,
+    told: CertificateStanding,
 }
 
 /// How the certificate stands, for operators.
@@ -120,11 +120,11 @@ impl Tls {
             bound,
             metrics,
             acceptor: ArcSwap::from_pointee(acceptor),
-            state: Mutex::new(State {
+            state: Mutex::new(CertificateState {
                 contents: read.contents,
                 validity,
                 error: None,
-                told: Standing::Good,
+                told: CertificateStanding::Good,
             }),
         };
         this.tell_standing(SystemTime::now());
@@ -172,7 +172,7 @@ impl Tls {
             Ok((acceptor, validity)) => {
                 self.acceptor.store(Arc::new(acceptor));
                 (state.contents, state.validity) = (read.contents, validity);
-                (state.error, state.told) = (None, Standing::Good);
+                (state.error, state.told) = (None, CertificateStanding::Good);
                 self.metrics.count_reload(true);
                 tracing::info!(event = "certificate_reloaded", %listener, ends = %ends(validity), "the renewed certificate is now in use");
             }
@@ -203,7 +203,7 @@ impl Tls {
 }
 
 fn has_ended(validity: Option<Validity>, now: SystemTime) -> bool {
-    validity.is_some_and(|validity| validity.standing(now) == Standing::Ended)
+    validity.is_some_and(|validity| validity.standing(now) == CertificateStanding::Ended)
 }
 
 fn ends(validity: Option<Validity>) -> String {
@@ -220,7 +220,7 @@ fn read(files: &TlsFiles, bound: &Bound) -> Read {
     let mut text = |path: &std::path::Path| {
         let text = std::fs::read(path).map(Zeroizing::new);
         let failed = text.as_ref().err();
-        is_own_limit |= failed.is_some_and(|error| own_limit::of(error).is_some());
+        is_own_limit |= failed.is_some_and(|error| local_limits::exhausted(error).is_some());
         let text = text.map_err(|error| pem::unreadable(path, &error));
         let bytes = text.as_ref().map_or(&[][..], |text| text.as_slice());
         hash.update(bytes.len().to_be_bytes());
@@ -299,9 +299,10 @@ fn verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let verifier = match required {
-        true => verifier,
-        false => verifier.allow_unauthenticated(),
+    let verifier = if required {
+        verifier
+    } else {
+        verifier.allow_unauthenticated()
     };
     verifier.build().map_err(|error| error.to_string())
 }
@@ -334,7 +335,7 @@ impl TlsAccept for Introduction {
         tls: &TlsRef,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der()?;
-        let certificate = peer::certificate(chain.first()?, self.signed_by(chain))?;
+        let certificate = peer_certificate::certificate(chain.first()?, self.signed_by(chain))?;
         Some(Arc::new(certificate))
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn plan(
     };
     let instances = instances::instances(raw.instances, &identities, raw.geography, reader);
     let models = models::models(raw.models, &instances, reader);
-    let mut issuers = issuers::Issuers::of(raw.issuers, reader);
+    let mut issuers = issuers::Issuers::from_raw(raw.issuers, reader);
     let mut certificates = certificates::Taken::default();
     logs::check_prompts(raw.clients.as_ref(), raw.log.as_ref(), reader);
     let prices = prices::prices(raw.prices, &models, reader);

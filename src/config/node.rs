@@ -271,9 +271,10 @@ impl<'text> Composer<'text, '_> {
                 ),
                 None => {
                     lines.insert(key.clone(), place.line);
-                    match is_merge {
-                        true => self.merge(&value, place, &mut merged),
-                        false => entries.push((Placed { place, value: key }, value)),
+                    if is_merge {
+                        self.merge(&value, place, &mut merged)
+                    } else {
+                        entries.push((Placed { place, value: key }, value))
                     }
                 }
             }

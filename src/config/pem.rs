@@ -17,7 +17,7 @@ use rustls::{
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::domain::validity::{Standing, Validity};
+use crate::domain::validity::{CertificateStanding, Validity};
 
 /// A file's bytes, wiped when let go of: there may be a key in them.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
@@ -103,14 +103,21 @@ pub fn authorities_of(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> 
 /// How many authorities these files name that have nothing to do with each other. One that another of them has signed is
 /// that one's, and one may be there several times.
 pub(super) fn families(files: &BTreeSet<&Path>) -> usize {
-    let all = files.iter().flat_map(|path| certificates(path));
-    let all: Vec<_> = all.flatten().collect();
+    let all: Vec<_> = files
+        .iter()
+        .flat_map(|path| certificates(path))
+        .flatten()
+        .collect();
     count_families(&all)
 }
 
 fn count_families(all: &[CertificateDer<'_>]) -> usize {
-    let all = all.iter().map(|der| X509Certificate::from_der(der));
-    let all: Vec<_> = all.flatten().map(|(_, certificate)| certificate).collect();
+    let all: Vec<_> = all
+        .iter()
+        .map(|der| X509Certificate::from_der(der))
+        .flatten()
+        .map(|(_, certificate)| certificate)
+        .collect();
     let is_signed_by = |one: &X509Certificate<'_>, other: &X509Certificate<'_>| {
         let ids = (authority_key(one), own_key(other));
         one.issuer().as_raw() == other.subject().as_raw()
@@ -165,22 +172,22 @@ pub fn term(certificate: &CertificateDer<'_>) -> Option<Validity> {
 }
 
 /// What an operator should hear of how a certificate stands.
-pub fn warning(standing: Standing) -> Option<String> {
+pub fn warning(standing: CertificateStanding) -> Option<String> {
     match standing {
-        Standing::Good => None,
-        Standing::NotYet => Some(
+        CertificateStanding::Good => None,
+        CertificateStanding::NotYet => Some(
             "this certificate is not valid yet; check its start date and this machine's clock"
                 .into(),
         ),
-        Standing::EndsSoon { left } if left.as_secs() >= 2 * 24 * 3600 => Some(format!(
+        CertificateStanding::EndsSoon { left } if left.as_secs() >= 2 * 24 * 3600 => Some(format!(
             "this certificate expires in {} days; renew it",
             left.as_secs() / (24 * 3600)
         )),
-        Standing::EndsSoon { left } => Some(format!(
+        CertificateStanding::EndsSoon { left } => Some(format!(
             "this certificate expires in {} hours; renew it",
             left.as_secs() / 3600
         )),
-        Standing::Ended => {
+        CertificateStanding::Ended => {
             Some("this certificate has expired, so nobody will accept it; renew it".into())
         }
     }

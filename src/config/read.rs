@@ -11,9 +11,9 @@ use std::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    filled::Filled,
     node::{Content, Node},
     problem::{Findings, Place, Placed},
+    substituted::Filled,
 };
 
 /// Whether what a config refers to must be there: variables, files of secrets, certificates and keys.

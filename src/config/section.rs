@@ -28,6 +28,7 @@ pub(super) struct Required<T>(pub(super) Option<T>);
 /// A mapping with fields of its own.
 pub(super) trait Section: Read {
     fn fields() -> Vec<&'static str>;
+    fn from_fields(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Self;
 }
 
 /// A section of which exactly one field is written.
@@ -133,7 +134,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Notes unknown fields; those in `later` by saying that this version does not know them yet.
-    pub(super) fn of(
+    pub(super) fn from_node(
         node: &'a Node,
         known: &[&'a str],
         later: &[&str],
@@ -180,23 +181,37 @@ fn unknown_field(name: &str, known: &[&str], later: &[&str]) -> String {
 
 /// Defines a section of the config: `section! { /// What for. struct Name { field: Required<T>, … } later "x", … }`.
 ///
-/// `later` names fields that a coming version brings.
+/// `..base: Other,` first: the fields of another section stand in this one too. `later` names fields that a coming version
+/// brings.
 macro_rules! section {
     (
         $(#[$meta:meta])*
-        struct $name:ident { $($(#[$about:meta])* $field:ident: $type:ty,)* }
+        struct $name:ident { $(..$base:ident: $other:ty,)? $($(#[$about:meta])* $field:ident: $type:ty,)* }
         $(later $($later:literal),+)?
     ) => {
         #[derive(schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
         $(#[$meta])*
         pub(in crate::config) struct $name {
+            $(#[schemars(flatten)] pub(in crate::config) $base: $other,)?
             $($(#[$about])* pub(in crate::config) $field: $type,)*
         }
 
         impl $crate::config::section::Section for $name {
             fn fields() -> Vec<&'static str> {
-                vec![$(stringify!($field).trim_start_matches("r#")),*]
+                let base: &[Vec<_>] = &[$(<$other as $crate::config::section::Section>::fields())?];
+                let own = vec![$(stringify!($field).trim_start_matches("r#")),*];
+                [base.concat(), own].concat()
+            }
+
+            fn from_fields(
+                fields: &$crate::config::section::Fields<'_>,
+                reader: &mut $crate::config::read::Reader<'_>,
+            ) -> Self {
+                Self {
+                    $($base: <$other as $crate::config::section::Section>::from_fields(fields, reader),)?
+                    $($field: fields.field(stringify!($field).trim_start_matches("r#"), reader),)*
+                }
             }
         }
 
@@ -207,11 +222,8 @@ macro_rules! section {
             ) -> Option<Self> {
                 let known = <Self as $crate::config::section::Section>::fields();
                 let later = [$($($later),+)?];
-                let fields = $crate::config::section::Fields::of(node, &known, &later, reader)?;
-                let mut names = known.into_iter();
-                Some(Self {
-                    $($field: fields.field(names.next().unwrap_or(stringify!($field)), reader),)*
-                })
+                let fields = $crate::config::section::Fields::from_node(node, &known, &later, reader)?;
+                Some($crate::config::section::Section::from_fields(&fields, reader))
             }
         }
     };

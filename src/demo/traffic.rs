@@ -30,8 +30,9 @@ pub(super) fn begin(port: u16) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let http = reqwest::Client::builder().build();
-    let http = http.map_err(io::Error::other)?;
+    let http = reqwest::Client::builder()
+        .build()
+        .map_err(io::Error::other)?;
     let url = format!("http://127.0.0.1:{port}/openai/v1/chat/completions");
     let askers = ASKERS.map(|asker| ask(asker, http.clone(), url.clone()));
     let asking = async {
@@ -48,9 +49,11 @@ async fn ask(asker: Asker, http: reqwest::Client, url: String) {
     loop {
         next += asker.every;
         tokio::time::sleep_until(next.into()).await;
-        let request = http.post(&url).header("api-key", asker.key);
-        let request = request.header("content-type", "application/json");
-        let request = request.body(asker.body);
+        let request = http
+            .post(&url)
+            .header("api-key", asker.key)
+            .header("content-type", "application/json")
+            .body(asker.body);
         tokio::spawn(async move {
             // What becomes of it the gateway's own counters say.
             if let Ok(answer) = request.send().await {

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{
+    body_outcome::{StreamWatch, UnsettledAnswer},
     event_stream::{Event, Framer, Part},
-    opening::{Opening, Watch},
     outcome::{Fault, Outcome},
     usage::{Memo, Meter, trim},
 };
@@ -29,8 +29,8 @@ enum Judge {
     #[default]
     Nobody,
     /// It is not settled yet.
-    Opening(Opening),
-    Watch(Watch),
+    UnsettledAnswer(UnsettledAnswer),
+    StreamWatch(StreamWatch),
 }
 
 /// What a piece says of the whole answer.
@@ -44,10 +44,10 @@ pub enum Verdict {
 
 impl Answer {
     /// What its head leaves open its beginning is to settle.
-    pub fn opened(opening: Opening) -> Self {
+    pub fn opened(opening: UnsettledAnswer) -> Self {
         Self {
             framer: opening.is_stream().then(Framer::default),
-            judge: Judge::Opening(opening),
+            judge: Judge::UnsettledAnswer(opening),
             ..Self::default()
         }
     }
@@ -113,12 +113,12 @@ impl Answer {
     fn verdict(&mut self, piece: &[u8], end: bool, now: SystemTime) -> Option<Verdict> {
         match &mut self.judge {
             Judge::Nobody => None,
-            Judge::Watch(watch) => {
+            Judge::StreamWatch(watch) => {
                 let outcome = watch.outcome(end)?;
                 self.judge = Judge::Nobody;
                 Some(Verdict::Failed(outcome))
             }
-            Judge::Opening(opening) => {
+            Judge::UnsettledAnswer(opening) => {
                 let outcome = opening.read(piece, end, now)?;
                 self.settle(outcome);
                 Some(Verdict::Settled(outcome))
@@ -127,19 +127,22 @@ impl Answer {
     }
 
     fn settle(&mut self, outcome: Outcome) {
-        if let Judge::Opening(opening) = std::mem::take(&mut self.judge)
+        if let Judge::UnsettledAnswer(opening) = std::mem::take(&mut self.judge)
             && outcome == Outcome::Served
         {
             self.has_output = opening.has_output();
-            self.judge = opening.into_watch().map(Judge::Watch).unwrap_or_default();
+            self.judge = opening
+                .into_watch()
+                .map(Judge::StreamWatch)
+                .unwrap_or_default();
         }
     }
 
     /// What it means that the answer broke off here with `fault`, if it is not settled yet. Nothing more is said of it.
     pub fn broken_off(&mut self, fault: Fault, now: SystemTime) -> Option<Outcome> {
         match std::mem::take(&mut self.judge) {
-            Judge::Opening(opening) => Some(opening.broken_off(fault, now)),
-            Judge::Watch(_) | Judge::Nobody => None,
+            Judge::UnsettledAnswer(opening) => Some(opening.broken_off(fault, now)),
+            Judge::StreamWatch(_) | Judge::Nobody => None,
         }
     }
 
@@ -150,12 +153,12 @@ impl Answer {
 
     /// Whether it is a stream that is not settled yet.
     pub fn is_open_stream(&self) -> bool {
-        matches!(&self.judge, Judge::Opening(opening) if opening.is_stream())
+        matches!(&self.judge, Judge::UnsettledAnswer(opening) if opening.is_stream())
     }
 
     /// Whether its last event has gone by: nothing is missing if only the transfer's end is.
     pub fn is_whole(&self) -> bool {
-        matches!(&self.judge, Judge::Watch(watch) if watch.is_whole())
+        matches!(&self.judge, Judge::StreamWatch(watch) if watch.is_whole())
     }
 
     /// Whether what went out of it so far ends between two events.
@@ -172,8 +175,8 @@ impl Judge {
         }
         match self {
             Self::Nobody => {}
-            Self::Opening(opening) => opening.see(event, now),
-            Self::Watch(watch) => watch.see(event, now),
+            Self::UnsettledAnswer(opening) => opening.see(event, now),
+            Self::StreamWatch(watch) => watch.see(event, now),
         }
     }
 }

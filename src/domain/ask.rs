@@ -56,10 +56,10 @@ impl Ask {
             let value = value.as_bytes().trim_ascii();
             value.is_empty() || value.eq_ignore_ascii_case(b"identity")
         };
-        match encodings.all(is_plain) {
-            true => Ok(()),
-            false => Err(Refusal::UnsupportedContentEncoding),
-        }
+        encodings
+            .all(is_plain)
+            .then_some(())
+            .ok_or(Refusal::UnsupportedContentEncoding)
     }
 
     /// Whether a body of this content type is a form of parts.

@@ -7,24 +7,24 @@
 //! A trial's first good sign, or its good end, lets the others follow. While it is out without a sign for longer than a
 //! refusal takes, only those follow that have nowhere else to go.
 
+mod cooldown;
 mod faults;
 mod pass;
 mod settings;
 mod state;
-mod told;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
+use self::cooldown::Cooldown;
 pub(super) use self::faults::Faults;
-use self::told::Told;
 pub use self::{
     faults::Doubter,
     pass::Pass,
     settings::Settings,
-    state::{Cause, State, Transition},
+    state::{BreakerState, Cause, Transition},
 };
 use super::outcome::{Fault, Outcome};
 
@@ -41,7 +41,7 @@ pub(super) enum Readiness {
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
-    told: Told,
+    cooldown: Cooldown,
     faults: Faults,
     aside: Option<Aside>,
     /// How many trials in a row failed; the pause is doubled so often.
@@ -79,7 +79,7 @@ impl Breaker {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            told: Told::default(),
+            cooldown: Cooldown::default(),
             faults: Faults::default(),
             aside: None,
             failed_trials: 0,
@@ -91,20 +91,20 @@ impl Breaker {
         }
     }
 
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> BreakerState {
         match self.obstacle() {
             _ if self.follows_leader(now) => {
-                let (since, cause) = self.told.until().unwrap_or((now, Cause::Throttle));
-                State::Trial { since, cause }
+                let (since, cause) = self.cooldown.until().unwrap_or((now, Cause::Throttle));
+                BreakerState::Trial { since, cause }
             }
-            Some((until, cause)) if until > now => State::Open { until, cause },
-            Some((since, cause)) if self.trial.is_some() => State::Trial { since, cause },
-            Some((until, cause)) if self.needs_trial() => State::Open { until, cause },
+            Some((until, cause)) if until > now => BreakerState::Open { until, cause },
+            Some((since, cause)) if self.trial.is_some() => BreakerState::Trial { since, cause },
+            Some((until, cause)) if self.needs_trial() => BreakerState::Open { until, cause },
             _ => match self.ramp_since {
-                Some(since) if self.share(since, now) < 1.0 => State::Ramping {
+                Some(since) if self.share(since, now) < 1.0 => BreakerState::Ramping {
                     share: self.share(since, now),
                 },
-                _ => State::Closed,
+                _ => BreakerState::Closed,
             },
         }
     }
@@ -124,7 +124,7 @@ impl Breaker {
         match self.obstacle() {
             _ if self.trial.is_some_and(|trial| !trial.has_good_sign) => Readiness::Unknown,
             Some((until, _)) => {
-                let free = self.told.free_from().map_or(until, |(free, _)| free);
+                let free = self.cooldown.free_from().map_or(until, |(free, _)| free);
                 Readiness::From(if self.needs_trial() { until } else { free })
             }
             None => Readiness::Ready,
@@ -138,25 +138,26 @@ impl Breaker {
 
     /// Whether nothing was against it since it last served: nobody has to find out anything.
     fn is_untroubled(&self) -> bool {
-        self.aside.is_none() && self.trial.is_none() && !self.told.has_word()
+        self.aside.is_none() && self.trial.is_none() && !self.cooldown.has_word()
     }
 
     /// Whether its last word, over or not, was that it is at its limit, and nothing else is wrong with it.
     pub(super) fn is_throttled(&self) -> bool {
-        self.aside.is_none() && self.told.cause() == Some(Cause::Throttle)
+        self.aside.is_none() && self.cooldown.cause() == Some(Cause::Throttle)
     }
 
     /// Whether its last word names no time at all: it may be asked again, and nobody knows when that is of use.
     pub(super) fn names_no_time(&self) -> bool {
-        self.told.is_momentary()
+        self.cooldown.is_momentary()
     }
 
     /// Lets a request through, if one may go now.
     #[inline]
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
-        match self.is_untroubled() {
-            true => Some(self.ordinary()),
-            false => self.pass_if_ready(now),
+        if self.is_untroubled() {
+            Some(self.ordinary())
+        } else {
+            self.pass_if_ready(now)
         }
     }
 
@@ -177,7 +178,7 @@ impl Breaker {
             trial,
             follows: self.needs_trial() && !trial,
             number: self.trials,
-            leads: !trial && self.told.go_ahead(now),
+            leads: !trial && self.cooldown.go_ahead(now),
             era: self.era,
         })
     }
@@ -188,7 +189,7 @@ impl Breaker {
     }
 
     fn follows_leader(&self, now: Instant) -> bool {
-        !self.needs_trial() && self.told.lead(now).is_some()
+        !self.needs_trial() && self.cooldown.lead(now).is_some()
     }
 
     fn follows_trial(&self, now: Instant) -> bool {
@@ -389,7 +390,7 @@ impl Breaker {
     pub fn give_back(&mut self, pass: Pass) {
         self.end_trial(pass);
         if pass.leads {
-            self.told.turn_back();
+            self.cooldown.turn_back();
         }
     }
 
@@ -402,7 +403,7 @@ impl Breaker {
     /// kept waiting for the end of the one under way. A request from before that trial can't know of the wait it was for.
     fn asked_first(&mut self, pass: Pass) {
         if pass.finds_out() && pass.number == self.trials {
-            self.told.tried();
+            self.cooldown.tried();
             self.trial.take_if(|_| self.aside.is_none());
         }
     }
@@ -415,7 +416,7 @@ impl Breaker {
         now: Instant,
     ) -> Option<Transition> {
         let before = self.obstacle().filter(|(until, _)| *until > now);
-        self.told
+        self.cooldown
             .hear(wait, cause, self.settings.longest_pause, now);
         let (until, cause) = self.obstacle().filter(|(until, _)| *until > now)?;
         // Many answers on their way say the same; one line in the log is enough.
@@ -426,7 +427,7 @@ impl Breaker {
 
     fn worked(&mut self, pass: Pass, current: bool, now: Instant) -> Option<Transition> {
         self.asked_first(pass);
-        let mut closed = self.told.end(now);
+        let mut closed = self.cooldown.end(now);
         if current && pass.finds_out() {
             closed |= self.close(now);
         } else if current {
@@ -467,7 +468,7 @@ impl Breaker {
     /// What stands, or last stood, in the way: the later of the clocks, over or not.
     fn obstacle(&self) -> Option<(Instant, Cause)> {
         let aside = self.aside.map(|aside| (aside.until, aside.cause));
-        let told = self.told.until();
+        let told = self.cooldown.until();
         match (aside, told) {
             (Some(aside), Some(told)) if told.0 > aside.0 => Some(told),
             (aside, told) => aside.or(told),
@@ -475,7 +476,7 @@ impl Breaker {
     }
 
     fn needs_trial(&self) -> bool {
-        self.aside.is_some() || self.told.is_cut()
+        self.aside.is_some() || self.cooldown.is_cut()
     }
 
     fn share(&self, since: Instant, now: Instant) -> f64 {

@@ -87,10 +87,11 @@ impl Budget {
         let each = self.share * sum(|counts| counts.requests) + self.floor;
         let all = sum(|counts| counts.wasted);
         let mut clients = window.clients.iter();
-        let own = clients.find(|(name, _)| name.as_ref() == client);
-        let own = own.map_or(0.0, |(_, wasted)| {
-            wasted.iter().copied().map(f64::from).sum()
-        });
+        let own = clients
+            .find(|(name, _)| name.as_ref() == client)
+            .map_or(0.0, |(_, wasted)| {
+                wasted.iter().copied().map(f64::from).sum()
+            });
         own + all < 2.0 * each
     }
 
@@ -131,11 +132,11 @@ impl Window {
         let place = self
             .clients
             .iter()
-            .position(|(name, _)| name.as_ref() == client);
-        let place = place.unwrap_or_else(|| {
-            self.clients.push((client.cloned(), [0; STEPS]));
-            self.clients.len() - 1
-        });
+            .position(|(name, _)| name.as_ref() == client)
+            .unwrap_or_else(|| {
+                self.clients.push((client.cloned(), [0; STEPS]));
+                self.clients.len() - 1
+            });
         &mut self.clients[place].1
     }
 }

@@ -1,11 +1,11 @@
 //! Who may call: a client proves who it is by a credential of its own, and may use the models it was given.
 
-mod bearers;
+mod by_certificate;
+mod by_key;
 pub mod certificate;
 pub mod credential;
 pub mod issuer;
 pub mod key;
-mod keys;
 mod operations;
 mod registry;
 pub mod token;

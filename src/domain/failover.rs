@@ -108,9 +108,10 @@ impl Progress {
 
     /// Until when an attempt that starts now may stay silent. Of an answer that is no stream the first byte is the last.
     pub fn first_byte_by(&self, bounds: &Bounds, streams: bool, now: Instant) -> Instant {
-        let timeout = match streams {
-            true => bounds.first_byte_timeout,
-            false => bounds.unstreamed_timeout,
+        let timeout = if streams {
+            bounds.first_byte_timeout
+        } else {
+            bounds.unstreamed_timeout
         };
         (now + timeout).min(self.deadline(bounds))
     }

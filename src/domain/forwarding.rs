@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn our_own_word_on_the_trace_takes_the_clients_place_and_no_more_room_than_there_is() {
-        let trace = |sent: &HeaderMap| Trace::begin(sent, Sampling::of(1.0), 7, 9);
+        let trace = |sent: &HeaderMap| Trace::begin(sent, Sampling::from_share(1.0), 7, 9);
         let bare = HeaderMap::new();
         let forwarded = Forwarding::default().choose(&bare, Some(&trace(&bare)));
         assert_eq!(names(&forwarded.headers), ["traceparent"]);
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(
             forwarded.headers,
             [
-                (TRACEPARENT, trace(&told).traceparent(SpanId::of(9))),
+                (TRACEPARENT, trace(&told).traceparent(SpanId::from_draw(9))),
                 (TRACESTATE, HeaderValue::from_static("a=1")),
             ]
         );

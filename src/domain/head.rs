@@ -6,7 +6,7 @@
 //! or at a deployment, has nothing left to understand otherwise.
 
 mod characters;
-mod chunks;
+mod chunked_body;
 mod target;
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
@@ -14,7 +14,7 @@ use memchr::memchr;
 
 use super::{bytes16::Bytes16, refusal::Refusal};
 use characters::{TOKEN, is_token};
-pub use chunks::Chunks;
+pub use chunked_body::Chunks;
 use target::{absolute, is_authority, is_target};
 
 /// Header lines of one request.
@@ -216,7 +216,7 @@ impl<'a> Once<'a> {
         };
     }
 
-    fn of(headers: &'a HeaderMap, name: HeaderName) -> Self {
+    fn read(headers: &'a HeaderMap, name: HeaderName) -> Self {
         let mut said = Self::Never;
         let values = headers.get_all(name).iter();
         values.for_each(|value| said.add(value.as_bytes()));
@@ -353,8 +353,8 @@ pub fn check(method: &Method, path: &[u8], headers: &HeaderMap, max: usize) -> R
     if hosts.any(|host| !is_authority(host.as_bytes())) {
         return Err(Refusal::AmbiguousHost);
     }
-    expectation(Once::of(headers, header::EXPECT), Version::HTTP_2)?;
-    let length = Once::of(headers, header::CONTENT_LENGTH);
+    expectation(Once::read(headers, header::EXPECT), Version::HTTP_2)?;
+    let length = Once::read(headers, header::CONTENT_LENGTH);
     framing(length, Once::Never, Version::HTTP_2).map(|_| ())
 }
 

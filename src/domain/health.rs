@@ -49,7 +49,7 @@ pub enum Ability {
 
 /// What health says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HealthVerdict {
     Healthy,
     /// It has never been able to serve what it must.
     Starting,
@@ -64,7 +64,7 @@ pub enum Verdict {
 pub struct Health {
     settings: Settings,
     models: Vec<Model>,
-    verdict: Verdict,
+    verdict: HealthVerdict,
     /// Since when nothing has been in the way.
     well_since: Option<Instant>,
 }
@@ -94,12 +94,12 @@ impl Health {
         Self {
             settings,
             models: models.collect(),
-            verdict: Verdict::Starting,
+            verdict: HealthVerdict::Starting,
             well_since: None,
         }
     }
 
-    pub fn verdict(&self) -> &Verdict {
+    pub fn verdict(&self) -> &HealthVerdict {
         &self.verdict
     }
 
@@ -114,17 +114,14 @@ impl Health {
         changed
     }
 
-    fn judge(&mut self, now: Instant) -> Verdict {
+    fn judge(&mut self, now: Instant) -> HealthVerdict {
         let nothing = self.nothing_serves(now);
         let is_well = !nothing && !self.models.iter().any(Model::is_missing);
-        self.well_since = match is_well {
-            true => self.well_since.or(Some(now)),
-            false => None,
-        };
+        self.well_since = is_well.then(|| self.well_since.unwrap_or(now));
         if nothing {
             return match self.verdict {
-                Verdict::Starting => Verdict::Starting,
-                _ => Verdict::NothingServes,
+                HealthVerdict::Starting => HealthVerdict::Starting,
+                _ => HealthVerdict::NothingServes,
             };
         }
         let missing =
@@ -136,17 +133,17 @@ impl Health {
             .map(|it| it.name.clone())
             .collect();
         match &self.verdict {
-            Verdict::Healthy if missing.is_empty() => Verdict::Healthy,
+            HealthVerdict::Healthy if missing.is_empty() => HealthVerdict::Healthy,
             // The first time it is well it has nothing to come back from.
-            Verdict::Starting if is_well => Verdict::Healthy,
-            Verdict::Starting => Verdict::Starting,
+            HealthVerdict::Starting if is_well => HealthVerdict::Healthy,
+            HealthVerdict::Starting => HealthVerdict::Starting,
             before => match self.well_since {
                 Some(since) if now.saturating_duration_since(since) >= self.settings.rise => {
-                    Verdict::Healthy
+                    HealthVerdict::Healthy
                 }
                 // What it was down for may be back, and is not yet believed.
                 _ if missing.is_empty() => before.clone(),
-                _ => Verdict::Missing(missing),
+                _ => HealthVerdict::Missing(missing),
             },
         }
     }
@@ -185,10 +182,7 @@ impl Model {
             Ability::Throttled => settings.throttled_is_down,
             _ => false,
         };
-        self.down_since = match is_down {
-            true => self.down_since.or(Some(now)),
-            false => None,
-        };
+        self.down_since = is_down.then(|| self.down_since.unwrap_or(now));
     }
 
     fn is_missing(&self) -> bool {
@@ -201,14 +195,14 @@ impl Model {
     }
 }
 
-impl Verdict {
+impl HealthVerdict {
     pub fn is_healthy(&self) -> bool {
         *self == Self::Healthy
     }
 }
 
 /// For operators.
-impl fmt::Display for Verdict {
+impl fmt::Display for HealthVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Healthy => f.write_str("every required model can be served"),
@@ -241,7 +235,7 @@ mod tests {
     }
 
     impl Story {
-        fn of(settings: Settings, required: &[bool]) -> Self {
+        fn new(settings: Settings, required: &[bool]) -> Self {
             let names = ["a", "b", "c"].map(ModelName::from);
             Self {
                 health: Health::new(settings, names.into_iter().zip(required.iter().copied())),
@@ -250,7 +244,7 @@ mod tests {
         }
 
         /// What health says so many seconds after the start.
-        fn at(&mut self, seconds: u64, abilities: &[Ability]) -> &Verdict {
+        fn at(&mut self, seconds: u64, abilities: &[Ability]) -> &HealthVerdict {
             let now = self.start + secs(seconds);
             self.health.note(abilities.iter().copied(), now);
             self.health.verdict()
@@ -261,24 +255,24 @@ mod tests {
         }
     }
 
-    fn missing(name: &str) -> Verdict {
-        Verdict::Missing(vec![name.into()])
+    fn missing(name: &str) -> HealthVerdict {
+        HealthVerdict::Missing(vec![name.into()])
     }
 
     #[test]
     fn a_gateway_is_well_from_the_moment_that_it_can_serve_what_it_must() {
-        let mut story = Story::of(Settings::default(), &[true, false]);
-        assert_eq!(*story.at(0, &[Down, Down]), Verdict::Starting);
-        assert_eq!(*story.at(60, &[Down, Serves]), Verdict::Starting);
+        let mut story = Story::new(Settings::default(), &[true, false]);
+        assert_eq!(*story.at(0, &[Down, Down]), HealthVerdict::Starting);
+        assert_eq!(*story.at(60, &[Down, Serves]), HealthVerdict::Starting);
         assert!(story.is_healthy(61, &[Serves, Down]));
     }
 
     #[test]
     fn without_any_model_that_can_be_served_health_falls_at_once_and_comes_back_after_rise() {
-        let mut story = Story::of(Settings::default(), &[false, false]);
+        let mut story = Story::new(Settings::default(), &[false, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(60, &[Down, Serves]));
-        assert_eq!(*story.at(61, &[Down, Down]), Verdict::NothingServes);
+        assert_eq!(*story.at(61, &[Down, Down]), HealthVerdict::NothingServes);
         assert!(!story.is_healthy(62, &[Serves, Down]));
         assert!(!story.is_healthy(66, &[Serves, Down]));
         assert!(story.is_healthy(67, &[Serves, Down]));
@@ -286,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_required_model_that_is_down_for_fall_takes_health_with_it_and_a_blip_does_not() {
-        let mut story = Story::of(Settings::default(), &[true, false]);
+        let mut story = Story::new(Settings::default(), &[true, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(10, &[Down, Serves]));
         assert!(story.is_healthy(14, &[Down, Serves]));
@@ -304,7 +298,7 @@ mod tests {
 
     #[test]
     fn throttling_alone_leaves_health_as_it_is_unless_it_is_to_count() {
-        let mut story = Story::of(Settings::default(), &[true]);
+        let mut story = Story::new(Settings::default(), &[true]);
         assert!(story.is_healthy(0, &[Serves]));
         assert!(story.is_healthy(1, &[Throttled]) && story.is_healthy(100, &[Throttled]));
         let counts = Settings {
@@ -312,7 +306,7 @@ mod tests {
             ..Settings::default()
         };
         for required in [true, false] {
-            let mut story = Story::of(counts, &[required]);
+            let mut story = Story::new(counts, &[required]);
             assert!(story.is_healthy(0, &[Serves]));
             assert!(story.is_healthy(1, &[Throttled]) && story.is_healthy(5, &[Throttled]));
             assert!(!story.is_healthy(6, &[Throttled]));
@@ -320,14 +314,14 @@ mod tests {
             assert!(story.is_healthy(12, &[Serves]));
         }
         // One model's told waits, another's faults: not everything is down.
-        let mut story = Story::of(Settings::default(), &[false, false]);
+        let mut story = Story::new(Settings::default(), &[false, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(1, &[Throttled, Down]));
     }
 
     #[test]
     fn a_trial_is_no_news_in_either_direction() {
-        let mut story = Story::of(Settings::default(), &[false]);
+        let mut story = Story::new(Settings::default(), &[false]);
         assert!(story.is_healthy(0, &[Serves]));
         assert!(story.is_healthy(1, &[OnTrial]));
         assert!(!story.is_healthy(2, &[Down]));
@@ -341,7 +335,7 @@ mod tests {
             fall: secs(30),
             ..Settings::default()
         };
-        let mut story = Story::of(settings, &[true, false]);
+        let mut story = Story::new(settings, &[true, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(story.is_healthy(10, &[Down, Serves]));
         assert!(story.is_healthy(20, &[Untried, Serves]));
@@ -362,7 +356,7 @@ mod tests {
             rise: Duration::ZERO,
             throttled_is_down: true,
         };
-        let mut story = Story::of(settings, &[true, false]);
+        let mut story = Story::new(settings, &[true, false]);
         assert!(story.is_healthy(0, &[Serves, Serves]));
         assert!(!story.is_healthy(1, &[Down, Serves]));
         assert!(story.is_healthy(2, &[Serves, Serves]));
@@ -371,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_change_is_told_once_and_names_what_is_missing() {
-        let mut story = Story::of(Settings::default(), &[true, false]);
+        let mut story = Story::new(Settings::default(), &[true, false]);
         let t = story.start;
         assert!(story.health.note([Serves, Serves], t));
         assert!(!story.health.note([Down, Serves], t + secs(1)));

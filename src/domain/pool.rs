@@ -6,18 +6,18 @@
 //! Choosing reads atomics only (`ready`); the one that was picked is then taken under its own lock.
 
 mod attempt;
-mod bars;
-mod chance;
-mod effect;
+mod barred_operations;
+mod constant_refusals;
+mod credential_validity;
+mod draws;
+mod effect_on_clients;
 mod failure;
-mod held;
+mod held_failure;
 mod member;
 mod members;
 mod ready;
-mod refusing;
 mod served_lately;
 mod suspicions;
-mod term;
 mod tier;
 mod tried;
 
@@ -26,12 +26,12 @@ pub(super) mod tests;
 
 pub use self::{
     attempt::Attempt,
-    effect::Few,
+    constant_refusals::Refusing,
+    credential_validity::CredentialValidity,
+    effect_on_clients::Few,
     failure::Failure,
-    held::Charged,
+    held_failure::Charged,
     member::Member,
     members::{Exhausted, Pool, UNSAID_WAIT},
-    refusing::Refusing,
     suspicions::Suspicions,
-    term::Term,
 };

@@ -56,7 +56,7 @@ impl Price {
             .ok_or(PriceError::TooHigh)
     }
 
-    fn of(self, tokens: u64) -> u128 {
+    fn cost(self, tokens: u64) -> u128 {
         u128::from(self.0) * u128::from(tokens)
     }
 }
@@ -75,7 +75,7 @@ pub struct Rates {
 impl Rates {
     /// Each token costs once, by what it is. Where parts are told to be more than their whole (some servers count
     /// audio from the cache as both), cached ones count first.
-    fn of(&self, usage: &Usage) -> u128 {
+    fn cost(&self, usage: &Usage) -> u128 {
         let split = |whole: u64, first: u64, second: u64| {
             let first = first.min(whole);
             let second = second.min(whole - first);
@@ -93,7 +93,10 @@ impl Rates {
             (self.output, output),
         ];
         // Each is below 2^40 * 2^64, so six of them are far from the end.
-        parts.iter().map(|(price, tokens)| price.of(*tokens)).sum()
+        parts
+            .iter()
+            .map(|(price, tokens)| price.cost(*tokens))
+            .sum()
     }
 }
 
@@ -136,7 +139,7 @@ impl Prices {
             }
         };
         Some(Cost {
-            amount: rates.of(usage),
+            amount: rates.cost(usage),
             currency: self.currency,
         })
     }
@@ -320,7 +323,7 @@ mod tests {
             output: price("1000000"),
             ..Rates::default()
         };
-        assert_eq!(dear.of(&most) / UNIT, 2 * u128::from(u64::MAX));
+        assert_eq!(dear.cost(&most) / UNIT, 2 * u128::from(u64::MAX));
     }
 
     #[test]

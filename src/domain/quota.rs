@@ -28,8 +28,8 @@ use std::{
 
 #[cfg(doc)]
 use account::LEAST_ASSUMED;
-use account::{Account, Assumed, Held, Now};
-pub use account::{Count, Left, Spent, Standing};
+use account::{Account, Assumed, Now, Reserved};
+pub use account::{Count, Left, LimitStanding, Spent};
 pub use calendar::{Calendar, Period};
 pub use limits::{ClientLimits, Limits, OverMaxOutput};
 pub use output::{Cap, Field, Output, Rules, Wanted};
@@ -112,7 +112,7 @@ impl Quotas {
     }
 
     /// A client's part in them; `None`: it has no limits.
-    pub fn of(&self, client: &ClientName) -> Option<Allowance> {
+    pub fn allowance_for(&self, client: &ClientName) -> Option<Allowance> {
         let accounts = self.clients.get(client)?;
         Some(Allowance {
             clock: Arc::clone(&self.clock),
@@ -122,7 +122,7 @@ impl Quotas {
     }
 
     /// How every client stands against every limit that something is counted for.
-    pub fn report(&self, now: Moment) -> Vec<Standing> {
+    pub fn report(&self, now: Moment) -> Vec<LimitStanding> {
         let (mut all, now) = (Vec::new(), self.clock.read(now));
         for account in self.accounts() {
             account.report(now, &self.clock.calendar, &mut all);
@@ -227,7 +227,7 @@ impl Allowance {
 
     /// What it says of a request's body; the model must be known.
     pub fn rules(&self) -> Rules<'_> {
-        Rules::of(self.all())
+        Rules::from_accounts(self.all())
     }
 
     /// How many requests and tokens a minute are left, of whichever limit has least.
@@ -259,7 +259,7 @@ pub struct Reservation {
 #[derive(Debug)]
 struct Part {
     account: Arc<Account>,
-    held: Held,
+    held: Reserved,
 }
 
 impl Part {
@@ -297,8 +297,9 @@ impl Reservation {
     /// where it is counted apart. What is only assumed makes no request too large for a limit.
     fn usual_output(&self, input: u64, operation: Operation, answers: u64) -> u64 {
         let parts = || self.parts.iter().flatten();
-        let usual = parts().last();
-        let usual = usual.map_or(0, |part| part.account.usual_output(operation));
+        let usual = parts()
+            .last()
+            .map_or(0, |part| part.account.usual_output(operation));
         let least = parts().filter_map(|part| part.account.least()).min();
         let room = least.map_or(u64::MAX, |least| least.saturating_sub(input));
         usual.saturating_mul(answers).min(room)

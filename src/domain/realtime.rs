@@ -68,8 +68,10 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 /// The values of a header that lists them.
 fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(name).into_iter();
-    let lines = lines.filter_map(|line| line.to_str().ok());
+    let lines = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
@@ -119,8 +121,7 @@ pub fn credentials(query: &str, headers: &HeaderMap) -> Vec<String> {
 
 /// The protocols that a deployment is offered of those a client offers.
 pub fn protocols(headers: &HeaderMap) -> Option<HeaderValue> {
-    let offered = listed(headers, header::SEC_WEBSOCKET_PROTOCOL);
-    let offered: Vec<&str> = offered
+    let offered: Vec<&str> = listed(headers, header::SEC_WEBSOCKET_PROTOCOL)
         .filter(|protocol| *protocol == "realtime" || protocol.starts_with("openai-beta."))
         .collect();
     let offered = (!offered.is_empty()).then(|| offered.join(", "))?;
@@ -172,13 +173,12 @@ fn is_named(name: &str, wanted: &str) -> bool {
 
 /// A parameter's value as servers read it; `None` where it is no UTF-8, in whose place `form_urlencoded` puts marks.
 fn decoded(value: &str) -> Option<Cow<'_, str>> {
-    match value.contains('+') {
-        false => percent_decode_str(value).decode_utf8().ok(),
-        true => {
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8().ok()?;
-            Some(Cow::Owned(value.into_owned()))
-        }
+    if value.contains('+') {
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8().ok()?;
+        Some(Cow::Owned(value.into_owned()))
+    } else {
+        percent_decode_str(value).decode_utf8().ok()
     }
 }
 

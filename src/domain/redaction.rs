@@ -54,9 +54,10 @@ impl Pattern {
                 PatternError::Syntax(why.trim_start_matches("error: ").to_owned())
             }
         })?;
-        match pattern.is_match("") {
-            true => Err(PatternError::Empty),
-            false => Ok(Self(pattern)),
+        if pattern.is_match("") {
+            Err(PatternError::Empty)
+        } else {
+            Ok(Self(pattern))
         }
     }
 }
@@ -79,7 +80,7 @@ impl Redaction {
     pub fn json(&self, body: &[u8], most: usize) -> Option<Excerpt> {
         let mut text = String::new();
         let mut rest = body;
-        let mut place = secrets::Place::default();
+        let mut place = secrets::Nesting::default();
         while let (Some(first), true) = (rest.first(), text.len() <= most) {
             let length = match first {
                 b'"' => {
@@ -110,7 +111,7 @@ impl Redaction {
         &self,
         name: &[u8],
         behind: &[u8],
-        place: &mut secrets::Place,
+        place: &mut secrets::Nesting,
         text: &mut String,
     ) -> usize {
         let Some(colon) = secrets::colon(behind) else {
@@ -143,8 +144,12 @@ impl Redaction {
             Some(at) => (&meant[..at], false),
             None => (meant.as_str(), true),
         };
-        let authority = before.split("://").nth(1)?;
-        let authority = authority.split('/').next().unwrap_or_default();
+        let authority = before
+            .split("://")
+            .nth(1)?
+            .split('/')
+            .next()
+            .unwrap_or_default();
         match (authority.contains('@'), is_bare) {
             (true, _) => Some(REDACTED.to_owned()),
             (false, true) => None,
@@ -181,9 +186,10 @@ impl Redaction {
         let length = json.iter().take_while(|b| is_in(b)).count();
         let number = String::from_utf8_lossy(&json[..length]);
         let left = self.text(&number);
-        match left == number {
-            true => text.push_str(&number),
-            false => push_quoted(&left, true, text),
+        if left == number {
+            text.push_str(&number)
+        } else {
+            push_quoted(&left, true, text)
         }
         length
     }
@@ -197,9 +203,10 @@ impl Redaction {
                 left = Cow::Owned(replaced);
             }
         }
-        match self.is_hidden_in(&left) {
-            true => Cow::Borrowed(REDACTED),
-            false => left,
+        if self.is_hidden_in(&left) {
+            Cow::Borrowed(REDACTED)
+        } else {
+            left
         }
     }
 

@@ -135,9 +135,10 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Refusal> {
         Route::Models | Route::Model(_) | Route::Realtime(_) => *method == Method::GET,
         Route::Call(_) => *method == Method::POST,
     };
-    match is_allowed {
-        true => Ok(route),
-        false => Err(not_allowed(&route)),
+    if is_allowed {
+        Ok(route)
+    } else {
+        Err(not_allowed(&route))
     }
 }
 

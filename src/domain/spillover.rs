@@ -43,25 +43,17 @@ impl Spillover {
         let Self::Answered { own } = self else {
             return *answered;
         };
-        match answered {
-            // One credential is for the whole instance; and who left says nothing.
-            Outcome::IdentityRejected
-            | Outcome::IdentityUnfit
-            | Outcome::OperationRejected
-            | Outcome::Redirected
-            | Outcome::NotTheApi
-            | Outcome::ClientLeft
-            | Outcome::UsageRejected
-            | Outcome::LimitRejected => *answered,
-            _ => match own {
-                Some(code @ (408 | 424 | 500..=599)) => Outcome::fault(Fault::of_status(code)),
-                // A prompt that is too long for it, mostly.
-                Some(400..=428 | 430..=499) => Outcome::CallerError,
-                // A spill is no throttle: its capacity is asked for again at once, and Azure serves what it can't.
-                _ if answered.is_delivered() => *answered,
-                _ => Outcome::Throttled {
-                    wait: Some(FULL_FOR),
-                },
+        if is_of_both(answered) {
+            return *answered;
+        }
+        match own {
+            Some(code @ (408 | 424 | 500..=599)) => Outcome::fault(Fault::of_status(code)),
+            // A prompt that is too long for it, mostly.
+            Some(400..=428 | 430..=499) => Outcome::CallerError,
+            // A spill is no throttle: its capacity is asked for again at once, and Azure serves what it can't.
+            _ if answered.is_delivered() => *answered,
+            _ => Outcome::Throttled {
+                wait: Some(FULL_FOR),
             },
         }
     }
@@ -69,23 +61,28 @@ impl Spillover {
     /// The same of the spillover deployment.
     pub fn other(self, answered: &Outcome) -> Option<Outcome> {
         match (self, answered) {
-            (
-                Self::Answered { .. },
-                Outcome::IdentityRejected
-                | Outcome::IdentityUnfit
-                | Outcome::OperationRejected
-                | Outcome::Redirected
-                | Outcome::NotTheApi
-                | Outcome::ClientLeft
-                | Outcome::UsageRejected
-                | Outcome::LimitRejected,
-            ) => None,
+            (Self::Answered { .. }, answered) if is_of_both(answered) => None,
             (Self::Answered { .. }, _) => Some(*answered),
             // How long it is full nobody says: no longer than the first one.
             (Self::Failed, Outcome::Throttled { .. }) => Some(*answered),
             (Self::Failed, _) => None,
         }
     }
+}
+
+/// What is said of the whole instance, or of neither: one credential is for all of it; and who left says nothing.
+fn is_of_both(answered: &Outcome) -> bool {
+    matches!(
+        answered,
+        Outcome::IdentityRejected
+            | Outcome::IdentityUnfit
+            | Outcome::OperationRejected
+            | Outcome::Redirected
+            | Outcome::NotTheApi
+            | Outcome::ClientLeft
+            | Outcome::UsageRejected
+            | Outcome::LimitRejected
+    )
 }
 
 /// The status that a word begins with.

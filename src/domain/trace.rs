@@ -55,7 +55,7 @@ pub enum Caller {
 
 impl TraceId {
     /// From 128 random bits.
-    pub fn of(draw: u128) -> Self {
+    pub fn from_draw(draw: u128) -> Self {
         Self(draw.max(1).to_be_bytes())
     }
 
@@ -72,7 +72,7 @@ impl TraceId {
 
 impl SpanId {
     /// From 64 random bits.
-    pub fn of(draw: u64) -> Self {
+    pub fn from_draw(draw: u64) -> Self {
         Self(draw.max(1).to_be_bytes())
     }
 
@@ -107,7 +107,7 @@ impl fmt::Debug for SpanId {
 
 impl Sampling {
     /// `share`: from 0 (none) to 1 (all).
-    pub fn of(share: f64) -> Self {
+    pub fn from_share(share: f64) -> Self {
         let all = (1u64 << 56) as f64;
         let left_out = (all * (1.0 - share.clamp(0.0, 1.0))).round() as u64;
         Self { left_out }
@@ -128,15 +128,12 @@ impl Trace {
 
     /// A new one, of a request whose sender is not known yet.
     pub fn start(sampling: Sampling, draw: u128, span: u64) -> Self {
-        let id = TraceId::of(draw);
-        let flags = match sampling.keeps(&id) {
-            true => SAMPLED,
-            false => 0,
-        };
+        let id = TraceId::from_draw(draw);
+        let flags = if sampling.keeps(&id) { SAMPLED } else { 0 };
         Self {
             id,
             parent: None,
-            span: SpanId::of(span),
+            span: SpanId::from_draw(span),
             flags: flags | RANDOM,
             state: None,
         }
@@ -275,7 +272,7 @@ mod tests {
     fn of(traceparent: &str) -> Trace {
         Trace::begin(
             &headers(&[(TRACEPARENT, traceparent)]),
-            Sampling::of(0.0),
+            Sampling::from_share(0.0),
             7,
             9,
         )
@@ -287,7 +284,7 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         )];
         all.extend(lines.iter().map(|line| (TRACESTATE, *line)));
-        let trace = Trace::begin(&headers(&all), Sampling::of(0.0), 7, 9);
+        let trace = Trace::begin(&headers(&all), Sampling::from_share(0.0), 7, 9);
         trace
             .tracestate()
             .map(|state| state.to_str().unwrap().to_owned())
@@ -298,9 +295,9 @@ mod tests {
         let trace = of(&format!("00-{ID}-{PARENT}-01"));
         assert_eq!(trace.id.to_string(), ID);
         assert_eq!(trace.parent.unwrap().to_string(), PARENT);
-        assert_eq!(trace.span, SpanId::of(9));
+        assert_eq!(trace.span, SpanId::from_draw(9));
         assert!(trace.is_sampled());
-        let next = trace.traceparent(SpanId::of(0xab));
+        let next = trace.traceparent(SpanId::from_draw(0xab));
         assert_eq!(next, format!("00-{ID}-00000000000000ab-01"));
     }
 
@@ -308,7 +305,7 @@ mod tests {
     fn the_callers_word_on_keeping_a_trace_holds_whatever_the_share() {
         let sampled = |flags: &str, share| {
             let lines = headers(&[(TRACEPARENT, &format!("00-{ID}-{PARENT}-{flags}"))]);
-            Trace::begin(&lines, Sampling::of(share), 7, 9).is_sampled()
+            Trace::begin(&lines, Sampling::from_share(share), 7, 9).is_sampled()
         };
         assert!(sampled("01", 0.0) && sampled("03", 0.0) && sampled("ff", 0.0));
         assert!(!sampled("00", 1.0) && !sampled("02", 1.0) && !sampled("fe", 1.0));
@@ -347,7 +344,7 @@ mod tests {
             let trace = of(&text);
             assert_eq!(
                 (trace.id, trace.parent),
-                (TraceId::of(7), None),
+                (TraceId::from_draw(7), None),
                 "{text:.70}"
             );
             assert!(!trace.is_sampled() && trace.tracestate().is_none());
@@ -358,7 +355,7 @@ mod tests {
             (TRACEPARENT, &twice),
             (TRACESTATE, "a=1"),
         ]);
-        let trace = Trace::begin(&lines, Sampling::of(1.0), 7, 9);
+        let trace = Trace::begin(&lines, Sampling::from_share(1.0), 7, 9);
         assert_eq!((trace.parent, trace.tracestate()), (None, None));
     }
 
@@ -372,18 +369,18 @@ mod tests {
             let trace = of(&text.replace("ID", ID).replace("PARENT", PARENT));
             assert_eq!(trace.parent.unwrap().to_string(), PARENT, "{text}");
             // Ours is what goes on: version 00, with the one flag that every version has.
-            let next = trace.traceparent(SpanId::of(1));
+            let next = trace.traceparent(SpanId::from_draw(1));
             assert_eq!(next, format!("00-{ID}-0000000000000001-01"));
         }
         // What version 00 says of its id goes on.
-        let next = of(&format!("00-{ID}-{PARENT}-ff")).traceparent(SpanId::of(1));
+        let next = of(&format!("00-{ID}-{PARENT}-ff")).traceparent(SpanId::from_draw(1));
         assert!(next.to_str().unwrap().ends_with("-03"));
     }
 
     #[test]
     fn a_share_of_new_traces_is_kept_by_their_ids() {
         let kept = |share, draw| {
-            Trace::begin(&HeaderMap::new(), Sampling::of(share), draw, 1).is_sampled()
+            Trace::begin(&HeaderMap::new(), Sampling::from_share(share), draw, 1).is_sampled()
         };
         assert!(kept(1.0, 0) && kept(1.0, u128::MAX));
         assert!(!kept(0.0, 0) && !kept(0.0, u128::MAX));
@@ -405,7 +402,7 @@ mod tests {
     fn anybodys_word_goes_on_with_a_trace_and_does_not_say_that_it_is_kept() {
         let sent = headers(&[(TRACEPARENT, &format!("00-{ID}-{PARENT}-01"))]);
         for (share, is_kept) in [(0.0, false), (1.0, true)] {
-            let mut trace = Trace::start(Sampling::of(share), 7, 9);
+            let mut trace = Trace::start(Sampling::from_share(share), 7, 9);
             assert_eq!((trace.is_sampled(), trace.parent), (is_kept, None));
             trace.join(&sent, Caller::Anybody);
             assert_eq!(trace.id.to_string(), ID);
@@ -414,7 +411,7 @@ mod tests {
             assert!(trace.is_sampled());
         }
         let unsampled = headers(&[(TRACEPARENT, &format!("00-{ID}-{PARENT}-00"))]);
-        let mut trace = Trace::start(Sampling::of(1.0), 7, 9);
+        let mut trace = Trace::start(Sampling::from_share(1.0), 7, 9);
         trace.join(&unsampled, Caller::Anybody);
         assert!(trace.is_sampled());
         trace.join(&unsampled, Caller::Known);
@@ -423,8 +420,8 @@ mod tests {
 
     #[test]
     fn an_id_is_never_nothing() {
-        assert_eq!(TraceId::of(0).to_string(), format!("{:032x}", 1));
-        assert_eq!(SpanId::of(0).to_string(), format!("{:016x}", 1));
+        assert_eq!(TraceId::from_draw(0).to_string(), format!("{:032x}", 1));
+        assert_eq!(SpanId::from_draw(0).to_string(), format!("{:016x}", 1));
     }
 
     #[test]

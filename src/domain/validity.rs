@@ -11,7 +11,7 @@ pub struct Validity {
 
 /// How a certificate stands at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum CertificateStanding {
     NotYet,
     Good,
     /// Whatever renews it should have done so by now.
@@ -26,17 +26,18 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 impl Validity {
     /// Short-lived certificates are renewed late: for them the last fifth of their time is soon.
-    pub fn standing(&self, now: SystemTime) -> Standing {
+    pub fn standing(&self, now: SystemTime) -> CertificateStanding {
         if now < self.from {
-            return Standing::NotYet;
+            return CertificateStanding::NotYet;
         }
         let Ok(left) = self.until.duration_since(now) else {
-            return Standing::Ended;
+            return CertificateStanding::Ended;
         };
         let whole = self.until.duration_since(self.from).unwrap_or_default();
-        match left < SOON.min(whole / 5) {
-            true => Standing::EndsSoon { left },
-            false => Standing::Good,
+        if left < SOON.min(whole / 5) {
+            CertificateStanding::EndsSoon { left }
+        } else {
+            CertificateStanding::Good
         }
     }
 }
@@ -57,34 +58,34 @@ mod tests {
     fn a_certificate_of_three_months_ends_soon_two_weeks_before_its_end() {
         let (from, year) = of(90 * 24);
         for (hours, standing) in [
-            (0, Standing::Good),
-            (75 * 24, Standing::Good),
+            (0, CertificateStanding::Good),
+            (75 * 24, CertificateStanding::Good),
             (
                 77 * 24,
-                Standing::EndsSoon {
+                CertificateStanding::EndsSoon {
                     left: 13 * 24 * HOUR,
                 },
             ),
             (
                 90 * 24,
-                Standing::EndsSoon {
+                CertificateStanding::EndsSoon {
                     left: Duration::ZERO,
                 },
             ),
-            (90 * 24 + 1, Standing::Ended),
+            (90 * 24 + 1, CertificateStanding::Ended),
         ] {
             assert_eq!(year.standing(from + hours * HOUR), standing, "{hours}");
         }
-        assert_eq!(year.standing(from - HOUR), Standing::NotYet);
+        assert_eq!(year.standing(from - HOUR), CertificateStanding::NotYet);
     }
 
     #[test]
     fn one_of_a_day_ends_soon_in_its_last_fifth() {
         let (from, day) = of(24);
-        assert_eq!(day.standing(from + 19 * HOUR), Standing::Good);
+        assert_eq!(day.standing(from + 19 * HOUR), CertificateStanding::Good);
         assert_eq!(
             day.standing(from + 20 * HOUR),
-            Standing::EndsSoon { left: 4 * HOUR }
+            CertificateStanding::EndsSoon { left: 4 * HOUR }
         );
     }
 }

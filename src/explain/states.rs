@@ -16,12 +16,12 @@ pub struct States {
 #[derive(Clone, Debug, Deserialize)]
 struct Pool {
     model: String,
-    deployments: Vec<State>,
+    deployments: Vec<DeploymentState>,
 }
 
 /// What it says of one.
 #[derive(Clone, Debug, Deserialize)]
-pub struct State {
+pub struct DeploymentState {
     instance: String,
     deployment: String,
     state: String,
@@ -44,9 +44,10 @@ impl States {
     /// Reads them from a gateway's admin address, as in `http://127.0.0.1:9090/status`, or from a file that holds its answer.
     /// `token`: what `admin.token` asks for.
     pub fn read(from: &str, token: Option<&Secret>) -> Result<Self, StatesError> {
-        let text = match from.starts_with("http://") || from.starts_with("https://") {
-            true => fetch(from, token),
-            false => std::fs::read(from),
+        let text = if from.starts_with("http://") || from.starts_with("https://") {
+            fetch(from, token)
+        } else {
+            std::fs::read(from)
         };
         let text = text.map_err(|error| StatesError::Unread(from.into(), error))?;
         Self::parse(&text).map_err(|error| StatesError::NoStatus(from.into(), error.to_string()))
@@ -57,7 +58,11 @@ impl States {
         serde_json::from_slice(json)
     }
 
-    pub(super) fn of(&self, model: &ModelName, deployment: &Deployment) -> Option<&State> {
+    pub(super) fn find(
+        &self,
+        model: &ModelName,
+        deployment: &Deployment,
+    ) -> Option<&DeploymentState> {
         let pool = self
             .models
             .iter()
@@ -94,7 +99,7 @@ fn fetch(url: &str, token: Option<&Secret>) -> io::Result<Vec<u8>> {
     })
 }
 
-impl fmt::Display for State {
+impl fmt::Display for DeploymentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.state)?;
         if let Some(cause) = &self.cause {

@@ -61,7 +61,7 @@ pub(super) struct Claim<'a> {
 
 impl Assertion {
     /// Another issuer's token, that the application trusts.
-    pub(super) fn of(token: &str) -> Self {
+    pub(super) fn from_token(token: &str) -> Self {
         Self(Zeroizing::new(token.to_owned()))
     }
 
@@ -102,8 +102,10 @@ fn header(chain: &[CertificateDer<'_>]) -> String {
 }
 
 fn claims(claim: &Claim<'_>, now: SystemTime) -> Result<String, AssertionError> {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs();
+    let now = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let mut id = [0; 16];
     SystemRandom::new()
         .fill(&mut id)
@@ -125,9 +127,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AssertionEr
     let pem = read(path)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let all = all.unwrap_or_default();
-    match all.is_empty() {
-        true => Err(AssertionError::NoCertificate(path.into())),
-        false => Ok(all),
+    if all.is_empty() {
+        Err(AssertionError::NoCertificate(path.into()))
+    } else {
+        Ok(all)
     }
 }
 

@@ -14,13 +14,15 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{error::SetupError, schedule, source::Source, token::Token, transport::Clients};
+use super::{
+    error::SetupError, renewal_schedule, source::Source, token::Token, transport::Clients,
+};
 use crate::domain::{
     cloud::Cloud,
     deployment::{Instance, Kind},
     identity::{Identity, Proof},
     name::{IdentityName, InstanceName},
-    pool::Term,
+    pool::CredentialValidity,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
@@ -44,7 +46,7 @@ pub struct Credential {
 }
 
 /// Hears until when the gateway can prove itself to those instances, seen from a moment.
-type Listener = Box<dyn Fn(&[InstanceName], Term, Instant) + Send + Sync>;
+type Listener = Box<dyn Fn(&[InstanceName], CredentialValidity, Instant) + Send + Sync>;
 
 /// What became of the token requests so far.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +139,7 @@ impl Credential {
     /// asked. Only the first one is kept.
     pub fn listen(
         &self,
-        listener: impl Fn(&[InstanceName], Term, Instant) + Send + Sync + 'static,
+        listener: impl Fn(&[InstanceName], CredentialValidity, Instant) + Send + Sync + 'static,
     ) {
         let _ = self.listener.set(Box::new(listener));
     }
@@ -149,16 +151,16 @@ impl Credential {
         };
         let now = Instant::now();
         let left = self.left(SystemTime::now());
-        let term = match left {
+        let validity = match left {
             // The first token is on its way.
-            None if !self.progress.borrow().is_given_up => Term::default(),
-            None => Term::over(now, renewal),
-            Some(left) => Term {
+            None if !self.progress.borrow().is_given_up => CredentialValidity::default(),
+            None => CredentialValidity::over(now, renewal),
+            Some(left) => CredentialValidity {
                 ends: now.checked_add(left),
                 renewal: Some(renewal),
             },
         };
-        listener(&self.instances, term, now);
+        listener(&self.instances, validity, now);
     }
 
     /// How long the token still holds, for ever where it has no end; `None`: there is none.
@@ -215,7 +217,7 @@ impl Credential {
     fn force(&self, now: Instant) -> u64 {
         let mut forced = self.forced.lock();
         match *forced {
-            Some((at, ended)) if !schedule::may_force(at, now) => ended,
+            Some((at, ended)) if !renewal_schedule::may_force(at, now) => ended,
             _ => {
                 let ended = self.progress.borrow().ended;
                 *forced = Some((now, ended));

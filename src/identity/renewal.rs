@@ -12,7 +12,9 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{credential::Credential, error::FetchError, schedule, source::Source, token::Token};
+use super::{
+    credential::Credential, error::FetchError, renewal_schedule, source::Source, token::Token,
+};
 
 /// The wall clock is looked at this often while nothing is to be done.
 const LOOK: Duration = Duration::from_secs(15);
@@ -22,7 +24,7 @@ const WORTH_WAITING: Duration = Duration::from_secs(1);
 
 /// How the last token request left us; the log hears of it when it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum RenewalState {
     Starting,
     Well,
     /// The renewal failed; the old token still holds.
@@ -34,7 +36,7 @@ enum Standing {
 /// What the task knows beside its credential.
 struct TokenRenewer<'a> {
     credential: &'a Credential,
-    standing: Standing,
+    standing: RenewalState,
     /// When the next token is asked for.
     renewal: Instant,
 }
@@ -46,7 +48,7 @@ impl Credential {
         let Some(source) = &self.source else { return };
         let mut renewer = TokenRenewer {
             credential: &self,
-            standing: Standing::Starting,
+            standing: RenewalState::Starting,
             renewal: Instant::now(),
         };
         tokio::select! {
@@ -71,7 +73,7 @@ impl TokenRenewer<'_> {
         loop {
             self.renewal = Instant::now();
             let (wait, standing) = match self.watching(source.fetch()).await {
-                Ok(token) => (self.keep(token), Standing::Well),
+                Ok(token) => (self.keep(token), RenewalState::Well),
                 Err(error) => self.miss(&error),
             };
             self.turn(standing);
@@ -90,7 +92,7 @@ impl TokenRenewer<'_> {
             let (credential, renewal) = (self.credential, self.renewal.into_std());
             tokio::select! {
                 done = &mut work => return done,
-                () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(Standing::Out),
+                () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(RenewalState::Out),
             }
         }
         work.await
@@ -105,7 +107,7 @@ impl TokenRenewer<'_> {
         let (credential, renewal) = (self.credential, self.renewal.into_std());
         tokio::select! {
             () = due => {}
-            () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(Standing::Out),
+            () = credential.end_of_token(|| credential.announce(renewal)) => self.turn(RenewalState::Out),
         }
     }
 
@@ -115,7 +117,7 @@ impl TokenRenewer<'_> {
 
     /// Puts a fresh token into use. Gives the time until the next is to be asked for.
     fn keep(&mut self, token: Token) -> Duration {
-        let wait = schedule::renew_after(token.left(SystemTime::now()), fastrand::f64());
+        let wait = renewal_schedule::renew_after(token.left(SystemTime::now()), fastrand::f64());
         self.renewal = Instant::now() + wait;
         self.credential.token.store(Some(Arc::new(token)));
         // Whoever waits for it finds the pools knowing of it.
@@ -129,11 +131,11 @@ impl TokenRenewer<'_> {
     }
 
     /// Notes a failure. Gives the time until the next try, and where we stand without it.
-    fn miss(&mut self, error: &FetchError) -> (Duration, Standing) {
+    fn miss(&mut self, error: &FetchError) -> (Duration, RenewalState) {
         let progress = &self.credential.progress;
         let in_a_row = progress.borrow().in_a_row + 1;
         let (refused, asked) = (error.is_refusal(), error.retry_after());
-        let wait = schedule::retry_after(in_a_row, refused, asked, fastrand::f64());
+        let wait = renewal_schedule::retry_after(in_a_row, refused, asked, fastrand::f64());
         let is_long = *error == FetchError::TimedOut || wait > WORTH_WAITING;
         progress.send_modify(|p| {
             p.ended += 1;
@@ -144,21 +146,23 @@ impl TokenRenewer<'_> {
         });
         self.renewal = Instant::now() + wait;
         self.credential.announce(self.renewal.into_std());
-        let standing = match self.holds() {
-            true => Standing::Failing,
-            false if self.is_awaited() => Standing::Starting,
-            false => Standing::Out,
+        let standing = if self.holds() {
+            RenewalState::Failing
+        } else if self.is_awaited() {
+            RenewalState::Starting
+        } else {
+            RenewalState::Out
         };
         (wait, standing)
     }
 
     /// The first token may still come: requests wait for it.
     fn is_awaited(&self) -> bool {
-        self.standing == Standing::Starting && !self.credential.progress.borrow().is_given_up
+        self.standing == RenewalState::Starting && !self.credential.progress.borrow().is_given_up
     }
 
     /// Says so where we stand otherwise than before.
-    fn turn(&mut self, standing: Standing) {
+    fn turn(&mut self, standing: RenewalState) {
         if self.standing == standing {
             return;
         }
@@ -169,17 +173,17 @@ impl TokenRenewer<'_> {
         let instances = names.join(", ");
         let why = state.last_error.as_deref();
         match standing {
-            Standing::Well => {
+            RenewalState::Well => {
                 info!(event = "token_obtained", %identity, scope, instances, "got a token for the identity; its instances can be used")
             }
-            Standing::Failing => {
+            RenewalState::Failing => {
                 warn!(event = "token_not_renewed", %identity, scope, instances, why, "could not renew the identity's token; the old one is still valid, so requests are not affected yet; check the token endpoint and the credential")
             }
-            Standing::Out => {
+            RenewalState::Out => {
                 let why = why.unwrap_or("the token expired before it was renewed");
                 error!(event = "token_missing", %identity, scope, instances, why, "the identity has no token: its instances get no requests, other instances serve instead; check the token endpoint and the credential")
             }
-            Standing::Starting => {}
+            RenewalState::Starting => {}
         }
     }
 }

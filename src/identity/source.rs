@@ -96,7 +96,7 @@ impl Source {
                 let call = machine.call();
                 let first = self.first_credential(&call).map_err(FetchError::Setup)?;
                 let token = asked(machine, &call, &first, scope).await?;
-                self.with_assertion(&second, Assertion::of(token.token.secret()))
+                self.with_assertion(&second, Assertion::from_token(token.token.secret()))
             }
             None => self.credential(&second),
         };
@@ -121,7 +121,7 @@ impl Source {
         match &self.proof {
             Proof::ClientCertificate { .. } => self.with_certificate(call),
             // Whether its ids can be those of anybody; what it proves itself with comes with each fetch.
-            Proof::FederatedIdentity { .. } => self.with_assertion(call, Assertion::of("")),
+            Proof::FederatedIdentity { .. } => self.with_assertion(call, Assertion::from_token("")),
             proof => credential(proof, call).map_err(|error| told(proof, &error)),
         }
     }
@@ -230,10 +230,7 @@ fn checked(token: AccessToken, now: SystemTime) -> Result<Token, FetchError> {
         return Err(FetchError::NoToken);
     }
     let token = Token::bearer(secret, Some(expires_on)).map_err(|_| FetchError::NoToken)?;
-    match token.holds(now) {
-        true => Ok(token),
-        false => Err(FetchError::Ended),
-    }
+    token.holds(now).then_some(token).ok_or(FetchError::Ended)
 }
 
 /// Where the proof's tokens are asked for; an api-key needs nobody's.

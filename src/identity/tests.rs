@@ -309,21 +309,22 @@ async fn who_listens_hears_when_the_token_ends_before_anybody_finds_it_there() {
     let credential = credential(client_secret(&server));
     let heard = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let hears = Arc::clone(&heard);
-    credential.listen(move |instances, term, _| hears.lock().push((instances.to_vec(), term)));
+    credential
+        .listen(move |instances, validity, _| hears.lock().push((instances.to_vec(), validity)));
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(Arc::clone(&credential).run(stopped));
     assert!(credential.ready(soon()).await);
-    let (instances, term) = heard.lock().pop().unwrap();
+    let (instances, validity) = heard.lock().pop().unwrap();
     assert_eq!(instances, ["east".into()]);
     let (now, wall) = (Instant::now(), SystemTime::now());
     let end = credential.state().expires_on.unwrap();
     let left = end.duration_since(wall).unwrap();
-    let told = term.ends.unwrap().duration_since(now);
+    let told = validity.ends.unwrap().duration_since(now);
     assert!(
         told.abs_diff(left) < Duration::from_secs(1),
         "{told:?} {left:?}"
     );
-    let renewal = term.renewal.unwrap().duration_since(now);
+    let renewal = validity.renewal.unwrap().duration_since(now);
     assert!(renewal < left && renewal > left / 3, "{renewal:?}");
 }
 

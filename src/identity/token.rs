@@ -26,15 +26,15 @@ impl Token {
         let mut text = Zeroizing::new(Vec::with_capacity(7 + token.len()));
         text.extend_from_slice(b"Bearer ");
         text.extend_from_slice(token.as_bytes());
-        Self::of(text, expires_on)
+        Self::new(text, expires_on)
     }
 
     /// The key and nothing else.
     pub(super) fn key(key: &str) -> Result<Self, InvalidHeaderValue> {
-        Self::of(Zeroizing::new(key.as_bytes().to_vec()), None)
+        Self::new(Zeroizing::new(key.as_bytes().to_vec()), None)
     }
 
-    fn of(
+    fn new(
         text: Zeroizing<Vec<u8>>,
         expires_on: Option<SystemTime>,
     ) -> Result<Self, InvalidHeaderValue> {

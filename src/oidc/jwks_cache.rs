@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 
 use super::{
     fetch::{FetchError, Fetched, Fetcher},
+    fetch_schedule::{self, Allowance},
     keys::{Key, Keys},
-    schedule::{self, Allowance},
 };
 use crate::{
     domain::{
@@ -138,7 +138,7 @@ impl JwksCache {
             p.fetched_at = Some(SystemTime::now());
             p.last_error = None;
         });
-        schedule::refresh_after(fetched.max_age, fastrand::f64())
+        fetch_schedule::refresh_after(fetched.max_age, fastrand::f64())
     }
 
     /// Notes a failure. Gives the time until the next try.
@@ -160,7 +160,7 @@ impl JwksCache {
                 error!(event = "jwks_missing", %issuer, why, "no signing keys of the issuer: clients with its tokens get 503; check that its url can be reached")
             }
         }
-        schedule::retry_after(in_a_row, fastrand::f64())
+        fetch_schedule::retry_after(in_a_row, fastrand::f64())
     }
 
     /// The key of this id. Where it isn't there, it may have come since: the keys are fetched again, as far as that is
@@ -176,9 +176,10 @@ impl JwksCache {
             let ended = progress.wait_for(|p| p.ended > before);
             let _ = timeout(PATIENCE, ended).await;
         }
-        self.find(id).ok_or(match self.keys.load().is_some() {
-            true => Missing::Unknown,
-            false => Missing::NoKeysYet,
+        self.find(id).ok_or(if self.keys.load().is_some() {
+            Missing::Unknown
+        } else {
+            Missing::NoKeysYet
         })
     }
 

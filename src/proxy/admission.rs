@@ -48,7 +48,7 @@ pub(super) struct Ended<'a> {
 }
 
 impl Limits {
-    pub(super) fn of(allowance: Option<Allowance>) -> Self {
+    pub(super) fn new(allowance: Option<Allowance>) -> Self {
         Self {
             allowance,
             reservation: None,
@@ -98,10 +98,7 @@ impl Limits {
         let wanted = rules.judge(operation, ask, body)?;
         if rules.counts_tokens() && operation.uses_tokens() {
             // Of a form most is sound or pictures, of which nobody knows the tokens before.
-            let input = match ask.is_form() {
-                true => 0,
-                false => prompt.tokens(),
-            };
+            let input = if ask.is_form() { 0 } else { prompt.tokens() };
             reservation.reserve(input, wanted.output, now())?;
         }
         Ok(Some(wanted))

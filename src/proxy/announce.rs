@@ -71,8 +71,9 @@ impl ModelBackend {
         let model = self.pool.model();
         let Deployment { instance, name, .. } = deployment;
         let member = self.member(deployment);
-        let effect = member.map(|member| self.pool.effect_beside(member, Some(operation), now));
-        let effect = effect.unwrap_or_default();
+        let effect = member
+            .map(|member| self.pool.effect_beside(member, Some(operation), now))
+            .unwrap_or_default();
         let (at, identity, operation) = (&instance.name, &instance.identity, operation.path());
         let pause = Span(until.saturating_duration_since(now));
         let (retry_in_seconds, cause_word) = (pause.seconds(), cause.as_str());

@@ -16,7 +16,7 @@
 //! | [`Turn`] | which deployment, and what earlier tries there have shown | no credential, no address |
 //! | `Connecting` | our credential, and over which connections | no connection |
 //! | `Sent` | what the gateway added, and since when it waits | an answer's head, or the connection's end |
-//! | [`Held`] | the answer's head, and what was read behind it | its outcome is known |
+//! | [`HeldAnswer`] | the answer's head, and what was read behind it | its outcome is known |
 //! | `Delivering` | its line for the record, which may yet be amended | the request's end |
 //! | [`Again`] | why the same deployment is asked once more, unjudged | another `Connecting` |
 //! | [`Unanswered`] | what is known of a connection that ended before an answer | sent again, or over |
@@ -42,7 +42,7 @@ mod unanswered;
 
 pub(super) use again::Again;
 pub(super) use connecting::Begun;
-pub(super) use held::{Held, Settled, TakenBack};
+pub(super) use held::{HeldAnswer, Settled, TakenBack};
 pub(super) use over::{News, Over};
 pub(super) use position::Position;
 pub(super) use turn::Turn;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Version, header};
 use pingora_proxy::Session;
 
-use super::memory::{Lease, Memory};
+use super::body_memory::{Lease, Memory};
 use crate::domain::{
     ask::{Ask, Forbidden, Scan, Splice},
     deployment::{Bounds, OverBodyMemory},
@@ -96,10 +96,11 @@ impl Rest {
             let mut open = self.open.iter();
             open.any(|it| it.as_str().eq_ignore_ascii_case(model))
         };
-        match named.iter().all(|model| is_open(model)) {
-            true => Ok(()),
-            false => Err(Refusal::ToolModel),
-        }
+        named
+            .iter()
+            .all(|model| is_open(model))
+            .then_some(())
+            .ok_or(Refusal::ToolModel)
     }
 }
 
@@ -117,7 +118,7 @@ pub(super) async fn read(session: &mut Session, terms: Terms<'_>) -> Result<Arri
         let waved_on = session.downstream_session.write_continue_response().await;
         waved_on.map_err(|_| Refusal::BodyUnfinished)?;
     }
-    let body = Reading::new(length, lease, terms).run(session).await;
+    let body = BodyReader::new(length, lease, terms).run(session).await;
     if matches!(body, Err(Refusal::BodyUnfinished | Refusal::BodyTooSlow)) {
         // Where the next request would start is not known, or not in sight.
         session.set_keepalive(None);
@@ -143,7 +144,7 @@ fn declared_length(session: &Session) -> Option<usize> {
 }
 
 /// A body being read.
-struct Reading<'a> {
+struct BodyReader<'a> {
     terms: Terms<'a>,
     started: Instant,
     /// As the client said it.
@@ -158,7 +159,7 @@ struct Reading<'a> {
     has_waited: bool,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> BodyReader<'a> {
     fn new(length: Option<usize>, lease: Option<Lease>, terms: Terms<'a>) -> Self {
         let refuses = terms.bounds.over_body_memory == OverBodyMemory::Refuse;
         Self {
@@ -212,8 +213,9 @@ impl<'a> Reading<'a> {
     async fn next(&self, session: &mut Session) -> Result<Option<Bytes>, Refusal> {
         let piece = session.downstream_session.read_request_body();
         let patience = self.remaining().min(self.terms.pause);
-        let piece = tokio::time::timeout(patience, piece).await;
-        let piece = piece.map_err(|_| Refusal::BodyTooSlow)?;
+        let piece = tokio::time::timeout(patience, piece)
+            .await
+            .map_err(|_| Refusal::BodyTooSlow)?;
         piece.map_err(|_| Refusal::BodyUnfinished)
     }
 

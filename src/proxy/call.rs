@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{model_backend::ModelBackend, named::Named, session::Relay};
+use super::{model_backend::ModelBackend, named_deployments::Named, session::Relay};
 use crate::domain::{
     ask::Ask,
     client::Client,

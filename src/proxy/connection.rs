@@ -41,7 +41,7 @@ use crate::{
     },
     telemetry::{
         Telemetry,
-        record::{End, Record},
+        record::{AnswerEnd, Record},
     },
 };
 
@@ -84,7 +84,7 @@ enum Next {
     Request(BytesMut, Head),
     Http2,
     /// Nothing more.
-    End,
+    AnswerEnd,
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> ConnectionGuard<A> {
@@ -105,7 +105,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ConnectionGuard<A> {
                 Err(refused) => return self.rules.refuse(stream, refused).await,
             };
             match next {
-                Next::End => return,
+                Next::AnswerEnd => return,
                 Next::Http2 => return self.serve_http2(stream, shutdown).await,
                 Next::Request(bytes, head) => {
                     stream.admit(&head);
@@ -193,17 +193,19 @@ impl Rules {
         is_first: bool,
         shutdown: &ShutdownWatch,
     ) -> Result<Next, Refused> {
-        let patience = match is_first {
-            true => self.header_timeout,
-            false => KEEP_ALIVE,
+        let patience = if is_first {
+            self.header_timeout
+        } else {
+            KEEP_ALIVE
         };
         if stream.held.is_empty() && !begins(stream, patience, shutdown).await {
-            return Ok(Next::End);
+            return Ok(Next::AnswerEnd);
         }
         let since = (Instant::now(), SystemTime::now());
         let may_be_http2 = is_first && stream.get_ssl_digest().is_none();
-        let read = timeout(self.header_timeout, self.read(stream, may_be_http2)).await;
-        let read = read.unwrap_or(Err(Refusal::HeadTooSlow));
+        let read = timeout(self.header_timeout, self.read(stream, may_be_http2))
+            .await
+            .unwrap_or(Err(Refusal::HeadTooSlow));
         read.map_err(|refusal| Refused { refusal, since })
     }
 
@@ -226,10 +228,10 @@ impl Rules {
                 return Ok(Next::Request(stream.held.split_to(end), head));
             }
             match stream.read_more().await {
-                Ok(0) if stream.held.is_empty() => return Ok(Next::End),
+                Ok(0) if stream.held.is_empty() => return Ok(Next::AnswerEnd),
                 Ok(0) => return Err(Refusal::MalformedRequest),
                 Ok(_) => {}
-                Err(_) => return Ok(Next::End),
+                Err(_) => return Ok(Next::AnswerEnd),
             }
         }
     }
@@ -339,8 +341,8 @@ fn record(refused: Refused, id: Arc<str>, address: Option<IpAddr>, sent: Option<
         out_of_budget: false,
         status: sent.map(|_| refused.refusal.status().as_u16()),
         end: match sent {
-            Some(_) => End::Complete,
-            None => End::ClientLeft,
+            Some(_) => AnswerEnd::Complete,
+            None => AnswerEnd::ClientLeft,
         },
         unreplayable: false,
         usage: None,

@@ -7,7 +7,7 @@ mod connect_error;
 pub(super) mod cork;
 mod dns;
 mod health_check;
-pub(crate) mod own_limit;
+pub(crate) mod local_limits;
 
 use std::{
     net::SocketAddr,
@@ -154,8 +154,8 @@ impl Connector {
 
     /// Takes note that no connection came about, and says why, once for each reason. Whose fault that is.
     pub(crate) fn note_failure(&self, error: &Error) -> Fault {
-        if let Some(wanting) = own_limit::of_connecting(error) {
-            own_limit::tell(wanting);
+        if let Some(wanting) = local_limits::of_connecting(error) {
+            local_limits::tell(wanting);
             return Fault::OwnLimit;
         }
         self.doubt.notify_one();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 
 use super::{
-    attempt::{Again, Held, News, Position, Settled, TakenBack},
+    attempt::{Again, HeldAnswer, News, Position, Settled, TakenBack},
     exchange::{Admitted, Proxied},
     metering,
     session::Word,
@@ -17,11 +17,11 @@ use crate::{
         failover::Step,
         outcome::{Fault, Outcome},
     },
-    telemetry::record::End,
+    telemetry::record::AnswerEnd,
 };
 
 /// Judges an answer of which nothing has gone out. `Err` takes it back.
-pub(super) fn settle(it: &mut Proxied<'_>, held: Held, outcome: Outcome) -> Result<()> {
+pub(super) fn settle(it: &mut Proxied<'_>, held: HeldAnswer, outcome: Outcome) -> Result<()> {
     let status = held.answer().status();
     match held.settle(outcome, &mut it.admitted.walk) {
         Settled::Deliver(delivering, news) => {
@@ -97,7 +97,7 @@ fn take(it: &mut Proxied<'_>, word: Word) -> Result<()> {
         mask(it);
     }
     match (word, mem::take(&mut it.admitted.position)) {
-        (Word::Settled(_), Position::Held(held)) => {
+        (Word::Settled(_), Position::HeldAnswer(held)) => {
             return settle(it, held, outcome);
         }
         (_, position) => it.admitted.position = position,
@@ -122,7 +122,7 @@ pub(super) fn mask(it: &mut Proxied<'_>) {
 /// A deployment that said in its stream that it failed may end the stream well all the same, and some clients look at
 /// nothing but its end (wire facts: How clients read streams).
 fn doom(it: &mut Proxied<'_>, outcome: &Outcome) {
-    it.delivery.end = End::Broken;
+    it.delivery.end = AnswerEnd::Broken;
     // An event has told how the stream failed: all but of an end before its end.
     it.delivery.is_failure_told |= *outcome != Outcome::fault(Fault::Broken);
     it.admitted.walk.call.relay.gate().doom();
@@ -131,14 +131,15 @@ fn doom(it: &mut Proxied<'_>, outcome: &Outcome) {
 /// Writes down how an attempt ended whose answer had gone out in part.
 pub(super) fn broke(it: Proxied<'_>, client_left: bool) {
     let mut gate = it.admitted.walk.call.relay.gate();
-    if it.delivery.end == End::Broken || !client_left && gate.is_whole() {
+    if it.delivery.end == AnswerEnd::Broken || !client_left && gate.is_whole() {
         return;
     }
     let verdict = gate.take_verdict();
     drop(gate);
-    let (end, outcome) = match client_left {
-        true => (End::ClientLeft, Outcome::ClientLeft),
-        false => (End::Broken, Outcome::fault(Fault::Broken)),
+    let (end, outcome) = if client_left {
+        (AnswerEnd::ClientLeft, Outcome::ClientLeft)
+    } else {
+        (AnswerEnd::Broken, Outcome::fault(Fault::Broken))
     };
     it.delivery.end = end;
     it.admitted.close(&verdict.unwrap_or(outcome));

@@ -27,7 +27,7 @@ use crate::{
         route::Operation,
         usage::{Guess, Usage},
     },
-    telemetry::record::{End, Record},
+    telemetry::record::{AnswerEnd, Record},
 };
 
 /// Between the last event of a broken HTTP/2 stream and its reset: the connection's own task has to send the event,
@@ -78,7 +78,7 @@ pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: 
     unwrap(session, exchange);
     match () {
         () if error.esource() == &ErrorSource::Downstream && exchange.refusal.is_none() => {
-            exchange.delivery.end = End::ClientLeft;
+            exchange.delivery.end = AnswerEnd::ClientLeft;
             0
         }
         () => refuse_late(session, exchange, error).await,
@@ -99,7 +99,7 @@ async fn refuse_late(session: &mut Session, exchange: &mut Exchange, error: &Err
     session.set_keepalive(None);
     match reply.send(session, &request_id).await {
         Ok(sent) => exchange.delivery.bytes = sent,
-        Err(_) => exchange.delivery.end = End::ClientLeft,
+        Err(_) => exchange.delivery.end = AnswerEnd::ClientLeft,
     }
     if !session.is_body_done() {
         // Closing on what the client still sends could destroy the answer before it is read.
@@ -116,12 +116,12 @@ async fn end_broken_stream(session: &mut Session, exchange: &mut Exchange) {
     if !head.is_some_and(|head| is_readable_stream(&head.headers)) {
         return;
     }
-    if exchange.delivery.end == End::Complete && is_whole(exchange) {
+    if exchange.delivery.end == AnswerEnd::Complete && is_whole(exchange) {
         let end = vec![HttpTask::Body(None, true)];
         let _ = session.as_mut().response_duplex_vec(end).await;
         return;
     }
-    if exchange.delivery.end != End::Broken {
+    if exchange.delivery.end != AnswerEnd::Broken {
         return;
     }
     if !exchange.delivery.is_failure_told {
@@ -167,8 +167,8 @@ pub(super) fn record(
         .filter(|head| is_final(head))
         .map(|head| head.status.as_u16());
     let left = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
-    if left && exchange.delivery.end == End::Complete || status.is_none() {
-        exchange.delivery.end = End::ClientLeft;
+    if left && exchange.delivery.end == AnswerEnd::Complete || status.is_none() {
+        exchange.delivery.end = AnswerEnd::ClientLeft;
     }
     let used = finish(exchange, status);
     settle(exchange, status, used);
@@ -230,7 +230,7 @@ fn finish(exchange: &mut Exchange, status: Option<u16>) -> Used {
     let now = Instant::now();
     let charged = admitted.walk.end(now);
     admitted.note(News::of_charged(&charged, now));
-    let is_whole = end == End::Complete && status.is_some_and(|status| status < 400);
+    let is_whole = end == AnswerEnd::Complete && status.is_some_and(|status| status < 400);
     let position = mem::take(&mut admitted.position);
     let (line, passed) = position.finish(is_whole, &admitted.walk);
     admitted.lines.extend(line);

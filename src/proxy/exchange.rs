@@ -26,7 +26,7 @@ use crate::{
     },
     telemetry::{
         metrics::InFlight,
-        record::{AttemptRecord, End},
+        record::{AnswerEnd, AttemptRecord},
     },
 };
 
@@ -112,7 +112,7 @@ pub(super) struct Delivery {
     pub(super) first_byte: Option<Duration>,
     /// When a stream's first output came.
     pub(super) first_token: Option<Duration>,
-    pub(super) end: End,
+    pub(super) end: AnswerEnd,
     /// The deployment itself said in its stream that it failed.
     pub(super) is_failure_told: bool,
 }
@@ -136,7 +136,7 @@ impl Exchange {
                 bytes: 0,
                 first_byte: None,
                 first_token: None,
-                end: End::Complete,
+                end: AnswerEnd::Complete,
                 is_failure_told: false,
             },
             overhead: Overhead::since(at),

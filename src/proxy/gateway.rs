@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{drain::Drain, health::HealthCheck, memory::Memory, model_backend::ModelBackend};
+use super::{body_memory::Memory, drain::Drain, health::HealthCheck, model_backend::ModelBackend};
 use crate::{
     domain::{
         client::{Client, Clients},

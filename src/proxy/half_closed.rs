@@ -34,7 +34,7 @@ pub(super) fn is_half_closed(error: &Error) -> bool {
 
 /// What the system knows of a client that is not read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum PeerState {
     Here,
     /// Its side has ended.
     HalfClosed,
@@ -42,8 +42,8 @@ pub(super) enum Standing {
     Gone,
 }
 
-impl Standing {
-    pub(super) fn of(connection: &(impl GetSocketDigest + ?Sized)) -> Self {
+impl PeerState {
+    pub(super) fn read(connection: &(impl GetSocketDigest + ?Sized)) -> Self {
         let socket = connection.get_socket_digest();
         let state = socket.and_then(|socket| Some(socket.tcp_info()?.tcpi_state));
         match state {

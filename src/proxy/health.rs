@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use parking_lot::Mutex;
 
 use super::model_backend::ModelBackend;
-use crate::domain::health::{Health, Settings, Verdict};
+use crate::domain::health::{Health, HealthVerdict, Settings};
 
 /// The gateway's health, looked at by whoever asks and in between by [`HealthCheck::look`].
 pub(crate) struct HealthCheck {
@@ -24,7 +24,7 @@ impl HealthCheck {
 
     /// What health says now. To be asked now and then also where no load balancer does: what lasts for a time must be
     /// seen while it lasts.
-    pub(crate) fn look(&self, now: Instant) -> Verdict {
+    pub(crate) fn look(&self, now: Instant) -> HealthVerdict {
         let abilities = self.models.iter().map(|it| it.ability(now));
         let mut health = self.health.lock();
         let before = health.verdict().is_healthy();
@@ -38,7 +38,7 @@ impl HealthCheck {
     }
 }
 
-fn announce(verdict: &Verdict, was_healthy: bool) {
+fn announce(verdict: &HealthVerdict, was_healthy: bool) {
     match (verdict.is_healthy(), was_healthy) {
         (true, _) => tracing::info!(event = "health_up", "/health returns 200: {verdict}"),
         (false, true) => {

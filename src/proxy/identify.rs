@@ -36,9 +36,10 @@ pub(super) struct Shown<'a> {
 impl Shown<'_> {
     /// Where nothing but what a browser sends by itself proves the client: that a page of elsewhere has not sent it.
     fn by_itself(&self) -> Result<(), Refusal> {
-        match !self.may_browse && cors::is_foreign(self.headers, self.host) {
-            true => Err(Refusal::ForeignOrigin),
-            false => Ok(()),
+        if !self.may_browse && cors::is_foreign(self.headers, self.host) {
+            Err(Refusal::ForeignOrigin)
+        } else {
+            Ok(())
         }
     }
 }
@@ -81,7 +82,7 @@ pub(super) async fn identify(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<
 
 /// By a key or a token.
 async fn by_credential(gateway: &Gateway, shown: Shown<'_>) -> Result<Arc<Client>, Refusal> {
-    let credential = Credential::of(shown.headers, shown.query)?;
+    let credential = Credential::from_request(shown.headers, shown.query)?;
     if gateway.issuers.are_there() && credential.is_token() {
         let found = gateway.issuers.identify(credential.as_bytes()).await;
         return found.map_err(|why| match why {

@@ -31,7 +31,7 @@ use crate::domain::{
 };
 
 /// What becomes of a request that has arrived.
-pub(super) enum Verdict {
+pub(super) enum IntakeVerdict {
     Forward(Box<Admitted>),
     Answer(Reply),
 }
@@ -40,7 +40,7 @@ pub(super) async fn admit(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &mut Exchange,
-) -> Result<Verdict, Refusal> {
+) -> Result<IntakeVerdict, Refusal> {
     let arrival = &mut exchange.arrival;
     pass_front_door(gateway, session, arrival)?;
     let head = session.req_header();
@@ -52,12 +52,12 @@ pub(super) async fn admit(
     // Whose trace it is, and whether it is kept, only a client that is known may say.
     arrival.trace = gateway.tracing.map(|sampling| Box::new(trace(sampling)));
     if let Some(reply) = preflight(gateway, arrival, head) {
-        return Ok(Verdict::Answer(reply));
+        return Ok(IntakeVerdict::Answer(reply));
     }
     let path = head.uri.path().to_owned();
     let route = route(&head.method, &path)?;
     if let Some(reply) = told_to_all(gateway, arrival, &route)? {
-        return Ok(Verdict::Answer(reply));
+        return Ok(IntakeVerdict::Answer(reply));
     }
     let query = match route {
         Route::Realtime(_) => Some(handshake(head)?),
@@ -72,7 +72,7 @@ pub(super) async fn admit(
         trace.join(&head.headers, caller);
     }
     exchange.asked.client = Some(Arc::clone(&client));
-    exchange.asked.limits = Limits::of(gateway.quotas.of(&client.name));
+    exchange.asked.limits = Limits::new(gateway.quotas.allowance_for(&client.name));
     serve(gateway, session, exchange.arriving(), &client, route).await
 }
 
@@ -83,15 +83,15 @@ async fn serve(
     it: Arriving<'_>,
     client: &Arc<Client>,
     route: Route<'_>,
-) -> Result<Verdict, Refusal> {
+) -> Result<IntakeVerdict, Refusal> {
     let reply = match route {
         Route::Call(call) => {
             let admitted = understand::understand(gateway, session, it, client, call).await;
-            return admitted.map(Verdict::Forward);
+            return admitted.map(IntakeVerdict::Forward);
         }
         Route::Realtime(dialect) => {
             let admitted = realtime::understand(gateway, session, it, client, dialect);
-            return admitted.map(Verdict::Forward);
+            return admitted.map(IntakeVerdict::Forward);
         }
         Route::Health => own_answers::health(gateway.is_healthy()),
         Route::ModelHealth(model) => {
@@ -105,7 +105,7 @@ async fn serve(
         }
         Route::Models => own_answers::list(gateway, client),
     };
-    Ok(Verdict::Answer(reply))
+    Ok(IntakeVerdict::Answer(reply))
 }
 
 /// What nobody has to show anything for: health, and, where the operator wants that, a model's.

@@ -11,7 +11,7 @@ use crate::{
         route::Operation,
         usage::{Guess, Memo, Meter, Usage},
     },
-    telemetry::record::End,
+    telemetry::record::AnswerEnd,
 };
 
 /// What is read of one attempt's answer.
@@ -20,7 +20,7 @@ use crate::{
     reason = "there is one a request, and that is boxed"
 )]
 #[derive(Default)]
-pub(super) enum Reading {
+pub(super) enum AnswerMeter {
     /// Nothing of it has come, or nothing in it is counted in tokens.
     #[default]
     Nothing,
@@ -45,7 +45,7 @@ pub(super) enum Wish {
 /// What has passed of an attempt's answer, once its request has ended.
 #[derive(Default)]
 pub(super) struct Passed {
-    pub(super) reading: Reading,
+    pub(super) reading: AnswerMeter,
     pub(super) wish: Wish,
     /// None of it: the deployment may be at work on what it was sent.
     pub(super) is_at_work: bool,
@@ -67,9 +67,9 @@ pub(super) fn along<T>(
     }
 }
 
-impl Reading {
+impl AnswerMeter {
     /// Of an answer whose head has come.
-    pub(super) fn of(operation: Operation, head: &ResponseHeader) -> Self {
+    pub(super) fn for_head(operation: Operation, head: &ResponseHeader) -> Self {
         if !operation.uses_tokens() {
             return Self::Nothing;
         }
@@ -105,7 +105,7 @@ impl Passed {
         &self,
         operation: Operation,
         prompt: impl FnOnce() -> u64,
-        end: End,
+        end: AnswerEnd,
         outcome: Option<&str>,
     ) -> Option<(Usage, Option<Guess>)> {
         let unsaid = |input| Usage {
@@ -114,27 +114,29 @@ impl Passed {
             ..Usage::default()
         };
         let meter = match &self.reading {
-            Reading::Meter(meter) => meter,
-            Reading::Encoded => return Some((unsaid(prompt()), Some(Guess::Encoded))),
-            Reading::Nothing if self.is_at_work && operation.uses_tokens() => {
-                let left = end == End::ClientLeft;
+            AnswerMeter::Meter(meter) => meter,
+            AnswerMeter::Encoded => return Some((unsaid(prompt()), Some(Guess::Encoded))),
+            AnswerMeter::Nothing if self.is_at_work && operation.uses_tokens() => {
+                let left = end == AnswerEnd::ClientLeft;
                 return left.then(|| (unsaid(prompt()), Some(Guess::ClientLeft)));
             }
-            Reading::Nothing => return None,
+            AnswerMeter::Nothing => return None,
         };
         if let Some(usage) = meter.usage() {
             return Some((usage, None));
         }
         let guess = match end {
-            End::ClientLeft => Guess::ClientLeft,
-            End::Broken | End::Idle => Guess::Broken,
+            AnswerEnd::ClientLeft => Guess::ClientLeft,
+            AnswerEnd::Broken | AnswerEnd::Idle => Guess::Broken,
             // An error that a stream told before any output is an error's answer.
-            End::Complete if outcome == Some(Outcome::CallerError.label()) => return None,
-            End::Complete if meter.is_unfinished() => Guess::Unfinished,
-            End::Complete if meter.was_disbelieved() => Guess::Invalid,
-            End::Complete if matches!(self.wish, Wish::NotAsked | Wish::Refused) => Guess::NotAsked,
-            End::Complete if !operation.is_of_words() => Guess::Untold,
-            End::Complete => Guess::Missing,
+            AnswerEnd::Complete if outcome == Some(Outcome::CallerError.label()) => return None,
+            AnswerEnd::Complete if meter.is_unfinished() => Guess::Unfinished,
+            AnswerEnd::Complete if meter.was_disbelieved() => Guess::Invalid,
+            AnswerEnd::Complete if matches!(self.wish, Wish::NotAsked | Wish::Refused) => {
+                Guess::NotAsked
+            }
+            AnswerEnd::Complete if !operation.is_of_words() => Guess::Untold,
+            AnswerEnd::Complete => Guess::Missing,
         };
         Some((meter.estimate(prompt()), Some(guess)))
     }
@@ -149,7 +151,8 @@ mod tests {
 
     #[test]
     fn all_that_is_kept_of_an_open_stream_to_count_it_is_less_than_a_kilobyte() {
-        let read = size_of::<Reading>() + size_of::<Wish>() + size_of::<Option<(Usage, Guess)>>();
+        let read =
+            size_of::<AnswerMeter>() + size_of::<Wish>() + size_of::<Option<(Usage, Guess)>>();
         let framed = size_of::<Option<Framer>>() + KEPT;
         assert!(read + framed < 1024, "{read} and {framed}");
     }

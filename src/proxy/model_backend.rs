@@ -90,9 +90,10 @@ impl Target {
         static ALONE: AtomicU64 = AtomicU64::new(0);
         let generation = self.connections.generation() & 0xfff;
         let group = self.group | generation << GENERATION_AT;
-        match alone {
-            false => group,
-            true => group | (1 + (ALONE.fetch_add(1, Ordering::Relaxed) & 0x3fff)) << ALONE_AT,
+        if alone {
+            group | (1 + (ALONE.fetch_add(1, Ordering::Relaxed) & 0x3fff)) << ALONE_AT
+        } else {
+            group
         }
     }
 }
@@ -106,9 +107,10 @@ pub(crate) struct Takes {
 
 impl Takes {
     fn look<T>(&self, otherwise: T, look: impl FnOnce(&Learned) -> T) -> T {
-        match self.is_any.load(Ordering::Relaxed) {
-            true => look(&self.learned.lock()),
-            false => otherwise,
+        if self.is_any.load(Ordering::Relaxed) {
+            look(&self.learned.lock())
+        } else {
+            otherwise
         }
     }
 

@@ -13,9 +13,10 @@ const GROUP: u64 = 1 << 63;
 
 /// Makes sure that a request opens a WebSocket, and gives its query.
 pub(super) fn handshake(head: &RequestHeader) -> Result<&str, Refusal> {
-    match realtime::is_handshake(head.version, &head.headers) {
-        true => Ok(head.uri.query().unwrap_or_default()),
-        false => Err(Refusal::NotAWebSocket),
+    if realtime::is_handshake(head.version, &head.headers) {
+        Ok(head.uri.query().unwrap_or_default())
+    } else {
+        Err(Refusal::NotAWebSocket)
     }
 }
 

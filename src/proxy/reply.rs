@@ -178,12 +178,11 @@ impl Reply {
 /// have ended inside an event, so it starts on a line of its own.
 /// `may_repeat`: the request does no harm if it is done twice.
 pub(super) fn broken_stream(is_responses: bool, may_repeat: bool) -> Bytes {
-    let message = match may_repeat {
-        true => "The deployment broke off its answer. Send the request again.",
-        false => {
-            "The deployment broke off its answer, and may have done what it was asked for. Look whether it was done before \
+    let message = if may_repeat {
+        "The deployment broke off its answer. Send the request again."
+    } else {
+        "The deployment broke off its answer, and may have done what it was asked for. Look whether it was done before \
              you send the request again."
-        }
     };
     let error =
         json!({"code": "server_error", "message": message, "type": "server_error", "param": null});

@@ -31,9 +31,10 @@ pub(super) fn dress(
     for (name, value) in it.limits.left() {
         head.insert_header(name, value)?;
     }
-    match gateway.reveal {
-        true => reveal(it.admitted, head),
-        false => Ok(()),
+    if gateway.reveal {
+        reveal(it.admitted, head)
+    } else {
+        Ok(())
     }
 }
 

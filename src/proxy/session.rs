@@ -9,17 +9,17 @@
 //! calls (keep-alive above all) mean nothing on a session like this. The trait is Pingora's own extension
 //! point, but an undocumented one: the version is pinned, and the failover tests are the gate for another.
 
-mod alarm;
 mod answer;
-mod feed;
+mod body_feed;
+mod body_slices;
+mod coalesce;
 mod frames;
 mod gate;
-mod gather;
 mod keepalive;
 mod pass_on;
 mod relay;
-mod slices;
 mod stand_in;
+mod timer;
 mod tunnel;
 mod turns;
 
@@ -47,7 +47,7 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-pub(crate) use feed::Behind;
+pub(crate) use body_feed::Behind;
 pub(crate) use gate::{Word, is_final};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use relay::Relay;

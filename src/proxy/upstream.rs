@@ -15,7 +15,7 @@ use pingora::{
 };
 
 use super::{
-    attempt::{Begun, Held, Loss, Position, TakenBack, Turn, Unanswered, told},
+    attempt::{Begun, HeldAnswer, Loss, Position, TakenBack, Turn, Unanswered, told},
     connector::cork::Cork,
     deliver::{self, ask_again, settle, then},
     exchange::{Admitted, Proxied},
@@ -25,14 +25,14 @@ use super::{
 };
 use crate::{
     domain::{
+        body_outcome::UnsettledAnswer,
         failover::Step,
-        opening::Opening,
         outcome::{Fault, Outcome},
         realtime::is_accepted,
         refusal::Refusal,
         resend::Told,
     },
-    telemetry::record::End,
+    telemetry::record::AnswerEnd,
 };
 
 /// Takes the next deployment that can be asked, and says where it is.
@@ -138,7 +138,7 @@ pub(super) fn response(
     }
     let now = SystemTime::now();
     let added = held.answer().added();
-    match Opening::of_added(head.status, &head.headers, added, now) {
+    match UnsettledAnswer::of_added(head.status, &head.headers, added, now) {
         Some(opening) => hold(&mut it, held, head, opening),
         None => {
             let outcome = Outcome::of_response(head.status, &head.headers, now);
@@ -156,14 +156,15 @@ fn is_no_refusal(status: StatusCode) -> bool {
 /// not asked for and what was not granted there is no tunnel.
 fn switched(head: &ResponseHeader, is_tunnel: bool) -> Outcome {
     let is_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    match is_tunnel {
-        false => Outcome::fault(Fault::Status),
-        true if is_switched && head.version == Version::HTTP_11 && is_accepted(&head.headers) => {
-            Outcome::Served
-        }
-        true if head.status.is_redirection() => Outcome::Redirected,
+    if !is_tunnel {
+        Outcome::fault(Fault::Status)
+    } else if is_switched && head.version == Version::HTTP_11 && is_accepted(&head.headers) {
+        Outcome::Served
+    } else if head.status.is_redirection() {
+        Outcome::Redirected
+    } else {
         // Of its other work it says nothing.
-        true => Outcome::Unwanted,
+        Outcome::Unwanted
     }
 }
 
@@ -175,7 +176,12 @@ fn upgrade(head: &mut ResponseHeader) -> Result<()> {
 }
 
 /// Holds an answer whose head does not settle it.
-fn hold(it: &mut Proxied<'_>, held: Held, head: &mut ResponseHeader, opening: Opening) {
+fn hold(
+    it: &mut Proxied<'_>,
+    held: HeldAnswer,
+    head: &mut ResponseHeader,
+    opening: UnsettledAnswer,
+) {
     let (call, answer) = (&it.admitted.walk.call, held.answer());
     if head.status.is_success() {
         answer.looks_well();
@@ -192,7 +198,7 @@ fn hold(it: &mut Proxied<'_>, held: Held, head: &mut ResponseHeader, opening: Op
         gate.trim_usage();
     }
     drop(gate);
-    it.admitted.position = Position::Held(held);
+    it.admitted.position = Position::HeldAnswer(held);
 }
 
 /// Has the same deployment asked once more, over another connection.
@@ -242,14 +248,14 @@ pub(super) fn failure(
     }
     let comes_whole = position.answer().is_none() && walk.call.comes_whole();
     let Some(fault) = failed.fault(comes_whole) else {
-        it.delivery.end = End::ClientLeft;
+        it.delivery.end = AnswerEnd::ClientLeft;
         it.admitted.close(&Outcome::ClientLeft);
         return then(Step::GiveUp, failed.error);
     };
     match mem::take(position) {
         Position::Connecting(connecting) => unanswered(it, connecting.cut_off(), failed, fault),
         Position::Sent(sent) => unanswered(it, sent.cut_off(), failed, fault),
-        Position::Held(held) => untold(it, held, failed, fault),
+        Position::HeldAnswer(held) => untold(it, held, failed, fault),
         delivering => {
             *position = delivering;
             broke(it, failed)
@@ -259,9 +265,10 @@ pub(super) fn failure(
 
 /// Ends an attempt whose body turned out, on its way, to be one that is refused: no matter of the deployment's.
 fn refused(it: Proxied<'_>, error: Box<Error>, refusal: Refusal, is_answered: bool) -> Box<Error> {
-    match is_answered {
-        true => it.delivery.end = End::Broken,
-        false => *it.refusal = Some(refusal),
+    if is_answered {
+        it.delivery.end = AnswerEnd::Broken
+    } else {
+        *it.refusal = Some(refusal)
     }
     it.admitted.close(&Outcome::ClientLeft);
     then(Step::GiveUp, error)
@@ -282,7 +289,7 @@ fn unanswered(mut it: Proxied<'_>, lost: Unanswered, failed: Failed, fault: Faul
 }
 
 /// Something of an answer has come, and nothing of it has gone out.
-fn untold(mut it: Proxied<'_>, held: Held, failed: Failed, fault: Fault) -> Box<Error> {
+fn untold(mut it: Proxied<'_>, held: HeldAnswer, failed: Failed, fault: Fault) -> Box<Error> {
     let walk = &mut it.admitted.walk;
     let status = held.answer().status();
     let outcome = walk.call.relay.gate().broken_off(fault);
@@ -295,7 +302,7 @@ fn untold(mut it: Proxied<'_>, held: Held, failed: Failed, fault: Fault) -> Box<
 /// It is out, in part at least.
 fn broke(it: Proxied<'_>, failed: Failed) -> Box<Error> {
     if failed.is_silent && it.admitted.walk.call.relay.is_tunnel() {
-        it.delivery.end = End::Idle;
+        it.delivery.end = AnswerEnd::Idle;
     } else {
         deliver::broke(it, !failed.is_silent && failed.is_downstream());
     }

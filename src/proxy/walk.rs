@@ -83,10 +83,12 @@ impl Walk {
         let has_ready = self.has_ready(now);
         let goes_on = step == Step::TryAnother && self.call.relay.replayable();
         let is_told = self.is_told(outcome, status) && at_hand;
-        let step = match goes_on {
-            _ if is_told && !(goes_on && has_ready) => Step::Deliver,
-            true => Step::TryAnother,
-            false => Step::GiveUp,
+        let step = if is_told && !(goes_on && has_ready) {
+            Step::Deliver
+        } else if goes_on {
+            Step::TryAnother
+        } else {
+            Step::GiveUp
         };
         Next {
             step,
@@ -121,9 +123,10 @@ impl Walk {
     /// The request has ended: what was held back of its failures is charged as far as it may be.
     pub(super) fn end(&mut self, now: Instant) -> Vec<Charged> {
         let client = Some(&self.call.client.name);
-        match self.suspicions.is_empty() {
-            true => Vec::new(),
-            false => self.suspicions.end(client, now, fastrand::u64(..)),
+        if self.suspicions.is_empty() {
+            Vec::new()
+        } else {
+            self.suspicions.end(client, now, fastrand::u64(..))
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Call<'a> {
 }
 
 /// An answer, ready to be sent.
-pub(crate) struct Answer {
+pub(crate) struct OperationAnswer {
     /// What the limiter counts at arrival.
     pub(crate) estimate: u64,
     /// Prompt tokens, and for plain answers the output's.

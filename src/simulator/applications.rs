@@ -123,8 +123,9 @@ impl Registry {
         };
         let mut there = all.iter().filter(|it| it.tenant_id == tenant).peekable();
         there.peek().ok_or(NO_TENANT)?;
-        let application = there.find(|it| it.client_id == field("client_id"));
-        let application = application.ok_or(NO_APPLICATION)?;
+        let application = there
+            .find(|it| it.client_id == field("client_id"))
+            .ok_or(NO_APPLICATION)?;
         if assertion.is_empty() {
             return match secret {
                 "" => Err(NO_PROOF),
@@ -192,14 +193,16 @@ fn federated(assertion: &str, file: &Path) -> Result<(), EntraError> {
 }
 
 fn json(part: &str) -> Result<Value, EntraError> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(part);
-    let bytes = bytes.map_err(|_| UNREADABLE)?;
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| UNREADABLE)?;
     serde_json::from_slice(&bytes).map_err(|_| UNREADABLE)
 }
 
 fn verify(certificate: &[u8], text: &str, signature: &str) -> Result<(), EntraError> {
-    let signature = BASE64_URL_SAFE_NO_PAD.decode(signature);
-    let signature = signature.map_err(|_| UNREADABLE)?;
+    let signature = BASE64_URL_SAFE_NO_PAD
+        .decode(signature)
+        .map_err(|_| UNREADABLE)?;
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| WRONG_CERTIFICATE)?;
     let key = &certificate.public_key().subject_public_key.data;
     signature::UnparsedPublicKey::new(&signature::RSA_PSS_2048_8192_SHA256, key)
@@ -241,8 +244,9 @@ mod tests {
                 std::env::temp_dir().join(format!("forebay-{}-{name}", std::process::id()));
             fs::create_dir_all(&folder).unwrap();
             let key = rcgen::KeyPair::from_pem(APP).unwrap();
-            let certificate = rcgen::CertificateParams::default().self_signed(&key);
-            let certificate = certificate.unwrap();
+            let certificate = rcgen::CertificateParams::default()
+                .self_signed(&key)
+                .unwrap();
             fs::write(folder.join("app.crt"), certificate.pem()).unwrap();
             fs::write(folder.join("token"), "federated").unwrap();
             let application = |client_id: &str| Application {

@@ -4,19 +4,19 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    answer::{Answer, Call, DONE, EMPTY, Form, Usage, data, estimate, fingerprint},
+    answer::{Call, DONE, EMPTY, Form, OperationAnswer, Usage, data, estimate, fingerprint},
     event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    generated_text::{Reply, prompt_tokens},
     recorder::Spent,
     refusal::Refusal,
     request_body::{self, Calling, Chat},
-    text::{Reply, prompt_tokens},
 };
 
 /// More choices than this are refused, as Azure does.
 const MOST_CHOICES: u64 = 128;
 
-pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn answer(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let asked: Chat<'_> = request_body::read(call.body)?;
     let messages = asked
         .messages
@@ -68,9 +68,8 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     if asked.stream.unwrap_or(false) {
         let include_usage = asked
             .stream_options
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false);
-        return Ok(Answer {
+            .is_some_and(|it| it.include_usage == Some(true));
+        return Ok(OperationAnswer {
             estimate,
             spent: prompt,
             form: Form::Stream(Box::new(Events {
@@ -79,7 +78,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             })),
         });
     }
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate,
         spent,
         form: told.whole(),

@@ -3,19 +3,19 @@
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Call, DONE, Form, Usage, data, estimate, fingerprint},
+    answer::{Call, DONE, Form, OperationAnswer, Usage, data, estimate, fingerprint},
     event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    generated_text::{Reply, prompt_tokens},
     recorder::Spent,
     refusal::Refusal,
     request_body::{self, Completion},
-    text::{Reply, prompt_tokens},
 };
 
 /// What the API takes where a request sets no maximum.
 const USUAL_MAXIMUM: u64 = 16;
 
-pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn answer(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let asked: Completion<'_> = request_body::read(call.body)?;
     let text = asked.prompt.ok_or_else(|| Refusal::missing("prompt"))?;
     let prompt = call.prompt(prompt_tokens(text.characters, 0))?;
@@ -48,9 +48,8 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
     if asked.stream.unwrap_or(false) {
         let include_usage = asked
             .stream_options
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false);
-        return Ok(Answer {
+            .is_some_and(|it| it.include_usage == Some(true));
+        return Ok(OperationAnswer {
             estimate,
             spent: prompt,
             form: Form::Stream(Box::new(Events {
@@ -59,7 +58,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             })),
         });
     }
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate,
         spent,
         form: Form::json(&events.whole()),

@@ -86,8 +86,10 @@ impl Config {
                     "instance {name:?}: deployment {odd:?} is not a valid deployment name"
                 )));
             }
-            let spills = instance.deployments.values();
-            let mut spills = spills.filter_map(|deployment| deployment.spillover.as_ref());
+            let mut spills = instance
+                .deployments
+                .values()
+                .filter_map(|deployment| deployment.spillover.as_ref());
             if let Some(absent) = spills.find(|name| !instance.deployments.contains_key(*name)) {
                 return Err(ConfigError(format!(
                     "instance {name:?}: no deployment {absent:?} to spill over to"
@@ -183,8 +185,9 @@ mod tests {
         assert!(error.contains("\"elsewhere\""), "{error}");
         let error = Config::parse(
             "instances: { e: { deployments: { d: { model: m, spillover: f }, f: { model: m } } } }",
-        );
-        let error = error.unwrap_err().to_string();
+        )
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("not provisioned"), "{error}");
     }
 

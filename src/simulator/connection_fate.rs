@@ -11,11 +11,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{raw::Raw, socket::Socket};
+use super::{raw_answer::Raw, socket::Socket};
 
 /// How a connection will end; shared between it and the requests on it.
 #[derive(Clone, Default)]
-pub(crate) struct ConnectionFate(Arc<End>);
+pub(crate) struct ConnectionFate(Arc<ConnectionEnd>);
 
 impl fmt::Debug for ConnectionFate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl fmt::Debug for ConnectionFate {
 pub(crate) type Takeover = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Default)]
-struct End {
+struct ConnectionEnd {
     reset: AtomicBool,
     /// What the connection is for once hyper has let go of it.
     takeover: Mutex<Option<Takeover>>,

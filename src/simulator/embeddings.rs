@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Call, Form, estimate},
+    answer::{Call, Form, OperationAnswer, estimate},
     deployment::fnv,
     encode,
     refusal::Refusal,
@@ -32,7 +32,7 @@ enum Input {
     TokenLists(Vec<Vec<u64>>),
 }
 
-pub(crate) fn answer(call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn answer(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let asked: Ask = request_body::read(call.body)?;
     let inputs = inputs(asked.input.ok_or_else(|| Refusal::missing("input"))?);
     if inputs.is_empty() || inputs.len() > MOST_INPUTS {
@@ -65,7 +65,7 @@ pub(crate) fn answer(call: Call<'_>) -> Result<Answer, Refusal> {
     let form = Form::json(
         &json!({ "object": "list", "data": data, "model": call.deployment.model, "usage": usage }),
     );
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate: estimate(prompt, Some(0), 1),
         spent: prompt,
         form,

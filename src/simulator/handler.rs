@@ -30,7 +30,7 @@ use super::{
 };
 
 use in_flight::{InFlight, Work};
-use inject_fault::{End, Injected, inject, refusal_of};
+use inject_fault::{EarlyEnd, Injected, inject, refusal_of};
 use responder::Responder;
 use spillover::spill;
 
@@ -49,10 +49,10 @@ impl Service for Instance {
     ) -> Result<Response<Body>, BrokenOff> {
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
         let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
-        let trace = RequestTrace::new(self.other.clone(), self.remember(&request));
-        let trace = trace.by(headers::caller(request.headers()));
-        let address = Address::parse(request.method(), request.uri(), self.kind, &self.base_path);
-        let address = address.filter(|it| it.is_known(&self.api_versions));
+        let trace = RequestTrace::new(self.other.clone(), self.remember(&request))
+            .by(headers::caller(request.headers()));
+        let address = Address::parse(request.method(), request.uri(), self.kind, &self.base_path)
+            .filter(|it| it.is_known(&self.api_versions));
         let (parts, incoming) = request.into_parts();
         let rng = self.fork_rng();
         let responder = Responder {
@@ -117,8 +117,8 @@ async fn run(
         None => Injected::Deviating(Deviation::default()),
     };
     let served = match injected {
-        Injected::Ended(End::Broken(label)) => return request.responder.broken(label),
-        Injected::Ended(End::Refused(refusal)) => Err(refusal),
+        Injected::Ended(EarlyEnd::Broken(label)) => return request.responder.broken(label),
+        Injected::Ended(EarlyEnd::Refused(refusal)) => Err(refusal),
         Injected::Deviating(deviation) => {
             let work = request.work(address, deployment, &body);
             work.map(|work| (work, deviation))

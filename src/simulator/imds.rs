@@ -62,12 +62,13 @@ pub(super) fn objection(
     {
         return Some(("bad_request", "A query parameter is there twice"));
     }
-    match names().any(|name| name == "api-version") {
-        true => None,
-        false => Some((
+    if names().any(|name| name == "api-version") {
+        None
+    } else {
+        Some((
             "bad_request_100",
             "The api-version query parameter is missing",
-        )),
+        ))
     }
 }
 

@@ -96,8 +96,7 @@ impl Instance {
         request_log: Option<Arc<RequestLog>>,
     ) -> Self {
         let (started, seed) = (Instant::now(), seed ^ fnv(name.as_bytes()));
-        let deployments = config.deployments.iter();
-        let deployments = deployments.map(|(name, config)| {
+        let deployments = config.deployments.iter().map(|(name, config)| {
             (
                 name.clone(),
                 Arc::new(Deployment::new(name, config, seed, started)),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    answer::{Answer, Call, Form, estimate},
+    answer::{Call, Form, OperationAnswer, estimate},
     encode,
     recorder::Spent,
     refusal::Refusal,
@@ -23,7 +23,7 @@ const SILENCE: [u8; 417] = {
 const HEARD: &str = "This is a simulated transcription.";
 
 /// Images from a prompt, in JSON.
-pub(crate) fn generate(call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn generate(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     #[derive(Deserialize)]
     struct Ask {
         prompt: Option<String>,
@@ -35,13 +35,13 @@ pub(crate) fn generate(call: Call<'_>) -> Result<Answer, Refusal> {
 }
 
 /// Images from images, in a form.
-pub(crate) fn edit(call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn edit(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let prompt =
         request_body::field(call.body, "prompt").ok_or_else(|| Refusal::missing("prompt"))?;
     images(&call, prompt.len(), 1)
 }
 
-fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<Answer, Refusal> {
+fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<OperationAnswer, Refusal> {
     let spent = Spent {
         prompt_tokens: (prompt as u64).div_ceil(4),
         completion_tokens: 272 * count.clamp(1, 10),
@@ -55,7 +55,7 @@ fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<Answer, Refusal>
             "output_tokens": spent.completion_tokens, "total_tokens": spent.prompt_tokens + spent.completion_tokens,
         },
     }));
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate: estimate(spent, Some(0), 1),
         spent,
         form,
@@ -63,7 +63,7 @@ fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<Answer, Refusal>
 }
 
 /// Speech from text: an audio file.
-pub(crate) fn speak(call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn speak(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     #[derive(Deserialize)]
     struct Ask {
         input: Option<String>,
@@ -71,7 +71,7 @@ pub(crate) fn speak(call: Call<'_>) -> Result<Answer, Refusal> {
     let asked: Ask = request_body::read(call.body)?;
     let input = asked.input.ok_or_else(|| Refusal::missing("input"))?;
     let spent = call.prompt((input.len() as u64).div_ceil(4))?;
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate: estimate(spent, Some(0), 1),
         spent,
         form: Form::Whole {
@@ -82,20 +82,21 @@ pub(crate) fn speak(call: Call<'_>) -> Result<Answer, Refusal> {
 }
 
 /// Text from an audio file in a form, transcribed or translated.
-pub(crate) fn hear(call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn hear(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     if memchr::memmem::find(call.body, b"name=\"file\"").is_none() {
         return Err(Refusal::missing("file"));
     }
     let format = request_body::field(call.body, "response_format").map(String::from_utf8_lossy);
     // The newer models are counted in tokens, those before them by the minute.
-    let spent = match call.deployment.base_model.contains("transcribe") {
-        true => Spent {
+    let spent = if call.deployment.base_model.contains("transcribe") {
+        Spent {
             prompt_tokens: 14,
             audio_prompt_tokens: 12,
             completion_tokens: 5,
             ..Spent::default()
-        },
-        false => Spent::default(),
+        }
+    } else {
+        Spent::default()
     };
     let usage = match spent.prompt_tokens {
         0 => json!({ "type": "duration", "seconds": 1 }),
@@ -114,7 +115,7 @@ pub(crate) fn hear(call: Call<'_>) -> Result<Answer, Refusal> {
         Some("verbose_json") => Form::json(&verbose(HEARD)),
         _ => Form::json(&json!({ "text": HEARD, "usage": usage })),
     };
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate: estimate(Spent::default(), Some(0), 1),
         spent,
         form,

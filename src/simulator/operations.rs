@@ -1,14 +1,14 @@
 //! Which room answers which operation.
 
 use super::{
-    answer::{Answer, Call},
+    answer::{Call, OperationAnswer},
     chat, completions, embeddings, media,
     refusal::Refusal,
     responses,
     route::Operation,
 };
 
-pub(crate) fn answer(operation: Operation, call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn answer(operation: Operation, call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     match operation {
         Operation::Chat => chat::answer(call),
         Operation::Completions => completions::answer(call),

@@ -26,10 +26,10 @@ use super::{
     deployment::Deployment,
     deviation::{BreakKind, Deviation},
     encode,
+    generated_text::{self, Reply},
     recorder::Ending,
     refusal::Refusal,
     request_trace::RequestTrace,
-    text::{self, Reply},
 };
 
 /// The protocol that a session speaks, where it is offered.
@@ -189,9 +189,10 @@ impl Session {
         let created =
             json!({ "type": "response.created", "response": response("in_progress", Value::Null) });
         self.say(socket, created).await?;
-        let name = match self.preview {
-            true => "response.text",
-            false => "response.output_text",
+        let name = if self.preview {
+            "response.text"
+        } else {
+            "response.output_text"
         };
         for at in 0..reply.pieces() {
             let delta = json!({ "type": format!("{name}.delta"), "response_id": id, "output_index": 0, "content_index": 0, "delta": reply.piece(at) });
@@ -201,7 +202,7 @@ impl Session {
         let done =
             json!({ "type": format!("{name}.done"), "response_id": id, "text": reply.text() });
         self.say(socket, done).await?;
-        let input = text::prompt_tokens(self.asked.chars().count() as u64, 1);
+        let input = generated_text::prompt_tokens(self.asked.chars().count() as u64, 1);
         self.trace.spent.prompt_tokens += input;
         let usage = json!({
             "input_tokens": input, "output_tokens": reply.tokens(), "total_tokens": input + reply.tokens(),

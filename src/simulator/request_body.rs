@@ -165,7 +165,7 @@ pub(crate) fn calling(
     let schema = parameters.and_then(|raw| serde_json::from_str(raw.get()).ok());
     Some(Calling {
         name: name.to_owned(),
-        arguments: super::text::arguments(schema.as_ref()),
+        arguments: super::generated_text::arguments(schema.as_ref()),
     })
 }
 

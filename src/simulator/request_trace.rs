@@ -20,7 +20,7 @@ pub(crate) struct RequestTrace {
     seen: Option<SharedRequest>,
     /// Who asked, where that is known.
     caller: Option<String>,
-    held: Option<Held>,
+    held: Option<CountedAhead>,
     pub(crate) spent: Spent,
     ended: bool,
     done: bool,
@@ -28,7 +28,7 @@ pub(crate) struct RequestTrace {
 
 /// What a limiter counted in advance.
 #[derive(Debug)]
-struct Held {
+struct CountedAhead {
     deployment: Arc<Deployment>,
     estimate: u64,
 }
@@ -91,7 +91,7 @@ impl RequestTrace {
 
     /// The limiter let this request in, at this estimate.
     pub(crate) fn hold(&mut self, deployment: Arc<Deployment>, estimate: u64) {
-        self.held = Some(Held {
+        self.held = Some(CountedAhead {
             deployment,
             estimate,
         });

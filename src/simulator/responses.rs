@@ -5,19 +5,19 @@
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    answer::{Answer, Call, Form, estimate, json as bytes, write_json},
+    answer::{Call, Form, OperationAnswer, estimate, json as bytes, write_json},
     event_writer::{EventKind, EventWriter},
     faults::StreamError,
+    generated_text::{Reply, prompt_tokens},
     recorder::Spent,
     refusal::Refusal,
     request_body::{self, Calling, Input, Respond, Tool},
-    text::{Reply, prompt_tokens},
 };
 
 /// How many tokens a compacted conversation has.
 const COMPACTED: u64 = 32;
 
-pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn answer(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let asked: Respond<'_> = request_body::read(call.body)?;
     let (last, tokens) = read(&asked)?;
     let prompt = call.prompt(tokens)?;
@@ -52,13 +52,13 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<Answer, Refusal> {
             item,
             thought,
         }));
-        return Ok(Answer {
+        return Ok(OperationAnswer {
             estimate,
             spent: prompt,
             form,
         });
     }
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate,
         spent,
         form: Form::Whole {
@@ -80,7 +80,7 @@ fn read<'a>(asked: &'a Respond<'_>) -> Result<(&'a str, u64), Refusal> {
 }
 
 /// A conversation made shorter: what its user said last, and a text that only this resource can read.
-pub(crate) fn compact(mut call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn compact(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let asked: Respond<'_> = request_body::read(call.body)?;
     let (last, tokens) = read(&asked)?;
     let prompt = call.prompt(tokens)?;
@@ -103,7 +103,7 @@ pub(crate) fn compact(mut call: Call<'_>) -> Result<Answer, Refusal> {
         ],
         "usage": usage(spent, 0),
     });
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate: estimate(prompt, Some(COMPACTED), 1),
         spent,
         form: Form::json(&whole),
@@ -111,10 +111,10 @@ pub(crate) fn compact(mut call: Call<'_>) -> Result<Answer, Refusal> {
 }
 
 /// How many tokens a response's input would be. It runs no model and costs none.
-pub(crate) fn count(call: Call<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn count(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let asked: Respond<'_> = request_body::read(call.body)?;
     let (_, tokens) = read(&asked)?;
-    Ok(Answer {
+    Ok(OperationAnswer {
         estimate: 0,
         spent: Spent::default(),
         form: Form::json(&json!({ "object": "response.input_tokens", "input_tokens": tokens })),

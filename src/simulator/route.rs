@@ -152,8 +152,8 @@ impl Address {
             let rest = path
                 .strip_prefix(base_path.trim_end_matches('/'))?
                 .strip_prefix('/')?;
-            let route = in_query(method, rest, uri.query(), "model");
-            let route = route.or_else(|| in_body(method, rest, false))?;
+            let route = in_query(method, rest, uri.query(), "model")
+                .or_else(|| in_body(method, rest, false))?;
             return Some(open(route, None, Family::Openai));
         }
         if let Some(rest) = path
@@ -166,8 +166,8 @@ impl Address {
         }
         let path = path.strip_prefix("/openai/")?;
         if let Some(rest) = path.strip_prefix("v1/") {
-            let route = in_query(method, rest, uri.query(), "model");
-            let route = route.or_else(|| in_body(method, rest, false))?;
+            let route = in_query(method, rest, uri.query(), "model")
+                .or_else(|| in_body(method, rest, false))?;
             return Some(open(route, version, Family::V1));
         }
         // Classic paths are dated; without a date Azure knows none of them.

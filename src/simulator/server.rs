@@ -25,7 +25,7 @@ use super::{
     connection::Connection,
     connection_fate::ConnectionFate,
     deviation::BrokenOff,
-    raw::{Raw, RawEnd},
+    raw_answer::{Raw, RawEnd},
     socket::{self, Socket},
 };
 

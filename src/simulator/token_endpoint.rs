@@ -160,8 +160,12 @@ impl TokenEndpoint {
     /// As its caller knows it.
     fn url(&self, parts: &Parts) -> String {
         let by_header = || parts.headers.get(header::HOST)?.to_str().ok();
-        let host = parts.uri.authority().map(|it| it.as_str());
-        let host = host.or_else(by_header).unwrap_or_default();
+        let host = parts
+            .uri
+            .authority()
+            .map(|it| it.as_str())
+            .or_else(by_header)
+            .unwrap_or_default();
         format!("{}://{host}{}", self.scheme, parts.uri.path())
     }
 
@@ -175,8 +179,9 @@ impl TokenEndpoint {
 
     /// App Service wants its secret, and tells fewer times.
     fn app_service(&self, headers: &HeaderMap, query: Vec<(String, String)>) -> Response<Body> {
-        let shown = headers.get("x-identity-header");
-        let shown = shown.and_then(|value| value.to_str().ok());
+        let shown = headers
+            .get("x-identity-header")
+            .and_then(|value| value.to_str().ok());
         if shown.is_none() || shown != self.identity_header.as_deref() {
             let description = "The identity header is missing or wrong.";
             return self.refuse(StatusCode::UNAUTHORIZED, "unauthorized", description);

@@ -47,13 +47,14 @@ impl CounterWriter {
             beginnings: None,
         };
         work.write();
-        let thread = thread::Builder::new().name("counters".into());
-        let thread = thread.spawn(move || {
-            while !is_stopped(&watched) {
+        let thread = thread::Builder::new()
+            .name("counters".into())
+            .spawn(move || {
+                while !is_stopped(&watched) {
+                    work.write();
+                }
                 work.write();
-            }
-            work.write();
-        })?;
+            })?;
         Ok(Self {
             stop,
             thread: Mutex::new(Some(thread)),
@@ -261,7 +262,7 @@ mod tests {
     }
 
     fn spend(quotas: &Quotas, total: u64) {
-        let allowance = quotas.of(&"app".into()).unwrap();
+        let allowance = quotas.allowance_for(&"app".into()).unwrap();
         let mut reservation = allowance.enter(moment()).unwrap();
         reservation
             .reserve(total, Output::AtMost(0), moment())

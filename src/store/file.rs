@@ -55,8 +55,10 @@ impl CounterFile {
         &mut self,
         act: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let database = self.database.take();
-        let database = database.ok_or_else(|| StoreError::Other("it is not open".into()))?;
+        let database = self
+            .database
+            .take()
+            .ok_or_else(|| StoreError::Other("it is not open".into()))?;
         let done = guarded(|| act(&database).map_err(explained))?;
         self.database = Some(database);
         Ok(done)
@@ -168,7 +170,7 @@ fn all(database: &Database) -> Result<Vec<Count>, redb::Error> {
     for entry in table.iter()? {
         let (key, value) = entry?;
         let (period, start, client, model) = key.value();
-        let Some(period) = Period::of(period) else {
+        let Some(period) = Period::from_word(period) else {
             continue;
         };
         counts.push(Count {

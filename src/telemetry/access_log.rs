@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    line_log::{LineLog, Place, Script},
+    line_log::{LineLog, LogTarget, Script},
     metrics::Metrics,
     record::Record,
 };
@@ -19,7 +19,7 @@ pub type AccessLog = LineLog<Arc<Record>>;
 pub const NAME: &str = "access";
 
 /// To a file, or to stderr: text on a terminal, JSON elsewhere. Fails where the file can't be opened.
-pub fn open(file: Option<Place>, metrics: &Metrics) -> io::Result<AccessLog> {
+pub fn open(file: Option<LogTarget>, metrics: &Metrics) -> io::Result<AccessLog> {
     let metrics = metrics.log(NAME);
     match file {
         Some(place) => LineLog::file(NAME, place, Format::Json, metrics),

@@ -16,9 +16,9 @@ const KEPT: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failover {
     pub model: ModelName,
-    pub from: Place,
+    pub from: DeploymentRef,
     /// `None`: nothing was left to ask.
-    pub to: Option<Place>,
+    pub to: Option<DeploymentRef>,
     /// The outcome's label.
     pub cause: &'static str,
     /// When the last of them was made.
@@ -29,7 +29,7 @@ pub struct Failover {
 
 /// A deployment, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct DeploymentRef {
     pub instance: InstanceName,
     pub deployment: DeploymentName,
 }
@@ -95,16 +95,16 @@ fn add(
     }
     kept.push(Failover {
         model: model.clone(),
-        from: Place::of(from),
-        to: to.map(Place::of),
+        from: DeploymentRef::from_attempt(from),
+        to: to.map(DeploymentRef::from_attempt),
         cause: from.outcome,
         at,
         times: 1,
     });
 }
 
-impl Place {
-    fn of(attempt: &AttemptRecord) -> Self {
+impl DeploymentRef {
+    fn from_attempt(attempt: &AttemptRecord) -> Self {
         Self {
             instance: attempt.instance.clone(),
             deployment: attempt.deployment.clone(),
@@ -121,7 +121,7 @@ mod tests {
     use super::{super::record::tests::record, *};
 
     fn told(failovers: &Failovers) -> Vec<(String, Option<String>, &'static str, u64)> {
-        let name = |place: &Place| place.instance.to_string();
+        let name = |place: &DeploymentRef| place.instance.to_string();
         let tell = |it: &Failover| {
             let to = it.to.as_ref().map(name);
             (name(&it.from), to, it.cause, it.times)

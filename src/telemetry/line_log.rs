@@ -18,7 +18,7 @@ use tracing::{error, info};
 
 use super::metrics::LogMetrics;
 use file::{LogFile, Lost, Now};
-pub use file::{Place, Readers};
+pub use file::{LogTarget, Readers};
 
 /// Entries that may wait for the writer: half a second of a busy gateway, and a few megabytes.
 const WAITING: usize = 8192;
@@ -55,7 +55,7 @@ impl<E: Send + 'static> LineLog<E> {
     /// To a file that is appended to. `name` is the log's in metrics and messages. Fails where the file can't be opened.
     pub fn file<S: Script<Entry = E>>(
         name: &'static str,
-        place: Place,
+        place: LogTarget,
         script: S,
         metrics: LogMetrics,
     ) -> io::Result<Self> {

@@ -11,7 +11,7 @@ mod in_flight;
 mod instruments;
 mod limits;
 mod listener;
-mod reading;
+mod snapshot;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -35,7 +35,7 @@ pub use in_flight::InFlight;
 pub use instruments::Family;
 use instruments::Instruments;
 pub use listener::ListenerMetrics;
-pub use reading::{Buckets, Class, LogReading};
+pub use snapshot::{Buckets, Class, LogReading};
 
 /// What a request's counter goes by, beside its client.
 type RequestKey = (Option<ModelName>, &'static str, Option<u16>);
@@ -129,7 +129,7 @@ impl Metrics {
         deployment: &DeploymentName,
     ) -> Arc<DeploymentMetrics> {
         let key = (model.clone(), instance.clone(), deployment.clone());
-        self.deployments.of(key, || {
+        self.deployments.find_or_make(key, || {
             // There from the start, so that their first count is seen as a rise.
             for counters in [
                 &self.instruments.unreplayable,
@@ -197,7 +197,9 @@ impl Metrics {
                 let refusals = &self.instruments.refusals;
                 refusals.with_label_values(&[client, reason])
             };
-            let counter = self.refusals.of(record.client.as_ref(), reason, make);
+            let counter = self
+                .refusals
+                .find_or_make(record.client.as_ref(), reason, make);
             counter.inc();
         }
         if let Some(detail) = record.detail {
@@ -218,11 +220,13 @@ impl Metrics {
     fn count_request(&self, record: &Record) {
         let operation = record.operation();
         let key = (record.model.clone(), operation, record.status);
-        let counter = self.requests.of(record.client.as_ref(), key, |client| {
-            let code = record.status.unwrap_or(CLIENT_LEFT).to_string();
-            let labels = [client, record.model(), operation, &code];
-            self.instruments.requests.with_label_values(&labels)
-        });
+        let counter = self
+            .requests
+            .find_or_make(record.client.as_ref(), key, |client| {
+                let code = record.status.unwrap_or(CLIENT_LEFT).to_string();
+                let labels = [client, record.model(), operation, &code];
+                self.instruments.requests.with_label_values(&labels)
+            });
         counter.inc();
     }
 
@@ -243,18 +247,22 @@ impl Metrics {
             deployment.count_guess(guess);
         }
         let types = usage.by_type();
-        let counters = self.tokens.of(record.client.as_ref(), at, |client| {
-            let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
-            let counters = types.map(|(kind, _)| {
-                let labels = [client, model.as_str(), instance, deployment, kind];
-                self.instruments.tokens.with_label_values(&labels)
+        let counters = self
+            .tokens
+            .find_or_make(record.client.as_ref(), at, |client| {
+                let (instance, deployment) = (last.instance.as_str(), last.deployment.as_str());
+                let counters = types.map(|(kind, _)| {
+                    let labels = [client, model.as_str(), instance, deployment, kind];
+                    self.instruments.tokens.with_label_values(&labels)
+                });
+                let whole = types
+                    .iter()
+                    .zip(&counters)
+                    .filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
+                self.deployment(model, &last.instance, &last.deployment)
+                    .keep_tokens(whole.map(|(_, counter)| counter.clone()));
+                counters
             });
-            let whole = types.iter().zip(&counters);
-            let whole = whole.filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
-            self.deployment(model, &last.instance, &last.deployment)
-                .keep_tokens(whole.map(|(_, counter)| counter.clone()));
-            counters
-        });
         for (counter, (_, number)) in counters.iter().zip(types) {
             counter.inc_by(number);
         }
@@ -265,10 +273,12 @@ impl Metrics {
             return;
         };
         let key = (model.clone(), cost.currency);
-        let counter = self.costs.of(record.client.as_ref(), key, |client| {
-            let labels = [client, model.as_str(), cost.currency.as_str()];
-            self.instruments.cost.with_label_values(&labels)
-        });
+        let counter = self
+            .costs
+            .find_or_make(record.client.as_ref(), key, |client| {
+                let labels = [client, model.as_str(), cost.currency.as_str()];
+                self.instruments.cost.with_label_values(&labels)
+            });
         counter.inc_by(cost.to_f64());
     }
 

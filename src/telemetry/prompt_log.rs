@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    line_log::{LineLog, Place, Script},
+    line_log::{LineLog, LogTarget, Script},
     metrics::Metrics,
     record::Stamp,
 };
@@ -77,7 +77,7 @@ impl PromptLog {
     /// `most_waiting`: what the bodies that wait for the writer may hold together, in bytes. Fails where the file can't
     /// be opened, or not be closed to others.
     pub fn open(
-        place: Place,
+        place: LogTarget,
         rules: Rules,
         most_waiting: usize,
         metrics: &Metrics,
@@ -99,9 +99,10 @@ impl PromptLog {
             waiting: Arc::clone(&self.waiting),
         };
         // One that is larger than all of the room may pass alone.
-        match before > 0 && before.saturating_add(bytes) > self.most_waiting {
-            true => self.log.drop_line(),
-            false => self.log.write(waiting),
+        if before > 0 && before.saturating_add(bytes) > self.most_waiting {
+            self.log.drop_line()
+        } else {
+            self.log.write(waiting)
         }
     }
 
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_in_bytes_and_what_is_beyond_is_counted() {
         let metrics = Metrics::new();
-        let place = Place {
+        let place = LogTarget {
             path: "/dev/null".into(),
             rotation: None,
             readers: Readers::Owner,

@@ -64,7 +64,7 @@ pub struct Record {
     pub out_of_budget: bool,
     /// What the client got; `None`: it left before it got any.
     pub status: Option<u16>,
-    pub end: End,
+    pub end: AnswerEnd,
     /// Whether the body was passed on as it came, so that it could not be sent again.
     pub unreplayable: bool,
     /// What the answer cost; `None`: nothing, or nothing that is counted in tokens.
@@ -121,7 +121,7 @@ impl AttemptRecord {
 
 /// How the answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum AnswerEnd {
     /// To its last byte.
     Complete,
     /// Cut short by us or by the deployment, after it had begun.
@@ -132,7 +132,7 @@ pub enum End {
     Idle,
 }
 
-impl End {
+impl AnswerEnd {
     /// The word in the log.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -84,7 +84,7 @@ struct Attempts {
 
 /// What a look at it says.
 #[derive(Debug)]
-pub struct Reading {
+pub struct TrafficReading {
     pub rate: Rate,
     /// What clients got in the last minute, in the order of [`Class::ALL`].
     pub answers: [u64; 5],
@@ -153,7 +153,7 @@ impl TrafficRates {
         }
     }
 
-    pub fn read(&self, now: Instant) -> Reading {
+    pub fn read(&self, now: Instant) -> TrafficReading {
         let looks = self.looks.lock();
         let current = self.stretch(now, looks.stretches.back());
         let minute = looks.stretches.front();
@@ -172,7 +172,7 @@ impl TrafficRates {
             places.map(deployment).collect()
         });
         let was = |i: usize| minute.map_or(0, |it| it.answers[i]);
-        Reading {
+        TrafficReading {
             rate: rate(&|it| it.all),
             answers: std::array::from_fn(|i| current.answers[i].saturating_sub(was(i))),
             logs: current.logs(minute),
@@ -249,7 +249,7 @@ impl Stretch {
     }
 }
 
-impl Reading {
+impl TrafficReading {
     /// Answers of the last minute, by class.
     pub fn answered(&self) -> impl Iterator<Item = (Class, u64)> {
         Class::ALL.into_iter().zip(self.answers)

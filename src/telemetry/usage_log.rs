@@ -9,9 +9,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Result, Value};
 
 use super::{
-    line_log::{LineLog, Place, Script},
+    json_object::Object,
+    line_log::{LineLog, LogTarget, Script},
     metrics::Metrics,
-    object::Object,
     record::{Record, Stamp, Text},
 };
 use crate::domain::{deployment::Capacity, price::Cost, usage::Tier};
@@ -21,7 +21,7 @@ pub type UsageLog = LineLog<Arc<Record>>;
 pub const NAME: &str = "usage";
 
 /// Fails where the file can't be opened.
-pub fn open(place: Place, metrics: &Metrics) -> io::Result<UsageLog> {
+pub fn open(place: LogTarget, metrics: &Metrics) -> io::Result<UsageLog> {
     LineLog::file(NAME, place, Lines, metrics.log(NAME))
 }
 
@@ -47,7 +47,7 @@ impl Script for Lines {
 
     fn append(&mut self, record: &Arc<Record>, text: &mut Vec<u8>) {
         let before = text.len();
-        let columns = UsageRecord::of(record);
+        let columns = UsageRecord::from_record(record);
         match Object::write(text, |line| columns.append(line)) {
             Ok(()) => text.push(b'\n'),
             // Writing into memory can't fail; half a line must not stay all the same.
@@ -140,7 +140,7 @@ struct UsageRecord<'a> {
 }
 
 impl<'a> UsageRecord<'a> {
-    fn of(record: &'a Record) -> Self {
+    fn from_record(record: &'a Record) -> Self {
         let (last, usage) = (record.attempts.last(), record.usage.as_ref());
         let before = record.attempts.split_last().map_or(&[][..], |(_, it)| it);
         let maybe_billed = before.iter().filter(|attempt| attempt.may_be_billed);

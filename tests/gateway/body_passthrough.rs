@@ -54,9 +54,10 @@ async fn a_body_without_room_arrives_whole_over_each_protocol_and_framing() {
                         _ => hash_at("only", &sent),
                     };
                     expected.push((sent.len(), !chunked));
-                    let body = match chunked {
-                        true => in_chunks(sent),
-                        false => Body::from(sent),
+                    let body = if chunked {
+                        in_chunks(sent)
+                    } else {
+                        Body::from(sent)
                     };
                     let request = http.post(harness.url(path)).header("api-key", KEY);
                     let request = request.header("content-type", "application/json");
@@ -107,9 +108,10 @@ async fn small_bodies_need_no_room() {
     for chunked in [false, true] {
         let sent = chat_of(50_000, 1);
         let expected = hash_at("well", &sent);
-        let body = match chunked {
-            true => in_chunks(sent),
-            false => Body::from(sent),
+        let body = if chunked {
+            in_chunks(sent)
+        } else {
+            Body::from(sent)
         };
         let response = harness.post(CHAT).body(body).send().await.unwrap();
         assert_eq!(

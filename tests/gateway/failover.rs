@@ -84,9 +84,10 @@ async fn ask(harness: &Harness, number: usize, size: usize) {
             .unwrap()
             .replacen("\"gpt-4o\"", "\"well-gpt-4o\"", 1);
     let asks = "{\"stream_options\":{\"include_usage\":true},";
-    let expected = match streamed {
-        true => expected.replacen('{', asks, 1),
-        false => expected,
+    let expected = if streamed {
+        expected.replacen('{', asks, 1)
+    } else {
+        expected
     };
     let expected: String = Sha256::digest(expected)
         .iter()

@@ -87,9 +87,10 @@ impl Setup<'_> {
     }
 
     fn simulation(&self) -> String {
-        let address = match self.tokens.contains("address:") {
-            true => "",
-            false => "address: 127.0.0.1:0, ",
+        let address = if self.tokens.contains("address:") {
+            ""
+        } else {
+            "address: 127.0.0.1:0, "
         };
         let mut yaml = format!(
             "control: 127.0.0.1:0\nseed: 7\ntokens: {{ {address}{} }}\ninstances:\n",

@@ -66,9 +66,10 @@ async fn a_large_body_that_fails_over_twice_takes_its_own_size_once() {
         let before = memory(&harness.gateway, "VmHWM");
         let sent = chat_of(30 * MIB, 1);
         let (size, expected) = (sent.len(), hash_at("well", &sent));
-        let body = match chunked {
-            true => in_chunks(sent),
-            false => Body::from(sent),
+        let body = if chunked {
+            in_chunks(sent)
+        } else {
+            Body::from(sent)
         };
         let response = harness.post(CHAT).body(body).send().await.unwrap();
         assert_eq!(

@@ -22,20 +22,8 @@ async fn a_request_has_a_usage_record_once_its_client_and_its_model_are_known() 
     let harness = Harness::open(&[("a", 1, 1), ("b", 2, 1)]).await;
     assert_eq!(harness.chat().await.status(), 200);
     harness.fault("a", status(429, &[("retry-after", "60")]));
-    assert_eq!(
-        harness
-            .post(CHAT)
-            .json(&streamed())
-            .send()
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap()
-            .len()
-            .min(1),
-        1
-    );
+    let stream = harness.post(CHAT).json(&streamed()).send().await.unwrap();
+    assert!(!stream.bytes().await.unwrap().is_empty());
     harness.fault("b", status(400, &[]));
     assert_eq!(harness.chat().await.status(), 400);
     harness.fault("b", status(429, &[("retry-after", "60")]));

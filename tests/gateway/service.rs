@@ -41,9 +41,10 @@ impl Installation {
         let (folder, address) = (folder(), free_address());
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(folder.join("lineage")).unwrap();
-        let group = match is_root() {
-            true => GROUP,
-            false => fs::metadata(&folder).unwrap().gid(),
+        let group = if is_root() {
+            GROUP
+        } else {
+            fs::metadata(&folder).unwrap().gid()
         };
         let config = format!(
             "listeners: [{{ address: \"{address}\", tls: {{ certificate: tls/fullchain.pem, key: tls/privkey.pem }} }}]\n\
@@ -86,19 +87,19 @@ impl Installation {
 
     /// The gateway's command, as a user who is in these groups.
     fn forebay(&self, groups: &[u32], command: &str) -> Command {
-        let mut forebay = match is_root() {
-            true => {
-                let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
-                let groups = match groups.is_empty() {
-                    true => "--clear-groups".to_owned(),
-                    false => format!("--groups={}", groups.join(",")),
-                };
-                let mut setpriv = Command::new("setpriv");
-                setpriv.args(["--reuid", USER, "--regid", USER, &groups]);
-                setpriv.arg(self.folder.join("forebay"));
-                setpriv
-            }
-            false => Command::new(self.folder.join("forebay")),
+        let mut forebay = if is_root() {
+            let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
+            let groups = if groups.is_empty() {
+                "--clear-groups".to_owned()
+            } else {
+                format!("--groups={}", groups.join(","))
+            };
+            let mut setpriv = Command::new("setpriv");
+            setpriv.args(["--reuid", USER, "--regid", USER, &groups]);
+            setpriv.arg(self.folder.join("forebay"));
+            setpriv
+        } else {
+            Command::new(self.folder.join("forebay"))
         };
         forebay.args([command, "--config"]);
         forebay.arg(self.folder.join("forebay.yaml"));

@@ -39,9 +39,10 @@ fn responses() -> Value {
 async fn play(mut call: ReceivedRequest, head: &str, pieces: &[&str]) {
     call.send(head).await;
     for piece in pieces {
-        match head == STREAM {
-            true => call.chunk(piece).await,
-            false => call.send(piece).await,
+        if head == STREAM {
+            call.chunk(piece).await
+        } else {
+            call.send(piece).await
         }
     }
     if head == STREAM {

@@ -41,17 +41,16 @@ async fn harness(strange: InstanceCertificate) -> (Harness, Certificate) {
         "ours" => &ours,
         _ => &another,
     };
-    match strange.has_ended {
-        false => authority.certify(&folder, "strange", strange.host),
-        true => {
-            let others = vec![dns(strange.host)];
-            let says = CertificateFields {
-                others,
-                has_ended: true,
-                ..CertificateFields::default()
-            };
-            authority.certify_as(&folder, "strange", &says);
-        }
+    if strange.has_ended {
+        let others = vec![dns(strange.host)];
+        let says = CertificateFields {
+            others,
+            has_ended: true,
+            ..CertificateFields::default()
+        };
+        authority.certify_as(&folder, "strange", &says);
+    } else {
+        authority.certify(&folder, "strange", strange.host)
     }
     for name in ["well", "gateway"] {
         ours.certify(&folder, name, "localhost");

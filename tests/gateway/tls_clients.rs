@@ -245,9 +245,10 @@ async fn a_certificate_that_a_browser_shows_for_a_page_of_elsewhere_proves_nobod
         let mut wire = TlsConnection::open_with(fixture.required, config)
             .await
             .unwrap();
-        let key = match key {
-            true => format!("api-key: {OTHER_KEY}\r\n"),
-            false => String::new(),
+        let key = if key {
+            format!("api-key: {OTHER_KEY}\r\n")
+        } else {
+            String::new()
         };
         let lines = format!("{key}content-type: text/plain\r\n{lines}");
         wire.ask(request("POST", CHAT, &lines, chat().to_string()))

@@ -7,7 +7,7 @@ use super::{Alarm, Scene, alarm, warning};
 use crate::admin::gateway::IdentityState;
 use crate::{
     domain::{
-        breaker::{Cause, State},
+        breaker::{BreakerState, Cause},
         deployment::Capacity,
         pool::{Few, Member, Pool, Refusing},
         route::Operation,
@@ -32,8 +32,10 @@ impl Scene<'_> {
         let effect = effect
             .strip_prefix("no other deployment is available: ")
             .unwrap_or(&effect);
-        let back = pool.members().iter();
-        let back = back.filter_map(|it| it.state(self.now).pause(self.now));
+        let back = pool
+            .members()
+            .iter()
+            .filter_map(|it| it.state(self.now).pause(self.now));
         let next = match back.min() {
             Some(pause) => format!("next retry in {}", Span(pause)),
             None => "one is being probed".to_owned(),
@@ -76,8 +78,9 @@ impl Scene<'_> {
             return None;
         }
         let served = |wanted: bool| -> u64 {
-            let pairs = members().zip(readings);
-            let pairs = pairs.filter(|(member, _)| is_provisioned(member) == wanted);
+            let pairs = members()
+                .zip(readings)
+                .filter(|(member, _)| is_provisioned(member) == wanted);
             let attempts = pairs.flat_map(|(_, reading)| &reading.attempts);
             let served = attempts.filter(|(outcome, _)| *outcome == "served");
             served.map(|(_, times)| times).sum()
@@ -197,8 +200,9 @@ impl Scene<'_> {
             let identity = &member.deployment().instance.identity;
             let effect = pool.effect_beside(member, Some(operation), self.now);
             let (name, operation, model) = (member.name(), operation.path(), pool.model());
-            let why = member.failure_of_one(cause);
-            let why = why.map_or_else(|| "4xx".to_owned(), |failure| failure.to_string());
+            let why = member
+                .failure_of_one(cause)
+                .map_or_else(|| "4xx".to_owned(), |failure| failure.to_string());
             let next = match until.checked_duration_since(self.now) {
                 Some(pause) if !pause.is_zero() => format!("next retry in {}", Span(pause)),
                 _ => "the next request probes it".to_owned(),
@@ -253,8 +257,10 @@ impl Scene<'_> {
         let who = match all {
             [_] => format!("{} (of {})", member.name(), pool.model()),
             _ => {
-                let names = all.iter();
-                let names: Vec<_> = names.map(|it| it.1.deployment().name.to_string()).collect();
+                let names: Vec<_> = all
+                    .iter()
+                    .map(|it| it.1.deployment().name.to_string())
+                    .collect();
                 format!(
                     "{} ({} deployments: {})",
                     instance(member),
@@ -271,8 +277,10 @@ impl Scene<'_> {
         let times: u32 = all.iter().map(|it| it.2.times).sum();
         let status = refusing.status;
         let ago = self.now.saturating_duration_since(since);
-        let at = humantime::format_rfc3339_seconds(self.today - ago).to_string();
-        let at = at.replace('T', " ").replace('Z', " UTC");
+        let at = humantime::format_rfc3339_seconds(self.today - ago)
+            .to_string()
+            .replace('T', " ")
+            .replace('Z', " UTC");
         let others_serve = all.iter().any(|(pool, _, refusing)| {
             let mut fellows = pool.members().iter();
             fellows.any(|it| it.served_at().is_some_and(|at| at > refusing.since))
@@ -306,7 +314,7 @@ impl Scene<'_> {
         let states = || group.members.iter().map(|(_, it)| it.state(self.now));
         let pauses = states().filter_map(|state| state.pause(self.now));
         match pauses.min() {
-            _ if states().any(|it| matches!(it, State::Trial { .. })) => {
+            _ if states().any(|it| matches!(it, BreakerState::Trial { .. })) => {
                 "half-open: a request probes it now".to_owned()
             }
             Some(pause) => format!("next retry in {}", Span(pause)),
@@ -350,8 +358,9 @@ impl Group<'_> {
         if let [(pool, member)] = self.members[..] {
             return format!("{} (of {})", member.name(), pool.model());
         }
-        let names = self.members.iter();
-        let names: Vec<_> = names
+        let names: Vec<_> = self
+            .members
+            .iter()
             .map(|(_, it)| it.deployment().name.to_string())
             .collect();
         format!(

@@ -82,7 +82,7 @@ fn identity(name: &str, ready: bool, last_error: Option<&str>) -> IdentityState 
 }
 
 fn told(scene: &Scene<'_>) -> Vec<(&'static str, &'static str, String)> {
-    let (alarms, left_off) = of(scene);
+    let (alarms, left_off) = raised(scene);
     assert_eq!(left_off, 0);
     let severity = |alarm: &Alarm| match alarm.severity {
         Severity::Alarm => "alarm",
@@ -99,9 +99,10 @@ fn pool_of(model: &str, deployments: &[(&str, &str, bool)]) -> Arc<Pool> {
     let members = members.members().iter().zip(deployments);
     let deployments = members.map(|(member, (_, name, is_provisioned))| Deployment {
         name: (*name).into(),
-        capacity: match is_provisioned {
-            true => Capacity::Provisioned,
-            false => Capacity::Standard,
+        capacity: if *is_provisioned {
+            Capacity::Provisioned
+        } else {
+            Capacity::Standard
         },
         ..member.deployment().clone()
     });
@@ -133,7 +134,7 @@ fn what_an_instance_does_in_several_pools_is_one_alarm_that_names_who_serves() {
         pool_of("image", &[("east", "image-e", false)]),
     ];
     pools.iter().for_each(|pool| fails(pool, 0, t));
-    let (alarms, _) = of(&scene(&pools, t));
+    let (alarms, _) = raised(&scene(&pools, t));
     let words: Vec<_> = alarms.iter().map(|it| it.what).collect();
     assert_eq!(words, ["model_unavailable", "failing"]);
     assert_eq!(alarms[1].instance.as_deref(), Some("east"));
@@ -378,7 +379,7 @@ fn of_very_many_some_are_left_off_and_counted() {
     for index in 0..70 {
         ends(&pools[0], index, Outcome::NotDeployed, t);
     }
-    let (alarms, left_off) = of(&scene(&pools, t));
+    let (alarms, left_off) = raised(&scene(&pools, t));
     assert_eq!((alarms.len(), left_off), (MOST, 20));
 }
 
@@ -424,8 +425,10 @@ fn who_serves_one_kind_of_work_is_told_without_those_that_refuse_it_too() {
         ends(&pools[0], index, Outcome::OperationRejected, t);
     }
     let of_bars = |pools: &[Arc<Pool>]| {
-        let told = told(&scene(pools, t)).into_iter();
-        let told: Vec<_> = told.filter(|it| it.1 == "operation_refused").collect();
+        let told: Vec<_> = told(&scene(pools, t))
+            .into_iter()
+            .filter(|it| it.1 == "operation_refused")
+            .collect();
         told
     };
     let told = of_bars(&pools);

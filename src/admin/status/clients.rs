@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::figures::round;
 use crate::domain::{
     name::{ClientName, ModelName},
-    quota::Standing,
+    quota::LimitStanding,
 };
 
 /// So many clients are told of where not all are asked for.
@@ -37,8 +37,8 @@ struct LimitStatus {
 }
 
 /// What is told, and how many clients with limits there are beyond those.
-pub(super) fn of(
-    mut standings: Vec<Standing>,
+pub(super) fn statuses(
+    mut standings: Vec<LimitStanding>,
     all: bool,
     today: SystemTime,
 ) -> (Vec<ClientStatus>, usize) {
@@ -59,7 +59,7 @@ pub(super) fn of(
     let wanted: HashSet<_> = told.iter().collect();
     for standing in standings.iter().filter(|it| wanted.contains(&it.client)) {
         let of_it = limits.entry(&standing.client).or_default();
-        of_it.push(LimitStatus::of(standing, today));
+        of_it.push(LimitStatus::new(standing, today));
     }
     let told = told.iter().map(|client| ClientStatus {
         client: client.to_string(),
@@ -69,7 +69,7 @@ pub(super) fn of(
 }
 
 /// How much of a limit is used. One of nothing is always full.
-fn part(standing: &Standing) -> f64 {
+fn part(standing: &LimitStanding) -> f64 {
     match standing.most {
         0 => 1.0,
         most => standing.used as f64 / most as f64,
@@ -77,7 +77,7 @@ fn part(standing: &Standing) -> f64 {
 }
 
 impl LimitStatus {
-    fn of(standing: &Standing, today: SystemTime) -> Self {
+    fn new(standing: &LimitStanding, today: SystemTime) -> Self {
         let left = |at: SystemTime| at.duration_since(today).unwrap_or_default();
         Self {
             limit: standing.limit.as_str(),
@@ -97,8 +97,8 @@ mod tests {
     use super::*;
     use crate::domain::quota::Limit;
 
-    fn standing(client: &str, limit: Limit, used: u64, most: u64) -> Standing {
-        Standing {
+    fn standing(client: &str, limit: Limit, used: u64, most: u64) -> LimitStanding {
+        LimitStanding {
             client: client.into(),
             model: None,
             limit,
@@ -115,14 +115,14 @@ mod tests {
         let standings = vec![
             standing("calm", Limit::Concurrency, 1, 10),
             standing("busy", Limit::Concurrency, 0, 10),
-            Standing {
+            LimitStanding {
                 renews,
                 model: Some("gpt".into()),
                 ..standing("busy", Limit::TokensPerDay, 90, 100)
             },
             standing("none", Limit::TokensPerMinute, 0, 0),
         ];
-        let (told, left_off) = of(standings, false, today);
+        let (told, left_off) = statuses(standings, false, today);
         let names: Vec<_> = told.iter().map(|it| it.client.as_str()).collect();
         assert_eq!((names, left_off), (vec!["none", "busy", "calm"], 0));
         let [day, running] = &told[1].limits[..] else {
@@ -146,10 +146,10 @@ mod tests {
             .map(|i| standing(&format!("c{i}"), Limit::Concurrency, i, 100))
             .collect();
         let today = SystemTime::UNIX_EPOCH;
-        let (told, left_off) = of(standings.clone(), false, today);
+        let (told, left_off) = statuses(standings.clone(), false, today);
         assert_eq!((told.len(), left_off), (MOST, 80));
         assert_eq!(told[0].client, "c99");
-        let (told, left_off) = of(standings, true, today);
+        let (told, left_off) = statuses(standings, true, today);
         assert_eq!((told.len(), left_off), (100, 0));
     }
 }

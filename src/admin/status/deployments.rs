@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::figures::round;
 use crate::{
     domain::{
-        breaker::{Cause, State},
+        breaker::{BreakerState, Cause},
         deployment::Capacity,
         pool::{Member, Pool},
     },
@@ -83,7 +83,7 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn of(buckets: &Buckets) -> Option<Self> {
+    pub(super) fn from_buckets(buckets: &Buckets) -> Option<Self> {
         // Our own share is counted in microseconds.
         let fine = |seconds: f64| (seconds * 1e6).round() / 1e6;
         Some(Self {
@@ -94,7 +94,7 @@ impl Times {
 }
 
 impl<'a> ModelStatus<'a> {
-    pub(super) fn of(
+    pub(super) fn new(
         pool: &'a Pool,
         readings: &[DeploymentReading],
         metrics: &Metrics,
@@ -107,19 +107,22 @@ impl<'a> ModelStatus<'a> {
             .for_each(|it| first_token.add(&it.first_token));
         let answered = sum(|it| it.rate.requests);
         let weights = weights(pool);
-        let deployments = pool.members().iter().zip(readings);
-        let deployments = deployments.map(|(member, reading)| {
-            let mut status = DeploymentStatus::of(pool, member, reading, metrics, now);
-            status.share = (answered > 0.0).then(|| round(reading.rate.requests / answered));
-            let weight = f64::from(status.weight);
-            status.share_by_weight = round(weight / weights[&status.priority]);
-            status
-        });
+        let deployments = pool
+            .members()
+            .iter()
+            .zip(readings)
+            .map(|(member, reading)| {
+                let mut status = DeploymentStatus::new(pool, member, reading, metrics, now);
+                status.share = (answered > 0.0).then(|| round(reading.rate.requests / answered));
+                let weight = f64::from(status.weight);
+                status.share_by_weight = round(weight / weights[&status.priority]);
+                status
+            });
         Self {
             model: pool.model().as_str(),
             requests_per_second: round(answered),
             tokens_per_second: round(sum(|it| it.rate.tokens)),
-            time_to_first_token: Times::of(&first_token),
+            time_to_first_token: Times::from_buckets(&first_token),
             deployments: deployments.collect(),
         }
     }
@@ -137,7 +140,7 @@ fn weights(pool: &Pool) -> BTreeMap<u32, f64> {
 }
 
 impl<'a> DeploymentStatus<'a> {
-    fn of(
+    fn new(
         pool: &Pool,
         member: &'a Member,
         reading: &DeploymentReading,
@@ -158,17 +161,17 @@ impl<'a> DeploymentStatus<'a> {
             priority: deployment.priority.get(),
             weight: deployment.weight.get(),
             state: match state {
-                State::Closed => "closed",
-                State::Ramping { .. } => "ramping",
-                State::Open { .. } => "open",
-                State::Trial { .. } => "trial",
+                BreakerState::Closed => "closed",
+                BreakerState::Ramping { .. } => "ramping",
+                BreakerState::Open { .. } => "open",
+                BreakerState::Trial { .. } => "trial",
             },
             available: member.is_ready(now),
             cause: state.cause().map(Cause::as_str),
             retry_in_seconds: state.pause(now).map(|pause| round(pause.as_secs_f64())),
             set_aside_for: set_aside_for(member, now),
             ramp: match state {
-                State::Ramping { share } => Some(round(share)),
+                BreakerState::Ramping { share } => Some(round(share)),
                 _ => None,
             },
             share: None,
@@ -179,7 +182,7 @@ impl<'a> DeploymentStatus<'a> {
             inflight: member.inflight(),
             requests_per_second: round(reading.rate.requests),
             tokens_per_second: round(reading.rate.tokens),
-            time_to_first_token: Times::of(&reading.first_token),
+            time_to_first_token: Times::from_buckets(&reading.first_token),
             attempts_last_minute: reading.attempts.iter().copied().collect(),
             last: member.last().map(|(outcome, at)| Last {
                 outcome: outcome.label(),

@@ -195,11 +195,11 @@ pub(super) fn operators(
 }
 
 /// How a name of one kind is read.
-type Reading = fn(&str) -> Result<Name, NameError>;
+type NameParser = fn(&str) -> Result<Name, NameError>;
 
 /// The one name that an entry has, and who may have signed it.
 fn entry(raw: raw::CertificateName, reader: &mut Reader<'_>) -> Option<Placed<Entry>> {
-    let kinds: [(_, Reading); 5] = [
+    let kinds: [(_, NameParser); 5] = [
         (raw.subject, Name::subject),
         (raw.common_name, Name::common_name),
         (raw.dns, Name::dns),

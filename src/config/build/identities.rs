@@ -39,8 +39,10 @@ pub(super) fn identities(
 }
 
 fn proof(raw: raw::Identity, reader: &mut Reader<'_>) -> Option<Proof> {
-    let own = raw.managed_identity.and_then(|raw| managed(raw, reader));
-    let own = own.map(Proof::ManagedIdentity);
+    let own = raw
+        .managed_identity
+        .and_then(|raw| managed(raw, reader))
+        .map(Proof::ManagedIdentity);
     let federated = raw
         .federated_identity
         .and_then(|raw| federated(raw, reader));
@@ -87,10 +89,7 @@ fn managed(raw: raw::ManagedIdentity, reader: &mut Reader<'_>) -> Option<Managed
 }
 
 fn federated(raw: raw::FederatedIdentity, reader: &mut Reader<'_>) -> Option<Proof> {
-    let authority = raw
-        .authority
-        .and_then(|url| authority(url, raw.ca.is_some(), reader));
-    let ca = authorities(raw.ca, reader);
+    let (authority, ca) = authority(raw.authority, raw.ca, reader);
     let by = raw.managed_identity.0.and_then(|raw| {
         let ids = [&raw.value.client_id, &raw.value.object_id, &raw.value.msi_res_id];
         let is_named = ids.into_iter().any(Option::is_some);
@@ -128,22 +127,18 @@ fn shell_word(word: Placed<Word>, reader: &mut Reader<'_>) -> Option<String> {
 }
 
 fn workload(raw: raw::WorkloadIdentity, reader: &mut Reader<'_>) -> Proof {
+    let (authority, ca) = authority(raw.authority, raw.ca, reader);
     Proof::WorkloadIdentity {
         tenant_id: raw.tenant_id.map(|id| id.0),
         client_id: raw.client_id.map(|id| id.0),
         token_file: raw.token_file.map(|file| file.0),
-        authority: raw
-            .authority
-            .and_then(|url| authority(url, raw.ca.is_some(), reader)),
-        ca: authorities(raw.ca, reader),
+        authority,
+        ca,
     }
 }
 
 fn client_secret(raw: raw::ClientSecret, reader: &mut Reader<'_>) -> Option<Proof> {
-    let authority = raw
-        .authority
-        .and_then(|url| authority(url, raw.ca.is_some(), reader));
-    let ca = authorities(raw.ca, reader);
+    let (authority, ca) = authority(raw.authority, raw.ca, reader);
     Some(Proof::ClientSecret {
         tenant_id: raw.tenant_id.0?.0,
         client_id: raw.client_id.0?.0,
@@ -154,10 +149,7 @@ fn client_secret(raw: raw::ClientSecret, reader: &mut Reader<'_>) -> Option<Proo
 }
 
 fn client_certificate(raw: raw::ClientCertificate, reader: &mut Reader<'_>) -> Option<Proof> {
-    let authority = raw
-        .authority
-        .and_then(|url| authority(url, raw.ca.is_some(), reader));
-    let ca = authorities(raw.ca, reader);
+    let (authority, ca) = authority(raw.authority, raw.ca, reader);
     let files = raw
         .certificate
         .0
@@ -196,16 +188,25 @@ fn pair(
     Some((path, key_path))
 }
 
-/// What stands in for Azure's own authority. Another cloud's, with a certificate of its own, is meant.
-fn authority(url: Placed<Url>, has_ca: bool, reader: &mut Reader<'_>) -> Option<String> {
-    let endpoint = &url.value.0;
-    if !has_ca && !endpoint.is_loopback() && Cloud::of_authority(endpoint.host()).is_none() {
-        reader.warn(
-            url.place,
-            "this is not one of Azure's authorities, and the identity's credential is sent there; for a private cloud, set ca: too",
-        );
-    }
-    origin(url, false, reader)
+/// What stands in for Azure's own authority, and who else may have signed its certificate. Another cloud's, with a
+/// certificate of its own, is meant.
+fn authority(
+    url: Option<Placed<Url>>,
+    ca: Option<Placed<FilePath>>,
+    reader: &mut Reader<'_>,
+) -> (Option<String>, Option<PathBuf>) {
+    let authority = url.and_then(|url| {
+        let endpoint = &url.value.0;
+        let is_azures = Cloud::of_authority(endpoint.host()).is_some();
+        if ca.is_none() && !endpoint.is_loopback() && !is_azures {
+            reader.warn(
+                url.place,
+                "this is not one of Azure's authorities, and the identity's credential is sent there; for a private cloud, set ca: too",
+            );
+        }
+        origin(url, false, reader)
+    });
+    (authority, authorities(ca, reader))
 }
 
 /// Scheme, host and port. A VM's own endpoint speaks HTTP; a token authority must not, but on loopback.

@@ -35,7 +35,7 @@ pub(super) struct Oidc {
 }
 
 impl Issuers {
-    pub(super) fn of(raw: Option<Named<raw::Issuer>>, reader: &mut Reader<'_>) -> Self {
+    pub(super) fn from_raw(raw: Option<Named<raw::Issuer>>, reader: &mut Reader<'_>) -> Self {
         let section = Required(Some(raw.unwrap_or(Named(Vec::new()))));
         let mut urls: Vec<(String, usize)> = Vec::new();
         let named = Known::build("issuer", section, reader, |name, raw, reader| {

@@ -21,26 +21,6 @@ use crate::{
 /// The largest limit: sums of it stay far from overflowing.
 const MOST: i64 = 1_000_000_000_000;
 
-/// Reads the same fields of a client's limits and of those with one model.
-macro_rules! values {
-    ($raw:ident, $reader:ident) => {{
-        let mut number = |raw: Option<Placed<i64>>| number(raw, $reader);
-        let limits = Limits {
-            requests_per_minute: number($raw.requests_per_minute),
-            tokens_per_minute: number($raw.tokens_per_minute),
-            tokens_per_hour: number($raw.tokens_per_hour),
-            tokens_per_day: number($raw.tokens_per_day),
-            tokens_per_month: number($raw.tokens_per_month),
-            concurrency: number($raw.concurrency),
-            max_output_tokens: number($raw.max_output_tokens),
-            over_max_output_tokens: OverMaxOutput::Clamp,
-            n: number($raw.n),
-            best_of: number($raw.best_of),
-        };
-        over_max_output(limits, $raw.over_max_output_tokens, $reader)
-    }};
-}
-
 pub(super) fn limits(
     raw: Option<raw::ClientLimits>,
     models: &Known<Model>,
@@ -52,7 +32,7 @@ pub(super) fn limits(
     let by_model = raw.models.map(|raw| by_model(raw, models, reader));
     ClientLimits {
         models: by_model.unwrap_or_default(),
-        own: values!(raw, reader),
+        own: values(raw.own, reader),
     }
 }
 
@@ -68,10 +48,27 @@ fn by_model(
     for (name, raw) in raw.value.0 {
         let model = models.find(&name, reader).map(|model| model.name.clone());
         let Some(raw) = raw else { continue };
-        let values = values!(raw, reader);
+        let values = values(raw, reader);
         limits.extend(model.map(|model| (model, values)));
     }
     limits
+}
+
+fn values(raw: raw::Limits, reader: &mut Reader<'_>) -> Limits {
+    let mut number = |raw| number(raw, reader);
+    let limits = Limits {
+        requests_per_minute: number(raw.requests_per_minute),
+        tokens_per_minute: number(raw.tokens_per_minute),
+        tokens_per_hour: number(raw.tokens_per_hour),
+        tokens_per_day: number(raw.tokens_per_day),
+        tokens_per_month: number(raw.tokens_per_month),
+        concurrency: number(raw.concurrency),
+        max_output_tokens: number(raw.max_output_tokens),
+        over_max_output_tokens: OverMaxOutput::Clamp,
+        n: number(raw.n),
+        best_of: number(raw.best_of),
+    };
+    over_max_output(limits, raw.over_max_output_tokens, reader)
 }
 
 fn number(raw: Option<Placed<i64>>, reader: &mut Reader<'_>) -> Option<u64> {
@@ -110,7 +107,7 @@ pub(super) fn counters(
 ) -> Counters {
     let (file, zone) = raw.map_or((None, None), |raw| (raw.file, raw.time_zone));
     let zone = zone.and_then(|zone| {
-        let calendar = Calendar::of(&zone.value.0);
+        let calendar = Calendar::for_zone(&zone.value.0);
         let message = "no time zone has this name; write one like Europe/Berlin or UTC";
         reader.take(zone.place, calendar.ok_or(message))
     });

@@ -83,8 +83,9 @@ fn admin(
         Some(raw) => Some(tls(raw, reader)?),
         None => None,
     };
-    let asked = asks_at.zip(tls.as_ref());
-    let asked = asked.map(|(place, value)| Placed { place, value });
+    let asked = asks_at
+        .zip(tls.as_ref())
+        .map(|(place, value)| Placed { place, value });
     let operators = certificates::operators(raw.certificates, asked, reader);
     let address = address?;
     let asks = is_token_named || tls.as_ref().is_some_and(|tls| tls.of_clients.is_some());

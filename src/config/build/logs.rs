@@ -42,13 +42,9 @@ fn prompts(raw: raw::Prompts, taken: &mut Taken, reader: &mut Reader<'_>) -> Opt
         let patterns = raw.value.0.into_iter().flatten();
         patterns.map(|pattern| pattern.value.0)
     });
-    let file = raw::LogFile {
-        file: raw.file,
-        rotate: raw.rotate,
-    };
     Some(Prompts {
         redaction: Redaction::new(patterns.into_iter().flatten()),
-        file: long(file, taken, reader)?,
+        file: long(raw.file, taken, reader)?,
         max_bytes,
     })
 }
@@ -62,9 +58,12 @@ pub(super) fn check_prompts(
     let prompts = log.and_then(|log| log.prompts.as_ref());
     let clients = clients.and_then(|clients| clients.0.as_ref());
     let clients = clients.map(|clients| clients.value.0.iter());
-    let wishes = clients.into_iter().flatten();
-    let wishes = wishes.filter_map(|(_, client)| client.as_ref()?.log_prompts.as_ref());
-    let wishes: Vec<_> = wishes.filter(|wish| wish.value).collect();
+    let wishes: Vec<_> = clients
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, client)| client.as_ref()?.log_prompts.as_ref())
+        .filter(|wish| wish.value)
+        .collect();
     match prompts {
         Some(prompts) if wishes.is_empty() => {
             let message = "no client has log_prompts: true, so nothing is written here";

@@ -57,8 +57,11 @@ pub(super) fn models(
                     "a model needs at least one deployment; write `- instance: …`",
                 );
             }
-            let deployments = raw_deployments.value.0.into_iter().flatten();
-            let deployments = deployments
+            let deployments = raw_deployments
+                .value
+                .0
+                .into_iter()
+                .flatten()
                 .filter_map(|raw| deployment(raw, &name.value, instances, &mut taken, reader));
             Some(Model {
                 name: name.value.as_str().into(),

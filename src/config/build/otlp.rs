@@ -42,7 +42,7 @@ pub(super) fn otlp(raw: raw::Otlp, reader: &mut Reader<'_>) -> Option<Collector>
         reader,
     );
     let sample = raw.traces.and_then(|traces| traces.sample);
-    let sampling = Sampling::of(sample.map_or(1.0, |sample| sample.0));
+    let sampling = Sampling::from_share(sample.map_or(1.0, |sample| sample.0));
     let (traces, metrics) = signals(raw.signals, reader);
     Some(Collector {
         endpoint: endpoint?,

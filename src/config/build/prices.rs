@@ -42,24 +42,19 @@ pub(super) fn prices(
 }
 
 fn model(raw: raw::ModelPrices) -> Option<ModelPrices> {
-    let standard = raw::Rates {
-        input: raw.input,
-        cached: raw.cached,
-        audio_input: raw.audio_input,
-        output: raw.output,
-        reasoning: raw.reasoning,
-        audio_output: raw.audio_output,
-    };
-    let tiers = raw.tiers.map(|raw| {
-        [
-            (Tier::Priority, raw.priority),
-            (Tier::Flex, raw.flex),
-            (Tier::Scale, raw.scale),
-        ]
-    });
-    let tiers = tiers.into_iter().flatten();
+    let tiers = raw
+        .tiers
+        .map(|raw| {
+            [
+                (Tier::Priority, raw.priority),
+                (Tier::Flex, raw.flex),
+                (Tier::Scale, raw.scale),
+            ]
+        })
+        .into_iter()
+        .flatten();
     Some(ModelPrices {
-        standard: rates(standard)?,
+        standard: rates(raw.standard)?,
         tiers: tiers
             .filter_map(|(tier, raw)| Some((tier, rates(raw?)?)))
             .collect(),

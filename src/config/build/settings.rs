@@ -1,6 +1,6 @@
 //! `server:`, `failover:`, `drain:`: numbers with defaults.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, thread, time::Duration};
 
 use crate::{
     config::{
@@ -298,15 +298,7 @@ fn number<T: TryFrom<u32>>(
     setting: &mut T,
     reader: &mut Reader<'_>,
 ) {
-    let Some(raw) = raw else { return };
-    let number = u32::try_from(raw.value)
-        .ok()
-        .filter(|number| *number <= most);
-    let number = number.and_then(|number| T::try_from(number).ok());
-    let number = number.ok_or_else(|| format!("this must be a number from 0 to {most}"));
-    if let Some(number) = reader.take(raw.place, number) {
-        *setting = number;
-    }
+    in_range(raw, 0..=most, setting, reader);
 }
 
 pub(super) fn count<T: TryFrom<u32>>(
@@ -315,15 +307,24 @@ pub(super) fn count<T: TryFrom<u32>>(
     setting: &mut T,
     reader: &mut Reader<'_>,
 ) {
+    in_range(raw, 1..=most, setting, reader);
+}
+
+fn in_range<T: TryFrom<u32>>(
+    raw: Option<Placed<i64>>,
+    range: RangeInclusive<u32>,
+    setting: &mut T,
+    reader: &mut Reader<'_>,
+) {
     let Some(raw) = raw else { return };
-    let number = u32::try_from(raw.value)
+    let (least, most) = (range.start(), range.end());
+    let fitting = u32::try_from(raw.value)
         .ok()
-        .filter(|number| (1..=most).contains(number));
-    let number = number.and_then(|number| T::try_from(number).ok());
-    if let Some(number) = reader.take(
-        raw.place,
-        number.ok_or_else(|| format!("this must be a number from 1 to {most}")),
-    ) {
+        .filter(|it| range.contains(it));
+    let number = fitting
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("this must be a number from {least} to {most}"));
+    if let Some(number) = reader.take(raw.place, number) {
         *setting = number;
     }
 }

@@ -32,10 +32,7 @@ section! {
 section! {
     /// The prompt log: the bodies of requests, one JSON line each, in a file that only its owner can read.
     struct Prompts {
-        /// The path. Lines are appended; if the file is renamed, as by logrotate, a new one is created.
-        file: Required<Placed<FilePath>>,
-        /// When the gateway itself rotates the file. Default: never.
-        rotate: Option<Placed<Rotate>>,
+        ..file: LogFile,
         /// How much of a body is written.
         #[schemars(extend("default" = "64KiB"))]
         max_bytes: Option<Placed<Size>>,

@@ -21,18 +21,7 @@ section! {
 section! {
     /// A model's prices per million tokens.
     struct ModelPrices {
-        /// Input tokens (prompt).
-        input: Required<Money>,
-        /// Cached input tokens. Default: as `input`.
-        cached: Option<Money>,
-        /// Audio input tokens. Default: as `input`.
-        audio_input: Option<Money>,
-        /// Output tokens (answer); `0` for a model without output tokens.
-        output: Required<Money>,
-        /// Reasoning tokens. Default: as `output`.
-        reasoning: Option<Money>,
-        /// Audio output tokens. Default: as `output`.
-        audio_output: Option<Money>,
+        ..standard: Rates,
         /// Prices by the service tier in the answer. Default: the prices above.
         tiers: Option<TierPrices>,
         /// Prices on deployments of `type: provisioned`. Default: zero, since their capacity is paid for anyway. What Azure's

@@ -143,8 +143,8 @@ fn each_mistake_about_prices_and_logs_is_answered_at_its_place_with_the_mend() {
 #[test]
 fn a_model_without_a_price_and_a_prompt_log_without_a_client_are_warned_of() {
     let warnings = |text: String| {
-        let warnings = read(text).unwrap().warnings;
-        let warnings = warnings.iter().map(ToString::to_string);
+        let loaded = read(text).unwrap();
+        let warnings = loaded.warnings.iter().map(ToString::to_string);
         warnings.collect::<Vec<_>>().join("\n")
     };
     let more = "  o3: { deployments: [{ instance: swc }] }\nclients:";

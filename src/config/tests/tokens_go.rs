@@ -13,9 +13,10 @@ fn said_of(text: &str) -> String {
     match read(text) {
         Ok(loaded) => {
             let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-            match warnings.is_empty() {
-                true => loaded.plan.instances[0].scope.clone(),
-                false => warnings.join("\n"),
+            if warnings.is_empty() {
+                loaded.plan.instances[0].scope.clone()
+            } else {
+                warnings.join("\n")
             }
         }
         Err(problems) => problems.to_string(),
@@ -49,8 +50,8 @@ fn tokens_go_to_azures_own_names_and_elsewhere_by_a_word_of_the_operators_only()
     let text = with(
         SWC,
         "{ endpoint: \"https://own.example/v1\", kind: openai, identity: legacy }",
-    );
-    let text = text.replace("  vm: { managed_identity: {} }\n", "");
+    )
+    .replace("  vm: { managed_identity: {} }\n", "");
     assert_eq!(
         said_of(&text),
         "https://cognitiveservices.azure.com/.default"
@@ -172,8 +173,8 @@ fn who_we_are_to_azure_is_named_in_one_way() {
         assert!(answer.contains(words), "{proof}: {answer}");
     }
     // What is for a developer's own machine is warned of where others reach it.
-    let text = with("{ managed_identity: {} }", "{ azure_cli: {} }");
-    let text = text.replace("127.0.0.1:8080", "0.0.0.0:8080");
+    let text = with("{ managed_identity: {} }", "{ azure_cli: {} }")
+        .replace("127.0.0.1:8080", "0.0.0.0:8080");
     let answer = said_of(&text);
     assert!(
         answer.starts_with("f.yaml:4:3: azure_cli is for a developer's own machine"),

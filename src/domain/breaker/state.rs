@@ -6,7 +6,7 @@ use crate::domain::route::Operation;
 
 /// Whether requests may go to a deployment, at some moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum State {
+pub enum BreakerState {
     Closed,
     /// It failed, is back, and gets this part of its share (below 1).
     Ramping {
@@ -24,7 +24,7 @@ pub enum State {
     },
 }
 
-impl State {
+impl BreakerState {
     /// Why it is left alone; `None` where it is not.
     pub fn cause(self) -> Option<Cause> {
         match self {

@@ -31,8 +31,8 @@ fn unavailable(seconds: u64) -> Outcome {
     }
 }
 
-fn open(until: Instant, cause: Cause) -> State {
-    State::Open { until, cause }
+fn open(until: Instant, cause: Cause) -> BreakerState {
+    BreakerState::Open { until, cause }
 }
 
 /// Lets a request through that ends at once.
@@ -65,11 +65,11 @@ fn a_throttled_deployment_is_ready_when_its_wait_is_over_and_one_goes_a_moment_a
     );
     assert_eq!(breaker.state(t + secs(6)), open(until, cause));
     assert_eq!(breaker.pass(t + secs(6)), None);
-    assert_eq!(breaker.state(until), State::Closed);
+    assert_eq!(breaker.state(until), BreakerState::Closed);
     let ahead = breaker.pass(until).unwrap();
     assert_eq!(breaker.pass(until), None);
     let since = until;
-    assert_eq!(breaker.state(until), State::Trial { since, cause });
+    assert_eq!(breaker.state(until), BreakerState::Trial { since, cause });
     assert_eq!(
         breaker.note(ahead, &Outcome::Served, until, EVEN),
         Some(Transition::Closed)
@@ -86,12 +86,12 @@ fn the_others_follow_soon_even_while_the_first_is_still_being_answered() {
     ends(&mut breaker, &throttled(7), t);
     let until = t + secs(7);
     assert!(breaker.pass(until).is_some());
-    let soon = until + told::LONGEST_LEAD;
+    let soon = until + cooldown::LONGEST_LEAD;
     assert_eq!(breaker.pass(soon - Duration::from_nanos(1)), None);
     for _ in 0..3 {
         assert!(breaker.pass(soon).is_some());
     }
-    assert_eq!(breaker.state(soon), State::Closed);
+    assert_eq!(breaker.state(soon), BreakerState::Closed);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_wait_beyond_the_longest_is_cut_and_then_one_asks_first() {
     let since = until;
     assert_eq!(
         breaker.state(until),
-        State::Trial {
+        BreakerState::Trial {
             since,
             cause: Cause::Throttle
         }
@@ -167,7 +167,11 @@ fn a_wait_beyond_the_longest_is_cut_and_then_one_asks_first() {
         })
     );
     assert!(breaker.pass(until + secs(3)).is_some());
-    assert!(breaker.pass(until + secs(3) + told::LONGEST_LEAD).is_some());
+    assert!(
+        breaker
+            .pass(until + secs(3) + cooldown::LONGEST_LEAD)
+            .is_some()
+    );
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn the_trial_after_a_cut_wait_outlasts_shorter_words_of_older_answers() {
     );
     assert_eq!(
         breaker.state(t + secs(127)),
-        State::Closed,
+        BreakerState::Closed,
         "without a ramp"
     );
 }
@@ -197,7 +201,7 @@ fn a_dead_deployment_is_set_aside_however_many_successes_came_before() {
     }
     for _ in 0..4 {
         ends(&mut breaker, &RESET, t);
-        assert_eq!(breaker.state(t), State::Closed);
+        assert_eq!(breaker.state(t), BreakerState::Closed);
     }
     ends(&mut breaker, &RESET, t);
     assert_eq!(breaker.state(t), open(t + secs(10), Cause::Fault));
@@ -212,7 +216,7 @@ fn faults_among_more_successes_never_set_a_deployment_aside() {
             for (times, outcome) in [(4, RESET), (6, well), (9, throttled(0))] {
                 for _ in 0..times {
                     ends(&mut breaker, &outcome, t);
-                    assert_eq!(breaker.state(t), State::Closed);
+                    assert_eq!(breaker.state(t), BreakerState::Closed);
                 }
             }
         }
@@ -260,7 +264,7 @@ fn one_request_at_a_time_tries_a_failed_deployment() {
     let trial = breaker.pass(since).unwrap();
     assert_eq!(
         breaker.state(since),
-        State::Trial {
+        BreakerState::Trial {
             since,
             cause: Cause::Fault
         }
@@ -308,12 +312,12 @@ fn a_deployment_that_returned_starts_with_a_tenth_of_its_share() {
     let (mut breaker, back) = (failed(t), t + secs(10));
     ends(&mut breaker, &Outcome::Served, back);
     for (seconds, expected) in [(0, 0.1), (5, 0.55), (9, 0.91)] {
-        let State::Ramping { share } = breaker.state(back + secs(seconds)) else {
+        let BreakerState::Ramping { share } = breaker.state(back + secs(seconds)) else {
             panic!("it is not ramping");
         };
         assert!((share - expected).abs() < 1e-9, "{share}");
     }
-    assert_eq!(breaker.state(back + secs(10)), State::Closed);
+    assert_eq!(breaker.state(back + secs(10)), BreakerState::Closed);
 }
 
 #[test]
@@ -335,13 +339,16 @@ fn an_answer_from_before_it_was_set_aside_changes_nothing_but_by_its_word() {
         // Neither while one tries it, nor when it has returned.
         let trial = breaker.pass(t + secs(10)).unwrap();
         assert_eq!(breaker.note(before[6], &outcome, t + secs(10), EVEN), None);
-        assert!(matches!(breaker.state(t + secs(10)), State::Trial { .. }));
+        assert!(matches!(
+            breaker.state(t + secs(10)),
+            BreakerState::Trial { .. }
+        ));
         breaker.note(trial, &Outcome::Served, t + secs(10), EVEN);
         breaker.note(before[7], &outcome, t + secs(10), EVEN);
         assert!(breaker.is_ready(t + secs(10)));
         breaker.note(before[8], &throttled(5), t + secs(10), EVEN);
-        let told = open(t + secs(15), Cause::Throttle);
-        assert_eq!(breaker.state(t + secs(10)), told);
+        let cooldown = open(t + secs(15), Cause::Throttle);
+        assert_eq!(breaker.state(t + secs(10)), cooldown);
     }
 }
 
@@ -392,7 +399,7 @@ fn a_rejected_credential_and_a_missing_deployment_are_set_aside_at_once_and_retu
         let until = t + secs(30);
         assert_eq!(breaker.state(t + secs(10)), open(until, cause));
         ends(&mut breaker, &Outcome::Served, until);
-        assert_eq!(breaker.state(until), State::Closed);
+        assert_eq!(breaker.state(until), BreakerState::Closed);
     }
 }
 
@@ -408,7 +415,7 @@ fn what_does_not_come_from_the_deployment_says_nothing_of_it() {
         for _ in 0..100 {
             assert_eq!(ends(&mut breaker, &outcome, t), None);
         }
-        assert_eq!(breaker.state(t), State::Closed);
+        assert_eq!(breaker.state(t), BreakerState::Closed);
         let mut breaker = failed(t);
         for _ in 0..3 {
             assert_eq!(ends(&mut breaker, &outcome, t + secs(10)), None);
@@ -429,8 +436,8 @@ fn streams_that_break_off_count_like_attempts_that_failed() {
     let trial = breaker.pass(t + secs(10)).unwrap();
     breaker.note(trial, &Outcome::Served, t + secs(10), EVEN);
     breaker.amend(trial, &throttled(6), t + secs(12), EVEN);
-    let told = open(t + secs(18), Cause::Throttle);
-    assert_eq!(breaker.state(t + secs(12)), told);
+    let cooldown = open(t + secs(18), Cause::Throttle);
+    assert_eq!(breaker.state(t + secs(12)), cooldown);
 }
 
 #[test]
@@ -480,7 +487,7 @@ fn a_deployment_that_served_is_not_gone_for_one_requests_wish() {
     ends(&mut breaker, &Outcome::Served, t);
     for _ in 1..SETTINGS.faults {
         ends(&mut breaker, &Outcome::NotDeployed, t);
-        assert_eq!(breaker.state(t), State::Closed);
+        assert_eq!(breaker.state(t), BreakerState::Closed);
     }
     ends(&mut breaker, &Outcome::NotDeployed, t);
     assert_eq!(breaker.state(t), open(t + secs(10), Cause::Configuration));

@@ -159,15 +159,16 @@ impl Name {
 }
 
 fn plain(text: &str) -> Result<&str, NameError> {
-    match text.is_empty() || text.chars().any(char::is_control) {
-        true => Err(NameError::Text),
-        false => Ok(text),
+    if text.is_empty() || text.chars().any(char::is_control) {
+        Err(NameError::Text)
+    } else {
+        Ok(text)
     }
 }
 
 impl Subject {
     /// From attributes as the certificate has them: the least specific first, each by its object identifier.
-    fn of(attributes: &[(String, String)]) -> Self {
+    fn from_attributes(attributes: &[(String, String)]) -> Self {
         Self(attributes.iter().rev().cloned().collect())
     }
 
@@ -254,7 +255,7 @@ impl Certificate {
     ) -> Self {
         let mut names: Vec<Name> = others.into_iter().take(MOST_NAMES + 1).collect();
         if let Some(attributes) = subject.filter(|attributes| !attributes.is_empty()) {
-            let subject = Subject::of(attributes);
+            let subject = Subject::from_attributes(attributes);
             let common_name = subject.common_name().map(|name| Name::common_name(name));
             names.extend(common_name.and_then(Result::ok));
             names.push(Name::Subject(subject));

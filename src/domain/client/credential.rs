@@ -20,7 +20,7 @@ impl<'a> Credential<'a> {
     ///
     /// `query` is given for WebSockets only, where browsers can set no header (wire facts: Authentication): elsewhere a key in a URL ends
     /// up in other people's logs. There, and among the protocols that are offered, it may stand as well.
-    pub fn of(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Self, Refusal> {
+    pub fn from_request(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Self, Refusal> {
         let keys = headers.get_all("api-key").iter();
         let bearers = || {
             let all = headers.get_all(header::AUTHORIZATION).iter();
@@ -32,12 +32,13 @@ impl<'a> Credential<'a> {
             .map(|value| Cow::Borrowed(value.trim_ascii()))
             .chain(query.into_iter().flat_map(|query| beside(query, headers)));
         let value = all.next().ok_or(Refusal::NoCredential)?;
-        match all.all(|other| other == value) {
-            true => Ok(Self {
+        if all.all(|other| other == value) {
+            Ok(Self {
                 value,
                 is_bearer: bearers().next().is_some(),
-            }),
-            false => Err(Refusal::AmbiguousCredential),
+            })
+        } else {
+            Err(Refusal::AmbiguousCredential)
         }
     }
 
@@ -91,7 +92,7 @@ mod tests {
             &[("api-key", "K"), ("authorization", "Basic eA==")],
         ] {
             let headers = headers(pairs);
-            let credential = Credential::of(&headers, None);
+            let credential = Credential::from_request(&headers, None);
             assert_eq!(credential.unwrap().as_bytes(), b"K", "{pairs:?}");
         }
     }
@@ -116,7 +117,11 @@ mod tests {
             ),
         ] {
             let headers = headers(pairs);
-            assert_eq!(Credential::of(&headers, None), Err(refusal), "{pairs:?}");
+            assert_eq!(
+                Credential::from_request(&headers, None),
+                Err(refusal),
+                "{pairs:?}"
+            );
         }
     }
 
@@ -129,7 +134,7 @@ mod tests {
             ("api-key", "eyJhbGciOiJ9.e30.AA", false),
         ] {
             let headers = headers(&[(name, value)]);
-            let credential = Credential::of(&headers, None).unwrap();
+            let credential = Credential::from_request(&headers, None).unwrap();
             assert_eq!(credential.is_token(), is_token, "{value}");
             assert_eq!(format!("{credential:?}"), "***");
         }
@@ -138,7 +143,7 @@ mod tests {
     #[test]
     fn the_query_counts_where_it_is_given_and_disagrees_like_a_header() {
         let none = HeaderMap::new();
-        let credential = |headers, query| Credential::of(headers, Some(query));
+        let credential = |headers, query| Credential::from_request(headers, Some(query));
         assert_eq!(
             credential(&none, "model=m&api-key=K%2b&x")
                 .unwrap()
@@ -155,7 +160,10 @@ mod tests {
             "realtime, openai-insecure-api-key.K",
         )]);
         assert_eq!(credential(&offered, "").unwrap().as_bytes(), b"K");
-        assert_eq!(Credential::of(&offered, None), Err(Refusal::NoCredential));
+        assert_eq!(
+            Credential::from_request(&offered, None),
+            Err(Refusal::NoCredential)
+        );
         let bearer = "api-key=X&Authorization=Bearer%20K";
         assert_eq!(credential(&none, bearer), Err(Refusal::AmbiguousCredential));
         let key = headers(&[("api-key", "K")]);

@@ -101,9 +101,10 @@ impl Issuer {
         let url = format!("{authority}/{tenant_id}/v2.0");
         let china = authority.ends_with(".partner.microsoftonline.cn")
             || authority.ends_with(".chinacloudapi.cn");
-        let v1 = match china {
-            true => "https://sts.chinacloudapi.cn",
-            false => "https://sts.windows.net",
+        let v1 = if china {
+            "https://sts.chinacloudapi.cn"
+        } else {
+            "https://sts.windows.net"
         };
         Self {
             name: name.into(),

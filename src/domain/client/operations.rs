@@ -33,10 +33,9 @@ impl Operations {
             Operation::Realtime => (self.realtime, "realtime"),
             _ => (self.inference, "inference"),
         };
-        match granted {
-            true => Ok(()),
-            false => Err(Refusal::OperationNotAllowed { needs }),
-        }
+        granted
+            .then_some(())
+            .ok_or(Refusal::OperationNotAllowed { needs })
     }
 
     /// What a body has to be looked at for, since it would be refused.

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::{
     Client,
-    bearers::Bearers,
+    by_certificate::Bearers,
+    by_key::Keys,
     certificate::{Certificate, Rejected},
-    keys::Keys,
     token,
 };
 use crate::domain::name::IssuerName;
@@ -37,7 +37,7 @@ impl Clients {
     /// These, and nobody else. The config has made sure that no two of them share a credential.
     pub fn listed(clients: impl IntoIterator<Item = Client>) -> Self {
         let all: Vec<_> = clients.into_iter().map(Arc::new).collect();
-        let (keys, bearers) = (Keys::of(&all), Bearers::of(&all));
+        let (keys, bearers) = (Keys::new(&all), Bearers::new(&all));
         Self::Listed(Listed { all, keys, bearers })
     }
 

@@ -1,12 +1,12 @@
 //! Clients' tokens: what one says, whether it may be believed, and whose it is. Signatures are checked elsewhere.
 
 pub mod claims;
-mod judge;
 pub mod jwt;
-mod rule;
+mod requirements;
+mod verify;
 
-pub use judge::{Granted, Ruled, judge};
-pub use rule::{Demand, Rule};
+pub use requirements::{Demand, Rule};
+pub use verify::{Granted, Ruled, judge};
 
 pub use super::super::refusal::Rejection;
 

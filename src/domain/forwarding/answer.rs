@@ -133,8 +133,10 @@ pub(super) fn bare(value: &HeaderValue) -> &[u8] {
 
 /// What `Connection` says is for this connection alone (RFC 9110, 7.6.1), but for how the body is framed.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let named = headers.get_all(header::CONNECTION).iter();
-    let named = named.filter_map(|value| value.to_str().ok());
+    let named = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     named
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())

@@ -19,7 +19,7 @@ pub struct Mask {
 
 impl Mask {
     /// `sent`: the header's value, with or without `Bearer`. `None`: there is nothing to look for.
-    pub fn of(sent: &HeaderValue) -> Option<Self> {
+    pub fn from_sent(sent: &HeaderValue) -> Option<Self> {
         (bare(sent).len() >= SHORTEST).then(|| Self {
             secret: sent.clone(),
             kept: Vec::new(),
@@ -54,7 +54,7 @@ mod tests {
     const SECRET: &str = "abcabcabd-0123456789";
 
     fn masked(sent: &'static str, body: &str, size: usize) -> String {
-        let mut mask = Mask::of(&HeaderValue::from_static(sent)).unwrap();
+        let mut mask = Mask::from_sent(&HeaderValue::from_static(sent)).unwrap();
         let mut out = Vec::new();
         for piece in body.as_bytes().chunks(size) {
             out.extend(mask.pass(piece, false));
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_is_too_short_to_be_a_secret_is_not_looked_for() {
         for sent in ["", "Bearer ", "key", "Bearer abcdefg"] {
-            assert!(Mask::of(&HeaderValue::from_static(sent)).is_none());
+            assert!(Mask::from_sent(&HeaderValue::from_static(sent)).is_none());
         }
     }
 }

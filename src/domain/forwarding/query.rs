@@ -61,9 +61,10 @@ pub(super) fn read(
             out.push('&');
         }
         // In brackets of its own no reader is surprised by an escape; one that is there stays.
-        match name.contains('%') && known.ends_with(LIST) {
-            true => out.push_str(name),
-            false => out.push_str(known),
+        if name.contains('%') && known.ends_with(LIST) {
+            out.push_str(name)
+        } else {
+            out.push_str(known)
         }
         out.push_str(value);
     }
@@ -80,8 +81,11 @@ fn known<'a>(name: &str, operation: Operation, more: &'a [Box<str>]) -> Option<&
         return Some(known);
     }
     let name = percent_decode_str(name).decode_utf8_lossy();
-    let all = own.iter().copied().chain(more.iter().map(|known| &**known));
-    let mut all = all.filter(|known| known.eq_ignore_ascii_case(&name));
+    let mut all = own
+        .iter()
+        .copied()
+        .chain(more.iter().map(|known| &**known))
+        .filter(|known| known.eq_ignore_ascii_case(&name));
     all.next()
 }
 

@@ -31,9 +31,10 @@ fn a_plain_head_says_how_its_body_ends() {
         ("X-Empty:\r\nX-\u{e9}: no\r\n", Framing::Length(0)),
     ] {
         let read = with(lines);
-        match lines.contains('\u{e9}') {
-            true => assert_eq!(read, Err(Refusal::MalformedRequest), "{lines:?}"),
-            false => assert_eq!(read.map(|head| head.framing), Ok(framing), "{lines:?}"),
+        if lines.contains('\u{e9}') {
+            assert_eq!(read, Err(Refusal::MalformedRequest), "{lines:?}")
+        } else {
+            assert_eq!(read.map(|head| head.framing), Ok(framing), "{lines:?}")
         }
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    chance::Chance,
-    held::Held,
+    draws::Draws,
+    held_failure::HeldFailure,
     member::{Member, NOWHERE},
     members::{Exhausted, Pool},
     tried::Tried,
@@ -92,7 +92,11 @@ impl Attempt {
     }
 
     /// Takes in a failure that may be the request's own: nothing is charged yet. `None`: it was judged before.
-    pub fn hold(&mut self, outcome: &Outcome, now: Instant) -> Option<(Held, Option<Transition>)> {
+    pub fn hold(
+        &mut self,
+        outcome: &Outcome,
+        now: Instant,
+    ) -> Option<(HeldFailure, Option<Transition>)> {
         if self.judged {
             return None;
         }
@@ -106,7 +110,7 @@ impl Attempt {
             health.take_in(self.operation, outcome, self.status, now);
             health.breaker.hold(self.pass, told, now)
         });
-        let held = Held {
+        let held = HeldFailure {
             pool: Arc::clone(&self.pool),
             index: self.index,
             pass: self.pass,
@@ -145,8 +149,9 @@ impl Attempt {
                 && member.deployment.name.as_str() == deployment
         };
         let target = self.pool.members.iter().position(named);
-        let target = target.filter(|target| *target != self.index);
-        let target = target.unwrap_or(NOWHERE);
+        let target = target
+            .filter(|target| *target != self.index)
+            .unwrap_or(NOWHERE);
         self.member().spills_to.store(target, Ordering::Relaxed);
     }
 
@@ -172,13 +177,13 @@ impl Attempt {
     }
 
     /// The same of a failure that may be the request's own.
-    pub fn hold_spilled(&self, outcome: &Outcome, now: Instant) -> Option<Held> {
+    pub fn hold_spilled(&self, outcome: &Outcome, now: Instant) -> Option<HeldFailure> {
         let index = self.spills_to()?;
         let pass = self.pool.change(index, |health| {
             health.last = Some((*outcome, now));
             health.breaker.ordinary()
         });
-        Some(Held {
+        Some(HeldFailure {
             pool: Arc::clone(&self.pool),
             index,
             pass,
@@ -196,10 +201,10 @@ impl Pool {
         now: Instant,
         draw: u64,
     ) -> Result<Attempt, Exhausted> {
-        let mut chance = Chance::new(draw);
+        let mut draws = Draws::new(draw);
         // Another request may have taken a trial since it was picked; then there is one candidate fewer.
         for _ in 0..=self.members.len() {
-            let Some(index) = self.pick(tried, now, &mut chance) else {
+            let Some(index) = self.pick(tried, now, &mut draws) else {
                 break;
             };
             if let Some(pass) = self.change(index, |health| health.pass(now)) {
@@ -212,7 +217,7 @@ impl Pool {
 
     /// Rather than to refuse it, a request is sent right behind one that is a moment ahead.
     fn behind_another(self: &Arc<Self>, tried: &[usize], now: Instant) -> Option<Attempt> {
-        let tried = Tried::of(tried);
+        let tried = Tried::new(tried);
         let untried = (0..self.members.len()).filter(|index| !tried.has(*index));
         let mut passes = untried.map(|index| {
             let pass = self.change(index, |health| health.pass_behind(now));

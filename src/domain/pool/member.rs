@@ -8,13 +8,13 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    bars::Bars,
+    barred_operations::Bars,
+    constant_refusals::Refusing,
+    credential_validity::CredentialValidity,
     failure::{Failure, Failures},
-    refusing::Refusing,
-    term::Term,
 };
 use crate::domain::{
-    breaker::{Breaker, Cause, Pass, Settings, State, Transition},
+    breaker::{Breaker, BreakerState, Cause, Pass, Settings, Transition},
     deployment::Deployment,
     outcome::Outcome,
     route::Operation,
@@ -41,7 +41,7 @@ pub(super) struct Health {
     /// When it last served.
     served_at: Option<Instant>,
     /// Of the credential that its instance is asked with.
-    pub(super) term: Term,
+    pub(super) validity: CredentialValidity,
     pub(super) last: Option<(Outcome, Instant)>,
 }
 
@@ -58,7 +58,7 @@ impl Member {
                 bars: Bars::default(),
                 refusing: None,
                 served_at: None,
-                term: Term::default(),
+                validity: CredentialValidity::default(),
                 last: None,
             }),
             inflight: AtomicU32::new(0),
@@ -71,19 +71,19 @@ impl Member {
         &self.deployment
     }
 
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> BreakerState {
         self.health.lock().state(now)
     }
 
     pub fn is_ready(&self, now: Instant) -> bool {
         let health = self.health.lock();
-        health.term.holds(now) && health.breaker.is_ready(now)
+        health.validity.holds(now) && health.breaker.is_ready(now)
     }
 
     /// Whether the next request would be the trial after its faults.
     pub(super) fn is_untried(&self, now: Instant) -> bool {
         match self.state(now) {
-            State::Open { cause, .. } => cause != Cause::Throttle,
+            BreakerState::Open { cause, .. } => cause != Cause::Throttle,
             _ => false,
         }
     }
@@ -209,33 +209,33 @@ impl Health {
 
     /// Without a credential a deployment is as good as closed off, however it fares itself; that is an operator's to
     /// mend, so it is named before anything else that stands in the way.
-    pub(super) fn state(&self, now: Instant) -> State {
+    pub(super) fn state(&self, now: Instant) -> BreakerState {
         let state = self.breaker.state(now);
-        if self.term.holds(now) {
+        if self.validity.holds(now) {
             return state;
         }
-        let back_at = self.term.back_at(now);
+        let back_at = self.validity.back_at(now);
         let until = match state {
-            State::Open { until, .. } => until.max(back_at),
+            BreakerState::Open { until, .. } => until.max(back_at),
             _ => back_at,
         };
-        State::Open {
+        BreakerState::Open {
             until,
             cause: Cause::Credential,
         }
     }
 
     pub(super) fn pass(&mut self, now: Instant) -> Option<Pass> {
-        let holds = self.term.holds(now);
+        let holds = self.validity.holds(now);
         holds.then(|| self.breaker.pass(now)).flatten()
     }
 
     pub(super) fn follows(&self, now: Instant) -> bool {
-        self.term.holds(now) && self.breaker.follows(now)
+        self.validity.holds(now) && self.breaker.follows(now)
     }
 
     pub(super) fn pass_behind(&mut self, now: Instant) -> Option<Pass> {
-        let holds = self.term.holds(now);
+        let holds = self.validity.holds(now);
         holds.then(|| self.breaker.pass_behind(now)).flatten()
     }
 }

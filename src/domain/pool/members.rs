@@ -7,16 +7,16 @@ use std::{
 };
 
 use super::{
-    chance::Chance,
+    credential_validity::CredentialValidity,
+    draws::Draws,
     member::{Health, Member},
     ready::Ready,
     served_lately::ServedLately,
-    term::Term,
     tier::{Pick, Tier},
     tried::Tried,
 };
 use crate::domain::{
-    breaker::{Cause, Doubter, Pass, Settings, State, Transition},
+    breaker::{BreakerState, Cause, Doubter, Pass, Settings, Transition},
     budget::Budget,
     deployment::Model,
     health::Ability,
@@ -106,21 +106,24 @@ impl Pool {
     pub fn ability(&self, now: Instant) -> Ability {
         let mut members = self.members.iter();
         if self.is_ready(now) {
-            return match members.any(|member| member.is_ready(now) && !member.is_untried(now)) {
-                true => Ability::Serves,
-                false => Ability::Untried,
+            return if members.any(|member| member.is_ready(now) && !member.is_untried(now)) {
+                Ability::Serves
+            } else {
+                Ability::Untried
             };
         }
-        match members.any(|member| matches!(member.state(now), State::Trial { .. })) {
-            true => Ability::OnTrial,
-            false if self.exhausted(&[], now).throttled => Ability::Throttled,
-            false => Ability::Down,
+        if members.any(|member| matches!(member.state(now), BreakerState::Trial { .. })) {
+            Ability::OnTrial
+        } else if self.exhausted(&[], now).throttled {
+            Ability::Throttled
+        } else {
+            Ability::Down
         }
     }
 
     /// Whether a request that has `tried` those could be sent somewhere else now.
     pub fn has_ready(&self, tried: &[usize], now: Instant) -> bool {
-        let (tried, moment) = (Tried::of(tried), self.ready.moment(now));
+        let (tried, moment) = (Tried::new(tried), self.ready.moment(now));
         let ready = |index: usize| self.ready.is_ready(index, moment) && !tried.has(index);
         let follows =
             |index: usize| !tried.has(index) && self.members[index].health.lock().follows(now);
@@ -139,8 +142,8 @@ impl Pool {
             return Cow::Borrowed(tried);
         }
         let members = self.members.iter().enumerate();
-        let barred = members.filter(|(_, member)| member.health.lock().bars.has(operation, now));
-        let barred = barred
+        let barred = members
+            .filter(|(_, member)| member.health.lock().bars.has(operation, now))
             .map(|(index, _)| index)
             .filter(|index| !tried.contains(index));
         Cow::Owned(tried.iter().copied().chain(barred).collect())
@@ -157,11 +160,11 @@ impl Pool {
         })
     }
 
-    pub(super) fn pick(&self, tried: &[usize], now: Instant, chance: &mut Chance) -> Option<usize> {
-        let (tried, now) = (Tried::of(tried), self.ready.moment(now));
+    pub(super) fn pick(&self, tried: &[usize], now: Instant, draws: &mut Draws) -> Option<usize> {
+        let (tried, now) = (Tried::new(tried), self.ready.moment(now));
         let mut let_by = None;
         for tier in &self.tiers {
-            match tier.pick(&self.ready, &tried, now, chance) {
+            match tier.pick(&self.ready, &tried, now, draws) {
                 Pick::None => {}
                 Pick::Member(index) => return Some(index),
                 // A slow start refuses nobody: if no later tier can serve, this one does.
@@ -172,51 +175,62 @@ impl Pool {
     }
 
     /// Takes in until when the gateway can prove itself to that instance: from then on none of its deployments is asked.
-    pub fn note_term(&self, instance: &InstanceName, term: Term, now: Instant) {
+    pub fn note_credential(
+        &self,
+        instance: &InstanceName,
+        validity: CredentialValidity,
+        now: Instant,
+    ) {
         self.ready.moment(now);
         for (index, member) in self.members.iter().enumerate() {
             if member.deployment.instance.name == *instance {
-                self.change(index, |health| health.term = term);
+                self.change(index, |health| health.validity = validity);
             }
         }
     }
 
     /// What stands in the way of the next attempt, those `tried` counted in.
     pub fn exhausted(&self, tried: &[usize], now: Instant) -> Exhausted {
-        let (tried, soon) = (Tried::of(tried), now + UNSAID_WAIT);
+        let (tried, soon) = (Tried::new(tried), now + UNSAID_WAIT);
         let mut throttled = true;
-        let back_at = self.members.iter().enumerate().map(|(index, member)| {
-            let health = member.health.lock();
-            let by_limit = health.breaker.is_throttled();
-            match health.state(now) {
-                State::Open { until, cause } => {
-                    throttled &= by_limit && cause != Cause::Credential;
-                    until.max(now)
-                }
-                State::Trial { cause, .. } => {
-                    throttled &= cause == Cause::Throttle;
-                    soon
-                }
-                // It was asked and told of its limit, which is over by now.
-                State::Closed | State::Ramping { .. } if by_limit => {
-                    match health.breaker.names_no_time() {
-                        true => soon,
-                        false => now,
+        let back_at = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(index, member)| {
+                let health = member.health.lock();
+                let by_limit = health.breaker.is_throttled();
+                match health.state(now) {
+                    BreakerState::Open { until, cause } => {
+                        throttled &= by_limit && cause != Cause::Credential;
+                        until.max(now)
+                    }
+                    BreakerState::Trial { cause, .. } => {
+                        throttled &= cause == Cause::Throttle;
+                        soon
+                    }
+                    // It was asked and told of its limit, which is over by now.
+                    BreakerState::Closed | BreakerState::Ramping { .. } if by_limit => {
+                        if health.breaker.names_no_time() {
+                            soon
+                        } else {
+                            now
+                        }
+                    }
+                    BreakerState::Closed | BreakerState::Ramping { .. } => {
+                        throttled &= !tried.has(index);
+                        soon
                     }
                 }
-                State::Closed | State::Ramping { .. } => {
-                    throttled &= !tried.has(index);
-                    soon
-                }
-            }
-        });
-        let back_at = back_at.min().unwrap_or(soon);
+            })
+            .min()
+            .unwrap_or(soon);
         Exhausted { throttled, back_at }
     }
 
     /// The members in the order that a request would consider them now: by priority and share those that are ready,
     /// then the others as they come back.
-    pub fn order(&self, now: Instant) -> Vec<(usize, State)> {
+    pub fn order(&self, now: Instant) -> Vec<(usize, BreakerState)> {
         let moment = self.ready.moment(now);
         let states = self.members.iter().map(|member| member.state(now));
         let mut order: Vec<_> = states.enumerate().collect();
@@ -224,8 +238,8 @@ impl Pool {
             let deployment = &self.members[*index].deployment;
             let weight = u64::from(deployment.weight.get()) * self.ready.share(*index, moment);
             let (ready, back) = match state {
-                State::Open { until, .. } if *until > now => (false, Some(*until)),
-                State::Trial { .. } => (false, None),
+                BreakerState::Open { until, .. } if *until > now => (false, Some(*until)),
+                BreakerState::Trial { .. } => (false, None),
                 _ => (true, None),
             };
             // Trials, of which nobody knows when they end, come last.
@@ -262,7 +276,7 @@ impl Pool {
     pub(super) fn change<T>(&self, index: usize, change: impl FnOnce(&mut Health) -> T) -> T {
         let mut health = self.members[index].health.lock();
         let changed = change(&mut health);
-        self.ready.refresh(index, &health.breaker, &health.term);
+        self.ready.refresh(index, &health.breaker, &health.validity);
         if let Some(until) = health.bars.until() {
             self.ready.note_bar(until);
         }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::term::Term;
+use super::credential_validity::CredentialValidity;
 use crate::domain::breaker::{Breaker, Readiness, Settings};
 
 /// A whole share.
@@ -88,8 +88,8 @@ impl Ready {
     }
 
     /// Takes over what a member's breaker and its term say. To be called under that member's lock.
-    pub(super) fn refresh(&self, index: usize, breaker: &Breaker, term: &Term) {
-        let ends = term.ends.map_or(UNKNOWN, |at| self.moment(at).0);
+    pub(super) fn refresh(&self, index: usize, breaker: &Breaker, validity: &CredentialValidity) {
+        let ends = validity.ends.map_or(UNKNOWN, |at| self.moment(at).0);
         put(&self.ends[index], ends);
         let from = match breaker.readiness() {
             Readiness::Ready => 0,

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::{
     attempt::Attempt,
-    held::{Charged, Held},
+    held_failure::{Charged, HeldFailure},
 };
 use crate::domain::{
     breaker::Transition,
@@ -20,7 +20,7 @@ use crate::domain::{
 
 /// What is held back of one request.
 #[derive(Debug, Default)]
-pub struct Suspicions(Vec<Held>);
+pub struct Suspicions(Vec<HeldFailure>);
 
 impl Suspicions {
     /// Tells the pool how an attempt ended; what may be its request's own doing is held back instead.
@@ -43,7 +43,7 @@ impl Suspicions {
         self.0.is_empty()
     }
 
-    pub fn add(&mut self, held: Held) {
+    pub fn add(&mut self, held: HeldFailure) {
         self.0.push(held);
     }
 

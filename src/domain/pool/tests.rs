@@ -5,7 +5,7 @@ use std::{
 
 use super::*;
 use crate::domain::{
-    breaker::{Cause, Settings, State, Transition},
+    breaker::{BreakerState, Cause, Settings, Transition},
     deployment::{Capacity, Deployment, Endpoint, Instance, Kind, Model, Priority, Weight},
     health::Ability,
     outcome::{Fault, Outcome},
@@ -299,7 +299,7 @@ fn the_order_is_that_of_a_request_and_then_of_return() {
         .collect();
     assert_eq!(places, [1, 2, 3, 0, 4], "{trial:?} comes last");
     let until = t + secs(20);
-    let throttled = State::Open {
+    let throttled = BreakerState::Open {
         until,
         cause: Cause::Throttle,
     };
@@ -366,7 +366,7 @@ fn right_after_a_wait_one_goes_ahead_and_only_who_has_nowhere_else_to_go_follows
 /// Says how the credential of a member's instance stands.
 fn term(pool: &Arc<Pool>, instance: &str, ends: Option<Instant>, renewal: Instant, now: Instant) {
     let renewal = Some(renewal);
-    pool.note_term(&instance.into(), Term { ends, renewal }, now);
+    pool.note_credential(&instance.into(), CredentialValidity { ends, renewal }, now);
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn an_instance_without_a_token_drops_out_at_its_tokens_end_and_not_before() {
     assert_eq!(chosen(&pool, &[], end, 0).as_deref(), Some("b"));
     let states: Vec<_> = pool.members().iter().map(|it| it.is_ready(end)).collect();
     assert_eq!(states, [false, false, true]);
-    let aside = State::Open {
+    let aside = BreakerState::Open {
         until: t + secs(90),
         cause: Cause::Credential,
     };
@@ -425,7 +425,7 @@ fn who_has_no_token_follows_nobody_and_is_no_trial() {
     assert!(pool.choose(&[], t + secs(1), 0).is_err());
     drop(ahead);
     assert!(pool.choose(&[], t + secs(100), 0).is_err());
-    pool.note_term(&"ptu".into(), Term::default(), t);
+    pool.note_credential(&"ptu".into(), CredentialValidity::default(), t);
     assert!(pool.choose(&[], t + secs(100), 0).is_ok());
 }
 
@@ -448,7 +448,7 @@ fn what_a_pool_can_do_is_told_apart_by_what_stands_in_the_way() {
     let trial = pool.choose(&[], t + secs(10), 0).unwrap();
     assert_eq!(pool.ability(t + secs(10)), Ability::OnTrial);
     drop(trial);
-    pool.note_term(&"b".into(), Term::over(t, t + secs(60)), t);
+    pool.note_credential(&"b".into(), CredentialValidity::over(t, t + secs(60)), t);
     assert_eq!(pool.ability(t + secs(10)), Ability::Down);
     assert_eq!(pool.ability(t + secs(30)), Ability::Serves);
 }

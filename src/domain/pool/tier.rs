@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    chance::Chance,
+    draws::Draws,
     ready::{Moment, Ready, WHOLE},
     tried::Tried,
 };
@@ -53,36 +53,36 @@ impl Tier {
         ready: &Ready,
         tried: &Tried<'_>,
         now: Moment,
-        chance: &mut Chance,
+        draws: &mut Draws,
     ) -> Pick {
         if ready.any_ramps(now) {
-            return self.ramping(ready, tried, now, chance);
+            return self.ramping(ready, tried, now, draws);
         }
         let able = |index: usize| ready.is_ready(index, now) && !tried.has(index);
         let guessed = if self.members.len() > GUESSES {
-            self.guess(able, chance)
+            self.guess(able, draws)
         } else {
             None
         };
         match guessed {
             Some(index) => Pick::Member(index),
-            None => self.count(able, |_| 1, chance),
+            None => self.count(able, |_| 1, draws),
         }
     }
 
     /// With all shares whole: draws among all of them, and takes what can be asked. The shares come out as if only
     /// those had been in the draw.
-    fn guess(&self, able: impl Fn(usize) -> bool, chance: &mut Chance) -> Option<usize> {
+    fn guess(&self, able: impl Fn(usize) -> bool, draws: &mut Draws) -> Option<usize> {
         let total = *self.sums.last()?;
         let mut guesses = (0..GUESSES).map(|_| {
-            let drawn = chance.below(total);
+            let drawn = draws.below(total);
             self.members.start + self.sums.partition_point(|sum| *sum <= drawn)
         });
         guesses.find(|index| able(*index))
     }
 
     /// Some shares still grow. Where all of them do, they together get no more than the largest.
-    fn ramping(&self, ready: &Ready, tried: &Tried<'_>, now: Moment, chance: &mut Chance) -> Pick {
+    fn ramping(&self, ready: &Ready, tried: &Tried<'_>, now: Moment, draws: &mut Draws) -> Pick {
         let able = |index: usize| ready.is_ready(index, now) && !tried.has(index);
         let share = |index: usize| ready.share(index, now);
         let largest = self
@@ -91,8 +91,8 @@ impl Tier {
             .filter(|index| able(*index))
             .map(share)
             .max();
-        let keeps = chance.below(WHOLE) < largest.unwrap_or(WHOLE);
-        match self.count(able, share, chance) {
+        let keeps = draws.below(WHOLE) < largest.unwrap_or(WHOLE);
+        match self.count(able, share, draws) {
             Pick::Member(index) if !keeps => Pick::LetBy(index),
             pick => pick,
         }
@@ -103,7 +103,7 @@ impl Tier {
         &self,
         able: impl Fn(usize) -> bool,
         share: impl Fn(usize) -> u64,
-        chance: &mut Chance,
+        draws: &mut Draws,
     ) -> Pick {
         let part = |index: usize| {
             if able(index) {
@@ -116,7 +116,7 @@ impl Tier {
         if total == 0 {
             return Pick::None;
         }
-        let mut left = chance.below(total);
+        let mut left = draws.below(total);
         let falls_here = |index: &usize| {
             let part = part(*index);
             let here = left < part;

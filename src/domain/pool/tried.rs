@@ -10,7 +10,7 @@ pub(super) enum Tried<'a> {
 }
 
 impl<'a> Tried<'a> {
-    pub(super) fn of(tried: &'a [usize]) -> Self {
+    pub(super) fn new(tried: &'a [usize]) -> Self {
         if tried.len() <= FEW {
             return Self::Few(tried);
         }

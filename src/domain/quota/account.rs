@@ -34,11 +34,11 @@ pub(super) struct Account {
     /// `None`: all models together.
     pub(super) model: Option<ModelName>,
     pub(super) limits: Limits,
-    state: Mutex<State>,
+    state: Mutex<AccountState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct AccountState {
     requests: Window,
     tokens: Window,
     running: u64,
@@ -92,7 +92,7 @@ pub(super) struct Now {
 
 /// What was counted for one request, to be settled or taken back.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Reserved {
     request_at: Nanos,
     tokens: u64,
     tokens_at: Nanos,
@@ -120,7 +120,7 @@ pub struct Left {
 
 /// How a client stands against one of its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LimitStanding {
     pub client: ClientName,
     /// `None`: all models together.
     pub model: Option<ModelName>,
@@ -147,9 +147,10 @@ pub struct Count {
 /// Below what so many tokens may still be added. A request of at most a hundredth of the limit has to fit whole. A larger one may
 /// go over by what it asks for, or its client would never get near its limit; none follows it.
 fn below(most: u64, tokens: u64) -> u64 {
-    match tokens <= most / 100 {
-        true => most - tokens + 1,
-        false => most,
+    if tokens <= most / 100 {
+        most - tokens + 1
+    } else {
+        most
     }
 }
 
@@ -179,7 +180,7 @@ impl Counter {
     }
 }
 
-impl State {
+impl AccountState {
     fn counter(&mut self, period: Period, now: i64, calendar: &Calendar) -> &mut Counter {
         let counter = &mut self.counters[period as usize];
         counter.turn(period, now, calendar);
@@ -200,7 +201,7 @@ impl State {
 
 impl Account {
     pub(super) fn new(client: ClientName, model: Option<ModelName>, limits: Limits) -> Self {
-        let state = State {
+        let state = AccountState {
             requests: Window::default(),
             tokens: Window::default(),
             running: 0,
@@ -232,7 +233,7 @@ impl Account {
     }
 
     /// Counts one request, and as one under way.
-    pub(super) fn enter(&self, now: Now) -> Result<Held, Refusal> {
+    pub(super) fn enter(&self, now: Now) -> Result<Reserved, Refusal> {
         let mut state = self.state.lock();
         if let Some(most) = self.limits.requests_per_minute
             && state.requests.sum(now.at) >= most
@@ -246,7 +247,7 @@ impl Account {
             return Err(self.for_now(Limit::Concurrency, most, WHILE_OTHERS_RUN));
         }
         state.running += 1;
-        let mut held = Held::default();
+        let mut held = Reserved::default();
         if self.limits.requests_per_minute.is_some() {
             held.request_at = state.requests.add(1, now.at);
         }
@@ -269,7 +270,7 @@ impl Account {
     /// Reserves tokens where every limit has room for them; `assumed` are part of them.
     pub(super) fn reserve(
         &self,
-        held: &mut Held,
+        held: &mut Reserved,
         tokens: u64,
         assumed: Option<Assumed>,
         now: Now,
@@ -290,9 +291,10 @@ impl Account {
             if sum >= below {
                 let wait = state.tokens.wait(below, now.at);
                 // What is only assumed may be given back as soon as an answer is there.
-                let wait = match sum.saturating_sub(state.assumed) < below {
-                    true => wait.min(WHILE_OTHERS_RUN),
-                    false => wait,
+                let wait = if sum.saturating_sub(state.assumed) < below {
+                    wait.min(WHILE_OTHERS_RUN)
+                } else {
+                    wait
                 };
                 return Err(self.for_now(Limit::TokensPerMinute, most, wait));
             }
@@ -325,7 +327,7 @@ impl Account {
 
     fn has_left(
         &self,
-        state: &mut State,
+        state: &mut AccountState,
         period: Period,
         tokens: u64,
         now: Now,
@@ -343,14 +345,15 @@ impl Account {
             let bound = self.bound(limit, most);
             return Err(Limited::Until { bound, renews }.into());
         }
-        match used.saturating_add(held) >= below {
-            true => Err(self.for_now(limit, most, WHILE_OTHERS_RUN)),
-            false => Ok(()),
+        if used.saturating_add(held) >= below {
+            Err(self.for_now(limit, most, WHILE_OTHERS_RUN))
+        } else {
+            Ok(())
         }
     }
 
     /// Ends a request's part in this account.
-    pub(super) fn end(&self, held: &Held, spent: Spent, now: Option<Now>, calendar: &Calendar) {
+    pub(super) fn end(&self, held: &Reserved, spent: Spent, now: Option<Now>, calendar: &Calendar) {
         let mut state = self.state.lock();
         state.running = state.running.saturating_sub(1);
         state.held = state.held.saturating_sub(held.tokens);
@@ -411,7 +414,7 @@ impl Account {
     }
 
     /// How it stands against each limit that something is counted for.
-    pub(super) fn report(&self, now: Now, calendar: &Calendar, to: &mut Vec<Standing>) {
+    pub(super) fn report(&self, now: Now, calendar: &Calendar, to: &mut Vec<LimitStanding>) {
         let mut state = self.state.lock();
         let held = state.held;
         for (limit, most) in self.limits.all() {
@@ -430,7 +433,7 @@ impl Account {
                 Limit::Concurrency => state.running,
                 Limit::MaxOutputTokens | Limit::N | Limit::BestOf => continue,
             };
-            to.push(Standing {
+            to.push(LimitStanding {
                 client: self.client.clone(),
                 model: self.model.clone(),
                 limit,

@@ -39,7 +39,7 @@ impl Period {
     }
 
     /// The period of this word.
-    pub fn of(word: &str) -> Option<Self> {
+    pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|period| period.as_str() == word)
     }
 }
@@ -73,7 +73,7 @@ impl Default for Calendar {
 
 impl Calendar {
     /// The zone of this name, like `Europe/Berlin`; `None` if there is none.
-    pub fn of(name: &str) -> Option<Self> {
+    pub fn for_zone(name: &str) -> Option<Self> {
         let zone = TimeZone::get(name).ok()?;
         Some(Self { zone })
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn span(zone: &str, period: Period, now: &str) -> Span {
-        Calendar::of(zone).unwrap().span(period, at(now))
+        Calendar::for_zone(zone).unwrap().span(period, at(now))
     }
 
     fn from_to(start: &str, end: &str) -> Span {
@@ -256,7 +256,7 @@ mod tests {
             "Asia/Kathmandu",
             "America/Sao_Paulo",
         ] {
-            let calendar = Calendar::of(zone).unwrap();
+            let calendar = Calendar::for_zone(zone).unwrap();
             let mut now = at("2026-01-01T00:00:00Z");
             while now < at("2028-01-01T00:00:00Z") {
                 for period in Period::ALL {
@@ -274,14 +274,14 @@ mod tests {
 
     #[test]
     fn a_time_is_said_with_its_offset_and_zone() {
-        let berlin = Calendar::of("Europe/Berlin").unwrap();
+        let berlin = Calendar::for_zone("Europe/Berlin").unwrap();
         let said = berlin.say(at("2026-12-01T00:00:00+01:00"));
         assert_eq!(said, "2026-12-01T00:00:00+01:00 (Europe/Berlin)");
         assert_eq!(
             Calendar::default().say(0),
             "1970-01-01T00:00:00+00:00 (UTC)"
         );
-        assert!(Calendar::of("Europe/Atlantis").is_none());
+        assert!(Calendar::for_zone("Europe/Atlantis").is_none());
         // A clock gone mad still gets an answer.
         let _ = berlin.span(Period::Month, i64::MAX / 2);
     }

@@ -143,7 +143,7 @@ impl Field {
     }
 
     /// Those that bound this operation's output.
-    fn of(operation: Operation) -> &'static [Self] {
+    fn for_operation(operation: Operation) -> &'static [Self] {
         match operation {
             Operation::ChatCompletions => &[Self::MaxTokens, Self::MaxCompletionTokens],
             Operation::Completions => &[Self::MaxTokens],
@@ -171,7 +171,7 @@ fn put(at: &Range<usize>, tokens: u64) -> Splice {
 }
 
 impl<'a> Rules<'a> {
-    pub(super) fn of(accounts: impl Iterator<Item = &'a Account>) -> Self {
+    pub(super) fn from_accounts(accounts: impl Iterator<Item = &'a Account>) -> Self {
         let mut rules = Self::default();
         for account in accounts {
             let limits = &account.limits;
@@ -223,11 +223,11 @@ impl<'a> Rules<'a> {
                 continue;
             };
             let tokens = self.cut(field, said, tokens, &mut changes)?;
-            if Field::of(operation).contains(&field) {
+            if Field::for_operation(operation).contains(&field) {
                 most = most.max(Some(tokens));
             }
         }
-        let bounds_output = !Field::of(operation).is_empty();
+        let bounds_output = !Field::for_operation(operation).is_empty();
         let cap = self
             .max_output
             .filter(|_| most.is_none() && bounds_output)

@@ -21,9 +21,10 @@ pub(super) fn count(body: &[u8]) -> Result<u64, Refusal> {
         return Ok(1);
     }
     let elements: Elements = serde_json::from_str(prompt).map_err(|_| Refusal::BodyNotJson)?;
-    Ok(match elements.are_numbers {
-        true => 1,
-        false => elements.count.max(1),
+    Ok(if elements.are_numbers {
+        1
+    } else {
+        elements.count.max(1)
     })
 }
 

@@ -31,7 +31,7 @@ impl Desk {
             at: Instant::now(),
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
         };
-        let calendar = Calendar::of(zone).unwrap();
+        let calendar = Calendar::for_zone(zone).unwrap();
         let quotas = Quotas::new([(&"app".into(), &limits)], calendar, opened);
         Self { quotas, opened }
     }
@@ -58,7 +58,10 @@ impl Desk {
         after: Duration,
     ) -> Result<Reservation, Refusal> {
         let now = self.now(after);
-        let mut allowance = self.quotas.of(&"app".into()).expect("it has limits");
+        let mut allowance = self
+            .quotas
+            .allowance_for(&"app".into())
+            .expect("it has limits");
         let mut reservation = allowance.enter(now)?;
         allowance.ask_model(&mut reservation, &model.into(), now)?;
         reservation.reserve(tokens.0, Output::AtMost(tokens.1), now)?;
@@ -210,7 +213,7 @@ fn a_request_that_could_never_fit_is_told_so() {
     assert_eq!(refusal.should_retry(), Some(false));
     // What is only assumed of its answer makes no request too large.
     let now = desk.now(secs(0));
-    let allowance = desk.quotas.of(&"app".into()).unwrap();
+    let allowance = desk.quotas.allowance_for(&"app".into()).unwrap();
     let mut reservation = allowance.enter(now).unwrap();
     reservation
         .reserve(100, usual(Operation::ChatCompletions, 50), now)
@@ -302,7 +305,7 @@ fn limits_with_a_model_hold_beside_the_clients_own() {
             .message()
             .contains("exceeds the limit tokens_per_minute of 1000 for client app")
     );
-    let mut allowance = desk.quotas.of(&"app".into()).unwrap();
+    let mut allowance = desk.quotas.allowance_for(&"app".into()).unwrap();
     assert_eq!(
         allowance.left(desk.now(secs(0))).1,
         Some(Left {

@@ -26,7 +26,7 @@ const URLS: [&str; 5] = ["url", "serverurl", "imageurl", "fileurl", "videourl"];
 
 /// How deep in the text it is, and whether among data sources.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct Nesting {
     depth: usize,
     /// How deep the field stands that holds them.
     sources: Option<usize>,
@@ -40,7 +40,7 @@ pub(super) enum Value {
     Url,
 }
 
-impl Place {
+impl Nesting {
     pub(super) fn step(&mut self, byte: u8) {
         match byte {
             b'{' | b'[' => self.depth += 1,

@@ -9,7 +9,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use crate::domain::{
-    breaker::{Settings, State},
+    breaker::{BreakerState, Settings},
     deployment::Bounds,
     failover::{Progress, Repeat, Step},
     name::ClientName,
@@ -125,7 +125,7 @@ impl Scene {
 
     fn check(&self) -> Result<(), TestCaseError> {
         for member in self.pool.members() {
-            prop_assert_eq!(member.state(self.now), State::Closed);
+            prop_assert_eq!(member.state(self.now), BreakerState::Closed);
         }
         for operation in [Operation::ChatCompletions, Operation::Responses] {
             prop_assert!(self.pool.out_for(operation, &[], self.now).is_empty());
@@ -158,8 +158,7 @@ proptest! {
                 Act::Dies { outcome, draw } => scene.dies(&outcome, draw),
                 Act::Good { draw } => {
                     let progress = Progress::new(scene.now, Repeat::Harmless);
-                    let attempt = scene.choose(&progress, Operation::ChatCompletions, draw);
-                    let mut attempt = attempt.expect("any of them would serve it");
+                    let mut attempt = scene.choose(&progress, Operation::ChatCompletions, draw).expect("any of them would serve it");
                     attempt.judge(&Outcome::Served, scene.now, draw);
                     scene.pool.note_whole(Some(&scene.good), attempt.index(), scene.now);
                 }
@@ -192,5 +191,5 @@ fn one_clients_jobs_that_take_too_long_close_nothing_and_two_clients_find_one_th
         scene.fails(&slow, 0);
     }
     let state = scene.pool.members()[0].state(scene.now);
-    assert!(matches!(state, State::Open { .. }), "{state:?}");
+    assert!(matches!(state, BreakerState::Open { .. }), "{state:?}");
 }

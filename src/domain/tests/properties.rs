@@ -8,10 +8,10 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use crate::domain::{
-    breaker::{Cause, Settings, State},
+    breaker::{BreakerState, Cause, Settings},
     budget::Budget,
     outcome::{Fault, Outcome},
-    pool::{Attempt, Pool, Term, tests::pool_with},
+    pool::{Attempt, CredentialValidity, Pool, tests::pool_with},
 };
 
 const LONGEST: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ enum Act {
         which: usize,
     },
     /// The credential of one of the instances ends so soon; `None`: never.
-    Term {
+    CredentialValidity {
         which: usize,
         ends: Option<Duration>,
     },
@@ -98,7 +98,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (which.clone(), outcomes(), draw)
             .prop_map(|(which, outcome, draw)| Act::Amend { which, outcome, draw }),
         1 => which.clone().prop_map(|which| Act::Drop { which }),
-        1 => (which, proptest::option::of(waits())).prop_map(|(which, ends)| Act::Term { which, ends }),
+        1 => (which, proptest::option::of(waits())).prop_map(|(which, ends)| Act::CredentialValidity { which, ends }),
     ]
 }
 
@@ -182,22 +182,22 @@ impl Watched {
                     self.under_way.swap_remove(place);
                 }
             }
-            Act::Term { which, ends } => {
+            Act::CredentialValidity { which, ends } => {
                 let place = which % self.terms.len();
-                self.note_term(place, ends.map(|after| self.now + after));
+                self.note_credential(place, ends.map(|after| self.now + after));
             }
         }
         self.check();
     }
 
-    fn note_term(&mut self, place: usize, ends: Option<Instant>) {
+    fn note_credential(&mut self, place: usize, ends: Option<Instant>) {
         self.terms[place] = ends;
         let instance = &self.pool.members()[place].deployment().instance.name;
-        let term = Term {
+        let term = CredentialValidity {
             ends,
             renewal: None,
         };
-        self.pool.note_term(instance, term, self.now);
+        self.pool.note_credential(instance, term, self.now);
     }
 
     fn ask(&mut self, tried: u8, draw: u64) {
@@ -228,14 +228,14 @@ impl Watched {
         let is_new = |since: Instant| self.now < since + Duration::from_secs(1);
         let is_tried = others.any(|other| other.is_trial && (left || is_new(other.since)));
         let is_trial = match states[index] {
-            State::Closed | State::Ramping { .. } => false,
-            State::Open { until, .. } => {
+            BreakerState::Closed | BreakerState::Ramping { .. } => false,
+            BreakerState::Open { until, .. } => {
                 assert!(until <= self.now && !is_tried, "a second one tries {index}");
                 true
             }
             // It goes right behind one that leads after a wait, or behind a trial that takes its time, since there is nothing
             // else. From then on this one may find out as well as that.
-            State::Trial { .. } => {
+            BreakerState::Trial { .. } => {
                 assert!(!left && !is_tried, "a second one tries {index}");
                 self.is_found_out(index);
                 false
@@ -244,7 +244,7 @@ impl Watched {
         self.under_way.push(Running {
             attempt,
             is_trial,
-            follows: matches!(states[index], State::Trial { .. }),
+            follows: matches!(states[index], BreakerState::Trial { .. }),
             since: self.now,
         });
     }
@@ -277,20 +277,20 @@ impl Watched {
                 assert!(!member.is_ready(self.now));
                 let state = member.state(self.now);
                 assert!(
-                    matches!(state, State::Open { until, cause: Cause::Credential } if until > self.now)
+                    matches!(state, BreakerState::Open { until, cause: Cause::Credential } if until > self.now)
                 );
                 continue;
             }
             let told_until = told.filter(|until| *until > self.now);
             assert!(told_until.is_none() || !member.is_ready(self.now));
             match member.state(self.now) {
-                State::Open {
+                BreakerState::Open {
                     until,
                     cause: Cause::Throttle,
                 } => assert!(Some(until) <= told, "longer than any word"),
-                State::Open { until, .. } => assert!(until >= told_until.unwrap_or(until)),
-                State::Ramping { share } => assert!((0.1..1.0).contains(&share)),
-                State::Closed | State::Trial { .. } => assert_eq!(told_until, None),
+                BreakerState::Open { until, .. } => assert!(until >= told_until.unwrap_or(until)),
+                BreakerState::Ramping { share } => assert!((0.1..1.0).contains(&share)),
+                BreakerState::Closed | BreakerState::Trial { .. } => assert_eq!(told_until, None),
             }
         }
     }
@@ -308,7 +308,7 @@ proptest! {
         }
         let pool = Arc::clone(&watched.pool);
         for place in 0..pool.members().len() {
-            watched.note_term(place, None);
+            watched.note_credential(place, None);
         }
         let later = watched.now + LONGEST;
         drop(watched);

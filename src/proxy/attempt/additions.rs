@@ -114,10 +114,12 @@ fn wish(turn: &Turn, call: &Call, body: &Bytes) -> (Wish, Option<Splice>) {
     let Some(splice) = (is_whole && tells_if_asked).then(splice).flatten() else {
         return (Wish::None, None);
     };
-    match turn.history.refused_usage {
-        true => (Wish::Refused, None),
-        false if may_ask(turn, call) => (Wish::Asked, Some(splice)),
-        false => (Wish::NotAsked, None),
+    if turn.history.refused_usage {
+        (Wish::Refused, None)
+    } else if may_ask(turn, call) {
+        (Wish::Asked, Some(splice))
+    } else {
+        (Wish::NotAsked, None)
     }
 }
 

@@ -12,23 +12,23 @@ use super::{
 use crate::{
     domain::{additions::Added, deployment::Deployment, outcome::Outcome, usage::Meter},
     proxy::{
-        metering::{Passed, Reading, Wish},
+        metering::{AnswerMeter, Passed, Wish},
         walk::Walk,
     },
     telemetry::record::AttemptRecord,
 };
 
-pub(crate) struct Answer {
+pub(crate) struct AttemptAnswer {
     pub(super) turn: Turn,
     /// Our credential as it was sent.
     pub(super) credential: HeaderValue,
     pub(super) added: Additions,
     pub(super) head: Head,
     /// What is read of it.
-    pub(super) reading: Reading,
+    pub(super) reading: AnswerMeter,
 }
 
-impl Answer {
+impl AttemptAnswer {
     pub(crate) fn deployment(&self) -> &Deployment {
         self.turn.chosen.deployment()
     }
@@ -73,22 +73,22 @@ impl Answer {
 
 /// One that was judged, and goes out.
 pub(crate) struct Delivering {
-    pub(super) answer: Answer,
+    pub(super) answer: AttemptAnswer,
     /// What the record will say of it.
     line: AttemptRecord,
 }
 
 impl Delivering {
-    pub(super) fn new(answer: Answer, line: AttemptRecord) -> Self {
+    pub(super) fn new(answer: AttemptAnswer, line: AttemptRecord) -> Self {
         Self { answer, line }
     }
 
     /// It ends otherwise than it was judged.
     pub(crate) fn amend(&mut self, outcome: &Outcome, walk: &mut Walk) -> News {
-        let Answer { turn, head, .. } = &self.answer;
+        let AttemptAnswer { turn, head, .. } = &self.answer;
         let changes = turn.amend(head, outcome, walk, Instant::now());
         self.line.outcome = outcome.label();
-        News::of(None, changes)
+        News::new(None, changes)
     }
 
     /// Its request has ended; `is_whole`: with all of the answer.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     again::{Again, Why},
-    answer::{Answer, Delivering},
+    answer::{AttemptAnswer, Delivering},
     over::{Changes, News, Over},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     telemetry::record::AttemptRecord,
 };
 
-pub(crate) struct Held(pub(super) Answer);
+pub(crate) struct HeldAnswer(pub(super) AttemptAnswer);
 
 /// What becomes of an answer of which nothing has gone out.
 #[expect(
@@ -34,8 +34,8 @@ pub(crate) enum TakenBack {
     Over(Over),
 }
 
-impl Held {
-    pub(crate) fn answer(&self) -> &Answer {
+impl HeldAnswer {
+    pub(crate) fn answer(&self) -> &AttemptAnswer {
         &self.0
     }
 
@@ -74,14 +74,14 @@ impl Held {
         if let Some(why) = self.asks_again(outcome, walk) {
             return self.again(why, outcome, walk);
         }
-        let Answer { turn, mut head, .. } = self.0;
+        let AttemptAnswer { turn, mut head, .. } = self.0;
         TakenBack::Over(turn.end(Some(&mut head), outcome, walk))
     }
 
     /// It is out, in part at least, and only now its outcome is known.
     pub(crate) fn close(mut self, outcome: &Outcome, walk: &mut Walk) -> (Delivering, News) {
         let (line, changes) = self.judge(outcome, walk, Instant::now());
-        (Delivering::new(self.0, line), News::of(None, changes))
+        (Delivering::new(self.0, line), News::new(None, changes))
     }
 
     fn judge(
@@ -90,7 +90,7 @@ impl Held {
         walk: &mut Walk,
         now: Instant,
     ) -> (AttemptRecord, Changes) {
-        let Answer { turn, head, .. } = &mut self.0;
+        let AttemptAnswer { turn, head, .. } = &mut self.0;
         turn.judge(Some(head), outcome, walk, now)
     }
 
@@ -108,15 +108,16 @@ impl Held {
             Outcome::CallerError if head.is_suspect && head.status != 424 => Outcome::Refused,
             _ => return outcome,
         };
-        match walk.could_go_on(now) {
-            true => elsewhere,
-            false => outcome,
+        if walk.could_go_on(now) {
+            elsewhere
+        } else {
+            outcome
         }
     }
 
     /// Whether the same deployment is asked once more: with another token, or without what the gateway added.
     fn asks_again(&mut self, outcome: &Outcome, walk: &Walk) -> Option<Why> {
-        let Answer { turn, added, .. } = &mut self.0;
+        let AttemptAnswer { turn, added, .. } = &mut self.0;
         let call = &walk.call;
         let is_renewable = || {
             let credential = &turn.target(call).connector.credential;
@@ -130,7 +131,7 @@ impl Held {
     }
 
     fn again(self, why: Why, outcome: &Outcome, walk: &Walk) -> TakenBack {
-        let Answer {
+        let AttemptAnswer {
             turn,
             credential,
             mut head,
@@ -142,6 +143,6 @@ impl Held {
             credential,
             why,
         };
-        TakenBack::Again(again, News::of(Some(line), Changes::default()))
+        TakenBack::Again(again, News::new(Some(line), Changes::default()))
     }
 }

@@ -43,7 +43,7 @@ impl Over {
 }
 
 impl News {
-    pub(super) fn of(line: Option<AttemptRecord>, changes: Changes) -> Self {
+    pub(super) fn new(line: Option<AttemptRecord>, changes: Changes) -> Self {
         Self {
             line,
             changes,
@@ -55,7 +55,7 @@ impl News {
     pub(crate) fn of_charged(charged: &[Charged], now: Instant) -> Self {
         let mut changes = Changes::default();
         changes.add_all(charged, now);
-        Self::of(None, changes)
+        Self::new(None, changes)
     }
 }
 

@@ -4,9 +4,9 @@ use std::mem;
 
 use super::{
     again::Again,
-    answer::{Answer, Delivering},
+    answer::{AttemptAnswer, Delivering},
     connecting::Connecting,
-    held::Held,
+    held::HeldAnswer,
     over::News,
     sent::Sent,
 };
@@ -26,7 +26,7 @@ pub(crate) enum Position {
     Again(Again),
     Connecting(Connecting),
     Sent(Sent),
-    Held(Held),
+    HeldAnswer(HeldAnswer),
     Delivering(Delivering),
     /// The client has left, before an answer began.
     Left(Passed),
@@ -46,9 +46,9 @@ impl Position {
     }
 
     /// The answer under way.
-    pub(crate) fn answer(&mut self) -> Option<&mut Answer> {
+    pub(crate) fn answer(&mut self) -> Option<&mut AttemptAnswer> {
         match self {
-            Self::Held(held) => Some(&mut held.0),
+            Self::HeldAnswer(held) => Some(&mut held.0),
             Self::Delivering(delivering) => Some(&mut delivering.answer),
             _ => None,
         }
@@ -59,7 +59,7 @@ impl Position {
         let unanswered = match mem::take(self) {
             Self::Connecting(connecting) => connecting.cut_off(),
             Self::Sent(sent) => sent.cut_off(),
-            Self::Held(held) => {
+            Self::HeldAnswer(held) => {
                 let (delivering, news) = held.close(outcome, walk);
                 *self = Self::Delivering(delivering);
                 return news;
@@ -86,7 +86,7 @@ impl Position {
                 let (line, passed) = delivering.finish(is_whole, walk);
                 (Some(line), passed)
             }
-            Self::Held(held) => (None, held.0.passed()),
+            Self::HeldAnswer(held) => (None, held.0.passed()),
             // It may be at work on what it was sent.
             Self::Sent(_) => (None, Passed::nothing(true)),
             Self::Left(passed) => (None, passed),

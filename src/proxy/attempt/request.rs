@@ -104,9 +104,10 @@ fn head(
         name.as_str(),
         call.query.as_str(),
     );
-    let method = match call.relay.is_tunnel() {
-        true => Method::GET,
-        false => Method::POST,
+    let method = if call.relay.is_tunnel() {
+        Method::GET
+    } else {
+        Method::POST
     };
     // Names go out in lower case, as over HTTP/2: no second map of how each is to be spelled.
     let mut out =

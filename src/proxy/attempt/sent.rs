@@ -7,14 +7,14 @@ use pingora::http::ResponseHeader;
 
 use super::{
     additions::Additions,
-    answer::Answer,
-    held::Held,
+    answer::AttemptAnswer,
+    held::HeldAnswer,
     turn::{Head, Turn},
     unanswered::{Unanswered, Waited},
 };
 use crate::{
     domain::spillover::Spillover,
-    proxy::{metering::Reading, walk::Walk},
+    proxy::{metering::AnswerMeter, walk::Walk},
     telemetry::metrics::DeploymentMetrics,
 };
 
@@ -42,11 +42,11 @@ impl Sent {
     }
 
     /// Its answer's head has come. What it means is not known yet.
-    pub(crate) fn answered(mut self, head: &ResponseHeader, walk: &mut Walk) -> Held {
+    pub(crate) fn answered(mut self, head: &ResponseHeader, walk: &mut Walk) -> HeldAnswer {
         let status = head.status.as_u16();
         let is_suspect = self.turn.chosen.answered(status);
         let (spillover, spilled_to) = self.read_spillover(head, walk);
-        Held(Answer {
+        HeldAnswer(AttemptAnswer {
             turn: self.turn,
             credential: self.credential,
             added: self.added,
@@ -56,7 +56,7 @@ impl Sent {
                 spillover,
                 spilled_to,
             },
-            reading: Reading::of(walk.call.operation, head),
+            reading: AnswerMeter::for_head(walk.call.operation, head),
         })
     }
 

@@ -128,7 +128,7 @@ async fn sent(walk: &mut Walk) -> Sent {
     connecting.send(request, walk)
 }
 
-async fn held(walk: &mut Walk, status: u16) -> Held {
+async fn held(walk: &mut Walk, status: u16) -> HeldAnswer {
     let head = ResponseHeader::build(status, None).unwrap();
     sent(walk).await.answered(&head, walk)
 }

@@ -163,13 +163,13 @@ impl Turn {
         let mut changes = Changes::default();
         self.note_failure(outcome, Some(head.status), now);
         let draw = fastrand::u64(..);
-        let transition = match may_be_its_own(outcome) {
-            _ if matches!(head.spillover, Some(Spillover::Answered { .. })) => None,
-            true => {
-                let client = Some(&walk.call.client.name);
-                self.chosen.doubt(outcome, client, now, draw)
-            }
-            false => self.chosen.amend(outcome, now, draw),
+        let transition = if matches!(head.spillover, Some(Spillover::Answered { .. })) {
+            None
+        } else if may_be_its_own(outcome) {
+            let client = Some(&walk.call.client.name);
+            self.chosen.doubt(outcome, client, now, draw)
+        } else {
+            self.chosen.amend(outcome, now, draw)
         };
         changes.add(self.chosen.index(), transition, now);
         self.tell_of_spilled(head.spillover, outcome, walk, &mut changes, now);
@@ -224,7 +224,7 @@ impl Turn {
 }
 
 fn span(call: &Call) -> Option<SpanId> {
-    call.is_traced.then(|| SpanId::of(fastrand::u64(..)))
+    call.is_traced.then(|| SpanId::from_draw(fastrand::u64(..)))
 }
 
 /// Whether an answer that began well may have ended so by what its client sent: no other deployment can be asked now.

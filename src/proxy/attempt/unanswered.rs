@@ -100,7 +100,7 @@ impl Unanswered {
             credential: self.credential,
             why: Why::NewConnection,
         };
-        (again, News::of(Some(line), Changes::default()))
+        (again, News::new(Some(line), Changes::default()))
     }
 
     /// It is over, without a connection.
@@ -118,7 +118,7 @@ impl Unanswered {
     pub(super) fn leave(mut self, outcome: &Outcome, walk: &mut Walk) -> (Passed, News) {
         let (line, changes) = self.turn.judge(None, outcome, walk, Instant::now());
         let passed = Passed::nothing(self.sent.is_some());
-        (passed, News::of(Some(line), changes))
+        (passed, News::new(Some(line), changes))
     }
 }
 
@@ -127,9 +127,10 @@ pub(crate) fn told(error: &Error) -> Told {
     let Some(why) = error.root_cause().downcast_ref::<h2::Error>() else {
         let is_stopped =
             error.etype() == &ErrorType::H2Error && says(error, |words| words == NO_ROOM);
-        return match is_stopped && error.esource() == &ErrorSource::Upstream {
-            true => Told::Stopped,
-            false => Told::Nothing,
+        return if is_stopped && error.esource() == &ErrorSource::Upstream {
+            Told::Stopped
+        } else {
+            Told::Nothing
         };
     };
     match why.reason() {

@@ -27,7 +27,7 @@ use crate::{
     domain::head::{Chunks, Framing, Head},
     proxy::{
         downstream::DRAIN_BODY,
-        half_closed::{Standing, half_closed},
+        half_closed::{PeerState, half_closed},
         stream_delegate::delegates_to_inner,
     },
 };
@@ -63,12 +63,12 @@ pub(super) struct GuardedStream {
 }
 
 /// The answer in place of a refusal over HTTP/2: the refusal's frame, and the room that there may be for a body.
-pub(super) type Answer = Box<dyn Fn(&[u8], &mut SendWindow) -> Vec<u8> + Send + Sync>;
+pub(super) type RefusalWriter = Box<dyn Fn(&[u8], &mut SendWindow) -> Vec<u8> + Send + Sync>;
 
 /// What goes out over HTTP/2.
 struct Answers {
     outgoing: Outgoing,
-    answer: Answer,
+    answer: RefusalWriter,
     /// Of such an answer, still to go out before anything else.
     unsent: BytesMut,
 }
@@ -193,7 +193,7 @@ impl GuardedStream {
 
     /// What comes next is HTTP/2, which says of each frame how long it is. A head may take so long. Requests that are
     /// refused for their host get this answer.
-    pub(super) fn admit_http2(&mut self, head_timeout: Duration, answer: Answer) {
+    pub(super) fn admit_http2(&mut self, head_timeout: Duration, answer: RefusalWriter) {
         self.passes = Passes::Frames(Frames::new(head_timeout));
         self.answers = Some(Box::new(Answers {
             outgoing: Outgoing::default(),
@@ -238,9 +238,9 @@ impl GuardedStream {
                 None => FIRST_LOOK,
             };
             self.look = Some((Box::pin(sleep(next)), next));
-            match Standing::of(&*self.inner) {
-                Standing::Gone => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-                Standing::Here if !self.ended => {}
+            match PeerState::read(&*self.inner) {
+                PeerState::Gone => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                PeerState::Here if !self.ended => {}
                 _ if mem::replace(&mut self.is_told, true) => {}
                 _ => return Poll::Ready(Err(half_closed())),
             }
@@ -286,8 +286,10 @@ impl GuardedStream {
             return inner.poll_write_vectored(cx, pieces);
         };
         // What stands in further pieces is the body of the first one's last frame.
-        let first = pieces.iter().find(|piece| !piece.is_empty());
-        let first = first.map_or(&[][..], |piece| piece);
+        let first = pieces
+            .iter()
+            .find(|piece| !piece.is_empty())
+            .map_or(&[][..], |piece| piece);
         let (went, until) = match answers.outgoing.ahead(first) {
             Ahead::All { until } => (ready!(inner.poll_write_vectored(cx, pieces))?, until),
             Ahead::Some(some) => (ready!(inner.poll_write(cx, &first[..some]))?, some),

@@ -42,8 +42,9 @@ impl SendWindow {
 
     /// Whether there is room for so many bytes, which are then used up.
     pub(super) fn spend(&mut self, bytes: usize) -> bool {
-        let rest = u32::try_from(bytes).ok();
-        let rest = rest.and_then(|bytes| self.kept.checked_sub(bytes));
+        let rest = u32::try_from(bytes)
+            .ok()
+            .and_then(|bytes| self.kept.checked_sub(bytes));
         match rest.filter(|_| !self.is_narrow) {
             Some(rest) => self.kept = rest,
             None => return false,

@@ -19,7 +19,7 @@ use rustls::{
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::own_limit;
+use super::local_limits;
 use crate::http_client::system_authorities;
 
 /// Why a file of authorities can't be used.
@@ -35,10 +35,10 @@ pub(crate) struct AuthoritiesError {
 pub(crate) struct Authorities {
     path: PathBuf,
     believed: ArcSwap<Arc<CaType>>,
-    state: Mutex<State>,
+    state: Mutex<AuthoritiesState>,
 }
 
-struct State {
+struct AuthoritiesState {
     text: Vec<u8>,
     error: Option<AuthoritiesError>,
 }
@@ -49,7 +49,7 @@ impl Authorities {
         Ok(Self {
             path: path.to_owned(),
             believed: ArcSwap::from_pointee(with_the_systems(own(path, &text)?)),
-            state: Mutex::new(State { text, error: None }),
+            state: Mutex::new(AuthoritiesState { text, error: None }),
         })
     }
 
@@ -62,12 +62,15 @@ impl Authorities {
         let mut state = self.state.lock();
         let text = match std::fs::read(&self.path) {
             // It says nothing of the file.
-            Err(error) if own_limit::of(&error).is_some() => return,
+            Err(error) if local_limits::exhausted(&error).is_some() => return,
             text => text.map_err(|error| unfit(&self.path, &error)),
         };
-        let taken = text.and_then(|text| match text == state.text {
-            true => Ok(None),
-            false => Ok(Some((own(&self.path, &text)?, text))),
+        let taken = text.and_then(|text| {
+            if text == state.text {
+                Ok(None)
+            } else {
+                Ok(Some((own(&self.path, &text)?, text)))
+            }
         });
         match taken {
             Ok(None) => state.error = None,

@@ -46,7 +46,7 @@ impl Cork {
 }
 
 /// The cork of the connection that this tells of. It ends with the connection: who keeps it would keep the socket open.
-pub(crate) fn of(connection: Option<&Digest>) -> Weak<Cork> {
+pub(crate) fn find(connection: Option<&Digest>) -> Weak<Cork> {
     let told = connection.and_then(|digest| digest.proxy_digest.as_ref());
     let cork = told.and_then(|told| told.user_data.as_ref()?.downcast_ref::<Arc<Cork>>());
     cork.map(Arc::downgrade).unwrap_or_default()
@@ -64,8 +64,9 @@ impl Connect for Corked {
         };
         // How long it may take the peer's `total_connection_timeout` says.
         let connection = ext::connect(address, None).await?;
-        let socket = SockRef::from(&connection).try_clone();
-        let socket = socket.or_err(ErrorType::InternalError, "a second handle to a connection")?;
+        let socket = SockRef::from(&connection)
+            .try_clone()
+            .or_err(ErrorType::InternalError, "a second handle to a connection")?;
         let is_in = AtomicBool::new(false);
         let cork = Cork { socket, is_in };
         let mut stream = Stream::from(connection);

@@ -61,10 +61,10 @@ pub(super) struct DnsDiscovery {
     instance: Arc<Instance>,
     /// Of an instance that needs no look-up.
     fixed: Option<SocketAddr>,
-    state: Mutex<State>,
+    state: Mutex<DnsState>,
 }
 
-struct State {
+struct DnsState {
     known: BTreeSet<SocketAddr>,
     next: Instant,
     failures: u32,
@@ -78,7 +78,7 @@ impl DnsDiscovery {
         Self {
             fixed: instance.connect_to.or_else(by_number),
             instance,
-            state: Mutex::new(State {
+            state: Mutex::new(DnsState {
                 known: BTreeSet::new(),
                 next: Instant::now(),
                 failures: 0,
@@ -102,8 +102,11 @@ impl DnsDiscovery {
         match found {
             Ok(found) => {
                 let port = self.instance.endpoint.port();
-                let addresses = found.addresses.into_iter();
-                let addresses = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
+                let addresses = found
+                    .addresses
+                    .into_iter()
+                    .map(|ip| SocketAddr::new(ip, port))
+                    .collect();
                 if state.error.take().is_some() {
                     tracing::info!(event = "dns_recovered", %instance, "the instance's host name resolves again");
                 }
@@ -143,12 +146,16 @@ impl DnsDiscovery {
             let answered = health_check::at(*address, FIRST_GLANCE).await;
             answered.is_err().then_some(*address)
         });
-        let silent = futures_util::future::join_all(glances).await;
-        let silent: Vec<_> = silent.into_iter().flatten().collect();
-        match silent.len() == addresses.len() {
+        let silent: Vec<_> = futures_util::future::join_all(glances)
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
+        if silent.len() == addresses.len() {
             // None is better than another.
-            true => Vec::new(),
-            false => silent,
+            Vec::new()
+        } else {
+            silent
         }
     }
 }
@@ -170,8 +177,11 @@ impl ServiceDiscovery for DnsDiscovery {
         let port = self.instance.endpoint.port();
         let silent = match &found {
             Ok(found) => {
-                let addresses = found.addresses.iter();
-                let addresses = addresses.map(|ip| SocketAddr::new(*ip, port)).collect();
+                let addresses = found
+                    .addresses
+                    .iter()
+                    .map(|ip| SocketAddr::new(*ip, port))
+                    .collect();
                 self.silent(&addresses).await
             }
             Err(_) => Vec::new(),

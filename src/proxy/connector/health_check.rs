@@ -10,7 +10,7 @@ use pingora::{Error, ErrorType, Result, protocols::l4::socket};
 use pingora_load_balancing::{Backend, health_check::HealthCheck};
 use tokio::{net::TcpStream, time};
 
-use super::own_limit;
+use super::local_limits;
 
 /// For a connection to come about, where nothing waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ impl HealthCheck for TcpHealthCheck {
         match by_number(&target.addr) {
             // What fails for want of something here says nothing of who is there.
             Some(address) => at(address, PATIENCE).await.or_else(|error| {
-                let wanting = own_limit::of_connecting_to(address.ip(), &error);
+                let wanting = local_limits::of_connecting_to(address.ip(), &error);
                 wanting.map_or(Err(error), |_| Ok(()))
             }),
             None => Error::e_explain(ErrorType::ConnectError, "not an address of a network"),

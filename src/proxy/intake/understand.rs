@@ -23,7 +23,7 @@ use crate::{
         exchange::{Admitted, Arriving},
         gateway::Gateway,
         model_backend::ModelBackend,
-        named,
+        named_deployments,
         prompt_tokens::PromptTokens,
         session::{Keepalive, Relay},
         walk::Walk,
@@ -76,8 +76,8 @@ pub(super) async fn understand(
     let (prompt, wanted) = question.reserve(&body, &mut it)?;
     let head = session.req_header();
     let forwarded = forwarded(gateway, head, it.arrival.trace.as_deref());
-    let named = named::resolve(gateway, client, forwarded.naming)?;
-    let barred = named::barred(&named, &served.pool)?;
+    let named = named_deployments::resolve(gateway, client, forwarded.naming)?;
+    let barred = named_deployments::barred(&named, &served.pool)?;
     let mut progress = begin(&mut it, &served, operation, repeat)?;
     progress.bar(barred);
     question.log_prompt(&it, served.pool.model(), &body);
@@ -128,9 +128,10 @@ impl<'a> Question<'a> {
             time: self.gateway.body_timeout,
             pause: self.gateway.pause,
             memory: &self.gateway.memory,
-            passage: match is_limited {
-                true => Passage::Never,
-                false => passage(&session.req_header().headers, stays),
+            passage: if is_limited {
+                Passage::Never
+            } else {
+                passage(&session.req_header().headers, stays)
             },
             forbidden: self.forbidden,
             of_responses: self.call.operation.is_of_responses(),
@@ -228,7 +229,7 @@ impl<'a> Question<'a> {
         let read = body.looked.as_ref().and_then(Scan::prompt_tokens);
         let mut prompt = match read {
             Some(tokens) => PromptTokens::known(tokens),
-            None => PromptTokens::of(operation, &body.kept),
+            None => PromptTokens::new(operation, &body.kept),
         };
         let wanted = limits.reserve(operation, &body.ask, &body.kept, &mut prompt)?;
         if body.rest.is_some() {
@@ -241,9 +242,10 @@ impl<'a> Question<'a> {
     /// What makes a response's pictures is a model of the client's too.
     fn check_tools(&self, scan: &Scan) -> Result<(), Refusal> {
         let mut named = scan.tool_models().iter();
-        match named.all(|model| self.gateway.find(self.client, model).is_ok()) {
-            true => Ok(()),
-            false => Err(Refusal::ToolModel),
+        if named.all(|model| self.gateway.find(self.client, model).is_ok()) {
+            Ok(())
+        } else {
+            Err(Refusal::ToolModel)
         }
     }
 
@@ -278,7 +280,7 @@ impl<'a> Question<'a> {
 fn keepalive(gateway: &Gateway, operation: Operation, headers: &HeaderMap) -> Option<Keepalive> {
     let agent = headers.get(header::USER_AGENT);
     let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
-    Keepalive::of(gateway.stream_keepalive?, operation, agent)
+    Keepalive::for_stream(gateway.stream_keepalive?, operation, agent)
 }
 
 /// What must be known of a body before it may be passed on as it comes.
@@ -324,8 +326,8 @@ fn read_limited(
         operation,
         Operation::AudioTranscriptions | Operation::AudioTranslations | Operation::ImageEdits
     );
-    match Ask::is_multipart(content_type) {
-        true if !takes_forms => Err(Refusal::BodyNotJson),
-        _ => Ask::read_by(scan, content_type, body),
+    if Ask::is_multipart(content_type) && !takes_forms {
+        return Err(Refusal::BodyNotJson);
     }
+    Ask::read_by(scan, content_type, body)
 }

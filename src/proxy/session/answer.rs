@@ -15,9 +15,9 @@ use pingora::{
 };
 
 use super::{
+    coalesce::{are_pieces, joined},
     frames::Frames,
-    gate::{State, is_final},
-    gather::{are_pieces, joined},
+    gate::{GateState, is_final},
     keepalive::Keepalive,
     stand_in::StandIn,
     turns::polls,
@@ -45,9 +45,9 @@ impl StandIn {
         }
         let state = self.relay.gate().state();
         match state {
-            State::Held { until } => self.hold(tasks, until).await,
-            State::Open => self.let_out(tasks).await,
-            State::Doomed => self.let_out_doomed(tasks).await,
+            GateState::Held { until } => self.hold(tasks, until).await,
+            GateState::Open => self.let_out(tasks).await,
+            GateState::Doomed => self.let_out_doomed(tasks).await,
         }
     }
 
@@ -310,8 +310,11 @@ impl StandIn {
     }
 
     pub(super) fn put_off_keepalive(&mut self, now: Instant) {
-        let every = self.relay.keepalive().map(|keepalive| keepalive.every);
-        let every = every.filter(|_| self.answer.is_stream);
+        let every = self
+            .relay
+            .keepalive()
+            .map(|keepalive| keepalive.every)
+            .filter(|_| self.answer.is_stream);
         self.answer.keepalive_at = every.map(|every| now + every);
     }
 

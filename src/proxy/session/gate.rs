@@ -9,8 +9,8 @@ use pingora::http::ResponseHeader;
 
 use crate::domain::{
     answer::{Answer, Verdict},
+    body_outcome::UnsettledAnswer,
     forwarding::Mask,
-    opening::Opening,
     outcome::{Fault, Outcome},
     usage::{Memo, Meter},
 };
@@ -18,7 +18,7 @@ use crate::domain::{
 /// One attempt's answer on its way to the client.
 #[derive(Default)]
 pub(crate) struct Gate {
-    state: State,
+    state: GateState,
     answer: Answer,
     /// What the answer came to at an end that no hook was asked about.
     verdict: Option<Outcome>,
@@ -29,7 +29,7 @@ pub(crate) struct Gate {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum GateState {
     /// What comes goes out.
     #[default]
     Open,
@@ -54,8 +54,8 @@ pub(crate) enum Word {
 
 impl Gate {
     /// Holds an answer until it is settled; a stream no longer than `until`.
-    pub(crate) fn hold(&mut self, opening: Opening, until: Instant) {
-        self.state = State::Held { until };
+    pub(crate) fn hold(&mut self, opening: UnsettledAnswer, until: Instant) {
+        self.state = GateState::Held { until };
         self.answer = Answer::opened(opening);
     }
 
@@ -67,7 +67,7 @@ impl Gate {
     /// From here on nothing goes out of it that holds this credential.
     pub(crate) fn mask(&mut self, sent: &HeaderValue) {
         if self.mask.is_none() {
-            self.mask = Mask::of(sent);
+            self.mask = Mask::from_sent(sent);
         }
     }
 
@@ -101,17 +101,17 @@ impl Gate {
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        matches!(self.state, State::Held { .. })
+        matches!(self.state, GateState::Held { .. })
     }
 
     /// Lets out what is held.
     pub(crate) fn open(&mut self) {
-        self.state = State::Open;
+        self.state = GateState::Open;
     }
 
     /// Nothing more is to be believed: where the transfer would end it is cut off.
     pub(crate) fn doom(&mut self) {
-        self.state = State::Doomed;
+        self.state = GateState::Doomed;
     }
 
     /// What an answer came to that ended where no hook could see it, if it is not judged yet.
@@ -141,7 +141,7 @@ impl Gate {
         self.first_out
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> GateState {
         self.state
     }
 

@@ -30,7 +30,11 @@ impl Keepalive {
     }
 
     /// In a form that the client can read; `None` where there is none.
-    pub(crate) fn of(every: Duration, operation: Operation, user_agent: &[u8]) -> Option<Self> {
+    pub(crate) fn for_stream(
+        every: Duration,
+        operation: Operation,
+        user_agent: &[u8],
+    ) -> Option<Self> {
         let form = match memchr::memmem::find(user_agent, READS_NO_COMMENTS) {
             None => COMMENT,
             Some(_) if operation == Operation::ChatCompletions => EMPTY_CHOICES,
@@ -48,7 +52,7 @@ mod tests {
     #[test]
     fn the_form_is_one_that_the_client_can_read() {
         let of = |operation, agent: &str| {
-            Keepalive::of(Duration::from_secs(20), operation, agent.as_bytes())
+            Keepalive::for_stream(Duration::from_secs(20), operation, agent.as_bytes())
                 .map(|keepalive| keepalive.form)
         };
         let python = "my-app azsdk-python-ai-inference/1.0.0b9 Python/3.11";

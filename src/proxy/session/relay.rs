@@ -15,7 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 use pingora::protocols::http::ServerSession;
 
 use super::{
-    feed::{Behind, Feed, Passing},
+    body_feed::{Behind, Feed, Passing},
     gate::Gate,
     keepalive::Keepalive,
 };

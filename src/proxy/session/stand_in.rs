@@ -12,11 +12,11 @@ use pingora::{
 };
 
 use super::{
-    alarm::Alarm,
-    feed::Feed,
+    body_feed::Feed,
+    body_slices::{SLICE, slices},
     frames::Frames,
     relay::Relay,
-    slices::{SLICE, slices},
+    timer::Alarm,
 };
 use crate::proxy::connector::cork::Cork;
 
@@ -40,7 +40,7 @@ pub(super) struct StandIn {
     pub(super) idle_timeout: Duration,
     /// Behind which this attempt's request waits, until it is pushed.
     pub(super) cork: Option<Weak<Cork>>,
-    pub(super) answer: Answer,
+    pub(super) answer: AnswerState,
     /// For the next of the answer's times.
     pub(super) alarm: Alarm,
     /// Its body takes no more room on its way to the deployment than there always is.
@@ -68,7 +68,7 @@ impl StandIn {
             due: None,
             idle_timeout: Duration::ZERO,
             cork: None,
-            answer: Answer::default(),
+            answer: AnswerState::default(),
             alarm: Alarm::default(),
             is_short: false,
             is_tunnel,
@@ -102,7 +102,7 @@ impl StandIn {
         self.is_short = self.body.len() <= SHORT && self.feed.is_none();
         self.due = orders.first_byte_by;
         self.idle_timeout = orders.idle_timeout;
-        self.answer = Answer::default();
+        self.answer = AnswerState::default();
         self.started = Instant::now();
         self.next = 0;
     }
@@ -141,7 +141,7 @@ impl StandIn {
 
 /// What the stand-in knows of the answer to the current attempt.
 #[derive(Default)]
-pub(super) struct Answer {
+pub(super) struct AnswerState {
     /// Its final head has come.
     pub(super) has_come: bool,
     /// What has come of it and has not gone out.

@@ -8,11 +8,11 @@ use pingora::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{
-    alarm::Alarm,
-    slices::{SLICE, slices},
+    body_slices::{SLICE, slices},
+    timer::Alarm,
     *,
 };
-use crate::domain::{opening::Opening, outcome::Outcome};
+use crate::domain::{body_outcome::UnsettledAnswer, outcome::Outcome};
 
 const WORD: &[u8] =
     b"data: {\"choices\":[{\"delta\":{\"content\":\"Dams\"},\"finish_reason\":\"stop\"}]}\n\n";
@@ -21,7 +21,7 @@ const COMMENT: &str = ": keepalive\n\n";
 
 fn keepalive(every: Duration) -> Keepalive {
     let agent = b"any";
-    Keepalive::of(
+    Keepalive::for_stream(
         every,
         crate::domain::route::Operation::ChatCompletions,
         agent,
@@ -96,7 +96,8 @@ async fn what_a_timer_writes_over_http1_is_whole_wherever_it_was_interrupted() {
     let HttpTask::Header(answer, _) = head() else {
         unreachable!("it is a head")
     };
-    let opening = Opening::of(answer.status, &answer.headers, std::time::SystemTime::now());
+    let opening =
+        UnsettledAnswer::from_head(answer.status, &answer.headers, std::time::SystemTime::now());
     let relay = Arc::clone(&stand_in.relay);
     relay.gate().hold(opening.unwrap(), Instant::now());
     assert!(!stand_in.response_duplex_vec(vec![head()]).await.unwrap());

@@ -208,8 +208,11 @@ mod tests {
         let error = StreamError::new(ErrorType::TooManyRequests, 0).with_code("no_capacity");
         let said = |form| {
             let text = error.clone().in_form(form).in_responses(|| json!({}));
-            let names = text.lines().filter_map(|line| line.strip_prefix("event: "));
-            let names: Vec<_> = names.map(str::to_owned).collect();
+            let names: Vec<_> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("event: "))
+                .map(str::to_owned)
+                .collect();
             (names.join(" "), datas(&text))
         };
         let (names, data) = said(ErrorForm::FailedThenError);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::raw::Raw, OddUsage, StreamError, Wording};
+use super::{super::raw_answer::Raw, OddUsage, StreamError, Wording};
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

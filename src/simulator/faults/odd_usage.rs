@@ -94,9 +94,10 @@ impl OddUsage {
 
 /// Of a chat, a completion, …; or of the response inside an event.
 fn usage_of(answer: &mut Value) -> Option<&mut Value> {
-    match answer.pointer("/response/usage").is_some() {
-        true => answer.pointer_mut("/response/usage"),
-        false => answer.get_mut("usage"),
+    if answer.pointer("/response/usage").is_some() {
+        answer.pointer_mut("/response/usage")
+    } else {
+        answer.get_mut("usage")
     }
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     super::{
-        answer::{Answer, Call},
+        answer::{Call, OperationAnswer},
         deployment::Deployment,
         headers,
         instance::Instance,
@@ -33,7 +33,7 @@ pub(super) struct InFlight {
 
 /// What the deployment's own work came to.
 pub(super) enum Work {
-    Answer(Answer, Arc<Deployment>),
+    Answer(OperationAnswer, Arc<Deployment>),
     Session(Arc<Deployment>),
     List(Vec<u8>),
 }

@@ -16,19 +16,19 @@ use super::{
 
 /// What a fault left of a request.
 pub(super) enum Injected {
-    Ended(End),
+    Ended(EarlyEnd),
     /// It is answered, but not in the straight way.
     Deviating(Deviation),
 }
 
-pub(super) enum End {
+pub(super) enum EarlyEnd {
     Refused(Refusal),
     Broken(&'static str),
 }
 
 impl Injected {
     fn refused(refusal: Refusal) -> Self {
-        Self::Ended(End::Refused(refusal))
+        Self::Ended(EarlyEnd::Refused(refusal))
     }
 }
 
@@ -67,14 +67,14 @@ pub(super) async fn inject(
         FaultKind::NotDeployed {} => Injected::refused(Refusal::no_deployment()),
         FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
             responder.fate.reset_at_end();
-            Injected::Ended(End::Broken(label))
+            Injected::Ended(EarlyEnd::Broken(label))
         }
-        FaultKind::Close {} => Injected::Ended(End::Broken(label)),
+        FaultKind::Close {} => Injected::Ended(EarlyEnd::Broken(label)),
         FaultKind::Raw(raw) => {
             if responder.version < Version::HTTP_2 {
                 responder.fate.answer_raw(raw);
             }
-            Injected::Ended(End::Broken(label))
+            Injected::Ended(EarlyEnd::Broken(label))
         }
         FaultKind::Hang {} => {
             responder.trace.end(Ending::Fault(label));

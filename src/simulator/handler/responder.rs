@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
 use super::super::{
-    answer::{Answer, Form},
+    answer::{Form, OperationAnswer},
     body::{Body, PacedBody},
     connection_fate::ConnectionFate,
     deployment::Deployment,
@@ -28,7 +28,7 @@ pub(super) struct Responder {
 impl Responder {
     pub(super) async fn deliver(
         mut self,
-        answer: Answer,
+        answer: OperationAnswer,
         deployment: &Deployment,
         deviation: Deviation,
     ) -> Response<Body> {

@@ -14,7 +14,7 @@ use super::{
         route::Address,
     },
     in_flight::{InFlight, Work},
-    inject_fault::{End, Injected, inject},
+    inject_fault::{EarlyEnd, Injected, inject},
 };
 
 const ASKED_FOR: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
@@ -60,8 +60,10 @@ pub(super) async fn spill(
 
 /// The deployment's own setting goes before the caller's wish.
 fn spillover(request: &InFlight, from: &Deployment) -> Option<Arc<Deployment>> {
-    let wish = request.request_headers.get(ASKED_FOR);
-    let wish = wish.and_then(|name| name.to_str().ok());
+    let wish = request
+        .request_headers
+        .get(ASKED_FOR)
+        .and_then(|name| name.to_str().ok());
     let name = from.spillover.as_deref().or(wish)?;
     let to = request.instance.deployment(name)?;
     (from.is_provisioned && to.name != from.name).then(|| to.clone())
@@ -84,8 +86,8 @@ async fn ask_instead(
         .await
         {
             Injected::Deviating(deviation) => deviation,
-            Injected::Ended(End::Refused(refusal)) => return Err(refusal),
-            Injected::Ended(End::Broken(_)) => {
+            Injected::Ended(EarlyEnd::Refused(refusal)) => return Err(refusal),
+            Injected::Ended(EarlyEnd::Broken(_)) => {
                 return Err(Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE));
             }
         },

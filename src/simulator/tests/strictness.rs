@@ -150,8 +150,12 @@ async fn a_resource_without_a_name_of_its_own_takes_no_tokens() {
     );
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("custom subdomain"), "{message}");
-    let by_key = caller.post_to("regional", CHAT, &hello());
-    let by_key = by_key.header("api-key", "sim-key").send().await.unwrap();
+    let by_key = caller
+        .post_to("regional", CHAT, &hello())
+        .header("api-key", "sim-key")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(by_key.status(), 200);
 }
 

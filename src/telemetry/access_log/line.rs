@@ -7,7 +7,7 @@ use http::Version;
 use crate::{
     domain::usage::{Tier, Usage},
     telemetry::{
-        object::Object,
+        json_object::Object,
         record::{AttemptRecord, Record, Stamp, Text},
     },
 };
@@ -26,10 +26,11 @@ impl Format {
             Self::Json => append_json(record, text).is_ok(),
             Self::Text => append_text(record, text).is_ok(),
         };
-        match written {
-            true => text.push(b'\n'),
+        if written {
+            text.push(b'\n')
+        } else {
             // Neither can fail into memory; half a line must not stay all the same.
-            false => text.truncate(before),
+            text.truncate(before)
         }
     }
 }

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Where a log's lines go.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct LogTarget {
     pub path: PathBuf,
     pub rotation: Option<Rotation>,
     pub readers: Readers,
@@ -61,7 +61,7 @@ pub(super) struct Lost {
 /// A file that is appended to.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    place: Place,
+    place: LogTarget,
     file: File,
     /// Anything else, like `/dev/full`, is neither measured nor put aside.
     is_regular: bool,
@@ -76,7 +76,7 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    pub(super) fn open(place: Place) -> io::Result<Self> {
+    pub(super) fn open(place: LogTarget) -> io::Result<Self> {
         let file = open(&place)?;
         let mut log = Self {
             place,
@@ -183,9 +183,10 @@ impl LogFile {
         }
         let is_last = |length| self.is_regular && length == self.length;
         let ours = self.file.metadata().is_ok_and(|it| is_last(it.len()));
-        match ours && self.file.set_len(self.length - half).is_ok() {
-            true => self.length -= half,
-            false => self.is_torn = true,
+        if ours && self.file.set_len(self.length - half).is_ok() {
+            self.length -= half
+        } else {
+            self.is_torn = true
         }
     }
 
@@ -299,7 +300,7 @@ fn last_byte(path: &Path) -> Option<u8> {
     Some(byte[0])
 }
 
-fn open(place: &Place) -> io::Result<File> {
+fn open(place: &LogTarget) -> io::Result<File> {
     let mode = match place.readers {
         Readers::Group => 0o640,
         Readers::Owner => 0o600,

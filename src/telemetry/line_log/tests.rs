@@ -34,7 +34,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn open(path: &Path, metrics: &LogMetrics) -> io::Result<LineLog<String>> {
-    let place = Place {
+    let place = LogTarget {
         path: path.to_owned(),
         rotation: None,
         readers: Readers::Group,

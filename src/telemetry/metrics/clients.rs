@@ -125,15 +125,23 @@ impl<K: Eq + Hash + Clone, H: Clone> ByClient<K, H> {
     }
 
     /// The handle of this client's, or, where it can't have one of its own, of those who share one. `make` is given the label.
-    pub(super) fn of(&self, client: Option<&ClientName>, key: K, make: impl Fn(&str) -> H) -> H {
+    pub(super) fn find_or_make(
+        &self,
+        client: Option<&ClientName>,
+        key: K,
+        make: impl Fn(&str) -> H,
+    ) -> H {
         let label = self.clients.label(client);
         if !matches!(label, Label::Own(_)) {
             let text = label.as_str();
-            return self.handles.of((label.clone(), key), || make(text));
+            return self
+                .handles
+                .find_or_make((label.clone(), key), || make(text));
         }
         self.made_own(label, key.clone(), &make).unwrap_or_else(|| {
             self.clients.overflows.inc();
-            self.handles.of((Label::Other, key), || make(OTHER))
+            self.handles
+                .find_or_make((Label::Other, key), || make(OTHER))
         })
     }
 
@@ -179,7 +187,7 @@ mod tests {
 
     fn label(by: &ByClient<&'static str, String>, client: &str, key: &'static str) -> String {
         let client = (!client.is_empty()).then(|| client.into());
-        by.of(client.as_ref(), key, str::to_owned)
+        by.find_or_make(client.as_ref(), key, str::to_owned)
     }
 
     #[test]

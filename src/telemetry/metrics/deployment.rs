@@ -73,12 +73,12 @@ impl DeploymentMetrics {
     /// Counts an attempt by its outcome's label. [`super::Metrics::account`] does it for those of a request.
     pub fn count_attempt(&self, outcome: &'static str) {
         let make = || self.attempts.with_label_values(&self.with(outcome));
-        self.attempts_by_outcome.of(outcome, make).inc();
+        self.attempts_by_outcome.find_or_make(outcome, make).inc();
     }
 
     pub(super) fn count_failover(&self, cause: &'static str) {
         let make = || self.failovers.with_label_values(&self.with(cause));
-        self.failovers_by_cause.of(cause, make).inc();
+        self.failovers_by_cause.find_or_make(cause, make).inc();
     }
 
     /// Remembers that these counters count tokens used here.

@@ -28,7 +28,7 @@ impl<K, H> Default for Handles<K, H> {
 
 impl<K: Eq + Hash, H: Clone> Handles<K, H> {
     /// The handle of `key`, made on first use.
-    pub(super) fn of(&self, key: K, make: impl FnOnce() -> H) -> H {
+    pub(super) fn find_or_make(&self, key: K, make: impl FnOnce() -> H) -> H {
         let shard = self.shard(&key);
         if let Some(handle) = shard.read().get(&key) {
             return handle.clone();
@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn a_handle_is_made_once() {
         let handles = Handles::default();
-        assert_eq!(handles.of("a", || 1), 1);
-        assert_eq!(handles.of("a", || unreachable!()), 1);
-        assert_eq!(handles.of("b", || 2), 2);
+        assert_eq!(handles.find_or_make("a", || 1), 1);
+        assert_eq!(handles.find_or_make("a", || unreachable!()), 1);
+        assert_eq!(handles.find_or_make("b", || 2), 2);
         let mut all = Vec::new();
         handles.each(|key, handle| all.push((*key, *handle)));
         all.sort_unstable();

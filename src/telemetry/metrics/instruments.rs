@@ -362,8 +362,10 @@ const FIXED: &str = "the instruments' names and labels are valid, and no two are
 
 impl Workshop<'_> {
     fn keep<C: Collector + Clone + 'static>(&self, instrument: C) -> C {
-        let told = instrument.desc().into_iter();
-        let told = told.map(|it| (it.fq_name.clone(), it.variable_labels.clone()));
+        let told = instrument
+            .desc()
+            .into_iter()
+            .map(|it| (it.fq_name.clone(), it.variable_labels.clone()));
         self.made.borrow_mut().extend(told);
         self.registry
             .register(Box::new(instrument.clone()))

@@ -3,14 +3,14 @@
 use prometheus::IntCounter;
 
 use super::Metrics;
-use crate::domain::{name::ModelName, quota::Standing};
+use crate::domain::{name::ModelName, quota::LimitStanding};
 
 /// The label of a limit that holds for all models together: no model can have this name.
 const ALL_MODELS: &str = "*";
 
 impl Metrics {
     /// Says how clients stand, those that have a label of their own. To be said before each scrape.
-    pub fn limits(&self, standings: &[Standing]) {
+    pub fn limits(&self, standings: &[LimitStanding]) {
         for standing in standings {
             let limit = standing.limit.as_str();
             let key = (standing.model.clone(), limit);

@@ -53,9 +53,10 @@ impl ListenerMetrics {
 
     /// Counts a TLS handshake that came to nothing.
     pub fn count_failed_handshake(&self, took_too_long: bool) {
-        let counter = match took_too_long {
-            true => &self.slow_handshakes,
-            false => &self.failed_handshakes,
+        let counter = if took_too_long {
+            &self.slow_handshakes
+        } else {
+            &self.failed_handshakes
         };
         counter.inc();
     }
@@ -70,9 +71,10 @@ impl ListenerMetrics {
     /// Counts a change of the certificate's files.
     pub fn count_reload(&self, taken: bool) {
         if let Some(tls) = &self.tls {
-            let counter = match taken {
-                true => &tls.reloaded,
-                false => &tls.not_reloaded,
+            let counter = if taken {
+                &tls.reloaded
+            } else {
+                &tls.not_reloaded
             };
             counter.inc();
         }

@@ -5,7 +5,7 @@ mod bounded;
 use std::time::Duration;
 
 use super::*;
-use crate::telemetry::record::{End, tests::record};
+use crate::telemetry::record::{AnswerEnd, tests::record};
 
 /// The value of the line that starts with `series`, where the page has one.
 fn value(metrics: &Metrics, series: &str) -> Option<f64> {
@@ -68,7 +68,7 @@ fn a_refused_stranger_is_counted_under_none_and_has_no_time() {
 fn a_client_that_left_before_its_answer_is_counted_as_499() {
     let metrics = Metrics::new();
     let mut record = record();
-    (record.status, record.end) = (None, End::ClientLeft);
+    (record.status, record.end) = (None, AnswerEnd::ClientLeft);
     metrics.account(&record);
     let series =
         r#"forebay_requests_total{client="app",code="499",model="gpt-4o",operation="chat"}"#;

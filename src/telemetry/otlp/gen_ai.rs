@@ -158,7 +158,7 @@ fn error(record: &Record) -> String {
     match (record.refusal, record.status) {
         (Some(refusal), _) => refusal.to_owned(),
         (None, Some(status @ 400..)) => status.to_string(),
-        _ if record.end != crate::telemetry::record::End::Complete => {
+        _ if record.end != crate::telemetry::record::AnswerEnd::Complete => {
             record.end.as_str().to_owned()
         }
         _ => String::new(),

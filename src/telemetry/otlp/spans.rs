@@ -16,7 +16,7 @@ use opentelemetry_proto::{
 use super::{gen_ai, places::Places};
 use crate::{
     domain::{trace::Trace, usage::Usage},
-    telemetry::record::{AttemptRecord, End, Record},
+    telemetry::record::{AnswerEnd, AttemptRecord, Record},
 };
 
 /// In a span's flags beside those of `traceparent`: whether its parent was somewhere else is known, and so it is.
@@ -177,7 +177,7 @@ fn error_of_request(record: &Record) -> Option<String> {
             Some(refusal) => refusal.to_owned(),
             None => status.to_string(),
         }),
-        Some(_) if record.end == End::Broken => Some("broken".to_owned()),
+        Some(_) if record.end == AnswerEnd::Broken => Some("broken".to_owned()),
         _ => None,
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         deployment::Endpoint,
         trace::{Sampling, SpanId, TRACEPARENT, Trace},
     },
-    telemetry::record::{AttemptRecord, End, tests::record},
+    telemetry::record::{AnswerEnd, AttemptRecord, tests::record},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -32,9 +32,9 @@ fn traced() -> Record {
     let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::try_from(parent).unwrap())]);
     let mut record = record();
     record.operation = "chat/completions";
-    record.trace = Some(Trace::begin(&headers, Sampling::of(0.0), 1, 0xaa).into());
+    record.trace = Some(Trace::begin(&headers, Sampling::from_share(0.0), 1, 0xaa).into());
     for (i, attempt) in record.attempts.iter_mut().enumerate() {
-        attempt.span = Some(SpanId::of(0xb0 + i as u64));
+        attempt.span = Some(SpanId::from_draw(0xb0 + i as u64));
         attempt.began = Duration::from_millis(5 + 30 * i as u64);
     }
     record
@@ -196,9 +196,12 @@ fn what_went_wrong_is_said_by_the_conventions() {
     assert_eq!(error, None);
     says(&spans[0], &[("forebay.refusal", "throttled")]);
     assert_eq!(of(&|it| it.status = Some(500)).0.as_deref(), Some("500"));
-    assert_eq!(of(&|it| it.end = End::Broken).0.as_deref(), Some("broken"));
     assert_eq!(
-        of(&|it| (it.status, it.end) = (None, End::ClientLeft)).0,
+        of(&|it| it.end = AnswerEnd::Broken).0.as_deref(),
+        Some("broken")
+    );
+    assert_eq!(
+        of(&|it| (it.status, it.end) = (None, AnswerEnd::ClientLeft)).0,
         None
     );
 
@@ -236,7 +239,7 @@ fn a_name_of_a_span_is_never_a_clients_word() {
 #[test]
 fn what_is_not_sampled_is_no_span() {
     let mut record = traced();
-    record.trace = Some(Trace::begin(&HeaderMap::new(), Sampling::of(0.0), 1, 2).into());
+    record.trace = Some(Trace::begin(&HeaderMap::new(), Sampling::from_share(0.0), 1, 2).into());
     assert_eq!(spans::spans(&record, &known()), []);
     record.trace = None;
     assert_eq!(spans::spans(&record, &known()), []);
@@ -387,7 +390,7 @@ fn nobody() -> Collector {
         protocol: Protocol::Http,
         headers: Vec::new(),
         ca: None,
-        traces: Some(Sampling::of(1.0)),
+        traces: Some(Sampling::from_share(1.0)),
         metrics: Some(Duration::from_secs(3600)),
         resource: Vec::new(),
     }

@@ -4,7 +4,8 @@
 //! has from the module it stands in.
 
 use super::{
-    AttemptRecord, Capacity, Duration, End, Method, Priority, Record, SystemTime, Usage, Version,
+    AnswerEnd, AttemptRecord, Capacity, Duration, Method, Priority, Record, SystemTime, Usage,
+    Version,
 };
 
 /// A chat that a throttled deployment passed on to another.
@@ -44,7 +45,7 @@ pub(crate) fn record() -> Record {
         detail: None,
         out_of_budget: false,
         status: Some(200),
-        end: End::Complete,
+        end: AnswerEnd::Complete,
         unreplayable: false,
         usage: Some(Usage {
             input: 30,

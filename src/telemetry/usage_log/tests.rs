@@ -10,7 +10,7 @@ use crate::{
         deployment::Priority,
         price::{Currency, ModelPrices, Price, Prices, Rates, Served},
     },
-    telemetry::record::{End, tests::record},
+    telemetry::record::{AnswerEnd, tests::record},
 };
 
 fn text(record: Record) -> String {
@@ -76,7 +76,7 @@ fn a_record_is_one_flat_line() {
 fn extremes() -> [Value; 2] {
     let mut bare = record();
     (bare.attempts, bare.usage, bare.status) = (Vec::new(), None, None);
-    (bare.model_version, bare.end) = (None, End::ClientLeft);
+    (bare.model_version, bare.end) = (None, AnswerEnd::ClientLeft);
     (bare.time_to_first_byte, bare.overhead) = (None, None);
     let mut full = record();
     full.cost = Some(cost(&full));

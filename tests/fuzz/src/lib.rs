@@ -12,6 +12,7 @@ use forebay::{
     domain::{
         answer::{Answer, Verdict},
         ask::{Ask, Scan, prompt_tokens},
+        body_outcome::UnsettledAnswer,
         client::{
             Client,
             issuer::Issuer,
@@ -19,7 +20,6 @@ use forebay::{
         },
         deployment::Kind,
         head::{self, Chunks, Framing, Search},
-        opening::Opening,
         outcome::Outcome,
         route::{self, Operation, Route},
         usage::{Memo, Meter, Usage},
@@ -263,8 +263,8 @@ pub fn stream(data: &[u8]) {
     let kind = HeaderValue::from_static("text/event-stream");
     let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
     let (Some(at_once), Some(by_piece)) = (
-        Opening::of(status, &headers, now),
-        Opening::of(status, &headers, now),
+        UnsettledAnswer::from_head(status, &headers, now),
+        UnsettledAnswer::from_head(status, &headers, now),
     ) else {
         return;
     };

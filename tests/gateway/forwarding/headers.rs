@@ -297,9 +297,12 @@ async fn no_more_headers_go_on_than_azure_takes_and_what_stays_is_counted() {
         .filter(|name| !standard.contains(name))
         .chain(&own)
         .collect();
-    let value = |name: &str| match name.ends_with("-deployment") {
-        true => "gpt-4o",
-        false => "of-the-client",
+    let value = |name: &str| {
+        if name.ends_with("-deployment") {
+            "gpt-4o"
+        } else {
+            "of-the-client"
+        }
     };
     let sent: String = custom
         .iter()

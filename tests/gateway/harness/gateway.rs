@@ -57,9 +57,10 @@ impl Gateway {
         let listeners = format!(
             "listeners: [{{ address: \"{address}\"{listener} }}]\nadmin: {{ address: \"{admin}\"{guard} }}\n"
         );
-        let log = match config.contains("\nlog:") {
-            true => "# The test says where logs go.\n".to_owned(),
-            false => LOGS.replace(FOLDER, &place),
+        let log = if config.contains("\nlog:") {
+            "# The test says where logs go.\n".to_owned()
+        } else {
+            LOGS.replace(FOLDER, &place)
         };
         let file = folder.join("forebay.yaml");
         fs::write(&file, format!("{listeners}{log}{config}")).unwrap();

@@ -230,16 +230,13 @@ async fn inside_a_mount_of_its_own_the_disk_is_full() {
     // Where the file is there already, it may find room within itself.
     for is_there in [false, true] {
         let filler = folder.0.join("filler");
-        let mut harness = match is_there {
-            true => {
-                let harness = folder.harness().await;
-                fill(&filler);
-                harness
-            }
-            false => {
-                fill(&filler);
-                folder.harness().await
-            }
+        let mut harness = if is_there {
+            let harness = folder.harness().await;
+            fill(&filler);
+            harness
+        } else {
+            fill(&filler);
+            folder.harness().await
         };
         let before = used(&harness).await;
         spend(&harness).await;

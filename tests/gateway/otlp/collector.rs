@@ -241,22 +241,23 @@ async fn answer(request: Request<Incoming>, state: &CollectorState) -> Response<
         CollectorBehaviour::TakesPart(rejected) => rejected,
         CollectorBehaviour::Takes => 0,
     };
-    let message = match is_grpc {
-        false => body,
-        true => {
-            // Whether it is compressed, then its length.
-            assert_eq!(body.len() - 5, length(&body[1..5]));
-            body.slice(5..)
-        }
+    let message = if is_grpc {
+        // Whether it is compressed, then its length.
+        assert_eq!(body.len() - 5, length(&body[1..5]));
+        body.slice(5..)
+    } else {
+        body
     };
-    let message = match message.starts_with(&[0x1f, 0x8b]) {
-        true => unpacked(&message),
-        false => message.to_vec(),
+    let message = if message.starts_with(&[0x1f, 0x8b]) {
+        unpacked(&message)
+    } else {
+        message.to_vec()
     };
     let answer = take(&path, &message, rejected, state);
-    match is_grpc {
-        true => by_grpc(answer, 0),
-        false => Response::new(whole(answer)),
+    if is_grpc {
+        by_grpc(answer, 0)
+    } else {
+        Response::new(whole(answer))
     }
 }
 

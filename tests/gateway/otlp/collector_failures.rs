@@ -64,7 +64,8 @@ async fn a_collector_that_comes_back_gets_what_was_kept_for_it() {
         .await;
         let said = harness.gateway.stderr();
         assert_eq!(
-            said.matches("sending traces to the OTLP collector failed").count(),
+            said.matches("sending traces to the OTLP collector failed")
+                .count(),
             1,
             "{said}"
         );

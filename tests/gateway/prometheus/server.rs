@@ -41,12 +41,13 @@ impl Prometheus {
         fs::copy(conf().join("recording.yaml"), folder.join("recording.yaml")).unwrap();
         // An alert waits for minutes; here for seconds, and nothing else of it is another.
         let alerts = text("alerts.yaml");
-        let alerts = alerts
-            .lines()
-            .map(|line| match line.trim().starts_with("for: ") {
-                true => "        for: 2s\n".to_owned(),
-                false => format!("{line}\n"),
-            });
+        let alerts = alerts.lines().map(|line| {
+            if line.trim().starts_with("for: ") {
+                "        for: 2s\n".to_owned()
+            } else {
+                format!("{line}\n")
+            }
+        });
         fs::write(folder.join("alerts.yaml"), alerts.collect::<String>()).unwrap();
         let mut process = Command::new("prometheus");
         process

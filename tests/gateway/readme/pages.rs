@@ -123,9 +123,10 @@ fn every_link_of_a_readme_leads_to_a_file_and_a_heading_that_are_there() {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = match file.is_empty() {
-                true => root().join(page),
-                false => root().join(page).parent().unwrap().join(file),
+            let target = if file.is_empty() {
+                root().join(page)
+            } else {
+                root().join(page).parent().unwrap().join(file)
             };
             let is_there = target.canonicalize().is_ok_and(|target| {
                 let place = target.strip_prefix(root().canonicalize().unwrap());

@@ -135,12 +135,13 @@ async fn a_stream_that_breaks_has_used_what_had_passed_unless_it_had_said_it() {
             "{line}"
         );
         let output = after.output() - before.output();
-        match is_told {
-            true => assert_eq!(told.output(), output, "{line}"),
-            false => assert!(
+        if is_told {
+            assert_eq!(told.output(), output, "{line}")
+        } else {
+            assert!(
                 fits(told.output(), output, output, 1),
                 "{line} for {output}"
-            ),
+            )
         }
     }
     assert_eq!(estimated(&harness.metrics_of(2).await, "broken"), 1);

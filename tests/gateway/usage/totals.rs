@@ -211,13 +211,12 @@ fn check(asked: &[Asked], log: &[Value], page: &str, simulator: &Simulator) -> S
         let attempts = line["attempts"].as_array().unwrap();
         let at = attempts.last().unwrap()["deployment"].as_str().unwrap();
         let at = (CLIENTS[one.client].to_owned(), at.to_owned());
-        let sums = match one.kind.is_partial() {
-            true => {
-                let (answers, words) = in_part.entry(at.clone()).or_default();
-                (*answers, *words) = (*answers + 1, *words + one.words);
-                &mut partial
-            }
-            false => &mut whole,
+        let sums = if one.kind.is_partial() {
+            let (answers, words) = in_part.entry(at.clone()).or_default();
+            (*answers, *words) = (*answers + 1, *words + one.words);
+            &mut partial
+        } else {
+            &mut whole
         };
         *sums.entry(at.clone()).or_default() += tokens;
         *all.entry(at).or_default() += tokens;

@@ -152,7 +152,7 @@ fn a_throttled_trial_ends_the_pause_and_starts_the_wait() {
     assert_eq!(breaker.state(back), open(until, cause));
     assert_eq!(
         breaker.state(until),
-        State::Ramping { share: 0.1 },
+        BreakerState::Ramping { share: 0.1 },
         "the share grows from when it can"
     );
 }

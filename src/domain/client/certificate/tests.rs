@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::domain::client::{Client, bearers::Bearers};
+use crate::domain::client::{Client, by_certificate::Bearers};
 
 fn subject(text: &str) -> Name {
     Name::subject(text).unwrap()
@@ -40,7 +40,7 @@ fn bearers() -> Bearers {
         Name::dns("batch.contoso.internal").unwrap(),
         Name::common_name("batch").unwrap(),
     ];
-    Bearers::of(&[client("app", app), client("batch", batch)])
+    Bearers::new(&[client("app", app), client("batch", batch)])
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_name_that_another_authority_signed_is_another_bearers() {
             ..Client::named(client)
         })
     };
-    let bearers = Bearers::of(&[mesh("ours", "ours.ca"), mesh("partner", "partner.ca")]);
+    let bearers = Bearers::new(&[mesh("ours", "ours.ca"), mesh("partner", "partner.ca")]);
     let known_as = |signed_by: &[&str]| {
         let signed_by = signed_by.iter().map(PathBuf::from).collect();
         let shown = certificate(&[("CN", "mesh")], &[]).signed_by(signed_by);

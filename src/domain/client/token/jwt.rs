@@ -78,8 +78,9 @@ fn read_header(header: &Claims) -> Result<(Algorithm, String), Rejection> {
     if !word("typ")?.is_none_or(is_access_token) {
         return Err(Rejection::WrongType);
     }
-    let algorithm = word("alg")?.and_then(Algorithm::parse);
-    let algorithm = algorithm.ok_or(Rejection::Algorithm)?;
+    let algorithm = word("alg")?
+        .and_then(Algorithm::parse)
+        .ok_or(Rejection::Algorithm)?;
     let fits = |id: &&str| !id.is_empty() && id.len() <= LONGEST_KEY_ID;
     let key_id = word("kid")?.filter(fits).ok_or(Rejection::NoKeyId)?;
     Ok((algorithm, key_id.to_owned()))

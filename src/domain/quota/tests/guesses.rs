@@ -16,7 +16,7 @@ impl Desk {
         let now = self.now(after);
         let mut reservation = self
             .quotas
-            .of(&"app".into())
+            .allowance_for(&"app".into())
             .expect("it has limits")
             .enter(now)?;
         reservation.reserve(input, usual(operation, 1), now)?;
@@ -57,7 +57,12 @@ fn answers_of_unknown_length_are_taken_to_be_as_long_as_the_clients_are_to_such_
     // Of several answers each is one.
     let now = desk.now(secs(0));
     for _ in 0..200 {
-        let mut reservation = desk.quotas.of(&"app".into()).unwrap().enter(now).unwrap();
+        let mut reservation = desk
+            .quotas
+            .allowance_for(&"app".into())
+            .unwrap()
+            .enter(now)
+            .unwrap();
         reservation.reserve(0, usual(CHAT, 4), now).unwrap();
         reservation.settle(
             Spent::Tokens {
@@ -99,8 +104,9 @@ fn three_hundred_chats_at_once_stay_within_the_limit_whatever_was_learnt_before(
         desk.answer(CHAT, Some(0));
         desk.answer(CHAT, None);
     }
-    let chats = (0..300).filter_map(|_| desk.guess(CHAT, 10, secs(120)).ok());
-    let chats: Vec<_> = chats.collect();
+    let chats: Vec<_> = (0..300)
+        .filter_map(|_| desk.guess(CHAT, 10, secs(120)).ok())
+        .collect();
     let count = chats.len() as u64;
     for chat in chats {
         let answer = Some(1500);

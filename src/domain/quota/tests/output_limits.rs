@@ -5,7 +5,7 @@ use super::*;
 /// What a client with these limits may send of a body, and what is then sent.
 fn judged(limits: Limits, operation: Operation, body: &str) -> Result<(String, Output), String> {
     let desk = Desk::own(limits);
-    let allowance = desk.quotas.of(&"app".into()).unwrap();
+    let allowance = desk.quotas.allowance_for(&"app".into()).unwrap();
     let bytes = body.as_bytes();
     let ask = Ask::read(Some("application/json"), bytes).map_err(|it| it.reason().to_owned())?;
     let wanted = allowance

@@ -10,7 +10,7 @@ use std::{
 
 use super::world::{Life, Phase, SLOWEST};
 use crate::domain::{
-    breaker::{Cause, Settings, State},
+    breaker::{BreakerState, Cause, Settings},
     deployment::Bounds,
     failover::{Progress, Repeat, Step},
     name::ClientName,
@@ -263,26 +263,26 @@ impl Traffic {
     }
 
     /// Invariant 3: nothing is asked before its own word is over, and what is ready is not passed over.
-    fn may_be_asked(&mut self, chosen: usize, progress: &Progress, states: &[State]) {
+    fn may_be_asked(&mut self, chosen: usize, progress: &Progress, states: &[BreakerState]) {
         assert!(chosen < self.lives.len() && !progress.tried().contains(&chosen));
         assert!(self.told[chosen] <= self.at, "{chosen} was asked too early");
-        self.tally.trials += u64::from(matches!(states[chosen], State::Open { .. }));
+        self.tally.trials += u64::from(matches!(states[chosen], BreakerState::Open { .. }));
         let priority = |index: usize| self.pool.members()[index].deployment().priority;
         for (index, state) in states.iter().enumerate() {
             if self.told[index] <= self.at && self.only_limits[index] {
-                let ahead = State::Trial {
+                let ahead = BreakerState::Trial {
                     since: self.start + self.told[index],
                     cause: Cause::Throttle,
                 };
                 assert!(
-                    [State::Closed, ahead].contains(state),
+                    [BreakerState::Closed, ahead].contains(state),
                     "{index}: its word is over: {state:?}"
                 );
             }
             let is_ready = match state {
-                State::Closed => true,
-                State::Open { until, .. } => *until <= self.now(),
-                State::Ramping { .. } | State::Trial { .. } => false,
+                BreakerState::Closed => true,
+                BreakerState::Open { until, .. } => *until <= self.now(),
+                BreakerState::Ramping { .. } | BreakerState::Trial { .. } => false,
             };
             if index == chosen || !is_ready || progress.tried().contains(&index) {
                 continue;
@@ -315,7 +315,7 @@ impl Traffic {
             if life.is_well_for(long, self.at) && !progress.tried().contains(&index) {
                 let state = self.pool.members()[index].state(self.now());
                 assert!(
-                    matches!(state, State::Trial { .. }),
+                    matches!(state, BreakerState::Trial { .. }),
                     "{index} would have served: {state:?}"
                 );
                 self.tally.behind_a_trial += 1;
@@ -345,13 +345,13 @@ impl Traffic {
             }
             Outcome::Served | Outcome::CallerError => {
                 let state = self.pool.members()[index].state(self.now());
-                self.only_limits[index] |= state == State::Closed;
+                self.only_limits[index] |= state == BreakerState::Closed;
             }
             Outcome::ClientLeft => {}
             _ => self.only_limits[index] = false,
         }
         let state = self.pool.members()[index].state(self.now());
-        if let State::Open {
+        if let BreakerState::Open {
             cause: Cause::Credential | Cause::Configuration,
             ..
         } = state

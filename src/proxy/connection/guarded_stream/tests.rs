@@ -20,9 +20,10 @@ fn admitted(lines: &str) -> (GuardedStream, DuplexStream) {
 
 /// Both ways to end it: what HTTP/1 calls, and what HTTP/2 does.
 async fn end(stream: &mut GuardedStream, over_http2: bool) {
-    match over_http2 {
-        true => AsyncWriteExt::shutdown(stream).await.unwrap(),
-        false => Shutdown::shutdown(stream).await,
+    if over_http2 {
+        AsyncWriteExt::shutdown(stream).await.unwrap()
+    } else {
+        Shutdown::shutdown(stream).await
     }
 }
 

@@ -13,8 +13,8 @@ impl Folder {
         folder
     }
 
-    fn place(&self, rotation: Option<Rotation>) -> Place {
-        Place {
+    fn place(&self, rotation: Option<Rotation>) -> LogTarget {
+        LogTarget {
             path: self.0.join("log.jsonl"),
             rotation,
             readers: Readers::Group,
@@ -31,8 +31,10 @@ impl Folder {
 
     /// What each file put aside holds, the oldest first.
     fn aside(&self) -> Vec<String> {
-        let names = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.retain(|name| is_stamped(&self.0.join("log.jsonl"), name));
         names.sort();
         let text = |name: &std::ffi::OsString| self.text(name.to_str().unwrap());
@@ -211,7 +213,7 @@ fn a_file_that_cannot_be_put_aside_is_written_on() {
 #[test]
 fn what_only_its_owner_may_read_is_closed_to_others_whoever_made_it() {
     let folder = Folder::new("mode");
-    let place = Place {
+    let place = LogTarget {
         readers: Readers::Owner,
         ..folder.place(by_size(2, None))
     };
