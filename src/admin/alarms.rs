@@ -130,10 +130,10 @@ impl Scene<'_> {
         state.last_error.as_ref()?;
         let left = state
             .expires_on
-            .and_then(|at| at.duration_since(self.today).ok());
-        let left = left.map_or(String::new(), |left| {
-            format!("; its token ends in {}", Span(left))
-        });
+            .and_then(|at| at.duration_since(self.today).ok())
+            .map_or(String::new(), |left| {
+                format!("; its token ends in {}", Span(left))
+            });
         let text = format!("The identity {identity} could not be renewed{left}: {error}");
         let mend = "Requests go on until the token ends; then its instances leave their pools. Look at the token endpoint before that.";
         Some(warning("identity_not_renewed", text, mend))
