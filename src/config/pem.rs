@@ -214,8 +214,8 @@ pub(super) fn validity(
     let first = chain.first().ok_or_else(unsound)?;
     let (_, certificate) = X509Certificate::from_der(first).map_err(|_| unsound())?;
     let validity = certificate.validity();
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
     Ok(if now > validity.not_after.timestamp() {
         let ended = validity.not_after;
         Some(format!(
