@@ -211,8 +211,7 @@ fn asked(
     if let Some(model) = &call.model {
         return Ok((model.clone().into_owned(), needs()));
     }
-    let body = body.ok_or(Unread::Missing)?;
-    let ask = Ask::read(None, body).map_err(Unread::Refused)?;
+    let ask = Ask::read(None, body.ok_or(Unread::Missing)?).map_err(Unread::Refused)?;
     if ask.in_background && call.operation == Operation::Responses {
         return Err(Unread::Refused(Refusal::NoBackground));
     }

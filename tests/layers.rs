@@ -163,19 +163,18 @@ fn wrong_arrows(file: &Path, source: &str, packages: &[String]) -> Vec<Arrow> {
     let mut inline = InlineModules::default();
     for (at, token) in tokens.iter().enumerate() {
         inline.pass(&tokens, at);
-        let text = |offset: usize| tokens.get(at + offset).map_or("", |token| token.text);
-        let before = |offset: usize| match at.checked_sub(offset) {
-            Some(at) => tokens[at].text,
-            None => "",
-        };
-        let starts_a_path = text(1) == "::" && before(1) != "::" && before(1) != ".";
 
         for (line, to) in rooms_named(&tokens, at, module.len() + inline.depth(), room) {
-            match ROOMS.iter().any(|(name, _)| *name == to) {
-                _ if to == room || allowed.contains(&to) => {}
-                true => found(line, to, "no such arrow"),
-                false => found(line, to, "named at the crate's root, and no room"),
+            if to == room || allowed.contains(&to) {
+                continue;
             }
+            let is_room = ROOMS.iter().any(|(name, _)| *name == to);
+            let why = if is_room {
+                "no such arrow"
+            } else {
+                "named at the crate's root, and no room"
+            };
+            found(line, to, why);
         }
         if token.text.starts_with("pingora") && !["proxy", "app"].contains(&room) {
             found(token.line, token.text, "only proxy and app know Pingora");
@@ -184,35 +183,48 @@ fn wrong_arrows(file: &Path, source: &str, packages: &[String]) -> Vec<Arrow> {
             continue;
         }
         let in_tests = a_tests_file || inline.in_tests();
-        let used = starts_a_path || before(1) == "use" || before(1) == "crate";
-        let foreign = packages.iter().any(|p| p == token.text) && !WORDS.contains(&token.text);
-        if used && foreign && !in_tests && !token.text.starts_with("pingora") {
-            found(
-                token.line,
-                token.text,
-                "not one of the packages domain may use",
-            );
-        }
-        if token.text == "thread_local" && !in_tests {
-            found(
-                token.line,
-                token.text,
-                "what domain remembers is handed to it",
-            );
-        }
-        if ["async", "await"].contains(&token.text) {
-            found(token.line, token.text, "domain does not wait");
-        }
-        let a_clock = ["Instant", "SystemTime"].contains(&token.text);
-        if a_clock && text(1) == "::" && text(2) == "now" && !in_tests {
-            found(
-                token.line,
-                token.text,
-                "time comes into domain as an argument",
-            );
+        for why in against_domain(&tokens, at, packages, in_tests) {
+            found(token.line, token.text, why);
         }
     }
     arrows
+}
+
+/// What is wrong with this token in `domain`.
+fn against_domain(
+    tokens: &[Token<'_>],
+    at: usize,
+    packages: &[String],
+    in_tests: bool,
+) -> Vec<&'static str> {
+    let token = tokens[at].text;
+    let text = |offset: usize| tokens.get(at + offset).map_or("", |token| token.text);
+    let before = |offset: usize| match at.checked_sub(offset) {
+        Some(at) => tokens[at].text,
+        None => "",
+    };
+    let starts_a_path = text(1) == "::" && before(1) != "::" && before(1) != ".";
+    let used = starts_a_path || before(1) == "use" || before(1) == "crate";
+    let foreign = packages.iter().any(|p| p == token) && !WORDS.contains(&token);
+    let a_clock = ["Instant", "SystemTime"].contains(&token);
+    [
+        (
+            used && foreign && !in_tests && !token.starts_with("pingora"),
+            "not one of the packages domain may use",
+        ),
+        (
+            token == "thread_local" && !in_tests,
+            "what domain remembers is handed to it",
+        ),
+        (["async", "await"].contains(&token), "domain does not wait"),
+        (
+            a_clock && text(1) == "::" && text(2) == "now" && !in_tests,
+            "time comes into domain as an argument",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(is_wrong, why)| is_wrong.then_some(why))
+    .collect()
 }
 
 /// `src/proxy/intake.rs` is `[proxy, intake]`, `src/proxy.rs` and `src/proxy/mod.rs` are `[proxy]`, `src/lib.rs` is `[]`.

@@ -107,8 +107,8 @@ fn is_shown(token: KeyHash, authorization: Option<&[u8]>) -> bool {
 
 /// The token of `Bearer TOKEN`.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    let token = token.trim_ascii();
+    let (scheme, rest) = value.split_at_checked(7)?;
+    let token = rest.trim_ascii();
     let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ");
     // A longer one is nobody's, and is not hashed.
     (is_bearer && !token.is_empty() && token.len() <= 1024).then_some(token)

@@ -129,10 +129,10 @@ impl Scene<'_> {
         state.last_error.as_ref()?;
         let left = state
             .expires_on
-            .and_then(|at| at.duration_since(self.today).ok());
-        let left = left.map_or(String::new(), |left| {
-            format!("; its token expires in {}", Span(left))
-        });
+            .and_then(|at| at.duration_since(self.today).ok())
+            .map_or(String::new(), |left| {
+                format!("; its token expires in {}", Span(left))
+            });
         let text =
             format!("The token of the identity {identity} could not be renewed{left}: {error}");
         let mend = "Requests are not affected until the token expires; then its instances get no requests. Check the token endpoint and the credential before that.";

@@ -347,9 +347,9 @@ fn counter_writer(
     let meters = Meters {
         count_failure: Box::new(move || failures.inc()),
     };
-    let counter_writer =
+    let started =
         file.and_then(|file| CounterWriter::start(Box::new(file), Arc::clone(quotas), meters));
-    let counter_writer = counter_writer.map_err(|source| StartError::Counters {
+    let counter_writer = started.map_err(|source| StartError::Counters {
         path: path.display().to_string(),
         source,
     })?;

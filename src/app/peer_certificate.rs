@@ -15,8 +15,10 @@ pub(super) fn certificate(der: &[u8], signed_by: Vec<PathBuf>) -> Option<Certifi
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let until = SystemTime::from(certificate.validity().not_after.to_datetime());
     let subject = attributes(certificate.subject());
-    let others = certificate.subject_alternative_name().ok()?;
-    let others = others.map(|others| others.value.general_names.as_slice());
+    let others = certificate
+        .subject_alternative_name()
+        .ok()?
+        .map(|others| others.value.general_names.as_slice());
     let names = others.unwrap_or_default().iter().filter_map(name);
     let certificate = Certificate::new(subject.as_deref(), names, until);
     Some(certificate.signed_by(signed_by))

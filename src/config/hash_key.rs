@@ -67,8 +67,8 @@ pub fn generate_key() -> Result<GeneratedKey, NoRandomness> {
 
 /// Hashes a key as read from stdin: one line break at its end is not part of it.
 pub fn hash_key(key: &str) -> Result<HashedKey, UnusableKey> {
-    let key = key.strip_suffix('\n').unwrap_or(key);
-    let key = key.strip_suffix('\r').unwrap_or(key);
+    let line = key.strip_suffix('\n').unwrap_or(key);
+    let key = line.strip_suffix('\r').unwrap_or(line);
     match () {
         () if key.is_empty() => return Err(UnusableKey::Empty),
         () if !key.bytes().all(|b| b.is_ascii_graphic()) => return Err(UnusableKey::Characters),

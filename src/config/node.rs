@@ -185,8 +185,11 @@ impl<'text> Composer<'text, '_> {
             return None;
         }
         let end = || Stop(Place::START, "this is not YAML: it ends too early".into());
-        let event = self.events.next_event().ok_or_else(end);
-        let event = event.and_then(|event| event.map_err(Stop::from));
+        let event = self
+            .events
+            .next_event()
+            .ok_or_else(end)
+            .and_then(|event| event.map_err(Stop::from));
         event.map_err(|stop| self.stop = Some(stop)).ok()
     }
 

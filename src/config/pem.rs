@@ -114,8 +114,7 @@ pub(super) fn families(files: &BTreeSet<&Path>) -> usize {
 fn count_families(all: &[CertificateDer<'_>]) -> usize {
     let all: Vec<_> = all
         .iter()
-        .map(|der| X509Certificate::from_der(der))
-        .flatten()
+        .flat_map(|der| X509Certificate::from_der(der))
         .map(|(_, certificate)| certificate)
         .collect();
     let is_signed_by = |one: &X509Certificate<'_>, other: &X509Certificate<'_>| {
@@ -216,8 +215,8 @@ pub(super) fn validity(
     let first = chain.first().ok_or_else(unsound)?;
     let (_, certificate) = X509Certificate::from_der(first).map_err(|_| unsound())?;
     let validity = certificate.validity();
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
     Ok(if now > validity.not_after.timestamp() {
         let ended = validity.not_after;
         Some(format!(

@@ -67,8 +67,8 @@ fn check_only_one<T: Section>(node: &Node, beside: &str, reader: &mut Reader<'_>
     if written != 1 && !node.is_cut {
         let mut fields = T::fields();
         fields.retain(|field| *field != beside);
-        let fields = fields.join("`, `");
-        reader.problem(node.place, format!("set exactly one of `{fields}` here"));
+        let names = fields.join("`, `");
+        reader.problem(node.place, format!("set exactly one of `{names}` here"));
     }
 }
 

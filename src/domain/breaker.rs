@@ -155,10 +155,9 @@ impl Breaker {
     #[inline]
     pub fn pass(&mut self, now: Instant) -> Option<Pass> {
         if self.is_untroubled() {
-            Some(self.ordinary())
-        } else {
-            self.pass_if_ready(now)
+            return Some(self.ordinary());
         }
+        self.pass_if_ready(now)
     }
 
     fn pass_if_ready(&mut self, now: Instant) -> Option<Pass> {
@@ -193,9 +192,8 @@ impl Breaker {
     }
 
     fn follows_trial(&self, now: Instant) -> bool {
-        let is_over = |until: Instant| until <= now;
         self.trial.is_some_and(|it| now >= it.since + TRIAL_LEAD)
-            && self.obstacle().is_none_or(|(until, _)| is_over(until))
+            && self.obstacle().is_none_or(|(until, _)| until <= now)
     }
 
     /// The trial looks well: its answer has begun, and not with a failure.

@@ -97,8 +97,8 @@ impl Cloud {
 
     /// Whose model service has this name; `None`: nobody's, whatever it begins with.
     pub fn of_host(host: &str) -> Option<Self> {
-        let host = host.to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host);
+        let lowercase = host.to_ascii_lowercase();
+        let host = lowercase.strip_suffix('.').unwrap_or(&lowercase);
         let is_below = |end: &&str| host.len() > end.len() && host.ends_with(*end);
         Self::find(|facts| facts.hosts.iter().any(is_below))
     }
@@ -215,8 +215,8 @@ const MICROSOFTS_IDS: [&str; 22] = [
 /// Whether a token for this opens one of Microsoft's own services: it is shown to that service, and often opens far more
 /// than models.
 pub fn is_microsofts(audience: &str) -> bool {
-    let audience = audience.to_ascii_lowercase();
-    let audience = audience.strip_prefix("spn:").unwrap_or(&audience);
+    let lowercase = audience.to_ascii_lowercase();
+    let audience = lowercase.strip_prefix("spn:").unwrap_or(&lowercase);
     let (scheme, rest) = audience.split_once("://").unwrap_or(("", audience));
     let host = rest.split(['/', ':']).next().unwrap_or_default();
     let is_theirs = |domain: &&str| {

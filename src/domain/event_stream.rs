@@ -19,8 +19,8 @@ pub use outgoing::Outgoing;
 /// Whether an answer is a stream of events.
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
     const KIND: &[u8] = b"text/event-stream";
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.as_bytes().get(..KIND.len()));
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let kind = content_type.and_then(|value| value.as_bytes().get(..KIND.len()));
     kind.is_some_and(|kind| kind.eq_ignore_ascii_case(KIND))
 }
 

@@ -43,12 +43,12 @@ impl Price {
         if !is_number(whole) || !is_number(part) {
             return Err(PriceError::NotANumber);
         }
-        let part = part.trim_end_matches('0');
-        if part.len() > DIGITS {
+        let digits = part.trim_end_matches('0');
+        if digits.len() > DIGITS {
             return Err(PriceError::TooFine);
         }
         let whole: u64 = whole.parse().map_err(|_| PriceError::TooHigh)?;
-        let part: u64 = format!("{part:0<DIGITS$}").parse().unwrap_or(0);
+        let part: u64 = format!("{digits:0<DIGITS$}").parse().unwrap_or(0);
         let price = whole.checked_mul(MILLION).map(|whole| whole + part);
         price
             .filter(|price| *price <= MILLION * MILLION)

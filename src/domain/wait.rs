@@ -113,9 +113,8 @@ fn leading_span(text: &str) -> Option<(Duration, &str)> {
 
 /// What a span goes on with.
 fn smaller_part(text: &str, unit_before: f64) -> Option<(Duration, f64, &str)> {
-    let text = text.trim_start();
-    let text = text.strip_prefix("and ").unwrap_or(text);
-    let (number, rest) = number(text)?;
+    let trimmed = text.trim_start();
+    let (number, rest) = number(trimmed.strip_prefix("and ").unwrap_or(trimmed))?;
     let (unit, rest) = unit(rest).filter(|(unit, _)| *unit < unit_before)?;
     Some((units(number, unit)?, unit, rest))
 }
@@ -123,8 +122,7 @@ fn smaller_part(text: &str, unit_before: f64) -> Option<(Duration, f64, &str)> {
 /// The digits that a text begins with; a full stop behind them ends its sentence.
 fn number(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let number = &text[..end.unwrap_or(text.len())];
-    let number = number.trim_end_matches('.');
+    let number = text[..end.unwrap_or(text.len())].trim_end_matches('.');
     (!number.is_empty()).then(|| (number, &text[number.len()..]))
 }
 

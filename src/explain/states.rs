@@ -44,12 +44,12 @@ impl States {
     /// Reads them from a gateway's admin address, as in `http://127.0.0.1:9090/status`, or from a file that holds its answer.
     /// `token`: what `admin.token` asks for.
     pub fn read(from: &str, token: Option<&Secret>) -> Result<Self, StatesError> {
-        let text = if from.starts_with("http://") || from.starts_with("https://") {
+        let read = if from.starts_with("http://") || from.starts_with("https://") {
             fetch(from, token)
         } else {
             std::fs::read(from)
         };
-        let text = text.map_err(|error| StatesError::Unread(from.into(), error))?;
+        let text = read.map_err(|error| StatesError::Unread(from.into(), error))?;
         Self::parse(&text).map_err(|error| StatesError::NoStatus(from.into(), error.to_string()))
     }
 
@@ -93,8 +93,8 @@ fn fetch(url: &str, token: Option<&Secret>) -> io::Result<Vec<u8>> {
             let what = "the admin token is required: pass its file with --admin-token-file, or set FOREBAY_ADMIN_TOKEN";
             return Err(io::Error::other(what));
         }
-        let answer = answer.and_then(reqwest::Response::error_for_status);
-        let bytes = answer.map_err(io::Error::other)?.bytes().await;
+        let served = answer.and_then(reqwest::Response::error_for_status);
+        let bytes = served.map_err(io::Error::other)?.bytes().await;
         bytes.map(Vec::from).map_err(io::Error::other)
     })
 }

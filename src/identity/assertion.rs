@@ -125,8 +125,8 @@ fn encoded(part: &str) -> String {
 /// The file's certificates, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, AssertionError> {
     let pem = read(path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let all = all.unwrap_or_default();
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = read.unwrap_or_default();
     if all.is_empty() {
         Err(AssertionError::NoCertificate(path.into()))
     } else {

@@ -171,8 +171,8 @@ impl Credential {
 
     /// The header that proves us, marked sensitive; `None` when there is no token that still holds. Never waits.
     pub fn header(&self, now: SystemTime) -> Option<(HeaderName, HeaderValue)> {
-        let token = self.token.load();
-        let token = token.as_ref().filter(|token| token.holds(now))?;
+        let newest = self.token.load();
+        let token = newest.as_ref().filter(|token| token.holds(now))?;
         Some((self.name.clone(), token.header.clone()))
     }
 

@@ -100,8 +100,8 @@ impl Source {
             }
             None => self.credential(&second),
         };
-        let credential = credential.map_err(FetchError::Setup)?;
-        let token = asked(&self.authority, &second, &credential, &self.scope).await?;
+        let proof = credential.map_err(FetchError::Setup)?;
+        let token = asked(&self.authority, &second, &proof, &self.scope).await?;
         checked(token, SystemTime::now())
     }
 

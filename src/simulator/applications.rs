@@ -278,12 +278,12 @@ mod tests {
         }
 
         fn ask(&self, client_id: &str, assertion: &str) -> Result<(), EntraError> {
-            let form = [
+            let fields = [
                 ("client_id", client_id),
                 ("client_assertion", assertion),
                 ("client_assertion_type", ASSERTION_TYPE),
             ];
-            let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let form = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
             self.registry.convince("contoso", &form.into(), URL, NOW)
         }
     }

@@ -112,8 +112,10 @@ impl Scene<'_> {
         let mut groups: Vec<Group<'_>> = Vec::new();
         for pool in self.pools {
             for member in pool.members() {
-                let cause = member.state(self.now).cause();
-                let cause = cause.filter(|cause| *cause != Cause::Throttle);
+                let cause = member
+                    .state(self.now)
+                    .cause()
+                    .filter(|cause| *cause != Cause::Throttle);
                 let Some(cause) = cause.filter(|cause| !self.is_told(member, *cause)) else {
                     continue;
                 };

@@ -88,15 +88,15 @@ fn told(scene: &Scene<'_>) -> Vec<(&'static str, &'static str, String)> {
         Severity::Alarm => "alarm",
         Severity::Warning => "warning",
     };
-    let alarms = alarms.into_iter();
-    alarms.map(|it| (severity(&it), it.what, it.text)).collect()
+    let each = alarms.into_iter();
+    each.map(|it| (severity(&it), it.what, it.text)).collect()
 }
 
 /// A pool of these deployments, `(instance, deployment, provisioned)`.
 fn pool_of(model: &str, deployments: &[(&str, &str, bool)]) -> Arc<Pool> {
     let names: Vec<_> = deployments.iter().map(|it| it.0).collect();
-    let members = pool(&names);
-    let members = members.members().iter().zip(deployments);
+    let pool_of_names = pool(&names);
+    let members = pool_of_names.members().iter().zip(deployments);
     let deployments = members.map(|(member, (_, name, is_provisioned))| Deployment {
         name: (*name).into(),
         capacity: if *is_provisioned {

@@ -76,8 +76,9 @@ fn listed(
                 "a client needs a credential: add keys:, entra:, token: or certificates:",
             );
         }
-        let keys = raw.keys.and_then(|raw| raw.0);
-        let keys = keys.map(|raw| self::keys(raw, &mut lines, reader));
+        let keys = raw
+            .keys
+            .and_then(|raw| Some(self::keys(raw.0?, &mut lines, reader)));
         let entra = raw
             .entra
             .and_then(|raw| tokens::entra(raw.0?, issuers, reader));
@@ -86,8 +87,9 @@ fn listed(
             .and_then(|raw| tokens::token(raw.0?, issuers, reader));
         let tokens: Vec<_> = entra.into_iter().chain(token).collect();
         told_apart.note(&tokens, reader);
-        let names = raw.certificates.and_then(|raw| raw.0);
-        let names = names.map(|raw| certificates.names(&name.value, raw, reader));
+        let names = raw
+            .certificates
+            .and_then(|raw| Some(certificates.names(&name.value, raw.0?, reader)));
         Some(Client {
             certificates: names.unwrap_or_default(),
             name: name.value.as_str().into(),

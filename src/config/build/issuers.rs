@@ -76,15 +76,15 @@ impl Issuers {
         reader: &mut Reader<'_>,
     ) -> Arc<Issuer> {
         let ca = authorities(ca, reader);
-        let authority = authority.map(|url| origin(url, reader));
-        let name = match &authority {
+        let named = authority.map(|url| origin(url, reader));
+        let name = match &named {
             None => format!("{ENTRA}{tenant_id}"),
             Some(authority) => {
                 let host = authority.split("://").last().unwrap_or_default();
                 format!("{ENTRA}{tenant_id}@{host}")
             }
         };
-        let authority = authority.as_deref().unwrap_or(issuer::AUTHORITY);
+        let authority = named.as_deref().unwrap_or(issuer::AUTHORITY);
         let tenant = Issuer::entra(&name, authority, tenant_id, ca);
         let known = self
             .tenants

@@ -56,8 +56,9 @@ pub(super) fn check_prompts(
     reader: &mut Reader<'_>,
 ) {
     let prompts = log.and_then(|log| log.prompts.as_ref());
-    let clients = clients.and_then(|clients| clients.0.as_ref());
-    let clients = clients.map(|clients| clients.value.0.iter());
+    let clients = clients
+        .and_then(|clients| clients.0.as_ref())
+        .map(|clients| clients.value.0.iter());
     let wishes: Vec<_> = clients
         .into_iter()
         .flatten()
@@ -146,8 +147,9 @@ fn rotation(
         )
     });
     let keep = raw.keep.and_then(|raw| {
-        let keep = usize::try_from(raw.value).ok();
-        let keep = keep.filter(|keep| (1..=1_000_000).contains(keep));
+        let keep = usize::try_from(raw.value)
+            .ok()
+            .filter(|keep| (1..=1_000_000).contains(keep));
         let mend = "this must be a number from 1 to 1000000; remove it to keep all files";
         reader.take(raw.place, keep.ok_or(mend))
     });

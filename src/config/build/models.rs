@@ -102,8 +102,8 @@ fn deployment(
     );
     let name = raw
         .deployment
-        .filter(|name| known::check_name(name, reader));
-    let name = name.map_or(model.to_owned(), |name| name.value);
+        .filter(|name| known::check_name(name, reader))
+        .map_or(model.to_owned(), |name| name.value);
     let instance = raw.instance.0?;
     claim(
         (instance.value.clone(), name.to_ascii_lowercase()),

@@ -200,8 +200,8 @@ pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Set
     span(raw.unsaid_pause, &mut settings.unsaid_pause, reader);
     settings.ramp = raw.ramp.map_or(settings.ramp, |ramp| ramp.0);
     let longest = settings.longest_pause;
-    let too_long = [(pause, settings.pause), (unsaid, settings.unsaid_pause)];
-    let too_long = too_long.into_iter().filter(|(_, pause)| *pause > longest);
+    let pauses = [(pause, settings.pause), (unsaid, settings.unsaid_pause)];
+    let too_long = pauses.into_iter().filter(|(_, pause)| *pause > longest);
     for place in too_long.filter_map(|(place, _)| place) {
         reader.problem(
             place,

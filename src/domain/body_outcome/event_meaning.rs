@@ -166,17 +166,16 @@ impl Told {
     fn throttled(&self, head: &StreamHead, now: SystemTime) -> Outcome {
         let message = self.0.get("message").and_then(Value::as_str);
         let named = |wait: &Duration| !wait.is_zero();
-        let wait = head.wait.filter(named);
-        let wait = wait.or_else(|| wait::after_throttle(&self.headers(), now).filter(named));
-        let wait = wait.or_else(|| message.and_then(wait::in_message));
-        Outcome::Throttled {
-            wait: wait.or(head.wait),
-        }
+        let wait = (head.wait.filter(named))
+            .or_else(|| wait::after_throttle(&self.headers(), now).filter(named))
+            .or_else(|| message.and_then(wait::in_message))
+            .or(head.wait);
+        Outcome::Throttled { wait }
     }
 
     fn faulted(&self, fault: Fault, head: &StreamHead, now: SystemTime) -> Outcome {
-        let wait = head.wait;
-        let wait = wait.or_else(|| wait::retry_after(&self.headers(), now));
+        let said = || wait::retry_after(&self.headers(), now);
+        let wait = head.wait.or_else(said);
         Outcome::Faulted { fault, wait }
     }
 

@@ -33,8 +33,8 @@ fn are_escapes_sound(target: &[u8]) -> bool {
     escapes.all(|at| {
         let digits = target
             .get(at + 1..at + 3)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         byte.is_some_and(|byte| !byte.is_ascii_control())
     })

@@ -148,8 +148,8 @@ impl Attempt {
             member.deployment.instance.name == *instance
                 && member.deployment.name.as_str() == deployment
         };
-        let target = self.pool.members.iter().position(named);
-        let target = target
+        let member = self.pool.members.iter().position(named);
+        let target = member
             .filter(|target| *target != self.index)
             .unwrap_or(NOWHERE);
         self.member().spills_to.store(target, Ordering::Relaxed);

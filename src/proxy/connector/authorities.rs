@@ -101,8 +101,8 @@ fn unfit(path: &Path, reason: &dyn std::fmt::Display) -> AuthoritiesError {
 
 /// The file's own, at least one.
 fn own(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, AuthoritiesError> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    let all = all.map_err(|error| unfit(path, &error))?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let all = read.map_err(|error| unfit(path, &error))?;
     if all.is_empty() {
         return Err(unfit(path, &"it contains no certificate"));
     }

@@ -278,8 +278,10 @@ impl<'a> Question<'a> {
 
 /// How the answer is kept alive if it is a stream that falls quiet.
 fn keepalive(gateway: &Gateway, operation: Operation, headers: &HeaderMap) -> Option<Keepalive> {
-    let agent = headers.get(header::USER_AGENT);
-    let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
+    let agent = headers
+        .get(header::USER_AGENT)
+        .map(|agent| agent.as_bytes())
+        .unwrap_or_default();
     Keepalive::for_stream(gateway.stream_keepalive?, operation, agent)
 }
 

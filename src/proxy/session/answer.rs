@@ -196,8 +196,11 @@ impl StandIn {
                 self.queue(HttpTask::Header(Box::new(interim), false))
             }
             true if is_between => {
-                let agent = request.headers.get(header::USER_AGENT);
-                let agent = agent.map(|agent| agent.as_bytes()).unwrap_or_default();
+                let agent = request
+                    .headers
+                    .get(header::USER_AGENT)
+                    .map(|agent| agent.as_bytes())
+                    .unwrap_or_default();
                 let form = own.map(|keepalive| keepalive.form.clone());
                 match form.or_else(|| Keepalive::blank(agent)) {
                     Some(form) => self.queue(HttpTask::Body(Some(form), false)),

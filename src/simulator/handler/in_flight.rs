@@ -136,14 +136,14 @@ impl InFlight {
             self.admit(&deployment, 0, &called)?;
             return Ok(Work::Session(deployment));
         }
-        let answer = match memchr::memmem::find(body, request_body::FILTER_MARKER.as_bytes()) {
+        let worked_out = match memchr::memmem::find(body, request_body::FILTER_MARKER.as_bytes()) {
             Some(_) => Err(Refusal::content_filter()),
             None => operations::answer(
                 operation,
                 Call::new(&deployment, body, self.instance.azure()),
             ),
         };
-        let answer = answer.inspect_err(|_| {
+        let answer = worked_out.inspect_err(|_| {
             // It counts all the same (wire facts: Status codes).
             deployment.limiter.lock().note_refused(Instant::now());
         })?;
