@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
-    metrics::v1::{Metric, metric::Data},
+    metrics::v1::{Histogram, Metric, metric::Data},
     trace::v1::Span,
 };
 
@@ -120,7 +120,11 @@ fn a_request_that_moved_on_is_one_tree() {
         .collect();
     // The attempt that was delivered lasts as long as its answer.
     assert_eq!(times, [(0, 900), (5, 25), (35, 900)]);
+}
 
+#[test]
+fn each_span_says_what_its_request_or_attempt_was() {
+    let spans = spans::spans(&traced(), &known());
     says(
         &spans[0],
         &[
@@ -257,8 +261,8 @@ fn times() -> Times {
     }
 }
 
-#[test]
-fn the_conventions_metrics_have_their_names_buckets_and_attributes() {
+/// The conventions' metrics of a request, of a refused one, of a session and of one that named no model.
+fn observed() -> Vec<Metric> {
     let gen_ai = GenAi::new();
     gen_ai.observe(&traced(), &known());
     let mut refused = traced();
@@ -274,7 +278,19 @@ fn the_conventions_metrics_have_their_names_buckets_and_attributes() {
     stranger.model = None;
     gen_ai.observe(&stranger, &known());
 
-    let metrics = points::of_gen_ai(&gen_ai.collect(), times());
+    points::of_gen_ai(&gen_ai.collect(), times())
+}
+
+fn histogram(metric: &Metric) -> &Histogram {
+    match &metric.data {
+        Some(Data::Histogram(histogram)) => histogram,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_conventions_metrics_have_their_names_buckets_and_attributes() {
+    let metrics = observed();
     let shown: Vec<_> = metrics.iter().map(|it| (&*it.name, &*it.unit)).collect();
     assert_eq!(
         shown,
@@ -284,9 +300,7 @@ fn the_conventions_metrics_have_their_names_buckets_and_attributes() {
             ("gen_ai.client.operation.time_to_first_chunk", "s"),
         ]
     );
-    let Some(Data::Histogram(tokens)) = &metrics[0].data else {
-        panic!()
-    };
+    let tokens = histogram(&metrics[0]);
     let points: Vec<_> = tokens
         .data_points
         .iter()
@@ -316,10 +330,12 @@ fn the_conventions_metrics_have_their_names_buckets_and_attributes() {
         input.time_unix_nano - input.start_time_unix_nano,
         5_000_000_000
     );
+}
 
-    let Some(Data::Histogram(duration)) = &metrics[1].data else {
-        panic!()
-    };
+#[test]
+fn the_conventions_durations_tell_errors_apart_and_requests_that_went_nowhere() {
+    let metrics = observed();
+    let duration = histogram(&metrics[1]);
     assert_eq!(duration.aggregation_temporality, 2);
     let errors: Vec<_> = duration
         .data_points
