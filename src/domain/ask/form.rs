@@ -116,11 +116,13 @@ pub(super) fn read(boundary: &str, body: &[u8]) -> Result<Ask, Refusal> {
     let (mut value, mut stream, mut at) = (None, None, delimiter.len());
     let mut wants = Wants::default();
     while !body[at..].starts_with(b"--") {
-        let head = body[at..].strip_prefix(b"\r\n");
-        let head = head.ok_or(Refusal::BodyNotMultipart)?;
+        let head = body[at..]
+            .strip_prefix(b"\r\n")
+            .ok_or(Refusal::BodyNotMultipart)?;
         let length = memmem::find(head, b"\r\n\r\n").ok_or(Refusal::BodyNotMultipart)?;
-        let part = part(&head[..length]).filter(|_| finder.find(&head[..length]).is_none());
-        let part = part.ok_or(Refusal::BodyNotMultipart)?;
+        let part = part(&head[..length])
+            .filter(|_| finder.find(&head[..length]).is_none())
+            .ok_or(Refusal::BodyNotMultipart)?;
         let start = at + 2 + length + 4;
         let end = end(body, start, &finder).ok_or(Refusal::BodyNotMultipart)?;
         match part.name {

@@ -422,8 +422,10 @@ impl Scan {
     fn key(&mut self, key: &Text) -> Result<(), Stop> {
         let name = spelled(key);
         if let Some(listeners) = &mut self.listeners {
-            let told = name.as_deref().filter(|_| key.spelled.len() <= LONGEST_KEY);
-            let told = told.and_then(|name| str::from_utf8(name).ok());
+            let told = name
+                .as_deref()
+                .filter(|_| key.spelled.len() <= LONGEST_KEY)
+                .and_then(|name| str::from_utf8(name).ok());
             listeners.key(self.depth, told.unwrap_or_default());
         }
         if !self.is_outermost() {

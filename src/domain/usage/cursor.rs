@@ -1,8 +1,8 @@
 //! Where in an answer's JSON something stands.
 
-use super::schema::{Member, Place};
+use super::schema::{Container, Member};
 
-/// How deep the places nest that matter.
+/// How deep the containers nest that matter.
 const DEEPEST: usize = 8;
 
 /// Where in a JSON value something stands. Between two tokens it is all that what follows depends on.
@@ -12,10 +12,10 @@ pub(super) struct Cursor {
     /// What the value being read, or due, is.
     pub(super) member: Member,
     known: u8,
-    /// How many more are open inside the innermost of the places, none of which matters.
+    /// How many more are open inside the innermost of the containers, none of which matters.
     pub(super) skipped: usize,
-    /// The places around the one being read, outermost first; behind `known` of them comes the root again.
-    places: [Place; DEEPEST],
+    /// The containers around the one being read, outermost first; behind `known` of them comes the root again.
+    containers: [Container; DEEPEST],
 }
 
 /// What is being read.
@@ -32,20 +32,20 @@ pub(super) enum Token {
 }
 
 impl Cursor {
-    pub(super) fn beginning_of(root: Place) -> Self {
+    pub(super) fn beginning_of(root: Container) -> Self {
         Self {
             token: Token::Value,
             member: Member::Inside(root),
             known: 0,
             skipped: 0,
-            places: [root; DEEPEST],
+            containers: [root; DEEPEST],
         }
     }
 
-    /// The innermost place.
-    pub(super) fn place(&self) -> Option<Place> {
+    /// The innermost container.
+    pub(super) fn container(&self) -> Option<Container> {
         let last = self.known.checked_sub(1)?;
-        self.places.get(usize::from(last)).copied()
+        self.containers.get(usize::from(last)).copied()
     }
 
     pub(super) fn is_between(&self) -> bool {
@@ -62,33 +62,33 @@ impl Cursor {
         (self.token, self.member) = (Token::Value, Member::Nothing);
     }
 
-    /// One place further in, if there is room for it.
-    pub(super) fn enter(&mut self, place: Place) -> bool {
-        let room = self.places.get_mut(usize::from(self.known));
-        let has_room = room.map(|room| *room = place).is_some();
+    /// One container further in, if there is room for it.
+    pub(super) fn enter(&mut self, container: Container) -> bool {
+        let room = self.containers.get_mut(usize::from(self.known));
+        let has_room = room.map(|room| *room = container).is_some();
         self.known += u8::from(has_room);
         has_room
     }
 
-    /// One place further out: gives the one that was left.
-    pub(super) fn leave(&mut self) -> Option<Place> {
-        let left = self.place()?;
+    /// One container further out: gives the one that was left.
+    pub(super) fn leave(&mut self) -> Option<Container> {
+        let left = self.container()?;
         self.known -= 1;
         // The outermost is the root.
-        self.places[usize::from(self.known)] = self.places[0];
+        self.containers[usize::from(self.known)] = self.containers[0];
         Some(left)
     }
 
-    /// Whether it is inside of no place.
+    /// Whether it is inside of no container.
     pub(super) fn is_outside(&self) -> bool {
         self.known == 0 && self.skipped == 0
     }
 
-    /// What comes next inside the innermost place.
+    /// What comes next inside the innermost container.
     pub(super) fn expect(&mut self) {
-        (self.token, self.member) = match self.place() {
+        (self.token, self.member) = match self.container() {
             None => (Token::Value, Member::Nothing),
-            Some(place) => match place.elements() {
+            Some(container) => match container.elements() {
                 Some(element) => (Token::Value, element),
                 None => (Token::Key, Member::Nothing),
             },

@@ -24,7 +24,7 @@ pub(super) enum Side {
 
 /// What a stretch comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct StretchEnd {
     pub(super) cursor: Cursor,
     /// The tier that it names. Of usage it says nothing.
     pub(super) tier: Option<Tier>,
@@ -33,7 +33,7 @@ pub(super) struct End {
 struct Stretch {
     bytes: Vec<u8>,
     from: Cursor,
-    end: End,
+    end: StretchEnd,
 }
 
 #[derive(Default)]
@@ -49,14 +49,21 @@ pub struct Memo([Shelf; 3]);
 
 impl Memo {
     /// How much of this was read before from the same place, and what came of it.
-    pub(super) fn recall(&self, side: Side, from: &Cursor, rest: &[u8]) -> Option<(usize, End)> {
-        let mut known = self.0[side as usize].stretches.iter();
-        let known = known.find(|it| rest.starts_with(&it.bytes) && it.from == *from)?;
+    pub(super) fn recall(
+        &self,
+        side: Side,
+        from: &Cursor,
+        rest: &[u8],
+    ) -> Option<(usize, StretchEnd)> {
+        let known = self.0[side as usize]
+            .stretches
+            .iter()
+            .find(|it| rest.starts_with(&it.bytes) && it.from == *from)?;
         Some((known.bytes.len(), known.end))
     }
 
     /// Keeps what came of a stretch.
-    pub(super) fn learn(&mut self, side: Side, from: Cursor, bytes: &[u8], end: End) {
+    pub(super) fn learn(&mut self, side: Side, from: Cursor, bytes: &[u8], end: StretchEnd) {
         if (1..=LONGEST).contains(&bytes.len()) {
             self.0[side as usize].keep(from, bytes, end);
         }
@@ -64,7 +71,7 @@ impl Memo {
 }
 
 impl Shelf {
-    fn keep(&mut self, from: Cursor, bytes: &[u8], end: End) {
+    fn keep(&mut self, from: Cursor, bytes: &[u8], end: StretchEnd) {
         if let Some(old) = self.stretches.get_mut(self.oldest) {
             old.bytes.clear();
             old.bytes.extend_from_slice(bytes);

@@ -8,7 +8,7 @@ use super::{
     output_count::{OutputCount, Words},
     report::{Report, is_sound},
     scan::Scan,
-    schema::Place,
+    schema::Container,
     token_counts::Usage,
 };
 use crate::domain::{
@@ -52,7 +52,7 @@ impl Meter {
         };
         Some(Self {
             form,
-            scan: Scan::of(Place::outermost(operation, is_stream)),
+            scan: Scan::of(Container::outermost(operation, is_stream)),
             report: Report::with(output),
         })
     }

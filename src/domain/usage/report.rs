@@ -2,7 +2,7 @@
 
 use super::{
     output_count::OutputCount,
-    schema::{FIELDS, Field, Member, Place},
+    schema::{Container, FIELDS, Field, Member},
     token_counts::{Tier, Usage},
 };
 
@@ -67,15 +67,15 @@ impl Report {
         }
     }
 
-    pub(super) fn enter(&mut self, place: Place) {
-        if place == Place::Usage {
+    pub(super) fn enter(&mut self, container: Container) {
+        if container == Container::Usage {
             self.said.is_more = true;
             self.draft = Draft::default();
         }
     }
 
-    pub(super) fn leave(&mut self, place: Place) {
-        if place != Place::Usage {
+    pub(super) fn leave(&mut self, container: Container) {
+        if container != Container::Usage {
             return;
         }
         let usage = self.draft.usage();

@@ -9,9 +9,9 @@ use super::{
     json_search::{
         bracket_or_quote, ends_scalar, meant, quote_or_escape, whole_scalar, whole_text,
     },
-    memo::{End, Memo, Side},
+    memo::{Memo, Side, StretchEnd},
     report::Report,
-    schema::{Member, Place},
+    schema::{Container, Member},
 };
 
 /// The longest key that matters, and more than the longest number and tier.
@@ -22,7 +22,7 @@ const UNIT: usize = r"\u0000".len();
 /// How far one JSON value has been read.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
-    root: Place,
+    root: Container,
     cursor: Cursor,
     escape: Escape,
     /// The first half of a character that is escaped in two.
@@ -56,7 +56,7 @@ struct Word {
 }
 
 impl Scan {
-    pub(super) fn of(root: Place) -> Self {
+    pub(super) fn of(root: Container) -> Self {
         Self {
             root,
             cursor: Cursor::beginning_of(root),
@@ -130,7 +130,7 @@ impl Scan {
     fn arrive(&self, stretch: Option<Stretch>, read: &[u8], report: &Report, memo: &mut Memo) {
         if let (Some(stretch), Some(tier)) = (stretch, report.only_tier()) {
             let cursor = self.cursor;
-            let end = End { cursor, tier };
+            let end = StretchEnd { cursor, tier };
             memo.learn(stretch.side, stretch.from, &read[stretch.at..], end);
         }
     }
@@ -221,12 +221,14 @@ impl Scan {
 
     fn enter(&mut self, bracket: u8, report: &mut Report) {
         let opened = match self.cursor.member {
-            Member::Inside(place) if place.elements().is_some() == (bracket == b'[') => Some(place),
+            Member::Inside(container) if container.elements().is_some() == (bracket == b'[') => {
+                Some(container)
+            }
             _ => None,
         };
         match opened {
-            Some(place) if self.cursor.enter(place) => {
-                report.enter(place);
+            Some(container) if self.cursor.enter(container) => {
+                report.enter(container);
                 self.cursor.expect();
             }
             _ => {
@@ -246,7 +248,7 @@ impl Scan {
         self.cursor.skipped = 1;
         let read = 1 + self.skip(&rest[1..]);
         if self.cursor.is_between() {
-            let end = End {
+            let end = StretchEnd {
                 cursor: self.cursor,
                 tier: None,
             };
@@ -256,8 +258,8 @@ impl Scan {
     }
 
     fn leave(&mut self, report: &mut Report) {
-        if let Some(place) = self.cursor.leave() {
-            report.leave(place);
+        if let Some(container) = self.cursor.leave() {
+            report.leave(container);
         }
         self.cursor.pass_value();
     }
@@ -417,9 +419,9 @@ impl Scan {
     /// A colon comes next, and then the value.
     fn end_key(&mut self, key: Option<&[u8]>) {
         self.high = None;
-        let place = self.cursor.place();
-        self.cursor.member = match (place, key) {
-            (Some(place), Some(key)) => place.member(key),
+        let container = self.cursor.container();
+        self.cursor.member = match (container, key) {
+            (Some(container), Some(key)) => container.member(key),
             _ => Member::Nothing,
         };
         self.cursor.token = Token::Value;

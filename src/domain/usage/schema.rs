@@ -18,7 +18,7 @@ pub(super) const FIELDS: usize = Field::Total as usize + 1;
 
 /// An object or an array of an answer that is looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Container {
     /// Chat and completions: an answer or an event.
     Chat,
     Choices,
@@ -50,7 +50,7 @@ pub(super) enum Place {
 pub(super) enum Member {
     Nothing,
     /// To be looked into, if it is of that form.
-    Inside(Place),
+    Inside(Container),
     /// A number of tokens.
     Count(Field),
     /// Output in words.
@@ -65,7 +65,7 @@ pub(super) enum Member {
     Filters,
 }
 
-impl Place {
+impl Container {
     /// The outermost one.
     pub(super) fn outermost(operation: Operation, is_stream: bool) -> Self {
         match operation {

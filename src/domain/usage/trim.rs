@@ -38,8 +38,8 @@ enum Rest {
 
 fn rest_of(event: &Event<'_>) -> Rest {
     let without = |cut: Option<Range<usize>>| {
-        let cut = cut.and_then(|cut| event.place_of(cut));
-        cut.map_or(Rest::All, Rest::Without)
+        cut.and_then(|cut| event.place_of(cut))
+            .map_or(Rest::All, Rest::Without)
     };
     if let Some(cut) = no_usage_at_its_end(event.data) {
         return without(Some(cut));
