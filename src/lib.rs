@@ -48,15 +48,15 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | what a status or an error's body means | `domain/outcome/answer.rs`; known words in `domain/outcome/words.rs` |
-//! | when a stream is whole, and what its error events mean | `domain/body_outcome/stream_end.rs`, `domain/body_outcome/event_meaning.rs` |
+//! | what a status or an error's body means | `domain/outcome/answer.rs`; known words in `domain/outcome/words.rs`; a spilled answer's own status in `domain/spillover.rs` |
+//! | when a stream is whole, and what its events mean | `domain/body_outcome/stream_end.rs` (`LAST`), `domain/body_outcome/event_meaning.rs` (`FAMILIES`, `[DONE]`, errors) |
 //! | a header that goes on, or comes back | `domain/forwarding.rs`, `domain/forwarding/answer.rs` |
 //! | a refusal: status, code and text | `domain/refusal.rs` (the reasons), `domain/refusal/answers.rs` (what each says) |
-//! | a client's limit | `domain/limit.rs`, then `domain/quota/limits.rs` (`Limits::all`), `domain/quota/account.rs`, `config/raw/limits.rs` |
-//! | a field of the config | `config/raw/` (as written), `config/build/` (checked; `server:` in `settings.rs`), `config/plan.rs` |
-//! | a kind of credential towards instances | `domain/identity.rs` (`Proof`), then `identity/source.rs`, `config/build/identities.rs` |
-//! | a metric | `telemetry/metrics/instruments.rs` (declared), `telemetry/metrics.rs` (counted) |
-//! | a field of the access log | `telemetry/record.rs`, `telemetry/access_log/line.rs`; filled in `proxy/ending.rs` |
+//! | a client's limit | `domain/limit.rs`, then `domain/quota/limits.rs` (`Limits::all`), `domain/quota/account.rs` (of a body: `domain/quota/output.rs`), `config/raw/limits.rs`, `config/build/limits.rs` |
+//! | a field of the config | `config/raw/` (as written: `server:` in `server.rs`), `config/build/` (checked: `server:` in `settings.rs`), `config/plan.rs` |
+//! | a kind of credential towards instances | `domain/identity.rs` (`Proof`), then `identity/source.rs`, `config/raw/identities.rs`, `config/build/identities.rs` |
+//! | a metric | `telemetry/metrics/instruments.rs` (declared), `telemetry/metrics.rs` and beside it (counted) |
+//! | a field of the access log | `telemetry/record.rs` unless it is there already, `telemetry/access_log/line.rs`; filled in `proxy/ending.rs`, for heads that are refused in `proxy/connection.rs` |
 //! | an event of the log, an alarm | where it happens, `event = "…"`; `admin/alarms.rs` |
 //! | what follows an attempt's end | `domain/failover.rs`; who carries it out: `proxy/attempt.rs` |
 //! | a fault of the simulator | `simulator/faults/kind.rs`, `simulator/handler/inject_fault.rs` |

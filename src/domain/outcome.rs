@@ -1,6 +1,7 @@
 //! What the end of one attempt says about the deployment that was asked. It is judged once, in `answer.rs`, where a new reading of
 //! a status or a body begins; breaker, failover, metrics and log all read this value. A status itself is looked at again only where
-//! it is the operator's word (`more_statuses`) or shows that a deployment answers nothing but 4xx (`pool/member.rs`).
+//! it is the operator's word (`more_statuses`), shows that a deployment answers nothing but 4xx (`pool/member.rs`), is the one
+//! that a spilled answer tells of its first deployment (`spillover.rs`), or needs no more of its body (`body_outcome.rs`).
 //!
 //! # Whose fault
 //! One attempt alone often can't tell ([`Blame`]). What can only be the deployment's (no connection, an answer that broke
