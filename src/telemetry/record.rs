@@ -162,6 +162,17 @@ impl Record {
     pub fn model(&self) -> &str {
         self.model.as_ref().map_or(NONE, ModelName::as_str)
     }
+
+    /// HTTP's version, as logs and traces write it.
+    pub(super) fn http_version(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_09 => "0.9",
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            Version::HTTP_3 => "3",
+            _ => "1.1",
+        }
+    }
 }
 
 /// A time in a log: RFC 3339, UTC, to the millisecond.
