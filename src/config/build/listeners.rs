@@ -23,16 +23,9 @@ pub(super) fn listeners(
 ) -> (Vec<Listener>, Option<Admin>) {
     let mut taken = Vec::new();
     let listeners = raw.0.map_or_else(Vec::new, |raw| {
-        if raw.value.0.is_empty() {
-            reader.problem(
-                raw.place,
-                "without a listener nobody can call the gateway; write `- address: 0.0.0.0:8080`",
-            );
-        }
-        raw.value
-            .0
-            .into_iter()
-            .flatten()
+        let mend =
+            "without a listener nobody can call the gateway; write `- address: 0.0.0.0:8080`";
+        raw.items(mend, reader)
             .filter_map(|raw| listener(raw, &mut taken, reader))
             .collect()
     });
