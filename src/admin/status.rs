@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::{
     clients::ClientStatus,
-    components::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
+    components::{IdentityStatus, IssuerStatus, ListenerStatus},
     deployments::{ModelStatus, Times},
     figures::round,
 };
@@ -25,7 +25,7 @@ use super::{
 use crate::telemetry::{
     failovers::{DeploymentRef, Failover},
     metrics::Class,
-    traffic_rates::{Rate, TrafficReading},
+    traffic_rates::{LogRates, Rate, TrafficReading},
 };
 
 /// What an asker wants beside the rest.
@@ -60,7 +60,7 @@ pub(super) struct Status<'a> {
     identities: Vec<IdentityStatus>,
     issuers: Vec<IssuerStatus>,
     listeners: Vec<ListenerStatus>,
-    logs: Vec<LogStatus>,
+    logs: Vec<LogRates>,
 }
 
 /// Which of several this is.
@@ -185,7 +185,7 @@ impl<'a> Status<'a> {
                 .into_iter()
                 .map(|it| ListenerStatus::new(it, today))
                 .collect(),
-            logs: reading.logs.into_iter().map(LogStatus::new).collect(),
+            logs: reading.logs,
         }
     }
 }

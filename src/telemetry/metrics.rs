@@ -13,7 +13,7 @@ mod limits;
 mod listener;
 mod snapshot;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
     Counter, Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
@@ -148,21 +148,6 @@ impl Metrics {
         Arc::new(ListenerMetrics::new(&self.instruments, &address, tls))
     }
 
-    /// How many attempts have ended so far, by instance, deployment and outcome.
-    pub fn attempts(&self) -> BTreeMap<(String, String, String), u64> {
-        let families = self.instruments.attempts.collect();
-        let metrics = families.iter().flat_map(|family| family.get_metric());
-        let counted = metrics.map(|metric| {
-            let label = |name: &str| {
-                let pair = metric.get_label().iter().find(|pair| pair.name() == name);
-                pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
-            };
-            let key = (label("instance"), label("deployment"), label("outcome"));
-            (key, metric.get_counter().get_value() as u64)
-        });
-        counted.collect()
-    }
-
     /// Counts one more request that is being served, until the guard is dropped.
     pub fn enter(&self) -> InFlight {
         InFlight::enter(&self.instruments.requests_inflight)
@@ -188,10 +173,6 @@ impl Metrics {
     pub fn account(&self, record: &Record) {
         self.count_request(record);
         let last = self.count_attempts(record);
-        if let (true, Some(model)) = (record.out_of_budget, &record.model) {
-            let counter = &self.instruments.out_of_budget;
-            counter.with_label_values(&[model.as_str()]).inc();
-        }
         if let Some(reason) = record.refusal {
             let make = |client: &str| {
                 let refusals = &self.instruments.refusals;
@@ -206,9 +187,13 @@ impl Metrics {
             let counter = &self.instruments.rejections;
             counter.with_label_values(&[detail]).inc();
         }
-        if let (true, Some(model)) = (record.unreplayable, &record.model) {
-            let counter = &self.instruments.unreplayable;
-            counter.with_label_values(&[model.as_str()]).inc();
+        for (is_so, counters) in [
+            (record.out_of_budget, &self.instruments.out_of_budget),
+            (record.unreplayable, &self.instruments.unreplayable),
+        ] {
+            if let (true, Some(model)) = (is_so, &record.model) {
+                counters.with_label_values(&[model.as_str()]).inc();
+            }
         }
         self.count_tokens(record);
         self.count_cost(record);
@@ -259,8 +244,9 @@ impl Metrics {
                     .iter()
                     .zip(&counters)
                     .filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
-                self.deployment(model, &last.instance, &last.deployment)
-                    .keep_tokens(whole.map(|(_, counter)| counter.clone()));
+                let deployment = self.deployment(model, &last.instance, &last.deployment);
+                let whole = whole.map(|(_, counter)| counter.clone());
+                deployment.tokens.lock().extend(whole);
                 counters
             });
         for (counter, (_, number)) in counters.iter().zip(types) {
@@ -305,7 +291,7 @@ impl Metrics {
                 deployment.count_failover(pair[0].outcome);
             }
             if pair[0].may_be_billed {
-                deployment.count_maybe_billed();
+                deployment.maybe_billed.inc();
             }
         }
         Some(counted(last))
@@ -421,13 +407,14 @@ fn raise(counters: &IntCounterVec, labels: &[&str], count: u64) {
 fn observe_times(deployment: &DeploymentMetrics, record: &Record) {
     // A session lasts as long as its client likes.
     if record.status != Some(SWITCHED) {
-        deployment.observe_duration(record.duration);
+        let seconds = record.duration.as_secs_f64();
+        deployment.duration.observe(seconds);
     }
     if let Some(first) = record.time_to_first_token {
-        deployment.observe_time_to_first_token(first);
+        deployment.time_to_first_token.observe(first.as_secs_f64());
     }
     if let Some(overhead) = record.overhead {
-        deployment.observe_overhead(overhead);
+        deployment.overhead.observe(overhead.as_secs_f64());
     }
 }
 

@@ -12,7 +12,7 @@ use opentelemetry_proto::{
     transform::common::tonic::Attributes,
 };
 
-use super::{gen_ai, places::Places};
+use super::gen_ai::{self, Places};
 use crate::{
     domain::{trace::Trace, usage::Usage},
     telemetry::record::{AnswerEnd, AttemptRecord, Record},
