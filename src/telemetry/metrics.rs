@@ -20,9 +20,9 @@ use prometheus::{
     core::Collector, proto::MetricFamily,
 };
 
-use super::record::{AttemptRecord, Record};
+use super::record::{AttemptRecord, Record, capacity_word};
 use crate::domain::{
-    deployment::{Capacity, Deployment},
+    deployment::Deployment,
     name::{ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName},
     price::Currency,
 };
@@ -106,15 +106,11 @@ impl Metrics {
 
     /// Says what a deployment of a model's pool is. To be said once, when the pool is built.
     pub fn describe(&self, model: &ModelName, deployment: &Deployment) {
-        let capacity = match deployment.capacity {
-            Capacity::Standard => "standard",
-            Capacity::Provisioned => "provisioned",
-        };
         let labels = [
             model.as_str(),
             deployment.instance.name.as_str(),
             deployment.name.as_str(),
-            capacity,
+            capacity_word(deployment.capacity),
             &deployment.priority.get().to_string(),
         ];
         let info = &self.instruments.deployment_info;
@@ -302,10 +298,8 @@ impl Metrics {
     /// api-key has none to end). The counter never goes back.
     pub fn identity(&self, identity: &IdentityName, expires_on: Option<SystemTime>, failures: u64) {
         let labels = [identity.as_str()];
-        let gauge = &self.instruments.identity_expiry;
-        gauge
-            .with_label_values(&labels)
-            .set(unix_seconds(expires_on));
+        let expiry = self.instruments.identity_expiry.with_label_values(&labels);
+        expiry.set(unix_seconds(expires_on));
         raise(&self.instruments.identity_failures, &labels, failures);
     }
 
@@ -319,10 +313,8 @@ impl Metrics {
         failures: u64,
     ) {
         let labels = [issuer.as_str()];
-        let gauge = &self.instruments.issuer_keys;
-        gauge
-            .with_label_values(&labels)
-            .set(unix_seconds(fetched_at));
+        let keys = self.instruments.issuer_keys.with_label_values(&labels);
+        keys.set(unix_seconds(fetched_at));
         raise(&self.instruments.issuer_fetches, &labels, fetches);
         raise(&self.instruments.issuer_failures, &labels, failures);
     }

@@ -144,6 +144,14 @@ impl AnswerEnd {
     }
 }
 
+/// How a deployment's capacity is billed, as metrics, logs and `/status` call it.
+pub fn capacity_word(capacity: Capacity) -> &'static str {
+    match capacity {
+        Capacity::Standard => "standard",
+        Capacity::Provisioned => "provisioned",
+    }
+}
+
 impl Record {
     /// The operation's label: "other" where the path named none.
     pub fn operation(&self) -> &'static str {

@@ -12,9 +12,9 @@ use super::{
     json_object::{Object, members},
     line_log::{LineLog, LogTarget, Script, append_line},
     metrics::Metrics,
-    record::{Record, Stamp, Text},
+    record::{Record, Stamp, Text, capacity_word},
 };
-use crate::domain::{deployment::Capacity, price::Cost, usage::Tier};
+use crate::domain::{price::Cost, usage::Tier};
 
 /// The usage records' log, and its name in metrics and messages.
 pub type UsageLog = LineLog<Arc<Record>>;
@@ -155,10 +155,7 @@ impl<'a> UsageRecord<'a> {
             refusal: record.refusal,
             instance: last.map(|attempt| attempt.instance.as_str()),
             deployment: last.map(|attempt| attempt.deployment.as_str()),
-            deployment_type: last.map(|attempt| match attempt.capacity {
-                Capacity::Standard => "standard",
-                Capacity::Provisioned => "provisioned",
-            }),
+            deployment_type: last.map(|attempt| capacity_word(attempt.capacity)),
             priority: last.map(|attempt| attempt.priority.get()),
             spilled_to: last.and_then(|attempt| attempt.spilled_to.as_deref()),
             attempts: count(record.attempts.len()),

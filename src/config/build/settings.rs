@@ -32,7 +32,7 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         forwarding: Forwarding::default(),
     };
     if let Some(raw) = raw {
-        count(raw.threads, 1024, &mut server.threads, reader);
+        number(raw.threads, 1..=1024, &mut server.threads, reader);
         size(raw.max_headers, &mut server.max_headers, reader);
         span(raw.header_timeout, &mut server.header_timeout, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
@@ -139,7 +139,7 @@ pub(super) fn front_door(
 pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bounds {
     let mut bounds = Bounds::default();
     if let Some(raw) = raw {
-        count(raw.attempts, u32::MAX, &mut bounds.attempts, reader);
+        number(raw.attempts, 1..=u32::MAX, &mut bounds.attempts, reader);
         span(raw.deadline, &mut bounds.deadline, reader);
         span(raw.connect_timeout, &mut bounds.connect_timeout, reader);
         if raw.first_byte_timeout.is_some() {
@@ -171,7 +171,7 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
 pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Settings {
     let mut settings = Settings::default();
     let Some(raw) = raw else { return settings };
-    count(raw.faults, 1000, &mut settings.faults, reader);
+    number(raw.faults, 1..=1000, &mut settings.faults, reader);
     span(raw.window, &mut settings.window, reader);
     let pause = raw.pause.as_ref().map(|pause| pause.place);
     let unsaid = raw.unsaid_pause.as_ref().map(|pause| pause.place);
@@ -197,7 +197,7 @@ pub(super) fn retry_budget(raw: Option<raw::RetryBudget>, reader: &mut Reader<'_
         share: share.map_or(0.2, |share| share.0),
         floor: 10,
     };
-    number(floor, 1_000_000, &mut budget.floor, reader);
+    number(floor, 0..=1_000_000, &mut budget.floor, reader);
     budget
 }
 
@@ -264,33 +264,14 @@ pub(super) fn metrics(raw: Option<raw::Metrics>, reader: &mut Reader<'_>) -> Met
         client_series: 100_000,
     };
     if let Some(raw) = raw {
-        number(raw.clients, 1_000_000, &mut metrics.clients, reader);
+        number(raw.clients, 0..=1_000_000, &mut metrics.clients, reader);
         let series = &mut metrics.client_series;
-        number(raw.client_series, 10_000_000, series, reader);
+        number(raw.client_series, 0..=10_000_000, series, reader);
     }
     metrics
 }
 
-/// A number that may be zero.
-fn number<T: TryFrom<u32>>(
-    raw: Option<Placed<i64>>,
-    most: u32,
-    setting: &mut T,
-    reader: &mut Reader<'_>,
-) {
-    in_range(raw, 0..=most, setting, reader);
-}
-
-pub(super) fn count<T: TryFrom<u32>>(
-    raw: Option<Placed<i64>>,
-    most: u32,
-    setting: &mut T,
-    reader: &mut Reader<'_>,
-) {
-    in_range(raw, 1..=most, setting, reader);
-}
-
-fn in_range<T: TryFrom<u32>>(
+pub(super) fn number<T: TryFrom<u32>>(
     raw: Option<Placed<i64>>,
     range: RangeInclusive<u32>,
     setting: &mut T,
