@@ -14,13 +14,12 @@ use crate::{
     domain::{
         ask::{Ask, Scan},
         client::{Client, Clients, Models},
-        deployment::{Bounds, Deployment, Model},
+        deployment::{Bounds, Capacity, Deployment, Model},
         quota::Limits,
         realtime,
         refusal::Refusal,
         route::{self, Call, Dialect, Operation, Route},
     },
-    telemetry::record::capacity_word,
 };
 
 pub use states::{DeploymentState, States, StatesError};
@@ -271,7 +270,10 @@ fn why(deployment: &Deployment, ready: &[&Deployment]) -> String {
     let alike = ready.iter().filter(|other| other.priority == priority);
     let total: u64 = alike.map(|other| u64::from(other.weight.get())).sum();
     let share = 100.0 * f64::from(deployment.weight.get()) / total as f64;
-    let capacity = capacity_word(deployment.capacity);
+    let capacity = match deployment.capacity {
+        Capacity::Standard => "standard",
+        Capacity::Provisioned => "provisioned",
+    };
     let turn = match ready.iter().any(|other| other.priority < priority) {
         true => "after those with a lower priority number, if they are unavailable or have failed",
         false => "first, no lower priority number is available",
