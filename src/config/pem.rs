@@ -106,8 +106,7 @@ pub(super) fn families(files: &BTreeSet<&Path>) -> usize {
 fn count_families(all: &[CertificateDer<'_>]) -> usize {
     let all: Vec<_> = all
         .iter()
-        .map(|der| X509Certificate::from_der(der))
-        .flatten()
+        .flat_map(|der| X509Certificate::from_der(der))
         .map(|(_, certificate)| certificate)
         .collect();
     let is_signed_by = |one: &X509Certificate<'_>, other: &X509Certificate<'_>| {
