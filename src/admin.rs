@@ -115,12 +115,7 @@ impl Admin {
 
     fn metrics_page(&self) -> Page {
         self.refresh();
-        Page {
-            status: StatusCode::OK,
-            content_type: Metrics::CONTENT_TYPE,
-            body: self.metrics.render(),
-            headers: Vec::new(),
-        }
+        Page::new(StatusCode::OK, Metrics::CONTENT_TYPE, self.metrics.render())
     }
 
     fn status(&self, query: Option<&str>) -> Page {
@@ -133,12 +128,7 @@ impl Admin {
         match serde_json::to_vec_pretty(&status) {
             Ok(mut body) => {
                 body.push(b'\n');
-                Page {
-                    status: StatusCode::OK,
-                    content_type: "application/json",
-                    body,
-                    headers: Vec::new(),
-                }
+                Page::new(StatusCode::OK, "application/json", body)
             }
             Err(error) => {
                 tracing::warn!(event = "status_failed", %error, "could not render /status");

@@ -4,7 +4,6 @@
 //! `value`), and those become domain values (`build`). One run reports every mistake; no message repeats a value.
 
 mod build;
-mod foreign_files;
 mod hash_key;
 mod node;
 pub mod pem;
@@ -32,6 +31,7 @@ pub use plan::{
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 
+use node::{Content, Node};
 use problem::{Findings, Place, Placed};
 use read::{Read, Reader, Values};
 
@@ -122,8 +122,8 @@ const OWN: &str = "x-";
 
 fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
     let (root, stop) = node::tree(text, &mut reader.problems)?;
-    if let Some(place) = foreign_files::simulation(&root) {
-        reader.problem(place, foreign_files::MEND);
+    if is_simulation(&root) {
+        reader.problem(Place::START, SIMULATORS);
         return None;
     }
     let known = reader.problems.count();
@@ -136,6 +136,37 @@ fn plan(text: &str, reader: &mut Reader<'_>) -> Option<Plan> {
     }
     let raw = raw?;
     build::plan(raw, fingerprint(text), reader)
+}
+
+/// What is said of a simulator's file.
+const SIMULATORS: &str = "this is a config of the simulator (run it with `forebay simulate --config FILE`), not of a gateway; see conf/minimal.yaml for a gateway config";
+
+/// What only a simulation has at its top, and what only a gateway has.
+const SIMULATION: [&str; 5] = ["control", "tokens", "issuer", "seed", "record"];
+const GATEWAY: [&str; 4] = ["listeners", "models", "clients", "identities"];
+
+fn is_simulation(root: &Node) -> bool {
+    let Content::Map(entries) = &root.content else {
+        return false;
+    };
+    let has = |names: &[&str]| {
+        entries
+            .iter()
+            .any(|(key, _)| names.contains(&key.value.as_str()))
+    };
+    !has(&GATEWAY) && (has(&SIMULATION) || entries.iter().any(has_deployments))
+}
+
+/// Whether it is `instances:` with deployments in them: of a gateway's a model says that.
+fn has_deployments((key, instances): &node::Entry) -> bool {
+    let Content::Map(instances) = &instances.content else {
+        return false;
+    };
+    let has = |instance: &Node| match &instance.content {
+        Content::Map(members) => members.iter().any(|(key, _)| key.value == "deployments"),
+        _ => false,
+    };
+    key.value == "instances" && instances.iter().any(|(_, instance)| has(instance))
 }
 
 /// Tells one file from another: the start of its text's SHA-256, taken before any variable is filled in.

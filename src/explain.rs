@@ -4,7 +4,7 @@
 
 mod states;
 
-use std::fmt::Write as _;
+use std::{cmp::Reverse, fmt::Write as _};
 
 use http::Method;
 use thiserror::Error;
@@ -228,51 +228,30 @@ fn tried(
     query: &str,
     states: Option<&States>,
 ) -> String {
-    let version = model
-        .version
-        .as_deref()
-        .map(|version| format!(", version {version}"));
-    let mut text = format!(
-        "model        {}{}\n",
-        model.name,
-        version.unwrap_or_default()
-    );
+    let version = model.version.as_ref().map(|it| format!(", version {it}"));
+    let version = version.unwrap_or_default();
+    let mut text = format!("model        {}{version}\n", model.name);
     let mut pool: Vec<&Deployment> = model.deployments.iter().collect();
-    pool.sort_by_key(|deployment| {
-        (
-            deployment.priority,
-            std::cmp::Reverse(deployment.weight.get()),
-        )
-    });
+    pool.sort_by_key(|it| (it.priority, Reverse(it.weight.get())));
     let state_of =
         |deployment: &Deployment| states.map(|states| states.find(&model.name, deployment));
-    let (ready, out): (Vec<_>, Vec<_>) = pool.iter().copied().partition(|deployment| {
-        state_of(deployment)
-            .flatten()
-            .is_none_or(|state| state.available)
-    });
+    let (ready, out): (Vec<_>, Vec<_>) = pool
+        .into_iter()
+        .partition(|it| state_of(it).flatten().is_none_or(|it| it.available));
     for (place, deployment) in ready.iter().enumerate() {
-        let _ = writeln!(
-            text,
-            "{:<12} {}",
-            format!("{}.", place + 1),
-            name(deployment)
-        );
+        let number = format!("{}.", place + 1);
+        let _ = writeln!(text, "{number:<12} {}", name(deployment));
         let _ = writeln!(text, "             {}", why(deployment, &ready));
         if let Some(state) = state_of(deployment) {
-            let state = state.map_or(
-                "unknown to the running gateway".into(),
-                DeploymentState::to_string,
-            );
+            let unknown = || "unknown to the running gateway".to_owned();
+            let state = state.map_or_else(unknown, DeploymentState::to_string);
             let _ = writeln!(text, "             now: {state}");
         }
         let _ = writeln!(text, "             {}", goes_to(deployment, call, query));
     }
     for deployment in out {
-        let state = state_of(deployment)
-            .flatten()
-            .map(DeploymentState::to_string)
-            .unwrap_or_default();
+        let state = state_of(deployment).flatten();
+        let state = state.map_or_else(String::new, DeploymentState::to_string);
         let _ = writeln!(text, "not now      {}: {state}", name(deployment));
     }
     if ready.is_empty() {

@@ -56,7 +56,7 @@
 //! | a field of the config | `config/raw/` (as written: `server:` in `server.rs`), `config/build/` (checked: `server:` in `settings.rs`), `config/plan.rs` |
 //! | a kind of credential towards instances | `domain/identity.rs` (`Proof`), then `identity/source.rs`, `config/raw/identities.rs`, `config/build/identities.rs` |
 //! | a metric | `telemetry/metrics/instruments.rs` (declared), `telemetry/metrics.rs` and beside it (counted) |
-//! | a field of the access log | `telemetry/record.rs` unless it is there already, `telemetry/access_log/line.rs`; filled in `proxy/ending.rs`, for heads that are refused in `proxy/connection.rs` |
+//! | a field of the access log | `telemetry/record.rs` unless it is there already, `telemetry/access_log.rs`; filled in `proxy/ending.rs`, for heads that are refused in `proxy/connection.rs` |
 //! | an event of the log, an alarm | where it happens, `event = "…"`; `admin/alarms.rs` |
 //! | what follows an attempt's end | `domain/failover.rs`; who carries it out: `proxy/attempt.rs` |
 //! | a fault of the simulator | `simulator/faults/kind.rs`, `simulator/handler/inject_fault.rs` |

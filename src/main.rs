@@ -113,7 +113,24 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     http_client::install_provider();
-    match cli.command {
+    exit_code(run(cli.command))
+}
+
+/// What a subcommand ends with: where it failed, what stderr is told.
+type Outcome = Result<(), String>;
+
+fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{}", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
         Command::Serve { config } => serve(&config),
         Command::Check {
             config,
@@ -135,8 +152,8 @@ fn main() -> ExitCode {
             status,
             admin_token_file,
         } => {
-            let question = Asked { client, path, body };
-            run_explain(&config, question, status, admin_token_file)
+            let body = body.as_deref();
+            run_explain(&config, client, path, body, status, admin_token_file)
         }
         Command::Schema { usage_record } => {
             let schema = if usage_record {
@@ -160,7 +177,7 @@ fn main() -> ExitCode {
 /// Help and version go out whole; a mistake is told in one line.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        return print(&error.to_string());
+        return exit_code(print(&error.to_string()));
     }
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         eprintln!("error: a command is missing; `forebay --help` lists them");
@@ -193,28 +210,19 @@ fn told(warnings: Vec<Problem>) -> Vec<String> {
     warnings.iter().map(Problem::warning).collect()
 }
 
-fn serve(file: &Path) -> ExitCode {
+fn serve(file: &Path) -> Outcome {
     start_log();
     // Of the machine it says itself what it finds.
-    let (plan, warnings, _) = match sound(file) {
-        Ok(sound) => sound,
-        Err(problems) => return fail(&problems),
-    };
+    let (plan, warnings, _) = sound(file)?;
     for warning in &warnings {
         tracing::warn!(event = "config_warning", "{warning}");
     }
-    match app::serve(plan) {
-        Ok(never) => match never {},
-        Err(error) => fail(&format!("error: {error}")),
-    }
+    match app::serve(plan).map_err(failure)? {}
 }
 
 /// Prints what a check has found.
-fn checked(file: &Path, strict: bool, found: Result<Vec<String>, impl Display>) -> ExitCode {
-    let warnings = match found {
-        Ok(warnings) => warnings,
-        Err(problems) => return fail(&problems.to_string()),
-    };
+fn checked(file: &Path, strict: bool, found: Result<Vec<String>, impl Display>) -> Outcome {
+    let warnings = found.map_err(|problems| problems.to_string())?;
     for warning in &warnings {
         eprintln!("{warning}");
     }
@@ -222,51 +230,33 @@ fn checked(file: &Path, strict: bool, found: Result<Vec<String>, impl Display>) 
     match (warnings.len(), strict) {
         (0, _) => print(&format!("{file}: no errors\n")),
         (some, false) => print(&format!("{file}: no errors, warnings: {some}\n")),
-        (some, true) => fail(&format!(
+        (some, true) => Err(format!(
             "{file}: warnings: {some}; --strict treats them as errors"
         )),
     }
 }
 
-/// What `explain` is asked about.
-struct Asked {
-    client: String,
-    path: String,
-    body: Option<PathBuf>,
-}
-
 fn run_explain(
     file: &Path,
-    asked: Asked,
+    client: String,
+    path: String,
+    body: Option<&Path>,
     status: Option<String>,
     token_file: Option<PathBuf>,
-) -> ExitCode {
-    let loaded = match config::load(file) {
-        Ok(loaded) => loaded,
-        Err(problems) => return fail(&problems.to_string()),
-    };
-    let body = match asked.body.as_deref().map(body).transpose() {
-        Ok(body) => body,
-        Err(error) => return fail(&format!("error: the body can't be read: {error}")),
-    };
-    let token = match token(token_file) {
-        Ok(token) => token,
-        Err(error) => return fail(&format!("error: the admin token can't be read: {error}")),
-    };
+) -> Outcome {
+    let loaded = config::load(file).map_err(|problems| problems.to_string())?;
+    let body = body.map(read_body).transpose();
+    let body = body.map_err(|error| format!("error: the body can't be read: {error}"))?;
+    let token = token(token_file);
+    let token = token.map_err(|error| format!("error: the admin token can't be read: {error}"))?;
     let states = status.map(|from| States::read(&from, token.as_ref()));
-    let states = match states.transpose() {
-        Ok(states) => states,
-        Err(error) => return fail(&format!("error: {error}")),
-    };
-    let Asked { client, path, .. } = asked;
+    let states = states.transpose().map_err(failure)?;
     let question = Question { client, path, body };
-    match explain::explain(&loaded.plan, &question, states.as_ref()) {
-        Ok(text) => print(&text),
-        Err(error) => fail(&format!("error: {error}")),
-    }
+    let text = explain::explain(&loaded.plan, &question, states.as_ref()).map_err(failure)?;
+    print(&text)
 }
 
-fn body(from: &Path) -> io::Result<Vec<u8>> {
+fn read_body(from: &Path) -> io::Result<Vec<u8>> {
     if from != Path::new("-") {
         return std::fs::read(from);
     }
@@ -283,23 +273,17 @@ fn token(file: Option<PathBuf>) -> io::Result<Option<Secret>> {
     Ok(text.map(|text| Secret::new(text.trim_end().to_owned())))
 }
 
-fn simulate(file: &Path) -> ExitCode {
+fn simulate(file: &Path) -> Outcome {
     start_log();
-    match simulator::simulate(file) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("error: {error}")),
-    }
+    simulator::simulate(file).map_err(failure)
 }
 
-fn run_demo(port: u16, admin_port: u16, traffic: bool) -> ExitCode {
+fn run_demo(port: u16, admin_port: u16, traffic: bool) -> Outcome {
     start_log();
-    match demo::run(port, admin_port, traffic) {
-        Ok(never) => match never {},
-        Err(error) => fail(&format!("error: {error}")),
-    }
+    match demo::run(port, admin_port, traffic).map_err(failure)? {}
 }
 
-fn hash_key() -> ExitCode {
+fn hash_key() -> Outcome {
     let key = if io::stdin().is_terminal() {
         typed_key()
     } else {
@@ -307,19 +291,12 @@ fn hash_key() -> ExitCode {
         let read = io::stdin().lock().take(64 << 10).read_to_string(&mut key);
         read.map(|_| key)
     };
-    let key = match key {
-        Ok(key) => key,
-        Err(error) => return fail(&format!("error: the key can't be read: {error}")),
-    };
-    match config::hash_key(&key) {
-        Ok(hashed) => {
-            if let Some(warning) = hashed.warning {
-                eprintln!("warning: {warning}");
-            }
-            print(&format!("{}\n", hashed.hash))
-        }
-        Err(error) => fail(&format!("error: {error}")),
+    let key = key.map_err(|error| format!("error: the key can't be read: {error}"))?;
+    let hashed = config::hash_key(&key).map_err(failure)?;
+    if let Some(warning) = hashed.warning {
+        eprintln!("warning: {warning}");
     }
+    print(&format!("{}\n", hashed.hash))
 }
 
 /// A key that is typed in, and not shown meanwhile.
@@ -358,28 +335,23 @@ fn show_again_once_interrupted(shown: Termios) -> io::Result<()> {
 }
 
 /// The key and its hash on lines of their own, which a script can tell apart.
-fn generate_key() -> ExitCode {
-    match config::generate_key() {
-        Ok(made) => {
-            eprintln!(
-                "give the key to the client and save it now, it is not stored anywhere; put the hash into the config"
-            );
-            let key = made.key.expose();
-            print(&format!("key   {key}\nhash  {}\n", made.hash))
-        }
-        Err(error) => fail(&format!("error: {error}")),
-    }
+fn generate_key() -> Outcome {
+    let made = config::generate_key().map_err(failure)?;
+    eprintln!(
+        "give the key to the client and save it now, it is not stored anywhere; put the hash into the config"
+    );
+    let key = made.key.expose();
+    print(&format!("key   {key}\nhash  {}\n", made.hash))
 }
 
 /// To stdout; a reader that went away is no failure of ours.
-fn print(text: &str) -> ExitCode {
+fn print(text: &str) -> Outcome {
     let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    Ok(())
 }
 
-fn fail(text: &str) -> ExitCode {
-    eprintln!("{}", text.trim_end());
-    ExitCode::FAILURE
+fn failure(error: impl Display) -> String {
+    format!("error: {error}")
 }
 
 /// To stderr: text on a terminal, JSON elsewhere. `FOREBAY_LOG` chooses levels, as in `warn,forebay=debug`.

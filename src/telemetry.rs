@@ -1,5 +1,5 @@
 //! What an operator sees of the traffic: counters for Prometheus, and one log line a request. A new metric begins in
-//! `metrics/instruments`, a new field of the log in `record` and `access_log/line`.
+//! `metrics/instruments`, a new field of the log in `record` and `access_log`.
 //!
 //! The proxy fills a plain [`Record`] and hands it over once, when the request has ended; nothing here knows the proxy,
 //! decides anything, or holds a request up. Credentials never come here, nor do prompts in a record.

@@ -12,12 +12,20 @@ pub struct Page {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl Page {
+    pub(super) fn new(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Self {
+        let headers = Vec::new();
+        Self {
+            status,
+            content_type,
+            body,
+            headers,
+        }
+    }
+}
+
 /// An answer in words.
 pub(super) fn text(status: StatusCode, text: &str) -> Page {
-    Page {
-        status,
-        content_type: "text/plain; charset=utf-8",
-        body: format!("{text}\n").into_bytes(),
-        headers: Vec::new(),
-    }
+    let body = format!("{text}\n").into_bytes();
+    Page::new(status, "text/plain; charset=utf-8", body)
 }

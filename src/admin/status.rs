@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::{
     clients::ClientStatus,
-    components::{IdentityStatus, IssuerStatus, ListenerStatus, LogStatus},
+    components::{IdentityStatus, IssuerStatus, ListenerStatus},
     deployments::{ModelStatus, Times},
     figures::round,
 };
@@ -25,7 +25,7 @@ use super::{
 use crate::telemetry::{
     failovers::{DeploymentRef, Failover},
     metrics::Class,
-    traffic_rates::{Rate, TrafficReading},
+    traffic_rates::{LogRates, Rate, TrafficReading},
 };
 
 /// What an asker wants beside the rest.
@@ -60,7 +60,7 @@ pub(super) struct Status<'a> {
     identities: Vec<IdentityStatus>,
     issuers: Vec<IssuerStatus>,
     listeners: Vec<ListenerStatus>,
-    logs: Vec<LogStatus>,
+    logs: Vec<LogRates>,
 }
 
 /// Which of several this is.
@@ -165,29 +165,21 @@ impl<'a> Status<'a> {
             alarms_left_off,
             traffic: Traffic::new(admin, &reading, wants),
             models,
-            failovers: admin
-                .failovers
-                .latest()
-                .into_iter()
-                .map(|it| FailoverStatus::new(it, today))
-                .collect(),
+            failovers: each(admin.failovers.latest(), today, FailoverStatus::new),
             clients,
             clients_left_off,
-            identities: identities
-                .into_iter()
-                .map(|it| IdentityStatus::new(it, today))
-                .collect(),
-            issuers: issuers
-                .into_iter()
-                .map(|it| IssuerStatus::new(it, today))
-                .collect(),
-            listeners: listeners
-                .into_iter()
-                .map(|it| ListenerStatus::new(it, today))
-                .collect(),
-            logs: reading.logs.into_iter().map(LogStatus::new).collect(),
+            identities: each(identities, today, IdentityStatus::new),
+            issuers: each(issuers, today, IssuerStatus::new),
+            listeners: each(listeners, today, ListenerStatus::new),
+            logs: reading.logs,
         }
     }
+}
+
+/// What is said of each of them.
+fn each<S, T>(states: Vec<S>, today: SystemTime, new: fn(S, SystemTime) -> T) -> Vec<T> {
+    let states = states.into_iter();
+    states.map(|state| new(state, today)).collect()
 }
 
 impl Traffic {

@@ -67,15 +67,7 @@ pub(super) fn authorities(path: &Path) -> Result<(), String> {
     authorities_of(path, &read(path)?).map(drop)
 }
 
-/// Whether a server can show this chain and prove it with this key.
-pub(super) fn belong_together(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<(), String> {
-    pair(chain, key).map(drop)
-}
-
-/// What a server shows, and proves with its key.
+/// What a server shows, and proves with its key, if they belong together.
 pub fn pair(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,

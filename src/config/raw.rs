@@ -23,17 +23,17 @@ use super::{
     value::Word,
 };
 pub(super) use clients::{CertificateName, Client, Entra, Operation, Token, TokenAccess};
-pub(super) use failover::{Breaker, Failover, OverBodyMemory, RetryBudget};
+pub(super) use failover::{Breaker, Failover, RetryBudget};
 pub(super) use identities::{
     ClientCertificate, ClientSecret, FederatedIdentity, Identity, ManagedIdentity, WorkloadIdentity,
 };
-pub(super) use instances::{Instance, Kind};
+pub(super) use instances::Instance;
 pub(super) use issuers::{Algorithm, Issuer};
 pub(super) use limits::{ClientLimits, Counters, Limits, OverMaxOutput};
 pub(super) use listeners::{Admin, AskedFor, Cors, FrontDoor, Listener, Tls};
 pub(super) use logs::{Log, LogFile, Prompts, Rotate};
-pub(super) use models::{Capacity, Deployment, Model};
-pub(super) use otlp::{Otlp, OtlpProtocol, OtlpSignal};
+pub(super) use models::{Deployment, Model};
+pub(super) use otlp::{Otlp, OtlpSignal};
 pub(super) use prices::{ModelPrices, Prices, Rates};
 pub(super) use server::{Drain, Health, MayAsk, Metrics, Server, Throttled};
 

@@ -3,12 +3,10 @@
 //! Reading goes on after a mistake: what can't be read is reported and left out, the rest stays.
 
 use std::{
-    borrow::Cow,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     rc::Rc,
 };
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
     node::{Content, Node},
@@ -106,6 +104,30 @@ pub(super) struct Named<T>(pub(super) Vec<(Placed<String>, Option<T>)>);
 /// A list; an item that can't be read keeps its place, so that it still counts.
 pub(super) struct List<T>(pub(super) Vec<Option<T>>);
 
+impl<T> Placed<List<T>> {
+    /// The items that can be read. `mend`: what is said of a list without any.
+    pub(super) fn items(
+        self,
+        mend: &str,
+        reader: &mut Reader<'_>,
+    ) -> impl Iterator<Item = T> + use<T> {
+        if self.value.0.is_empty() {
+            reader.problem(self.place, mend);
+        }
+        self.value.0.into_iter().flatten()
+    }
+}
+
+impl<T> Placed<Named<T>> {
+    /// The entries. `mend`: what is said of a mapping without any.
+    pub(super) fn entries(self, mend: &str, reader: &mut Reader<'_>) -> Named<T> {
+        if self.value.0.is_empty() {
+            reader.problem(self.place, mend);
+        }
+        self.value
+    }
+}
+
 impl<T: Read> Read for Named<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let Content::Map(entries) = &node.content else {
@@ -168,46 +190,27 @@ impl Read for i64 {
     }
 }
 
-impl<T: JsonSchema> JsonSchema for Named<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        format!("Named{}", T::schema_name()).into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": generator.subschema_for::<T>() })
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for List<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        format!("List{}", T::schema_name()).into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "items": generator.subschema_for::<T>() })
-    }
-}
-
-/// Wrappers that the schema does not show.
-macro_rules! unseen {
-    ($($wrapper:ident)*) => {$(
+/// Wrappers, and the type whose schema each has.
+macro_rules! shown_as {
+    ($($wrapper:ident as $shown:ty;)*) => {$(
         impl<T: schemars::JsonSchema> schemars::JsonSchema for $wrapper<T> {
             fn inline_schema() -> bool {
                 true
             }
             fn schema_name() -> std::borrow::Cow<'static, str> {
-                T::schema_name()
+                <$shown>::schema_name()
             }
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                generator.subschema_for::<T>()
+                generator.subschema_for::<$shown>()
             }
         }
     )*};
 }
-pub(super) use unseen;
+pub(super) use shown_as;
 
-unseen!(Placed Tried);
+shown_as! {
+    Placed as T;
+    Tried as T;
+    List as Vec<T>;
+    Named as BTreeMap<String, T>;
+}

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::{
     node::{Content, Node},
     problem::{Place, Placed, hint, nearest},
-    read::{Read, Reader, unseen},
+    read::{Read, Reader, shown_as},
 };
 
 /// A field that may be left out is an `Option`, one that may not is [`Required`].
@@ -241,11 +241,22 @@ pub(super) fn unknown_word(word: &str, known: &[&str], later: &[&str]) -> String
 
 /// Defines a closed set of words: `choice! { /// What for. enum Name { /// … Variant = "word", … } later "x", … }`.
 ///
-/// `later` names words that a coming version brings.
+/// `as domain::Type` after the name: it becomes that, whose variants have the same names. `later` names words that a coming
+/// version brings.
 macro_rules! choice {
+    (@value $name:ident : $($variant:ident)*) => {};
+    (@value $name:ident $value:ty : $($variant:ident)*) => {
+        impl From<$name> for $value {
+            fn from(choice: $name) -> Self {
+                match choice {
+                    $($name::$variant => Self::$variant,)*
+                }
+            }
+        }
+    };
     (
         $(#[$meta:meta])*
-        enum $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }
+        enum $name:ident $(as $value:ty)? { $($(#[$about:meta])* $variant:ident = $word:literal,)* }
         $(later $($later:literal),+)?
     ) => {
         #[derive(schemars::JsonSchema)]
@@ -253,6 +264,8 @@ macro_rules! choice {
         pub(in crate::config) enum $name {
             $($(#[$about])* #[schemars(rename = $word)] $variant,)*
         }
+
+        $crate::config::section::choice!(@value $name $($value)? : $($variant)*);
 
         impl $crate::config::read::Read for $name {
             fn read(
@@ -275,4 +288,8 @@ macro_rules! choice {
 }
 pub(super) use choice;
 
-unseen!(Required OnlyOne OnlyOneBeside);
+shown_as! {
+    Required as T;
+    OnlyOne as T;
+    OnlyOneBeside as T;
+}

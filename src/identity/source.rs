@@ -170,10 +170,8 @@ impl Source {
             client_options: client_options(call),
         };
         let (tenant_id, client_id) = (tenant_id.clone(), client_id.clone());
-        match ClientAssertionCredential::new(tenant_id, client_id, assertion, Some(options)) {
-            Ok(credential) => Ok(credential),
-            Err(error) => Err(error.to_string()),
-        }
+        let made = ClientAssertionCredential::new(tenant_id, client_id, assertion, Some(options));
+        Ok(made.map_err(|error| error.to_string())?)
     }
 }
 

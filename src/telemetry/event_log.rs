@@ -84,26 +84,17 @@ impl Fields {
     }
 }
 
+/// The methods that take a value as JSON has it.
+macro_rules! takes {
+    ($($method:ident($type:ty))*) => {$(
+        fn $method(&mut self, field: &Field, value: $type) {
+            self.take(field.name(), value.into());
+        }
+    )*};
+}
+
 impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.take(field.name(), value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.take(field.name(), value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.take(field.name(), value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.take(field.name(), value.into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field.name(), value.into());
-    }
+    takes! { record_f64(f64) record_i64(i64) record_u64(u64) record_bool(bool) record_str(&str) }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.take(field.name(), format!("{value:?}").into());

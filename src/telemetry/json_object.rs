@@ -92,6 +92,14 @@ impl Object<'_> {
     }
 }
 
+/// Writes fields as members of the same names.
+macro_rules! members {
+    ($to:expr, $from:expr, $($name:ident),+ $(,)?) => {
+        $($to.member(stringify!($name), &$from.$name)?;)+
+    };
+}
+pub(super) use members;
+
 /// As a number with a point: in whole numbers, which are many times as fast to write.
 fn ms(time: Duration, text: &mut Vec<u8>) -> Result<()> {
     // Not by way of 128 bits, which is slow: half a million years of microseconds fit.

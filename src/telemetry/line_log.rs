@@ -36,6 +36,18 @@ pub trait Script: Send + 'static {
     fn append(&mut self, entry: &Self::Entry, text: &mut Vec<u8>);
 }
 
+/// Appends what `write` writes, and a line break. Writing into memory can't fail; half a line must not stay all the same.
+pub(super) fn append_line<E>(
+    text: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) {
+    let before = text.len();
+    match write(text) {
+        Ok(()) => text.push(b'\n'),
+        Err(_) => text.truncate(before),
+    }
+}
+
 enum Order<E> {
     Write(E),
     /// Write out what came before, then answer.

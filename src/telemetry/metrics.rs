@@ -13,16 +13,16 @@ mod limits;
 mod listener;
 mod snapshot;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use prometheus::{
     Counter, Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
     core::Collector, proto::MetricFamily,
 };
 
-use super::record::{AttemptRecord, Record};
+use super::record::{AttemptRecord, Record, capacity_word};
 use crate::domain::{
-    deployment::{Capacity, Deployment},
+    deployment::Deployment,
     name::{ClientName, DeploymentName, IdentityName, InstanceName, IssuerName, ModelName},
     price::Currency,
 };
@@ -106,15 +106,11 @@ impl Metrics {
 
     /// Says what a deployment of a model's pool is. To be said once, when the pool is built.
     pub fn describe(&self, model: &ModelName, deployment: &Deployment) {
-        let capacity = match deployment.capacity {
-            Capacity::Standard => "standard",
-            Capacity::Provisioned => "provisioned",
-        };
         let labels = [
             model.as_str(),
             deployment.instance.name.as_str(),
             deployment.name.as_str(),
-            capacity,
+            capacity_word(deployment.capacity),
             &deployment.priority.get().to_string(),
         ];
         let info = &self.instruments.deployment_info;
@@ -148,21 +144,6 @@ impl Metrics {
         Arc::new(ListenerMetrics::new(&self.instruments, &address, tls))
     }
 
-    /// How many attempts have ended so far, by instance, deployment and outcome.
-    pub fn attempts(&self) -> BTreeMap<(String, String, String), u64> {
-        let families = self.instruments.attempts.collect();
-        let metrics = families.iter().flat_map(|family| family.get_metric());
-        let counted = metrics.map(|metric| {
-            let label = |name: &str| {
-                let pair = metric.get_label().iter().find(|pair| pair.name() == name);
-                pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
-            };
-            let key = (label("instance"), label("deployment"), label("outcome"));
-            (key, metric.get_counter().get_value() as u64)
-        });
-        counted.collect()
-    }
-
     /// Counts one more request that is being served, until the guard is dropped.
     pub fn enter(&self) -> InFlight {
         InFlight::enter(&self.instruments.requests_inflight)
@@ -188,10 +169,6 @@ impl Metrics {
     pub fn account(&self, record: &Record) {
         self.count_request(record);
         let last = self.count_attempts(record);
-        if let (true, Some(model)) = (record.out_of_budget, &record.model) {
-            let counter = &self.instruments.out_of_budget;
-            counter.with_label_values(&[model.as_str()]).inc();
-        }
         if let Some(reason) = record.refusal {
             let make = |client: &str| {
                 let refusals = &self.instruments.refusals;
@@ -206,9 +183,13 @@ impl Metrics {
             let counter = &self.instruments.rejections;
             counter.with_label_values(&[detail]).inc();
         }
-        if let (true, Some(model)) = (record.unreplayable, &record.model) {
-            let counter = &self.instruments.unreplayable;
-            counter.with_label_values(&[model.as_str()]).inc();
+        for (is_so, counters) in [
+            (record.out_of_budget, &self.instruments.out_of_budget),
+            (record.unreplayable, &self.instruments.unreplayable),
+        ] {
+            if let (true, Some(model)) = (is_so, &record.model) {
+                counters.with_label_values(&[model.as_str()]).inc();
+            }
         }
         self.count_tokens(record);
         self.count_cost(record);
@@ -259,8 +240,9 @@ impl Metrics {
                     .iter()
                     .zip(&counters)
                     .filter(|((kind, _), _)| matches!(*kind, "input" | "output"));
-                self.deployment(model, &last.instance, &last.deployment)
-                    .keep_tokens(whole.map(|(_, counter)| counter.clone()));
+                let deployment = self.deployment(model, &last.instance, &last.deployment);
+                let whole = whole.map(|(_, counter)| counter.clone());
+                deployment.tokens.lock().extend(whole);
                 counters
             });
         for (counter, (_, number)) in counters.iter().zip(types) {
@@ -305,7 +287,7 @@ impl Metrics {
                 deployment.count_failover(pair[0].outcome);
             }
             if pair[0].may_be_billed {
-                deployment.count_maybe_billed();
+                deployment.maybe_billed.inc();
             }
         }
         Some(counted(last))
@@ -316,10 +298,8 @@ impl Metrics {
     /// api-key has none to end). The counter never goes back.
     pub fn identity(&self, identity: &IdentityName, expires_on: Option<SystemTime>, failures: u64) {
         let labels = [identity.as_str()];
-        let gauge = &self.instruments.identity_expiry;
-        gauge
-            .with_label_values(&labels)
-            .set(unix_seconds(expires_on));
+        let expiry = self.instruments.identity_expiry.with_label_values(&labels);
+        expiry.set(unix_seconds(expires_on));
         raise(&self.instruments.identity_failures, &labels, failures);
     }
 
@@ -333,10 +313,8 @@ impl Metrics {
         failures: u64,
     ) {
         let labels = [issuer.as_str()];
-        let gauge = &self.instruments.issuer_keys;
-        gauge
-            .with_label_values(&labels)
-            .set(unix_seconds(fetched_at));
+        let keys = self.instruments.issuer_keys.with_label_values(&labels);
+        keys.set(unix_seconds(fetched_at));
         raise(&self.instruments.issuer_fetches, &labels, fetches);
         raise(&self.instruments.issuer_failures, &labels, failures);
     }
@@ -421,13 +399,14 @@ fn raise(counters: &IntCounterVec, labels: &[&str], count: u64) {
 fn observe_times(deployment: &DeploymentMetrics, record: &Record) {
     // A session lasts as long as its client likes.
     if record.status != Some(SWITCHED) {
-        deployment.observe_duration(record.duration);
+        let seconds = record.duration.as_secs_f64();
+        deployment.duration.observe(seconds);
     }
     if let Some(first) = record.time_to_first_token {
-        deployment.observe_time_to_first_token(first);
+        deployment.time_to_first_token.observe(first.as_secs_f64());
     }
     if let Some(overhead) = record.overhead {
-        deployment.observe_overhead(overhead);
+        deployment.overhead.observe(overhead.as_secs_f64());
     }
 }
 

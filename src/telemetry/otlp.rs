@@ -7,9 +7,7 @@
 mod exporter;
 mod gen_ai;
 mod metric_sender;
-mod places;
 mod points;
-mod queue;
 mod signal;
 mod spans;
 mod trace_sender;
@@ -29,11 +27,10 @@ use crate::domain::{collector::Collector, deployment::Instance};
 
 use exporter::Exporter;
 pub use exporter::SetupError;
+use gen_ai::places;
 use metric_sender::MetricSender;
 pub use metric_sender::Refresh;
-use places::places;
-use queue::{Queue, Waiting};
-use signal::{Signal, resource};
+use signal::{Queue, Signal, Waiting, resource};
 use trace_sender::TraceSender;
 
 /// For all that is left when the gateway ends.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    line_log::{LineLog, LogTarget, Script},
+    line_log::{LineLog, LogTarget, Script, append_line},
     metrics::Metrics,
     record::Stamp,
 };
@@ -138,7 +138,7 @@ impl Script for Lines {
     type Entry = Waiting;
 
     fn append(&mut self, entry: &Waiting, text: &mut Vec<u8>) {
-        let (prompt, before) = (&entry.prompt, text.len());
+        let prompt = &entry.prompt;
         let Rules {
             redaction,
             max_bytes,
@@ -155,11 +155,7 @@ impl Script for Lines {
             truncated: excerpt.as_ref().is_some_and(|it| it.is_cut),
             body: excerpt.as_ref().map(|Excerpt { text, .. }| text.as_str()),
         };
-        match serde_json::to_writer(&mut *text, &line) {
-            Ok(()) => text.push(b'\n'),
-            // Writing into memory can't fail; half a line must not stay all the same.
-            Err(_) => text.truncate(before),
-        }
+        append_line(text, |text| serde_json::to_writer(text, &line));
     }
 }
 

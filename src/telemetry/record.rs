@@ -144,6 +144,14 @@ impl AnswerEnd {
     }
 }
 
+/// How a deployment's capacity is billed, as metrics, logs and `/status` call it.
+pub fn capacity_word(capacity: Capacity) -> &'static str {
+    match capacity {
+        Capacity::Standard => "standard",
+        Capacity::Provisioned => "provisioned",
+    }
+}
+
 impl Record {
     /// The operation's label: "other" where the path named none.
     pub fn operation(&self) -> &'static str {
@@ -161,6 +169,17 @@ impl Record {
     /// The model's label: "none" where no configured model was asked for.
     pub fn model(&self) -> &str {
         self.model.as_ref().map_or(NONE, ModelName::as_str)
+    }
+
+    /// HTTP's version, as logs and traces write it.
+    pub(super) fn http_version(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_09 => "0.9",
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            Version::HTTP_3 => "3",
+            _ => "1.1",
+        }
     }
 }
 

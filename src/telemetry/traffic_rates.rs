@@ -10,6 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use super::metrics::{Buckets, Class, DeploymentMetrics, LogReading, Metrics};
 use crate::domain::name::ModelName;
@@ -100,13 +101,14 @@ pub struct TrafficReading {
 }
 
 /// How a log stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LogRates {
     pub log: String,
     /// Whether it could not be written when it last had to be.
     pub failing: bool,
     pub lines_dropped: u64,
     /// In the last minute.
+    #[serde(rename = "lines_dropped_last_minute")]
     pub dropped_lately: u64,
 }
 

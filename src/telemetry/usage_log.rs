@@ -9,12 +9,12 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Result, Value};
 
 use super::{
-    json_object::Object,
-    line_log::{LineLog, LogTarget, Script},
+    json_object::{Object, members},
+    line_log::{LineLog, LogTarget, Script, append_line},
     metrics::Metrics,
-    record::{Record, Stamp, Text},
+    record::{Record, Stamp, Text, capacity_word},
 };
-use crate::domain::{deployment::Capacity, price::Cost, usage::Tier};
+use crate::domain::{price::Cost, usage::Tier};
 
 /// The usage records' log, and its name in metrics and messages.
 pub type UsageLog = LineLog<Arc<Record>>;
@@ -46,13 +46,10 @@ impl Script for Lines {
     type Entry = Arc<Record>;
 
     fn append(&mut self, record: &Arc<Record>, text: &mut Vec<u8>) {
-        let before = text.len();
         let columns = UsageRecord::from_record(record);
-        match Object::write(text, |line| columns.append(line)) {
-            Ok(()) => text.push(b'\n'),
-            // Writing into memory can't fail; half a line must not stay all the same.
-            Err(_) => text.truncate(before),
-        }
+        append_line(text, |text| {
+            Object::write(text, |line| columns.append(line))
+        });
     }
 }
 
@@ -158,10 +155,7 @@ impl<'a> UsageRecord<'a> {
             refusal: record.refusal,
             instance: last.map(|attempt| attempt.instance.as_str()),
             deployment: last.map(|attempt| attempt.deployment.as_str()),
-            deployment_type: last.map(|attempt| match attempt.capacity {
-                Capacity::Standard => "standard",
-                Capacity::Provisioned => "provisioned",
-            }),
+            deployment_type: last.map(|attempt| capacity_word(attempt.capacity)),
             priority: last.map(|attempt| attempt.priority.get()),
             spilled_to: last.and_then(|attempt| attempt.spilled_to.as_deref()),
             attempts: count(record.attempts.len()),
@@ -186,36 +180,40 @@ impl<'a> UsageRecord<'a> {
 
     /// Writes the columns, in their order.
     fn append(&self, line: &mut Object<'_>) -> Result<()> {
-        line.member("schema_version", &self.schema_version)?;
-        line.member("time", &self.time)?;
-        line.member("request_id", &self.request_id)?;
-        line.member("client", &self.client)?;
-        line.member("model", &self.model)?;
-        line.member("model_version", &self.model_version)?;
-        line.member("operation", &self.operation)?;
-        line.member("stream", &self.stream)?;
-        line.member("status", &self.status)?;
-        line.member("end", &self.end)?;
-        line.member("refusal", &self.refusal)?;
-        line.member("instance", &self.instance)?;
-        line.member("deployment", &self.deployment)?;
-        line.member("deployment_type", &self.deployment_type)?;
-        line.member("priority", &self.priority)?;
-        line.member("spilled_to", &self.spilled_to)?;
-        line.member("attempts", &self.attempts)?;
-        line.member("maybe_billed_attempts", &self.maybe_billed_attempts)?;
-        line.member("service_tier", &self.service_tier)?;
-        line.member("input_tokens", &self.input_tokens)?;
-        line.member("cached_tokens", &self.cached_tokens)?;
-        line.member("audio_input_tokens", &self.audio_input_tokens)?;
-        line.member("output_tokens", &self.output_tokens)?;
-        line.member("reasoning_tokens", &self.reasoning_tokens)?;
-        line.member("audio_output_tokens", &self.audio_output_tokens)?;
-        line.member("estimated", &self.estimated)?;
-        line.member("cost", &self.cost)?;
-        line.member("currency", &self.currency)?;
-        line.member("request_bytes", &self.request_bytes)?;
-        line.member("response_bytes", &self.response_bytes)?;
+        members!(
+            line,
+            self,
+            schema_version,
+            time,
+            request_id,
+            client,
+            model,
+            model_version,
+            operation,
+            stream,
+            status,
+            end,
+            refusal,
+            instance,
+            deployment,
+            deployment_type,
+            priority,
+            spilled_to,
+            attempts,
+            maybe_billed_attempts,
+            service_tier,
+            input_tokens,
+            cached_tokens,
+            audio_input_tokens,
+            output_tokens,
+            reasoning_tokens,
+            audio_output_tokens,
+            estimated,
+            cost,
+            currency,
+            request_bytes,
+            response_bytes,
+        );
         line.ms("first_byte_ms", self.first_byte_ms)?;
         line.ms("duration_ms", self.duration_ms)?;
         line.ms("overhead_ms", self.overhead_ms)

@@ -1,7 +1,7 @@
 //! Alarms of models and their deployments: the status that came, what becomes of clients, and what to do. What an instance does
 //! in several pools is told once, of the instance.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Alarm, Scene, alarm, warning};
 use crate::admin::gateway::IdentityState;
@@ -42,7 +42,7 @@ impl Scene<'_> {
         };
         let text = format!("No deployment of {model} is available: {effect}; {next}. {states}.");
         let mend = "If deployments are throttled, raise their quota or add a deployment to the pool; the others have an alarm of their own.";
-        Some(alarm("model_unavailable", text, mend.to_owned()))
+        Some(alarm("model_unavailable", text, mend))
     }
 
     /// Each with what is in its way.
@@ -98,40 +98,26 @@ impl Scene<'_> {
         Some(match only_full {
             true => {
                 let mend = "It has been full for a minute: buy more PTUs, or set limits for the clients that use the most.";
-                warning("provisioned_out", text, mend.to_owned())
+                warning("provisioned_out", text, mend)
             }
             false => {
                 let mend = "See the alarm of each of these deployments: until they are fixed, the capacity that you pay for is unused.";
-                alarm("provisioned_out", text, mend.to_owned())
+                alarm("provisioned_out", text, mend)
             }
         })
     }
 
     /// Being throttled is everyday work. What an identity lacks is told once, of the identity.
     pub(super) fn of_members(&self) -> Vec<Alarm> {
-        let mut groups: Vec<Group<'_>> = Vec::new();
-        for pool in self.pools {
-            for member in pool.members() {
-                let cause = member
-                    .state(self.now)
-                    .cause()
-                    .filter(|cause| *cause != Cause::Throttle);
-                let Some(cause) = cause.filter(|cause| !self.is_told(member, *cause)) else {
-                    continue;
-                };
-                let is_its = |group: &&mut Group<'_>| {
-                    group.cause == cause && group.instance() == instance(member)
-                };
-                match groups.iter_mut().find(is_its) {
-                    Some(group) => group.members.push((pool, member)),
-                    None => groups.push(Group {
-                        cause,
-                        members: vec![(pool, member)],
-                    }),
-                }
-            }
-        }
-        groups.iter().map(|group| self.of_group(group)).collect()
+        let causes = self.members().filter_map(|(pool, member)| {
+            let cause = member.state(self.now).cause();
+            let cause = cause.filter(|cause| *cause != Cause::Throttle);
+            let cause = cause.filter(|cause| !self.is_told(member, *cause))?;
+            Some(((cause, instance(member)), (pool, member)))
+        });
+        let groups = grouped(causes).into_iter();
+        let groups = groups.map(|((cause, _), members)| Group { cause, members });
+        groups.map(|group| self.of_group(&group)).collect()
     }
 
     fn is_told(&self, member: &Member, cause: Cause) -> bool {
@@ -141,46 +127,46 @@ impl Scene<'_> {
     }
 
     fn of_group(&self, group: &Group<'_>) -> Alarm {
-        let (who, why) = (group.who(), group.why());
+        let (who, why) = (who(&group.members), group.why());
         let (next, effect) = (self.next(group), self.effect(group));
         let member = group.members[0].1;
         let identity = &member.deployment().instance.identity;
+        let (name, what, mend) = match group.cause {
+            Cause::Throttle | Cause::Fault => (
+                "failing",
+                "circuit open".to_owned(),
+                mend_fault(&why).to_owned(),
+            ),
+            Cause::Credential => (
+                "credential_refused",
+                format!("it rejects the credential of {identity} and is set aside"),
+                format!(
+                    "Give the identity {identity} the role Cognitive Services OpenAI User on the instance; check its scope and tenant, the instance's network rules and its custom subdomain."
+                ),
+            ),
+            Cause::Redirect => (
+                "redirected",
+                "it redirects requests and is set aside".to_owned(),
+                "The instance's `endpoint` is wrong: compare scheme, host and path with what Azure shows for the resource.".to_owned(),
+            ),
+            Cause::NotTheApi => (
+                "not_the_api",
+                "the answer is not from the API, so the deployment is set aside".to_owned(),
+                "The instance's `endpoint` leads to a web page or a proxy: compare it with what Azure shows for the resource, and look for a proxy in between that asks for a login.".to_owned(),
+            ),
+            Cause::Configuration => (
+                "not_deployed",
+                "the instance has no deployment of this name, so it is set aside".to_owned(),
+                "Correct the deployment's name in the config, or create the deployment in Azure.".to_owned(),
+            ),
+        };
+        let text = format!("{why} from {who}: {what}, {next}; {effect}.");
         let made = match group.cause {
             Cause::Throttle | Cause::Fault => {
-                let text = format!("{why} from {who}: circuit open, {next}; {effect}.");
                 let text = text.replacen("no ", "No ", usize::from(text.starts_with("no ")));
-                warning("failing", text, mend_fault(&why).to_owned())
+                warning(name, text, mend)
             }
-            Cause::Credential => {
-                let text = format!(
-                    "{why} from {who}: it rejects the credential of {identity} and is set aside, {next}; {effect}."
-                );
-                let mend = format!(
-                    "Give the identity {identity} the role Cognitive Services OpenAI User on the instance; check its scope and tenant, the instance's network rules and its custom subdomain."
-                );
-                alarm("credential_refused", text, mend)
-            }
-            Cause::Redirect => {
-                let text = format!(
-                    "{why} from {who}: it redirects requests and is set aside, {next}; {effect}."
-                );
-                let mend = "The instance's `endpoint` is wrong: compare scheme, host and path with what Azure shows for the resource.";
-                alarm("redirected", text, mend.to_owned())
-            }
-            Cause::NotTheApi => {
-                let text = format!(
-                    "{why} from {who}: the answer is not from the API, so the deployment is set aside, {next}; {effect}."
-                );
-                let mend = "The instance's `endpoint` leads to a web page or a proxy: compare it with what Azure shows for the resource, and look for a proxy in between that asks for a login.";
-                alarm("not_the_api", text, mend.to_owned())
-            }
-            Cause::Configuration => {
-                let text = format!(
-                    "{why} from {who}: the instance has no deployment of this name, so it is set aside, {next}; {effect}."
-                );
-                let mend = "Correct the deployment's name in the config, or create the deployment in Azure.";
-                alarm("not_deployed", text, mend.to_owned())
-            }
+            _ => alarm(name, text, mend),
         };
         of_instance(made, member)
     }
@@ -205,10 +191,8 @@ impl Scene<'_> {
             let why = member
                 .failure_of_one(cause)
                 .map_or_else(|| "4xx".to_owned(), |failure| failure.to_string());
-            let next = match until.checked_duration_since(self.now) {
-                Some(pause) if !pause.is_zero() => format!("next retry in {}", Span(pause)),
-                _ => "the next request probes it".to_owned(),
-            };
+            let pause = until.checked_duration_since(self.now);
+            let next = next_try(pause.filter(|pause| !pause.is_zero()));
             let made = match cause {
                 Cause::Credential => alarm(
                     "operation_refused",
@@ -235,42 +219,23 @@ impl Scene<'_> {
     /// An instance that answers nothing but 4xx: alone it may have met nothing but wrong requests, beside others that serve
     /// not.
     pub(super) fn of_refusing(&self) -> Vec<Alarm> {
-        let mut by_instance: Vec<Vec<(&Pool, &Member, Refusing)>> = Vec::new();
-        for (pool, member) in self.members() {
-            let Some(refusing) = member.refusing().filter(Refusing::is_suspect) else {
-                continue;
-            };
-            let one = (pool, member, refusing);
-            let is_its =
-                |all: &&mut Vec<(&Pool, &Member, Refusing)>| instance(all[0].1) == instance(member);
-            match by_instance.iter_mut().find(is_its) {
-                Some(all) => all.push(one),
-                None => by_instance.push(vec![one]),
-            }
-        }
+        let refusing = self.members().filter_map(|(pool, member)| {
+            let refusing = member.refusing().filter(Refusing::is_suspect)?;
+            Some((instance(member), (pool, member, refusing)))
+        });
+        let by_instance = grouped(refusing).into_iter();
         by_instance
-            .iter()
-            .map(|all| self.tell_refusing(all))
+            .map(|(_, all)| self.tell_refusing(&all))
             .collect()
     }
 
     fn tell_refusing(&self, all: &[(&Pool, &Member, Refusing)]) -> Alarm {
         let (pool, member, refusing) = &all[0];
-        let who = match all {
-            [_] => format!("{} (of {})", member.name(), pool.model()),
-            _ => {
-                let names: Vec<_> = all
-                    .iter()
-                    .map(|it| it.1.deployment().name.to_string())
-                    .collect();
-                format!(
-                    "{} ({} deployments: {})",
-                    instance(member),
-                    names.len(),
-                    Few(&names)
-                )
-            }
-        };
+        let members: Vec<_> = all
+            .iter()
+            .map(|(pool, member, _)| (*pool, *member))
+            .collect();
+        let who = who(&members);
         let since = all
             .iter()
             .map(|it| it.2.since)
@@ -319,8 +284,7 @@ impl Scene<'_> {
             _ if states().any(|it| matches!(it, BreakerState::Trial { .. })) => {
                 "half-open: a request probes it now".to_owned()
             }
-            Some(pause) => format!("next retry in {}", Span(pause)),
-            None => "the next request probes it".to_owned(),
+            pause => next_try(pause),
         }
     }
 
@@ -351,34 +315,33 @@ impl Scene<'_> {
 }
 
 impl Group<'_> {
-    fn instance(&self) -> &str {
-        instance(self.members[0].1)
-    }
-
-    /// `INSTANCE/DEPLOYMENT (of MODEL)`, or the instance and how many of its deployments.
-    fn who(&self) -> String {
-        if let [(pool, member)] = self.members[..] {
-            return format!("{} (of {})", member.name(), pool.model());
-        }
-        let names: Vec<_> = self
-            .members
-            .iter()
-            .map(|(_, it)| it.deployment().name.to_string())
-            .collect();
-        format!(
-            "{} ({} deployments: {})",
-            self.instance(),
-            names.len(),
-            Few(&names)
-        )
-    }
-
     /// The latest failure of all of them.
     fn why(&self) -> String {
         let members = self.members.iter().map(|(_, member)| *member);
         let at = |it: &&Member| it.failure(self.cause).map(|failure| failure.at);
         let latest = members.max_by_key(at);
         latest.map_or(String::new(), |member| failure(member, self.cause))
+    }
+}
+
+/// `INSTANCE/DEPLOYMENT (of MODEL)`, or the instance and how many of its deployments.
+fn who(members: &[(&Pool, &Member)]) -> String {
+    if let [(pool, member)] = members {
+        return format!("{} (of {})", member.name(), pool.model());
+    }
+    let names = members
+        .iter()
+        .map(|(_, it)| it.deployment().name.to_string());
+    let names: Vec<_> = names.collect();
+    let (instance, number) = (instance(members[0].1), names.len());
+    format!("{instance} ({number} deployments: {})", Few(&names))
+}
+
+/// When it is asked again.
+fn next_try(pause: Option<Duration>) -> String {
+    match pause {
+        Some(pause) => format!("next retry in {}", Span(pause)),
+        None => "the next request probes it".to_owned(),
     }
 }
 
@@ -391,6 +354,18 @@ fn of_instance(alarm: Alarm, member: &Member) -> Alarm {
 
 fn instance(member: &Member) -> &str {
     member.deployment().instance.name.as_str()
+}
+
+/// Those of one key together, in the order in which the keys came.
+fn grouped<K: PartialEq, T>(all: impl Iterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
+    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
+    for (key, one) in all {
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.push(one),
+            None => groups.push((key, vec![one])),
+        }
+    }
+    groups
 }
 
 fn serving_instances(pool: &Pool, now: Instant) -> Vec<String> {

@@ -1,13 +1,10 @@
-//! The parts of `/status` beside the pools: identities, issuers, listeners, logs.
+//! The parts of `/status` beside the pools: identities, issuers, listeners.
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::{
-    admin::{IdentityState, IssuerState, ListenerState},
-    telemetry::traffic_rates::LogRates,
-};
+use crate::admin::{IdentityState, IssuerState, ListenerState};
 
 #[derive(Serialize)]
 pub(super) struct ListenerStatus {
@@ -91,26 +88,6 @@ impl IssuerStatus {
             fetches: state.fetches,
             failures: state.failures,
             last_error: state.last_error,
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct LogStatus {
-    log: String,
-    /// Whether it could not be written when it last had to be.
-    failing: bool,
-    lines_dropped: u64,
-    lines_dropped_last_minute: u64,
-}
-
-impl LogStatus {
-    pub(super) fn new(rates: LogRates) -> Self {
-        Self {
-            log: rates.log,
-            failing: rates.failing,
-            lines_dropped: rates.lines_dropped,
-            lines_dropped_last_minute: rates.dropped_lately,
         }
     }
 }

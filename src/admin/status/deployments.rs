@@ -8,11 +8,11 @@ use super::figures::round;
 use crate::{
     domain::{
         breaker::{BreakerState, Cause},
-        deployment::Capacity,
         pool::{Member, Pool},
     },
     telemetry::{
         metrics::{Buckets, Metrics},
+        record::capacity_word,
         traffic_rates::DeploymentReading,
     },
 };
@@ -154,10 +154,7 @@ impl<'a> DeploymentStatus<'a> {
         Self {
             instance: instance.as_str(),
             deployment: name.as_str(),
-            r#type: match deployment.capacity {
-                Capacity::Standard => "standard",
-                Capacity::Provisioned => "provisioned",
-            },
+            r#type: capacity_word(deployment.capacity),
             priority: deployment.priority.get(),
             weight: deployment.weight.get(),
             state: match state {

@@ -52,14 +52,10 @@ impl Taken {
         reader: &mut Reader<'_>,
     ) -> Vec<Entry> {
         self.first.get_or_insert(raw.place);
-        if raw.value.0.is_empty() {
-            reader.problem(
-                raw.place,
-                "list a name from this client's certificate, like `- uri: spiffe://contoso/batch`",
-            );
-        }
+        let mend =
+            "list a name from this client's certificate, like `- uri: spiffe://contoso/batch`";
         let mut entries = Vec::new();
-        for raw in raw.value.0.into_iter().flatten() {
+        for raw in raw.items(mend, reader) {
             if let Some(Placed { place, value }) = entry(raw.value.0, reader) {
                 self.note(client, place, &value, reader);
                 entries.push(value);
@@ -170,15 +166,10 @@ pub(super) fn operators(
         }
         (Some(raw), Some((_, asked))) => (raw, asked),
     };
-    if raw.value.0.is_empty() {
-        reader.problem(
-            raw.place,
-            "list a name from an operator's certificate, like `- common_name: prometheus`",
-        );
-    }
+    let mend = "list a name from an operator's certificate, like `- common_name: prometheus`";
     let is_shared = pem::families(&BTreeSet::from([asked.authorities.as_path()])) > 1;
     let mut entries = Vec::new();
-    for raw in raw.value.0.into_iter().flatten() {
+    for raw in raw.items(mend, reader) {
         let Some(Placed { place, value }) = entry(raw.value.0, reader) else {
             continue;
         };

@@ -54,14 +54,9 @@ fn listed(
     certificates: &mut Taken,
     reader: &mut Reader<'_>,
 ) -> Clients {
-    if raw.value.0.is_empty() {
-        reader.problem(
-            raw.place,
-            "without a client nobody can call the gateway; add one, or write anonymous: true instead of clients:",
-        );
-    }
+    let mend = "without a client nobody can call the gateway; add one, or write anonymous: true instead of clients:";
+    let section = Required(Some(raw.entries(mend, reader)));
     let (mut lines, mut told_apart) = (HashMap::new(), tokens::ToldApart::default());
-    let section = Required(Some(raw.value));
     let clients = Known::<Client>::build("client", section, reader, |name, raw, reader| {
         if let word @ ("none" | "other") = name.value.as_str() {
             reader.problem(
@@ -139,17 +134,9 @@ fn allowed(
     models: &Known<Model>,
     reader: &mut Reader<'_>,
 ) -> Models {
-    if raw.value.0.is_empty() {
-        reader.problem(
-            raw.place,
-            "a client without models can do nothing; list models, or \"*\" for all",
-        );
-    }
+    let mend = "a client without models can do nothing; list models, or \"*\" for all";
     let (all, named): (Vec<_>, Vec<_>) = raw
-        .value
-        .0
-        .into_iter()
-        .flatten()
+        .items(mend, reader)
         .partition(|model| model.value == "*");
     let these: BTreeSet<_> = named
         .iter()
@@ -169,18 +156,14 @@ fn granted(
     let Some(raw) = raw else {
         return Operations::default();
     };
-    if raw.value.0.is_empty() {
-        reader.problem(
-            raw.place,
-            "a client without operations can do nothing; remove this field to allow inference only",
-        );
-    }
+    let mend =
+        "a client without operations can do nothing; remove this field to allow inference only";
     let mut granted = Operations {
         inference: false,
         ..Operations::INFERENCE
     };
     let mut ways = Vec::new();
-    for word in raw.value.0.into_iter().flatten() {
+    for word in raw.items(mend, reader) {
         match word.value {
             raw::Operation::Inference => granted.inference = true,
             raw::Operation::Stateful => {

@@ -184,7 +184,7 @@ fn pair(
         reader.warn(place, doubt);
     }
     reader.take(key_place, pem::is_rsa(&key))?;
-    reader.take(key_place, pem::belong_together(chain, key))?;
+    reader.take(key_place, pem::pair(chain, key))?;
     Some((path, key_path))
 }
 

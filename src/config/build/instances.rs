@@ -37,7 +37,7 @@ pub(super) fn instances(
     Known::build("instance", raw, reader, |name, raw, reader| {
         let geography = geography_of(&raw, ours.as_deref(), name.place, reader);
         let insecure = raw.insecure_http.unwrap_or(false);
-        let kind = kind(raw.kind);
+        let kind = raw.kind.map_or(Kind::AzureOpenai, Kind::from);
         let connected = raw.connect_to.as_ref().map(|target| target.0.0);
         let identity = raw
             .identity
@@ -78,13 +78,6 @@ pub(super) fn instances(
             ca,
         }))
     })
-}
-
-fn kind(raw: Option<raw::Kind>) -> Kind {
-    match raw {
-        None | Some(raw::Kind::AzureOpenai) => Kind::AzureOpenai,
-        Some(raw::Kind::Openai) => Kind::Openai,
-    }
 }
 
 /// Where an instance is: what comes before the paths of its API.

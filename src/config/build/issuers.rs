@@ -191,24 +191,8 @@ fn is_safe(place: Place, endpoint: &Endpoint, reader: &mut Reader<'_>) -> bool {
 }
 
 fn algorithms(raw: Placed<List<raw::Algorithm>>, reader: &mut Reader<'_>) -> Vec<Algorithm> {
-    if raw.value.0.is_empty() {
-        reader.problem(
-            raw.place,
-            "without an algorithm no token can be valid; list one, or remove this field",
-        );
-    }
-    let each = |raw: raw::Algorithm| match raw {
-        raw::Algorithm::Rs256 => Algorithm::RS256,
-        raw::Algorithm::Rs384 => Algorithm::RS384,
-        raw::Algorithm::Rs512 => Algorithm::RS512,
-        raw::Algorithm::Ps256 => Algorithm::PS256,
-        raw::Algorithm::Ps384 => Algorithm::PS384,
-        raw::Algorithm::Ps512 => Algorithm::PS512,
-        raw::Algorithm::Es256 => Algorithm::ES256,
-        raw::Algorithm::Es384 => Algorithm::ES384,
-        raw::Algorithm::EdDsa => Algorithm::EdDSA,
-    };
-    raw.value.0.into_iter().flatten().map(each).collect()
+    let mend = "without an algorithm no token can be valid; list one, or remove this field";
+    raw.items(mend, reader).map(Algorithm::from).collect()
 }
 
 fn leeway(raw: Placed<Span>, reader: &mut Reader<'_>) -> Duration {
@@ -237,16 +221,7 @@ pub(super) fn words(
     noun: &str,
     reader: &mut Reader<'_>,
 ) -> BTreeSet<String> {
-    if raw.value.0.is_empty() {
-        reader.problem(
-            raw.place,
-            format!("this is empty; list {noun}, or remove it"),
-        );
-    }
-    raw.value
-        .0
-        .into_iter()
-        .flatten()
-        .map(|word| word.value.0)
-        .collect()
+    let mend = format!("this is empty; list {noun}, or remove it");
+    let words = raw.items(&mend, reader);
+    words.map(|word| word.value.0).collect()
 }

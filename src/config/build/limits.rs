@@ -41,11 +41,9 @@ fn by_model(
     models: &Known<Model>,
     reader: &mut Reader<'_>,
 ) -> BTreeMap<ModelName, Limits> {
-    if raw.value.0.is_empty() {
-        reader.problem(raw.place, "list a model here, or remove `models`");
-    }
+    let mend = "list a model here, or remove `models`";
     let mut limits = BTreeMap::new();
-    for (name, raw) in raw.value.0 {
+    for (name, raw) in raw.entries(mend, reader).0 {
         let model = models.find(&name, reader).map(|model| model.name.clone());
         let Some(raw) = raw else { continue };
         let values = values(raw, reader);
@@ -92,10 +90,7 @@ fn over_max_output(
             "this needs `max_output_tokens`; add it, or remove this field",
         );
     }
-    limits.over_max_output_tokens = match raw.value {
-        raw::OverMaxOutput::Clamp => OverMaxOutput::Clamp,
-        raw::OverMaxOutput::Refuse => OverMaxOutput::Refuse,
-    };
+    limits.over_max_output_tokens = raw.value.into();
     limits
 }
 

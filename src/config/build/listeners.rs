@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::SystemTime};
 
-use super::{certificates, settings::count};
+use super::{certificates, settings::number};
 use crate::config::{
     pem,
     plan::{Admin, AskedOfClients, Listener, TlsFiles},
@@ -23,16 +23,9 @@ pub(super) fn listeners(
 ) -> (Vec<Listener>, Option<Admin>) {
     let mut taken = Vec::new();
     let listeners = raw.0.map_or_else(Vec::new, |raw| {
-        if raw.value.0.is_empty() {
-            reader.problem(
-                raw.place,
-                "without a listener nobody can call the gateway; write `- address: 0.0.0.0:8080`",
-            );
-        }
-        raw.value
-            .0
-            .into_iter()
-            .flatten()
+        let mend =
+            "without a listener nobody can call the gateway; write `- address: 0.0.0.0:8080`";
+        raw.items(mend, reader)
             .filter_map(|raw| listener(raw, &mut taken, reader))
             .collect()
     });
@@ -50,7 +43,12 @@ fn listener(
         .0
         .and_then(|address| free(address, taken, reader));
     let mut max_connections = MAX_CONNECTIONS;
-    count(raw.max_connections, 1_000_000, &mut max_connections, reader);
+    number(
+        raw.max_connections,
+        1..=1_000_000,
+        &mut max_connections,
+        reader,
+    );
     let tls = match raw.tls {
         Some(raw) => Some(tls(raw, reader)?),
         None => None,
@@ -121,7 +119,7 @@ fn tls(raw: raw::Tls, reader: &mut Reader<'_>) -> Option<TlsFiles> {
     {
         reader.warn(certificate.place, warning);
     }
-    reader.take(key.place, pem::belong_together(chain, private?))?;
+    reader.take(key.place, pem::pair(chain, private?))?;
     Some(TlsFiles {
         certificate: certificate.value.0,
         key: key.value.0,

@@ -36,10 +36,7 @@ fn prompts(raw: raw::Prompts, taken: &mut Taken, reader: &mut Reader<'_>) -> Opt
     let mut max_bytes = 64 << 10;
     settings::size(raw.max_bytes, &mut max_bytes, reader);
     let patterns = raw.redact.map(|raw| {
-        if raw.value.0.is_empty() {
-            reader.problem(raw.place, "list a pattern, or remove `redact`");
-        }
-        let patterns = raw.value.0.into_iter().flatten();
+        let patterns = raw.items("list a pattern, or remove `redact`", reader);
         patterns.map(|pattern| pattern.value.0)
     });
     Some(Prompts {

@@ -24,59 +24,43 @@ pub(super) fn models(
     instances: &Known<Arc<Instance>>,
     reader: &mut Reader<'_>,
 ) -> Known<Model> {
-    if let Some(raw) = raw.0.as_ref().filter(|raw| raw.value.0.is_empty()) {
-        reader.problem(
-            raw.place,
-            "without a model clients can request nothing; add one",
-        );
-    }
+    let mend = "without a model clients can request nothing; add one";
+    let section = Required(raw.0.map(|raw| raw.entries(mend, reader)));
     let mut taken = Taken::new();
     let mut names = HashMap::new();
-    Known::build(
-        "model",
-        Required(raw.0.map(|raw| raw.value)),
-        reader,
-        |name, raw, reader| {
-            if name.value == "none" {
-                reader.problem(
-                    name.place,
-                    "the name `none` is reserved in metrics; give this model another name",
-                );
-            }
-            // Clients may write it in any case, as at Azure.
-            if let Some(line) = names.insert(name.value.to_ascii_lowercase(), name.place.line) {
-                let message = format!(
-                    "line {line} has a model whose name differs only in case, but names ignore case; rename one of the two"
-                );
-                reader.problem(name.place, message);
-            }
-            let raw_deployments = raw.deployments.0?;
-            if raw_deployments.value.0.is_empty() {
-                reader.problem(
-                    raw_deployments.place,
-                    "a model needs at least one deployment; write `- instance: …`",
-                );
-            }
-            let deployments = raw_deployments
-                .value
-                .0
-                .into_iter()
-                .flatten()
-                .filter_map(|raw| deployment(raw, &name.value, instances, &mut taken, reader));
-            Some(Model {
-                name: name.value.as_str().into(),
-                version: raw.version.map(|version| version.0),
-                deployments: deployments.collect(),
-                timeouts: settings::timeouts(
-                    raw.connect_timeout,
-                    raw.first_byte_timeout,
-                    raw.unstreamed_timeout,
-                    reader,
-                ),
-                required: raw.required.unwrap_or(false),
-            })
-        },
-    )
+    Known::build("model", section, reader, |name, raw, reader| {
+        if name.value == "none" {
+            reader.problem(
+                name.place,
+                "the name `none` is reserved in metrics; give this model another name",
+            );
+        }
+        // Clients may write it in any case, as at Azure.
+        if let Some(line) = names.insert(name.value.to_ascii_lowercase(), name.place.line) {
+            let message = format!(
+                "line {line} has a model whose name differs only in case, but names ignore case; rename one of the two"
+            );
+            reader.problem(name.place, message);
+        }
+        let mend = "a model needs at least one deployment; write `- instance: …`";
+        let deployments = raw
+            .deployments
+            .0?
+            .items(mend, reader)
+            .filter_map(|raw| deployment(raw, &name.value, instances, &mut taken, reader));
+        Some(Model {
+            name: name.value.as_str().into(),
+            version: raw.version.map(|version| version.0),
+            deployments: deployments.collect(),
+            timeouts: settings::timeouts(
+                raw.connect_timeout,
+                raw.first_byte_timeout,
+                raw.unstreamed_timeout,
+                reader,
+            ),
+            required: raw.required.unwrap_or(false),
+        })
+    })
 }
 
 fn deployment(
@@ -113,21 +97,13 @@ fn deployment(
         reader,
     );
     let instance = instances.find(&instance, reader)?.clone();
-    let capacity = capacity(raw.r#type);
     Some(Deployment {
         instance,
         name: name.as_str().into(),
-        capacity,
+        capacity: raw.r#type.map_or(Capacity::Standard, Capacity::from),
         priority: priority?,
         weight: weight?,
     })
-}
-
-fn capacity(raw: Option<raw::Capacity>) -> Capacity {
-    match raw {
-        None | Some(raw::Capacity::Standard) => Capacity::Standard,
-        Some(raw::Capacity::Provisioned) => Capacity::Provisioned,
-    }
 }
 
 /// A number of 1 or more; its default where none is written, `None` where it is none, which is noted.

@@ -21,10 +21,7 @@ use crate::{
 };
 
 pub(super) fn otlp(raw: raw::Otlp, reader: &mut Reader<'_>) -> Option<Collector> {
-    let protocol = match raw.protocol {
-        None | Some(raw::OtlpProtocol::Grpc) => Protocol::Grpc,
-        Some(raw::OtlpProtocol::Http) => Protocol::Http,
-    };
+    let protocol = raw.protocol.map_or(Protocol::Grpc, Protocol::from);
     let insecure = raw.insecure_http.unwrap_or(false);
     let endpoint = raw.endpoint.0.and_then(|url| {
         if protocol == Protocol::Grpc && !url.value.0.base_path().is_empty() {
@@ -80,11 +77,8 @@ fn signals(raw: Option<Placed<List<raw::OtlpSignal>>>, reader: &mut Reader<'_>) 
     let Some(raw) = raw else {
         return (true, true);
     };
-    if raw.value.0.is_empty() {
-        reader.problem(raw.place, "list a signal, or remove `otlp`");
-    }
     let (mut traces, mut metrics) = (false, false);
-    for signal in raw.value.0.into_iter().flatten() {
+    for signal in raw.items("list a signal, or remove `otlp`", reader) {
         match signal {
             raw::OtlpSignal::Traces => traces = true,
             raw::OtlpSignal::Metrics => metrics = true,

@@ -16,13 +16,9 @@ pub(super) fn prices(
     reader: &mut Reader<'_>,
 ) -> Option<Prices> {
     let raw = raw?;
-    let listed = raw.models.0?;
-    if listed.value.0.is_empty() {
-        let mend = "the price list is empty; add a price, or remove `prices`";
-        reader.problem(listed.place, mend);
-    }
+    let mend = "the price list is empty; add a price, or remove `prices`";
     let mut priced = Vec::new();
-    for (name, raw) in listed.value.0 {
+    for (name, raw) in raw.models.0?.entries(mend, reader).0 {
         let model = models.find(&name, reader).map(|model| model.name.clone());
         priced.push((name.value, model, raw.and_then(self::model)));
     }

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         breaker::Settings,
         cors::Cors,
-        deployment::{Bounds, OverBodyMemory, Timeouts},
+        deployment::{Bounds, Timeouts},
         forwarding::{Forwarding, MOST_CUSTOM},
         front_door::FrontDoor,
         health,
@@ -32,7 +32,7 @@ pub(super) fn server(raw: Option<raw::Server>, reader: &mut Reader<'_>) -> Serve
         forwarding: Forwarding::default(),
     };
     if let Some(raw) = raw {
-        count(raw.threads, 1024, &mut server.threads, reader);
+        number(raw.threads, 1..=1024, &mut server.threads, reader);
         size(raw.max_headers, &mut server.max_headers, reader);
         span(raw.header_timeout, &mut server.header_timeout, reader);
         span(raw.body_timeout, &mut server.body_timeout, reader);
@@ -96,11 +96,8 @@ fn names<T: PartialEq>(
     reader: &mut Reader<'_>,
 ) -> Vec<T> {
     let Some(raw) = raw else { return Vec::new() };
-    if raw.value.0.is_empty() {
-        reader.problem(raw.place, mend);
-    }
     let mut names = Vec::new();
-    for word in raw.value.0.into_iter().flatten() {
+    for word in raw.items(mend, reader) {
         match reader.take(word.place, may(&word.value.0)) {
             Some(name) if names.contains(&name) => {
                 reader.problem(word.place, "this name is already listed; remove it");
@@ -113,15 +110,9 @@ fn names<T: PartialEq>(
 
 /// Which web pages may ask.
 pub(super) fn cors(raw: Option<raw::Cors>, reader: &mut Reader<'_>) -> Option<Cors> {
-    let origins = raw?.origins.0?;
-    if origins.value.0.is_empty() {
-        reader.problem(
-            origins.place,
-            "list an origin, like https://app.contoso.example, or remove cors:",
-        );
-    }
-    let each = origins.value.0.into_iter().flatten();
-    Some(Cors::new(each.map(|origin| origin.value.0).collect()))
+    let mend = "list an origin, like https://app.contoso.example, or remove cors:";
+    let origins = raw?.origins.0?.items(mend, reader);
+    Some(Cors::new(origins.map(|origin| origin.value.0).collect()))
 }
 
 /// Whether anyone may ask how a model is.
@@ -135,28 +126,20 @@ pub(super) fn front_door(
     reader: &mut Reader<'_>,
 ) -> Option<FrontDoor> {
     let raw = raw?;
-    let ids = listed(raw.ids.0, "list an id, or remove `front_door`", reader);
-    let networks = listed(raw.networks, "list a network, or remove `networks`", reader);
-    Some(FrontDoor {
-        ids: ids.into_iter().map(|id| id.0).collect(),
-        networks: networks.into_iter().map(|network| network.0).collect(),
-    })
-}
-
-/// The values of a list that must not be empty where it is written.
-fn listed<T>(raw: Option<Placed<List<Placed<T>>>>, mend: &str, reader: &mut Reader<'_>) -> Vec<T> {
-    let Some(raw) = raw else { return Vec::new() };
-    if raw.value.0.is_empty() {
-        reader.problem(raw.place, mend);
-    }
-    let values = raw.value.0.into_iter().flatten();
-    values.map(|placed| placed.value).collect()
+    let ids = raw.ids.0.into_iter();
+    let ids = ids.flat_map(|raw| raw.items("list an id, or remove `front_door`", reader));
+    let ids = ids.map(|id| id.value.0).collect();
+    let networks = raw.networks.into_iter();
+    let networks =
+        networks.flat_map(|raw| raw.items("list a network, or remove `networks`", reader));
+    let networks = networks.map(|network| network.value.0).collect();
+    Some(FrontDoor { ids, networks })
 }
 
 pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bounds {
     let mut bounds = Bounds::default();
     if let Some(raw) = raw {
-        count(raw.attempts, u32::MAX, &mut bounds.attempts, reader);
+        number(raw.attempts, 1..=u32::MAX, &mut bounds.attempts, reader);
         span(raw.deadline, &mut bounds.deadline, reader);
         span(raw.connect_timeout, &mut bounds.connect_timeout, reader);
         if raw.first_byte_timeout.is_some() {
@@ -178,10 +161,7 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
         size(raw.max_body, &mut bounds.max_body, reader);
         size(raw.body_memory, &mut bounds.body_memory, reader);
         if let Some(raw) = raw.over_body_memory {
-            bounds.over_body_memory = match raw {
-                raw::OverBodyMemory::Stream => OverBodyMemory::Stream,
-                raw::OverBodyMemory::Refuse => OverBodyMemory::Refuse,
-            };
+            bounds.over_body_memory = raw.into();
         }
         bounds.more_statuses = statuses(raw.more_statuses, reader);
     }
@@ -191,7 +171,7 @@ pub(super) fn bounds(raw: Option<raw::Failover>, reader: &mut Reader<'_>) -> Bou
 pub(super) fn breaker(raw: Option<raw::Breaker>, reader: &mut Reader<'_>) -> Settings {
     let mut settings = Settings::default();
     let Some(raw) = raw else { return settings };
-    count(raw.faults, 1000, &mut settings.faults, reader);
+    number(raw.faults, 1..=1000, &mut settings.faults, reader);
     span(raw.window, &mut settings.window, reader);
     let pause = raw.pause.as_ref().map(|pause| pause.place);
     let unsaid = raw.unsaid_pause.as_ref().map(|pause| pause.place);
@@ -217,7 +197,7 @@ pub(super) fn retry_budget(raw: Option<raw::RetryBudget>, reader: &mut Reader<'_
         share: share.map_or(0.2, |share| share.0),
         floor: 10,
     };
-    number(floor, 1_000_000, &mut budget.floor, reader);
+    number(floor, 0..=1_000_000, &mut budget.floor, reader);
     budget
 }
 
@@ -284,33 +264,14 @@ pub(super) fn metrics(raw: Option<raw::Metrics>, reader: &mut Reader<'_>) -> Met
         client_series: 100_000,
     };
     if let Some(raw) = raw {
-        number(raw.clients, 1_000_000, &mut metrics.clients, reader);
+        number(raw.clients, 0..=1_000_000, &mut metrics.clients, reader);
         let series = &mut metrics.client_series;
-        number(raw.client_series, 10_000_000, series, reader);
+        number(raw.client_series, 0..=10_000_000, series, reader);
     }
     metrics
 }
 
-/// A number that may be zero.
-fn number<T: TryFrom<u32>>(
-    raw: Option<Placed<i64>>,
-    most: u32,
-    setting: &mut T,
-    reader: &mut Reader<'_>,
-) {
-    in_range(raw, 0..=most, setting, reader);
-}
-
-pub(super) fn count<T: TryFrom<u32>>(
-    raw: Option<Placed<i64>>,
-    most: u32,
-    setting: &mut T,
-    reader: &mut Reader<'_>,
-) {
-    in_range(raw, 1..=most, setting, reader);
-}
-
-fn in_range<T: TryFrom<u32>>(
+pub(super) fn number<T: TryFrom<u32>>(
     raw: Option<Placed<i64>>,
     range: RangeInclusive<u32>,
     setting: &mut T,

@@ -88,13 +88,8 @@ pub(super) fn token(
     }
     let mut demands = BTreeSet::new();
     if let Some(claims) = raw.claims {
-        if claims.value.0.is_empty() {
-            reader.problem(
-                claims.place,
-                "this is empty; add a claim, like `sub: jobs`, or remove it",
-            );
-        }
-        for (name, value) in claims.value.0 {
+        let mend = "this is empty; add a claim, like `sub: jobs`, or remove it";
+        for (name, value) in claims.entries(mend, reader).0 {
             claim(&name, reader);
             let claim = |value: Placed<Word>| Demand::Claim {
                 name: name.value,

@@ -63,7 +63,7 @@ section! {
 
 choice! {
     /// What happens to a request when `body_memory` is full.
-    enum OverBodyMemory {
+    enum OverBodyMemory as crate::domain::deployment::OverBodyMemory {
         /// It is served, and its body is streamed through: once sending has begun, it can't fail over.
         Stream = "stream",
         /// It is rejected with 503.

@@ -43,7 +43,7 @@ section! {
 
 choice! {
     /// Which API paths an instance has.
-    enum Kind {
+    enum Kind as crate::domain::deployment::Kind {
         /// Azure OpenAI's.
         AzureOpenai = "azure_openai",
         /// OpenAI's, as vLLM and others have them.

@@ -30,24 +30,24 @@ section! {
 
 choice! {
     /// A signature algorithm with a public and a private key.
-    enum Algorithm {
+    enum Algorithm as crate::domain::client::issuer::Algorithm {
         /// RSA (PKCS #1) with SHA-256, the most common.
-        Rs256 = "RS256",
+        RS256 = "RS256",
         /// RSA (PKCS #1) with SHA-384.
-        Rs384 = "RS384",
+        RS384 = "RS384",
         /// RSA (PKCS #1) with SHA-512.
-        Rs512 = "RS512",
+        RS512 = "RS512",
         /// RSA (PSS) with SHA-256.
-        Ps256 = "PS256",
+        PS256 = "PS256",
         /// RSA (PSS) with SHA-384.
-        Ps384 = "PS384",
+        PS384 = "PS384",
         /// RSA (PSS) with SHA-512.
-        Ps512 = "PS512",
+        PS512 = "PS512",
         /// P-256 with SHA-256.
-        Es256 = "ES256",
+        ES256 = "ES256",
         /// P-384 with SHA-384.
-        Es384 = "ES384",
+        ES384 = "ES384",
         /// Ed25519.
-        EdDsa = "EdDSA",
+        EdDSA = "EdDSA",
     }
 }

@@ -56,7 +56,7 @@ section! {
 
 choice! {
     /// What happens to a request that asks for more output than its client may have.
-    enum OverMaxOutput {
+    enum OverMaxOutput as crate::domain::quota::OverMaxOutput {
         /// It is sent with the client's maximum instead.
         Clamp = "clamp",
         /// It is rejected with 400.

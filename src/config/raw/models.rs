@@ -50,7 +50,7 @@ section! {
 
 choice! {
     /// How a deployment's capacity is billed.
-    enum Capacity {
+    enum Capacity as crate::domain::deployment::Capacity {
         /// Per token.
         Standard = "standard",
         /// Provisioned throughput (PTU): billed whether it is used or not.

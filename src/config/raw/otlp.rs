@@ -36,7 +36,7 @@ section! {
 
 choice! {
     /// The transport protocol of a collector.
-    enum OtlpProtocol {
+    enum OtlpProtocol as crate::domain::collector::Protocol {
         /// gRPC, usually port 4317.
         Grpc = "grpc",
         /// Protobuf over HTTP, usually port 4318.

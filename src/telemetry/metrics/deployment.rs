@@ -20,12 +20,12 @@ pub struct DeploymentMetrics {
     failovers_by_cause: Handles<&'static str, IntCounter>,
     /// Those of all clients: input and output.
     pub(super) tokens: Mutex<Vec<IntCounter>>,
-    maybe_billed: IntCounter,
+    pub(super) maybe_billed: IntCounter,
     spillovers: IntCounter,
     guesses: [IntCounter; Guess::ALL.len()],
-    duration: Histogram,
+    pub(super) duration: Histogram,
     pub(super) time_to_first_token: Histogram,
-    overhead: Histogram,
+    pub(super) overhead: Histogram,
     available: IntGauge,
     pause: Gauge,
     set_aside: [(&'static str, IntGauge); 2],
@@ -81,15 +81,6 @@ impl DeploymentMetrics {
         self.failovers_by_cause.find_or_make(cause, make).inc();
     }
 
-    /// Remembers that these counters count tokens used here.
-    pub(super) fn keep_tokens(&self, counters: impl IntoIterator<Item = IntCounter>) {
-        self.tokens.lock().extend(counters);
-    }
-
-    pub(super) fn count_maybe_billed(&self) {
-        self.maybe_billed.inc();
-    }
-
     pub(super) fn count_guess(&self, guess: Guess) {
         self.guesses[guess as usize].inc();
     }
@@ -102,18 +93,6 @@ impl DeploymentMetrics {
     fn with<'a>(&'a self, last: &'a str) -> [&'a str; 4] {
         let [model, instance, deployment] = &self.labels;
         [model, instance, deployment, last]
-    }
-
-    pub(super) fn observe_duration(&self, duration: Duration) {
-        self.duration.observe(duration.as_secs_f64());
-    }
-
-    pub(super) fn observe_time_to_first_token(&self, time: Duration) {
-        self.time_to_first_token.observe(time.as_secs_f64());
-    }
-
-    pub(super) fn observe_overhead(&self, time: Duration) {
-        self.overhead.observe(time.as_secs_f64());
     }
 
     /// Counts one more attempt under way here, until the guard is dropped.

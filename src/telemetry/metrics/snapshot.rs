@@ -72,14 +72,21 @@ impl Metrics {
     pub fn answers(&self) -> BTreeMap<(String, String), u64> {
         let mut answers = BTreeMap::new();
         for metric in all(&self.instruments.requests.collect()) {
-            let label = |name: &str| {
-                let pair = metric.get_label().iter().find(|pair| pair.name() == name);
-                pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
-            };
-            let count = metric.get_counter().get_value() as u64;
-            *answers.entry((label("client"), label("code"))).or_default() += count;
+            let key = (label(metric, "client"), label(metric, "code"));
+            *answers.entry(key).or_default() += count(metric);
         }
         answers
+    }
+
+    /// How many attempts have ended so far, by instance, deployment and outcome.
+    pub fn attempts(&self) -> BTreeMap<(String, String, String), u64> {
+        let families = self.instruments.attempts.collect();
+        let counted = all(&families).map(|metric| {
+            let [instance, deployment, outcome] =
+                ["instance", "deployment", "outcome"].map(|name| label(metric, name));
+            ((instance, deployment, outcome), count(metric))
+        });
+        counted.collect()
     }
 
     /// What all of it cost so far, in the currency of `prices`.
@@ -99,11 +106,11 @@ impl Metrics {
     pub fn logs(&self) -> BTreeMap<String, LogReading> {
         let mut logs: BTreeMap<String, LogReading> = BTreeMap::new();
         for metric in all(&self.instruments.log_lines_dropped.collect()) {
-            let log = logs.entry(name(metric)).or_default();
-            log.lines_dropped = metric.get_counter().get_value() as u64;
+            let log = logs.entry(label(metric, "log")).or_default();
+            log.lines_dropped = count(metric);
         }
         for metric in all(&self.instruments.log_failing.collect()) {
-            let log = logs.entry(name(metric)).or_default();
+            let log = logs.entry(label(metric, "log")).or_default();
             log.failing = metric.get_gauge().get_value() > 0.0;
         }
         logs
@@ -152,10 +159,13 @@ fn all(families: &[proto::MetricFamily]) -> impl Iterator<Item = &proto::Metric>
     families.iter().flat_map(|family| family.get_metric())
 }
 
-/// The value of its one label.
-fn name(metric: &proto::Metric) -> String {
-    let label = metric.get_label().first();
-    label.map(|it| it.value().to_owned()).unwrap_or_default()
+fn label(metric: &proto::Metric, name: &str) -> String {
+    let pair = metric.get_label().iter().find(|pair| pair.name() == name);
+    pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+}
+
+fn count(metric: &proto::Metric) -> u64 {
+    metric.get_counter().get_value() as u64
 }
 
 fn buckets(histogram: &Histogram) -> Buckets {

@@ -1,9 +1,43 @@
-//! The `gen_ai.*` conventions: their words for what is asked, and their metrics.
+//! The `gen_ai.*` conventions: their words for what is asked and where, and their metrics.
+
+use std::{collections::HashMap, sync::Arc};
 
 use prometheus::{HistogramOpts, HistogramVec, core::Collector, proto::MetricFamily};
 
-use super::places::{AZURE, Places};
-use crate::telemetry::record::Record;
+use crate::{
+    domain::{
+        deployment::{Instance, Kind},
+        name::InstanceName,
+    },
+    telemetry::record::{AnswerEnd, Record},
+};
+
+/// The conventions' word for Azure OpenAI.
+pub(super) const AZURE: &str = "azure.ai.openai";
+
+/// Where instances are, and whose API they have, by the conventions' words.
+pub(super) type Places = HashMap<InstanceName, Place>;
+
+pub(super) struct Place {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) provider: &'static str,
+}
+
+pub(super) fn places(instances: &[Arc<Instance>]) -> Places {
+    let place = |instance: &Arc<Instance>| {
+        let place = Place {
+            host: instance.endpoint.host().to_owned(),
+            port: instance.endpoint.port(),
+            provider: match instance.kind {
+                Kind::AzureOpenai => AZURE,
+                Kind::Openai => "openai",
+            },
+        };
+        (instance.name.clone(), place)
+    };
+    instances.iter().map(place).collect()
+}
 
 /// The conventions' word for an operation; for those that they have none for, one like theirs.
 pub(super) fn operation(path: &str) -> Option<&'static str> {
@@ -158,9 +192,7 @@ fn error(record: &Record) -> String {
     match (record.refusal, record.status) {
         (Some(refusal), _) => refusal.to_owned(),
         (None, Some(status @ 400..)) => status.to_string(),
-        _ if record.end != crate::telemetry::record::AnswerEnd::Complete => {
-            record.end.as_str().to_owned()
-        }
+        _ if record.end != AnswerEnd::Complete => record.end.as_str().to_owned(),
         _ => String::new(),
     }
 }

@@ -12,11 +12,9 @@ use opentelemetry_proto::tonic::{
 use tokio::time::sleep;
 
 use super::{
-    gen_ai::GenAi,
-    places::Places,
+    gen_ai::{GenAi, Places},
     points::{self, Times},
-    queue::Waiting,
-    signal::{Signal, scope},
+    signal::{Signal, Waiting, scope},
 };
 use crate::telemetry::metrics::Metrics;
 

@@ -1,13 +1,48 @@
-//! One signal, traces or metrics, on its way to the collector: what is counted and said of how that went.
+//! One signal, traces or metrics, on its way to the collector: what waits for it, never more than there is room for, and
+//! what is counted and said of how it went.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::{common::v1::InstrumentationScope, resource::v1::Resource};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::exporter::{Exporter, Failure};
-use crate::{domain::collector::Collector, telemetry::metrics::SignalMetrics};
+use crate::{
+    domain::collector::Collector,
+    telemetry::{metrics::SignalMetrics, record::Record},
+};
+
+/// Records that may wait for a signal, which looks at them some times a second: a few megabytes, and some ten while
+/// the collector can't take them.
+const WAITING: usize = 8192;
+
+/// Where requests leave their records.
+pub(super) struct Queue {
+    records: mpsc::Sender<Arc<Record>>,
+    pub(super) counters: SignalMetrics,
+}
+
+/// Where they are taken.
+pub(super) type Waiting = mpsc::Receiver<Arc<Record>>;
+
+impl Queue {
+    pub(super) fn new(counters: SignalMetrics) -> (Self, Waiting) {
+        let (records, waiting) = mpsc::channel(WAITING);
+        (Self { records, counters }, waiting)
+    }
+
+    /// Never waits. `worth`: what is lost where there is no room.
+    pub(super) fn put(&self, record: &Arc<Record>, worth: u64) {
+        if self.records.try_send(Arc::clone(record)).is_err() {
+            self.counters.dropped.inc_by(worth);
+        }
+    }
+}
 
 pub(super) struct Signal {
     pub(super) exporter: Exporter,

@@ -6,14 +6,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::Version;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_proto::{
     tonic::trace::v1::{Span, Status, span::SpanKind, status::StatusCode},
     transform::common::tonic::Attributes,
 };
 
-use super::{gen_ai, places::Places};
+use super::gen_ai::{self, Places};
 use crate::{
     domain::{trace::Trace, usage::Usage},
     telemetry::record::{AnswerEnd, AttemptRecord, Record},
@@ -68,7 +67,7 @@ fn of_request(record: &Record, trace: &Trace, places: &Places) -> Span {
         attributes: attributes! {
             "http.request.method" => text(record.method.as_ref().map(|_| method_or_other())),
             "url.path" => text(record.path.as_ref()),
-            "network.protocol.version" => text(Some(version(record.version))),
+            "network.protocol.version" => text(Some(record.http_version())),
             "client.address" => text(record.client_address),
             "forebay.request_id" => text(Some(&record.request_id)),
             "forebay.client" => text(record.client.as_ref()),
@@ -195,16 +194,6 @@ fn failed() -> Status {
     Status {
         code: StatusCode::Error.into(),
         ..Status::default()
-    }
-}
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
     }
 }
 

@@ -10,8 +10,7 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::{
-    gen_ai::GenAi,
-    places::{AZURE, Place, Places},
+    gen_ai::{AZURE, GenAi, Place, Places},
     points::{self, Times},
     *,
 };

@@ -12,9 +12,8 @@ use opentelemetry_proto::tonic::{
 use tokio::time::sleep;
 
 use super::{
-    places::Places,
-    queue::Waiting,
-    signal::{Signal, scope},
+    gen_ai::Places,
+    signal::{Signal, Waiting, scope},
     spans::spans,
 };
 

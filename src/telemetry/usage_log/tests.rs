@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::*;
 use crate::{
     domain::{
-        deployment::Priority,
+        deployment::{Capacity, Priority},
         price::{Currency, ModelPrices, Price, Prices, Rates, Served},
     },
     telemetry::record::{AnswerEnd, tests::record},
