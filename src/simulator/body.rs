@@ -16,9 +16,9 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
+    answer::{EventKind, EventWriter},
     connection_fate::ConnectionFate,
     deviation::{BreakPoint, BrokenOff, Deviation},
-    event_writer::{EventKind, EventWriter},
     faults::StreamError,
     latency::TokenTiming,
     request_trace::RequestTrace,

@@ -42,7 +42,7 @@ pub(crate) fn answer(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
             None,
         ));
     }
-    let usual = if call.deployment.base_model.contains("3-large") {
+    let usual = if call.deployment.config.model.contains("3-large") {
         3072
     } else {
         1536

@@ -51,8 +51,13 @@ impl Service for Instance {
         let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
         let trace = RequestTrace::new(self.other.clone(), self.remember(&request))
             .by(headers::caller(request.headers()));
-        let address = Address::parse(request.method(), request.uri(), self.kind, &self.base_path)
-            .filter(|it| it.is_known(&self.api_versions));
+        let address = Address::parse(
+            request.method(),
+            request.uri(),
+            self.config.kind,
+            &self.config.base_path,
+        )
+        .filter(|it| it.is_known(&self.config.api_versions));
         let (parts, incoming) = request.into_parts();
         let rng = self.fork_rng();
         let responder = Responder {
@@ -99,7 +104,7 @@ async fn run(
         Err(_) => return Err(BrokenOff), // the client left while it was sending
     };
     request.record_body(&body);
-    if headers::custom(&request.request_headers) > request.instance.custom_headers && azure {
+    if headers::custom(&request.request_headers) > request.instance.config.custom_headers && azure {
         return Ok(request.responder.refuse(Refusal::too_many_headers()));
     }
     let deployment = match (&address, named) {

@@ -88,7 +88,7 @@ pub(crate) fn hear(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     }
     let format = request_body::field(call.body, "response_format").map(String::from_utf8_lossy);
     // The newer models are counted in tokens, those before them by the minute.
-    let spent = if call.deployment.base_model.contains("transcribe") {
+    let spent = if call.deployment.config.model.contains("transcribe") {
         Spent {
             prompt_tokens: 14,
             audio_prompt_tokens: 12,

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use tokio::time::Sleep;
 
 use super::super::{
+    answer::{EventKind, EventWriter},
     connection_fate::ConnectionFate,
     deviation::{BreakKind, BrokenOff, Deviation},
-    event_writer::{EventKind, EventWriter},
     faults::{StreamEnd, StreamError},
     latency::TokenTiming,
     recorder::Spent,

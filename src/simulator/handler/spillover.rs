@@ -36,7 +36,7 @@ pub(super) async fn spill(
     let before = request.responder.headers.clone();
     headers::remove_limit_headers(&mut request.responder.headers);
     let served = ask_instead(request, address, &to, body).await;
-    let is_old = request.instance.spillover_headers == SpilloverHeaders::Before202606;
+    let is_old = request.instance.config.spillover_headers == SpilloverHeaders::Before202606;
     if let (Err(no), true) = (&served, is_old) {
         request.responder.headers = before;
         let reason = format!("{}: {} answered {}", own.status, to.name, no.status);
@@ -64,9 +64,9 @@ fn spillover(request: &InFlight, from: &Deployment) -> Option<Arc<Deployment>> {
         .request_headers
         .get(ASKED_FOR)
         .and_then(|name| name.to_str().ok());
-    let name = from.spillover.as_deref().or(wish)?;
+    let name = from.config.spillover.as_deref().or(wish)?;
     let to = request.instance.deployment(name)?;
-    (from.is_provisioned && to.name != from.name).then(|| to.clone())
+    (from.config.is_provisioned() && to.name != from.name).then(|| to.clone())
 }
 
 async fn ask_instead(
