@@ -18,7 +18,6 @@ mod choices;
 mod completions;
 mod config;
 mod connection;
-mod connection_fate;
 mod control;
 mod deployment;
 mod deviation;
@@ -46,7 +45,6 @@ mod responses;
 mod route;
 mod server;
 mod simulation;
-mod socket;
 #[cfg(test)]
 mod tests;
 mod token_endpoint;
@@ -171,7 +169,7 @@ impl Simulator {
 
     /// What is remembered of the last requests, oldest first; of one instance, or of all.
     pub fn requests(&self, instance: Option<&str>) -> Vec<SeenRequest> {
-        self.simulation.requests(instance)
+        self.simulation.request_log.requests(instance)
     }
 
     /// How long it has run: what the times of requests are counted by.
@@ -181,7 +179,7 @@ impl Simulator {
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.simulation.clear_requests();
+        self.simulation.request_log.clear();
     }
 
     /// Sets or clears a fault; without a deployment, on the whole instance.

@@ -16,7 +16,7 @@ pub(super) use duration::Pause;
 pub use instance::Kind;
 pub(super) use instance::{Instance, Role, SpilloverHeaders};
 pub(super) use tls::Tls;
-pub(super) use tokens::{Application, IssuerSetup, Names, Tokens, UserAssigned};
+pub(super) use tokens::{Application, IssuerSetup, Tokens, UserAssigned};
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use super::{
     body::Body,
-    connection_fate::ConnectionFate,
+    connection::ConnectionFate,
     deployment::Deployment,
     deviation::{BrokenOff, Deviation},
     faults::FaultKind,
