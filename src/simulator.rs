@@ -34,7 +34,6 @@ mod latency;
 mod limits;
 mod media;
 mod models;
-mod operations;
 mod raw_answer;
 mod realtime;
 mod recorder;

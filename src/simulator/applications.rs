@@ -248,7 +248,7 @@ mod tests {
             ];
             Self {
                 registry: Registry::new(Some(all)),
-                thumbprint: encode::base64url(&Sha256::digest(certificate.der())),
+                thumbprint: BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(certificate.der())),
                 folder,
             }
         }
@@ -281,7 +281,7 @@ mod tests {
     fn signed(head: &Value, claims: &Value, key: &str) -> String {
         let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).unwrap();
         let key = KeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
-        let parts = [head, claims].map(|part| encode::base64url(part.to_string().as_bytes()));
+        let parts = [head, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
         let text = parts.join(".");
         let mut signature = vec![0; key.public().modulus_len()];
         let random = SystemRandom::new();
@@ -292,7 +292,7 @@ mod tests {
             &mut signature,
         )
         .unwrap();
-        format!("{text}.{}", encode::base64url(&signature))
+        format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 
     #[test]

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::{encode, limits::LimitState};
 
-const UTILIZATION: &str = "azure-openai-deployment-utilization";
+/// What a provisioned deployment says of its limit.
+pub(crate) const UTILIZATION: &str = "azure-openai-deployment-utilization";
 const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 
 /// What every answer of an Azure instance carries.
@@ -51,11 +52,6 @@ pub(crate) fn identify(
         headers.insert(header::SET_COOKIE, text(&affinity));
     }
     headers.insert("x-request-id", id);
-}
-
-/// Forgets what a limit said of itself.
-pub(crate) fn remove_limit_headers(headers: &mut HeaderMap) {
-    headers.remove(UTILIZATION);
 }
 
 /// How many of a request's headers are custom: neither HTTP's own nor Azure's key.

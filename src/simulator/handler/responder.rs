@@ -15,6 +15,12 @@ use super::super::{
     request_trace::RequestTrace,
 };
 
+/// What a fault made of a request that gets no answer.
+pub(super) enum EarlyEnd {
+    Refused(Refusal),
+    Broken(&'static str),
+}
+
 /// Answers one request, once.
 pub(super) struct Responder {
     pub(super) fate: ConnectionFate,
@@ -93,11 +99,16 @@ impl Responder {
         response(status, self.headers, content_type, body)
     }
 
-    /// Ends the request without an answer.
-    pub(super) fn broken(mut self, label: &'static str) -> Result<Response<Body>, BrokenOff> {
-        self.trace.end(Ending::Fault(label));
-        self.trace.finish();
-        Err(BrokenOff)
+    /// Ends the request as a fault says.
+    pub(super) fn end(mut self, end: EarlyEnd) -> Result<Response<Body>, BrokenOff> {
+        match end {
+            EarlyEnd::Refused(refusal) => Ok(self.refuse(refusal)),
+            EarlyEnd::Broken(label) => {
+                self.trace.end(Ending::Fault(label));
+                self.trace.finish();
+                Err(BrokenOff)
+            }
+        }
     }
 }
 
