@@ -3,10 +3,10 @@
 //! Tests, the demo and the benchmarks use this one. In process: [`start`] gives a [`Simulator`] whose methods switch
 //! faults and read the statistics. From the command line: [`simulate`]. Over HTTP: the control endpoint.
 //!
-//! Reading order: `config` (what is simulated), `simulation` (all of it, by name), `server`, `socket`, `connection` and
-//! `connection_fate` (ports, connections, and how those end), `instance` and `handler` (a request's way), `route`, `request_body`
-//! (what it wants), `operations` and the rooms it names (`chat`, …: the answers' shapes), `realtime` (sessions), `body`,
-//! `event_writer` and `deviation` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`,
+//! Reading order: `config` (what is simulated), `simulation` (all of it, by name), `server` and `connection` (ports, connections,
+//! and how those end), `instance` and `handler` (a request's way), `route`, `request_body` (what it wants), `answer` and the rooms
+//! of the operations (`chat`, …: the answers' shapes; `choices` is chats' and completions'), `realtime` (sessions), `body` and
+//! `deviation` (how an answer goes out or breaks off), `raw_answer` (what no honest server sends), `limits`, `faults`,
 //! `latency`, `tokens` (decisions), `recorder` and `request_trace` (what is counted), `control`, `token_endpoint` with `imds` and
 //! `applications`, `issuer` (clients' tokens). A new fault starts in `faults/kind` and is carried out in `handler/inject_fault`.
 
