@@ -3,10 +3,10 @@
 //! Tests, the demo and the benchmarks use this one. In process: [`start`] gives a [`Simulator`] whose methods switch
 //! faults and read the statistics. From the command line: [`simulate`]. Over HTTP: the control endpoint.
 //!
-//! Reading order: `config` (what is simulated), `simulation` (all of it, by name), `server`, `socket`, `connection` and
-//! `connection_fate` (ports, connections, and how those end), `instance` and `handler` (a request's way), `route`, `request_body`
-//! (what it wants), `operations` and the rooms it names (`chat`, …: the answers' shapes), `realtime` (sessions), `body`,
-//! `event_writer` and `deviation` (how an answer goes out or breaks off), `raw` (what no honest server sends), `limits`, `faults`,
+//! Reading order: `config` (what is simulated), `simulation` (all of it, by name), `server` and `connection` (ports, connections,
+//! and how those end), `instance` and `handler` (a request's way), `route`, `request_body` (what it wants), `answer` and the rooms
+//! of the operations (`chat`, …: the answers' shapes; `choices` is chats' and completions'), `realtime` (sessions), `body` and
+//! `deviation` (how an answer goes out or breaks off), `raw_answer` (what no honest server sends), `limits`, `faults`,
 //! `latency`, `tokens` (decisions), `recorder` and `request_trace` (what is counted), `control`, `token_endpoint` with `imds` and
 //! `applications`, `issuer` (clients' tokens). A new fault starts in `faults/kind` and is carried out in `handler/inject_fault`.
 
@@ -14,16 +14,15 @@ mod answer;
 mod applications;
 mod body;
 mod chat;
+mod choices;
 mod completions;
 mod config;
 mod connection;
-mod connection_fate;
 mod control;
 mod deployment;
 mod deviation;
 mod embeddings;
 mod encode;
-mod event_writer;
 mod faults;
 mod generated_text;
 mod handler;
@@ -35,7 +34,6 @@ mod latency;
 mod limits;
 mod media;
 mod models;
-mod operations;
 mod raw_answer;
 mod realtime;
 mod recorder;
@@ -46,7 +44,6 @@ mod responses;
 mod route;
 mod server;
 mod simulation;
-mod socket;
 #[cfg(test)]
 mod tests;
 mod token_endpoint;
@@ -171,7 +168,7 @@ impl Simulator {
 
     /// What is remembered of the last requests, oldest first; of one instance, or of all.
     pub fn requests(&self, instance: Option<&str>) -> Vec<SeenRequest> {
-        self.simulation.requests(instance)
+        self.simulation.request_log.requests(instance)
     }
 
     /// How long it has run: what the times of requests are counted by.
@@ -181,7 +178,7 @@ impl Simulator {
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.simulation.clear_requests();
+        self.simulation.request_log.clear();
     }
 
     /// Sets or clears a fault; without a deployment, on the whole instance.

@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
-    deployment::Deployment, encode, event_writer::EventWriter, recorder::Spent, refusal::Refusal,
-    tokens::unix_seconds,
+    deployment::Deployment, encode, faults::StreamError, generated_text::Reply, recorder::Spent,
+    refusal::Refusal, tokens::unix_seconds,
 };
 
 /// What Azure assumes of the output where a request sets no maximum.
@@ -51,6 +51,44 @@ impl Form {
     }
 }
 
+/// One event of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    /// Part of the frame around the output: sent without waiting.
+    Frame,
+    /// Output: waits its turn, and counts as so many tokens.
+    Output(u64),
+    /// What is counted before the first word: tokens thought, and tokens spoken beside what is written.
+    Before { thought: u64, spoken: u64 },
+}
+
+impl EventKind {
+    /// What it counts as.
+    pub(crate) fn spent(self) -> Spent {
+        match self {
+            Self::Frame => Spent::default(),
+            Self::Output(completion_tokens) => Spent {
+                completion_tokens,
+                ..Spent::default()
+            },
+            Self::Before { thought, spoken } => Spent {
+                completion_tokens: thought + spoken,
+                reasoning_tokens: thought,
+                audio_completion_tokens: spoken,
+                ..Spent::default()
+            },
+        }
+    }
+}
+
+/// A stream's events, each worked out when its turn comes.
+pub(crate) trait EventWriter: Send {
+    /// Writes the event of that number, closing blank line included; `None` after the last.
+    fn event(&mut self, at: usize, out: &mut Vec<u8>) -> Option<EventKind>;
+    /// An error in mid-stream as this API says it, without its closing blank line.
+    fn error_event(&self, error: &StreamError) -> String;
+}
+
 impl<'a> Call<'a> {
     pub(crate) fn new(deployment: &'a Deployment, body: &'a [u8], azure: bool) -> Self {
         Self {
@@ -68,29 +106,28 @@ impl<'a> Call<'a> {
 
     /// The prompt's side of the account; refuses what is too long.
     pub(crate) fn prompt(&self, tokens: u64) -> Result<Spent, Refusal> {
-        if let Some(limit) = self
-            .deployment
-            .context_length
-            .filter(|limit| tokens > *limit)
-        {
+        let config = &self.deployment.config;
+        if let Some(limit) = config.context_length.filter(|limit| tokens > *limit) {
             return Err(Refusal::context_length(limit, tokens));
         }
         let cached_tokens = self.deployment.cached_tokens(tokens, self.body);
         Ok(Spent {
             prompt_tokens: tokens,
             cached_tokens,
-            audio_prompt_tokens: self.deployment.usage.audio_input.min(tokens),
+            audio_prompt_tokens: config.usage.audio_input.min(tokens),
             ..Spent::default()
         })
     }
 
+    /// An echo of what was asked, as long as this deployment's answers are, and never more than `most` tokens.
+    pub(crate) fn compose(&mut self, asked: &str, most: Option<u64>) -> Reply {
+        let wanted = self.deployment.output_tokens(&mut self.rng);
+        Reply::compose(asked, wanted, most)
+    }
+
     pub(crate) fn thought(&self, most: Option<u64>) -> u64 {
-        let usual = if self.deployment.reasons() {
-            THOUGHT
-        } else {
-            0
-        };
-        let thought = self.deployment.usage.reasoning.unwrap_or(usual);
+        let usual = u64::from(self.deployment.reasons()) * THOUGHT;
+        let thought = self.deployment.config.usage.reasoning.unwrap_or(usual);
         thought.min(most.map_or(thought, |most| most.saturating_sub(1)))
     }
 
@@ -132,47 +169,17 @@ pub(crate) fn fingerprint(model: &str) -> String {
 }
 
 /// A chat's or a completion's usage.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Usage {
-    completion_tokens: u64,
-    completion_tokens_details: CompletionDetails,
-    prompt_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    total_tokens: u64,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct CompletionDetails {
-    accepted_prediction_tokens: u64,
-    audio_tokens: u64,
-    reasoning_tokens: u64,
-    rejected_prediction_tokens: u64,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct PromptDetails {
-    audio_tokens: u64,
-    cached_tokens: u64,
-}
-
-impl Usage {
-    pub(crate) fn new(spent: Spent) -> Self {
-        Self {
-            completion_tokens: spent.completion_tokens,
-            completion_tokens_details: CompletionDetails {
-                accepted_prediction_tokens: 0,
-                audio_tokens: spent.audio_completion_tokens,
-                reasoning_tokens: spent.reasoning_tokens,
-                rejected_prediction_tokens: 0,
-            },
-            prompt_tokens: spent.prompt_tokens,
-            prompt_tokens_details: PromptDetails {
-                audio_tokens: spent.audio_prompt_tokens,
-                cached_tokens: spent.cached_tokens,
-            },
-            total_tokens: spent.prompt_tokens + spent.completion_tokens,
-        }
-    }
+pub(crate) fn usage(spent: Spent) -> Value {
+    serde_json::json!({
+        "completion_tokens": spent.completion_tokens,
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": 0, "audio_tokens": spent.audio_completion_tokens,
+            "reasoning_tokens": spent.reasoning_tokens, "rejected_prediction_tokens": 0,
+        },
+        "prompt_tokens": spent.prompt_tokens,
+        "prompt_tokens_details": { "audio_tokens": spent.audio_prompt_tokens, "cached_tokens": spent.cached_tokens },
+        "total_tokens": spent.prompt_tokens + spent.completion_tokens,
+    })
 }
 
 pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {

@@ -7,6 +7,7 @@ use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
+use http::StatusCode;
 use parking_lot::Mutex;
 use ring::signature;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{config::Application, encode};
+use super::config::Application;
 
 /// Entra takes no assertion that lives longer than a day, and lets clocks differ a little.
 const LONGEST_LIFE: u64 = 86_400;
@@ -33,68 +34,47 @@ pub(super) struct Registry {
 }
 
 /// Why there is no token: status, error, description.
-pub(super) type EntraError = (u16, &'static str, &'static str);
+pub(super) type EntraError = (StatusCode, &'static str, &'static str);
 
-const NO_TENANT: EntraError = (
-    400,
+const NO_TENANT: EntraError = bad_request(
     "invalid_request",
     "AADSTS90002: Tenant not found. Check to make sure you have the correct tenant ID.",
 );
-const NO_APPLICATION: EntraError = (
-    400,
+const NO_APPLICATION: EntraError = bad_request(
     "unauthorized_client",
     "AADSTS700016: Application was not found in the directory.",
 );
-const NO_PROOF: EntraError = (
-    401,
-    "invalid_client",
+const NO_PROOF: EntraError = invalid_client(
     "AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
 );
-const WRONG_SECRET: EntraError = (
-    401,
-    "invalid_client",
-    "AADSTS7000215: Invalid client secret provided.",
-);
-const WRONG_TYPE: EntraError = (
-    400,
+const WRONG_SECRET: EntraError = invalid_client("AADSTS7000215: Invalid client secret provided.");
+const WRONG_TYPE: EntraError = bad_request(
     "invalid_request",
     "AADSTS900144: The request body must contain the following parameter: 'client_assertion_type'.",
 );
-const NO_FEDERATION: EntraError = (
-    401,
-    "invalid_client",
+const NO_FEDERATION: EntraError = invalid_client(
     "AADSTS700213: No matching federated identity record found for presented assertion.",
 );
-const UNREADABLE: EntraError = (
-    401,
-    "invalid_client",
-    "AADSTS50027: JWT token is invalid or malformed.",
-);
-const WRONG_CERTIFICATE: EntraError = (
-    401,
-    "invalid_client",
+const UNREADABLE: EntraError = invalid_client("AADSTS50027: JWT token is invalid or malformed.");
+const WRONG_CERTIFICATE: EntraError = invalid_client(
     "AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on application.",
 );
-const WRONG_AUDIENCE: EntraError = (
-    401,
-    "invalid_client",
-    "AADSTS700023: Client assertion audience claim does not match Realm issuer.",
-);
-const WRONG_ISSUER: EntraError = (
-    401,
-    "invalid_client",
+const WRONG_AUDIENCE: EntraError =
+    invalid_client("AADSTS700023: Client assertion audience claim does not match Realm issuer.");
+const WRONG_ISSUER: EntraError = invalid_client(
     "AADSTS700021: Client assertion application identifier doesn't match 'client_id' parameter.",
 );
-const WRONG_TIME: EntraError = (
-    401,
-    "invalid_client",
-    "AADSTS700024: Client assertion is not within its valid time range.",
-);
-const USED: EntraError = (
-    401,
-    "invalid_client",
-    "AADSTS700028: Client assertion was used before.",
-);
+const WRONG_TIME: EntraError =
+    invalid_client("AADSTS700024: Client assertion is not within its valid time range.");
+const USED: EntraError = invalid_client("AADSTS700028: Client assertion was used before.");
+
+pub(super) const fn bad_request(error: &'static str, description: &'static str) -> EntraError {
+    (StatusCode::BAD_REQUEST, error, description)
+}
+
+const fn invalid_client(description: &'static str) -> EntraError {
+    (StatusCode::UNAUTHORIZED, "invalid_client", description)
+}
 
 impl Registry {
     pub(super) fn new(all: Option<Vec<Application>>) -> Self {
@@ -156,7 +136,7 @@ impl Registry {
         let (head, claims) = text.split_once('.').ok_or(UNREADABLE)?;
         let (head, claims) = (json(head)?, json(claims)?);
         let registered = CertificateDer::from_pem_file(file).map_err(|_| WRONG_CERTIFICATE)?;
-        let thumbprint = encode::base64url(&Sha256::digest(&registered));
+        let thumbprint = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&registered));
         let named = head["x5t#S256"] == *thumbprint && head["typ"] == "JWT";
         // The chain, where it is sent, begins with the certificate itself.
         let first = &head["x5c"][0];
@@ -192,17 +172,17 @@ fn federated(assertion: &str, file: &Path) -> Result<(), EntraError> {
     (accepted == assertion).then_some(()).ok_or(NO_FEDERATION)
 }
 
+fn decoded(part: &str) -> Result<Vec<u8>, EntraError> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(part);
+    bytes.map_err(|_| UNREADABLE)
+}
+
 fn json(part: &str) -> Result<Value, EntraError> {
-    let bytes = BASE64_URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| UNREADABLE)?;
-    serde_json::from_slice(&bytes).map_err(|_| UNREADABLE)
+    serde_json::from_slice(&decoded(part)?).map_err(|_| UNREADABLE)
 }
 
 fn verify(certificate: &[u8], text: &str, signature: &str) -> Result<(), EntraError> {
-    let signature = BASE64_URL_SAFE_NO_PAD
-        .decode(signature)
-        .map_err(|_| UNREADABLE)?;
+    let signature = decoded(signature)?;
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| WRONG_CERTIFICATE)?;
     let key = &certificate.public_key().subject_public_key.data;
     signature::UnparsedPublicKey::new(&signature::RSA_PSS_2048_8192_SHA256, key)
@@ -268,7 +248,7 @@ mod tests {
             ];
             Self {
                 registry: Registry::new(Some(all)),
-                thumbprint: encode::base64url(&Sha256::digest(certificate.der())),
+                thumbprint: BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(certificate.der())),
                 folder,
             }
         }
@@ -301,7 +281,7 @@ mod tests {
     fn signed(head: &Value, claims: &Value, key: &str) -> String {
         let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).unwrap();
         let key = KeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
-        let parts = [head, claims].map(|part| encode::base64url(part.to_string().as_bytes()));
+        let parts = [head, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
         let text = parts.join(".");
         let mut signature = vec![0; key.public().modulus_len()];
         let random = SystemRandom::new();
@@ -312,7 +292,7 @@ mod tests {
             &mut signature,
         )
         .unwrap();
-        format!("{text}.{}", encode::base64url(&signature))
+        format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 
     #[test]

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
-    connection_fate::ConnectionFate,
-    deviation::{BreakPoint, BrokenOff, Deviation},
-    event_writer::{EventKind, EventWriter},
+    answer::{EventKind, EventWriter},
+    connection::ConnectionFate,
+    deviation::{BrokenOff, Deviation},
     faults::StreamError,
     latency::TokenTiming,
     request_trace::RequestTrace,
@@ -27,7 +27,6 @@ use super::{
 /// How a trickled answer is cut.
 const TRICKLE: usize = 64;
 
-#[derive(Debug)]
 pub(crate) enum Body {
     Whole {
         bytes: Bytes,
@@ -37,23 +36,10 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    pub(crate) fn whole(bytes: impl Into<Bytes>, trace: RequestTrace) -> Self {
-        Self::Whole {
-            bytes: bytes.into(),
-            trace: Some(trace),
-        }
-    }
-
-    /// A body that nobody counts.
-    pub(crate) fn uncounted(bytes: impl Into<Bytes>) -> Self {
-        Self::Whole {
-            bytes: bytes.into(),
-            trace: None,
-        }
-    }
-
-    pub(crate) fn paced(paced: PacedBody) -> Self {
-        Self::Paced(Box::new(paced))
+    /// Without a trace nobody counts it.
+    pub(crate) fn whole(bytes: impl Into<Bytes>, trace: Option<RequestTrace>) -> Self {
+        let bytes = bytes.into();
+        Self::Whole { bytes, trace }
     }
 
     /// A plain answer that comes slowly or not to its end.
@@ -63,31 +49,17 @@ impl Body {
         deviation: Deviation,
         fate: ConnectionFate,
     ) -> Self {
-        let length = bytes.len();
-        let breaks = deviation.breaks.map(|b| BreakPoint {
-            after_events: (bytes.len() / TRICKLE / 2).max(1),
-            ..b
-        });
-        let deviation = Deviation {
-            breaks,
-            ..deviation
-        };
-        // A short answer must break before its end, too.
-        let cut = if deviation.breaks.is_some() {
-            TRICKLE.min(bytes.len().div_ceil(2)).max(1)
-        } else {
-            TRICKLE
-        };
+        let (length, mut deviation, mut cut) = (bytes.len(), deviation, TRICKLE);
+        if let Some(breaks) = &mut deviation.breaks {
+            breaks.after_events = (length / TRICKLE / 2).max(1);
+            // A short answer must break before its end, too.
+            cut = TRICKLE.min(length.div_ceil(2)).max(1);
+        }
         let writer = Box::new(Trickle { bytes, cut });
-        let paced = PacedBody::new(
-            writer,
-            TokenTiming::NONE,
-            fastrand::Rng::with_seed(0),
-            trace,
-            deviation,
-            fate,
-        );
-        Self::paced(paced.of_length(length))
+        let rng = fastrand::Rng::with_seed(0);
+        let mut paced = PacedBody::new(writer, TokenTiming::NONE, rng, trace, deviation, fate);
+        paced.length = Some(length);
+        Self::Paced(Box::new(paced))
     }
 }
 
@@ -107,9 +79,7 @@ impl HttpBody for Body {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Paced(paced) => paced
-                .poll_next(cx)
-                .map(|next| next.map(|bytes| bytes.map(Frame::data))),
+            Self::Paced(paced) => paced.poll_next(cx).map_ok(Frame::data),
         }
     }
 

@@ -11,12 +11,12 @@ mod tls;
 mod tokens;
 
 pub use deployment::Capacity;
-pub(super) use deployment::{Deployment, Latency, RequestWindows, Spread, Usage};
+pub(super) use deployment::{Deployment, Latency, RequestWindows, Spread};
 pub(super) use duration::Pause;
 pub use instance::Kind;
 pub(super) use instance::{Instance, Role, SpilloverHeaders};
 pub(super) use tls::Tls;
-pub(super) use tokens::{Application, IssuerSetup, Names, Tokens, UserAssigned};
+pub(super) use tokens::{Application, IssuerSetup, Tokens, UserAssigned};
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -96,9 +96,8 @@ impl Config {
                 )));
             }
             let mut spills = instance.deployments.iter();
-            let is_ptu = |capacity| matches!(capacity, Capacity::Ptu { .. });
             if let Some((odd, _)) =
-                spills.find(|(_, it)| it.spillover.is_some() && !is_ptu(it.capacity))
+                spills.find(|(_, it)| it.spillover.is_some() && !it.is_provisioned())
             {
                 return Err(ConfigError(format!(
                     "instance {name:?}: deployment {odd:?} is not provisioned, and only those spill over"

@@ -20,20 +20,13 @@ const OPENING_TOKENS: u64 = 1024;
 #[derive(Debug)]
 pub(crate) struct Deployment {
     pub(crate) name: String,
-    /// The model's name without its version.
-    pub(crate) base_model: String,
+    pub(crate) config: config::Deployment,
     /// As answers name it: `gpt-4o-2024-11-20`.
     pub(crate) model: String,
     pub(crate) limiter: Mutex<Limiter>,
     pub(crate) timing: TokenTiming,
-    pub(crate) context_length: Option<u64>,
-    pub(crate) spillover: Option<String>,
-    /// Only these spill over.
-    pub(crate) is_provisioned: bool,
-    tells_reset: f64,
     pub(crate) stats: Arc<Mutex<RequestStats>>,
     pub(crate) faults: FaultSlot,
-    pub(crate) usage: config::Usage,
     output: Option<LogNormal>,
     rng: Mutex<fastrand::Rng>,
     openings: Mutex<VecDeque<u64>>,
@@ -44,17 +37,12 @@ impl Deployment {
         let dash = if config.version.is_empty() { "" } else { "-" };
         Self {
             name: name.to_owned(),
-            base_model: config.model.clone(),
             model: [&config.model, dash, &config.version].concat(),
             limiter: Mutex::new(Limiter::new(config.capacity, now)),
             timing: TokenTiming::new(&config.latency),
-            context_length: config.context_length,
-            spillover: config.spillover.clone(),
-            is_provisioned: matches!(config.capacity, config::Capacity::Ptu { .. }),
-            tells_reset: config.tells_reset,
             stats: Arc::default(),
             faults: FaultSlot::new(config.fault.clone(), now),
-            usage: config.usage.clone(),
+            config: config.clone(),
             output: config.output_tokens.map(LogNormal::from),
             rng: Mutex::new(fastrand::Rng::with_seed(seed ^ fnv(name.as_bytes()))),
             openings: Mutex::default(),
@@ -68,7 +56,7 @@ impl Deployment {
 
     /// Whether an answer says when a limit resets.
     pub(crate) fn tells_reset(&self, rng: &mut fastrand::Rng) -> bool {
-        match self.tells_reset {
+        match self.config.tells_reset {
             // Without a draw, so that nothing else of an answer changes by it.
             share if share <= 0.0 => false,
             share if share >= 1.0 => true,
@@ -84,9 +72,8 @@ impl Deployment {
 
     /// Models that think before they answer spend tokens on it that nobody sees.
     pub(crate) fn reasons(&self) -> bool {
-        let model = self.base_model.as_bytes();
-        self.base_model.starts_with("gpt-5")
-            || (model.first() == Some(&b'o') && model.get(1).is_some_and(u8::is_ascii_digit))
+        let model = &self.config.model;
+        model.starts_with("gpt-5") || matches!(model.as_bytes(), [b'o', b'0'..=b'9', ..])
     }
 
     /// How much of a prompt was cached: its opening, if an earlier request began in the same way.

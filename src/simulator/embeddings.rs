@@ -1,12 +1,12 @@
 //! Embeddings: the same text has the same vector, of length one, as numbers or in Base64.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     answer::{Call, Form, OperationAnswer, estimate},
     deployment::fnv,
-    encode,
     refusal::Refusal,
     request_body,
 };
@@ -42,7 +42,7 @@ pub(crate) fn answer(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
             None,
         ));
     }
-    let usual = if call.deployment.base_model.contains("3-large") {
+    let usual = if call.deployment.config.model.contains("3-large") {
         3072
     } else {
         1536
@@ -75,13 +75,8 @@ pub(crate) fn answer(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
 /// Each input's seed and its tokens.
 fn inputs(input: Input) -> Vec<(u64, u64)> {
     let text = |text: &String| (fnv(text.as_bytes()), (text.len() as u64).div_ceil(4).max(1));
-    let tokens = |list: &Vec<u64>| {
-        (
-            list.iter()
-                .fold(0, |seed, token| fnv(&(seed ^ token).to_le_bytes())),
-            list.len() as u64,
-        )
-    };
+    let next = |seed: u64, token: &u64| fnv(&(seed ^ token).to_le_bytes());
+    let tokens = |list: &Vec<u64>| (list.iter().fold(0, next), list.len() as u64);
     match input {
         Input::Text(one) => vec![text(&one)],
         Input::Texts(many) => many.iter().map(text).collect(),
@@ -94,12 +89,8 @@ fn inputs(input: Input) -> Vec<(u64, u64)> {
 fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut vector: Vec<f32> = (0..dimensions).map(|_| rng.f32() * 2.0 - 1.0).collect();
-    let length = vector
-        .iter()
-        .map(|x| x * x)
-        .sum::<f32>()
-        .sqrt()
-        .max(f32::MIN_POSITIVE);
+    let squares: f32 = vector.iter().map(|x| x * x).sum();
+    let length = squares.sqrt().max(f32::MIN_POSITIVE);
     vector.iter_mut().for_each(|x| *x /= length);
     vector
 }
@@ -109,7 +100,7 @@ fn written(vector: &[f32], base64: bool) -> Value {
         return json!(vector);
     }
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-    encode::base64(&bytes).into()
+    BASE64_STANDARD.encode(bytes).into()
 }
 
 #[cfg(test)]

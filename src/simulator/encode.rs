@@ -1,19 +1,4 @@
-//! Text forms of bytes, and ids that look like Azure's.
-
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
-};
-
-/// Base64 with padding, as in `encoding_format: base64`.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    BASE64_STANDARD.encode(bytes)
-}
-
-/// Base64 without padding and safe in URLs, as in a JWT.
-pub(crate) fn base64url(bytes: &[u8]) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
+//! Ids that look like Azure's.
 
 /// `prefix` and as many random letters.
 pub(crate) fn id(prefix: &str, letters: usize, rng: &mut fastrand::Rng) -> String {

@@ -6,12 +6,10 @@
 mod error_event;
 mod kind;
 mod odd_usage;
-mod wording;
 
 pub use error_event::{ErrorForm, ErrorType, StreamEnd, StreamError};
-pub use kind::FaultKind;
+pub use kind::{FaultKind, Wording};
 pub use odd_usage::OddUsage;
-pub use wording::Wording;
 
 use std::{
     collections::BTreeMap,

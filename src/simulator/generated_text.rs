@@ -2,8 +2,6 @@
 //!
 //! A token here is a word with the space before it.
 
-use std::borrow::Cow;
-
 /// How much of the last user message an answer repeats.
 const ECHO: usize = 60;
 const FILLER: [&str; 24] = [
@@ -36,11 +34,8 @@ impl Reply {
         // The echo is never shortened for the distribution's sake: tests look for it.
         let wanted = wanted.map_or(0, size).max(ends.len());
         let length = wanted.min(most.map_or(usize::MAX, size).max(1));
-        for word in FILLER
-            .iter()
-            .cycle()
-            .take(length.saturating_sub(ends.len()))
-        {
+        let missing = length.saturating_sub(ends.len());
+        for word in FILLER.iter().cycle().take(missing) {
             text.push(' ');
             text.push_str(word);
             ends.push(text.len());
@@ -61,11 +56,8 @@ impl Reply {
             .filter(|at| *at > 1)
             .chain(std::iter::once(text.len()))
             .collect();
-        Self {
-            text,
-            ends,
-            cut: false,
-        }
+        let cut = false;
+        Self { text, ends, cut }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -106,27 +98,23 @@ pub(crate) fn arguments(schema: Option<&serde_json::Value>) -> String {
 }
 
 fn sample(schema: &serde_json::Value, depth: usize) -> Option<serde_json::Value> {
-    use serde_json::{Map, Value, json};
+    use serde_json::{Value, json};
     if let Some(choice) = schema.get("enum").and_then(|choices| choices.get(0)) {
         return Some(choice.clone());
     }
-    let kind = match schema.get("type") {
-        Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str).map(Cow::from),
-        Some(kind) => kind.as_str().map(Cow::from),
-        None => None,
-    };
-    Some(match kind.as_deref() {
+    let kind = schema
+        .get("type")
+        .map(|kind| kind.get(0).unwrap_or(kind))
+        .and_then(Value::as_str);
+    Some(match kind {
         Some("string") => json!("Paris"),
         Some("integer" | "number") => json!(1),
         Some("boolean") => json!(true),
-        Some("array") => Value::Array(
-            schema
-                .get("items")
-                .filter(|_| depth < 8)
-                .and_then(|items| sample(items, depth + 1))
-                .into_iter()
-                .collect(),
-        ),
+        Some("array") => {
+            let items = schema.get("items").filter(|_| depth < 8);
+            let item = items.and_then(|items| sample(items, depth + 1));
+            item.into_iter().collect()
+        }
         Some("null") => Value::Null,
         Some("object") | None if depth < 8 => {
             let properties = schema.get("properties").and_then(Value::as_object);
@@ -134,7 +122,7 @@ fn sample(schema: &serde_json::Value, depth: usize) -> Option<serde_json::Value>
                 .into_iter()
                 .flatten()
                 .filter_map(|(name, schema)| Some((name.clone(), sample(schema, depth + 1)?)));
-            Value::Object(fields.collect::<Map<_, _>>())
+            fields.collect()
         }
         _ => return None,
     })

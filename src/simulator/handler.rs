@@ -16,10 +16,9 @@ use hyper::body::Incoming;
 
 use super::{
     body::Body,
-    connection_fate::ConnectionFate,
+    connection::ConnectionFate,
     deployment::Deployment,
     deviation::{BrokenOff, Deviation},
-    faults::FaultKind,
     headers,
     instance::Instance,
     realtime::{self, Session},
@@ -30,8 +29,8 @@ use super::{
 };
 
 use in_flight::{InFlight, Work};
-use inject_fault::{EarlyEnd, Injected, inject, refusal_of};
-use responder::Responder;
+use inject_fault::inject;
+use responder::{EarlyEnd, Responder};
 use spillover::spill;
 
 /// The largest body an instance reads.
@@ -49,18 +48,22 @@ impl Service for Instance {
     ) -> Result<Response<Body>, BrokenOff> {
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
         let upgrade = is_upgrade.then(|| hyper::upgrade::on(&mut request));
-        let trace = RequestTrace::new(self.other.clone(), self.remember(&request))
-            .by(headers::caller(request.headers()));
-        let address = Address::parse(request.method(), request.uri(), self.kind, &self.base_path)
-            .filter(|it| it.is_known(&self.api_versions));
+        let caller = headers::caller(request.headers());
+        let trace = RequestTrace::new(self.other.clone(), self.remember(&request), caller);
+        let address = Address::parse(
+            request.method(),
+            request.uri(),
+            self.config.kind,
+            &self.config.base_path,
+        )
+        .filter(|it| it.is_known(&self.config.api_versions));
         let (parts, incoming) = request.into_parts();
-        let rng = self.fork_rng();
         let responder = Responder {
             fate,
             trace,
             headers: self.headers.clone(),
             version: parts.version,
-            rng,
+            rng: self.fork_rng(),
         };
         let request = InFlight {
             instance: self,
@@ -78,18 +81,19 @@ async fn run(
     incoming: Incoming,
 ) -> Result<Response<Body>, BrokenOff> {
     let azure = request.instance.azure();
-    let responder = &mut request.responder;
-    headers::identify(
-        &mut responder.headers,
-        &request.request_headers,
-        azure,
-        &mut responder.rng,
-    );
+    let Responder { headers, rng, .. } = &mut request.responder;
+    headers::identify(headers, &request.request_headers, azure, rng);
     let named = address
         .as_ref()
         .and_then(|address| request.named_in_path(address));
     if let Some(fault) = request.instance.fault(named.as_deref(), true) {
-        return break_early(request, fault, named);
+        if let Some(deployment) = &named {
+            request.reach(deployment);
+        }
+        let called = Called::new(address.as_ref(), "");
+        if let Err(end) = inject(&mut request.responder, Some(fault), &called, &[]).await {
+            return request.responder.end(end);
+        }
     }
     let body = match Limited::new(incoming, MOST_BODY).collect().await {
         Ok(body) => body.to_bytes(),
@@ -99,7 +103,7 @@ async fn run(
         Err(_) => return Err(BrokenOff), // the client left while it was sending
     };
     request.record_body(&body);
-    if headers::custom(&request.request_headers) > request.instance.custom_headers && azure {
+    if headers::custom(&request.request_headers) > request.instance.config.custom_headers && azure {
         return Ok(request.responder.refuse(Refusal::too_many_headers()));
     }
     let deployment = match (&address, named) {
@@ -112,17 +116,13 @@ async fn run(
     let (address, at) = (address.as_ref(), deployment.as_ref().ok().cloned());
     let fault = request.instance.fault(at.as_deref(), false);
     let called = Called::new(address, at.as_ref().map_or("", |at| at.name.as_str()));
-    let injected = match fault {
-        Some(fault) => inject(&mut request.responder, fault, &called, &body).await,
-        None => Injected::Deviating(Deviation::default()),
-    };
-    let served = match injected {
-        Injected::Ended(EarlyEnd::Broken(label)) => return request.responder.broken(label),
-        Injected::Ended(EarlyEnd::Refused(refusal)) => Err(refusal),
-        Injected::Deviating(deviation) => {
+    let served = match inject(&mut request.responder, fault, &called, &body).await {
+        Ok(deviation) => {
             let work = request.work(address, deployment, &body);
             work.map(|work| (work, deviation))
         }
+        Err(EarlyEnd::Refused(refusal)) => Err(refusal),
+        Err(broken) => return request.responder.end(broken),
     };
     let served = match (served, &at) {
         (Err(own), Some(from)) => spill(&mut request, address, from, &body, own).await,
@@ -151,29 +151,6 @@ async fn reply(
             responder.whole(StatusCode::OK, "application/json", list)
         }
         Err(refusal) => request.responder.refuse(refusal),
-    }
-}
-
-fn break_early(
-    mut request: InFlight,
-    fault: FaultKind,
-    named: Option<Arc<Deployment>>,
-) -> Result<Response<Body>, BrokenOff> {
-    if let Some(deployment) = named {
-        request.reach(&deployment);
-    }
-    let mut responder = request.responder;
-    responder.trace.note_fault(fault.label());
-    match fault {
-        FaultKind::EarlyStatus {
-            status,
-            headers,
-            body,
-        } => Ok(responder.refuse(refusal_of(status, &headers, body))),
-        other => {
-            responder.fate.reset_at_end();
-            responder.broken(other.label())
-        }
     }
 }
 

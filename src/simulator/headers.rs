@@ -1,20 +1,17 @@
 //! The headers of Azure's answers (wire facts: Response headers).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, header};
 
 use super::{encode, limits::LimitState};
 
-const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
-const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
-const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
-const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
-const RESET_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
-const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment-utilization");
-const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+/// What a provisioned deployment says of its limit.
+pub(crate) const UTILIZATION: &str = "azure-openai-deployment-utilization";
+const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 
 /// What every answer of an Azure instance carries.
-pub(crate) fn azure(region: &HeaderValue) -> HeaderMap {
+pub(crate) fn azure(region: &str) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(24);
     let fixed = [
         (
@@ -28,12 +25,9 @@ pub(crate) fn azure(region: &HeaderValue) -> HeaderMap {
         ("x-envoy-upstream-service-time", "1"),
     ];
     for (name, value) in fixed {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+        headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert(HeaderName::from_static("x-ms-region"), region.clone());
+    headers.insert("x-ms-region", text(region));
     headers
 }
 
@@ -46,12 +40,10 @@ pub(crate) fn identify(
 ) {
     let id = text(&encode::uuid(rng));
     if azure {
-        headers.insert(HeaderName::from_static("apim-request-id"), id.clone());
-        headers.insert(HeaderName::from_static("x-ms-request-id"), id.clone());
-        let echo = request
-            .get(CLIENT_REQUEST_ID)
-            .cloned()
-            .unwrap_or(HeaderValue::from_static("Not-Set"));
+        headers.insert("apim-request-id", id.clone());
+        headers.insert("x-ms-request-id", id.clone());
+        let echo = request.get(CLIENT_REQUEST_ID).cloned();
+        let echo = echo.unwrap_or(HeaderValue::from_static("Not-Set"));
         headers.insert(CLIENT_REQUEST_ID, echo);
         let affinity = format!(
             "ARRAffinity={:016x}; Path=/; HttpOnly; Secure; SameSite=None",
@@ -59,20 +51,13 @@ pub(crate) fn identify(
         );
         headers.insert(header::SET_COOKIE, text(&affinity));
     }
-    headers.insert(HeaderName::from_static("x-request-id"), id);
-}
-
-/// Forgets what a limit said of itself.
-pub(crate) fn remove_limit_headers(headers: &mut HeaderMap) {
-    headers.remove(UTILIZATION);
+    headers.insert("x-request-id", id);
 }
 
 /// How many of a request's headers are custom: neither HTTP's own nor Azure's key.
 pub(crate) fn custom(headers: &HeaderMap) -> usize {
-    headers
-        .keys()
-        .filter(|name| !is_known(name.as_str()))
-        .count()
+    let custom = headers.keys().filter(|name| !is_known(name.as_str()));
+    custom.count()
 }
 
 fn is_known(name: &str) -> bool {
@@ -120,11 +105,11 @@ pub(crate) fn insert_limit_headers(
     tells_reset: bool,
 ) {
     match *limit_state {
-        LimitState::Unlimited => {}
-        LimitState::Ptu { utilization } => {
-            if let Some(utilization) = utilization {
-                headers.insert(UTILIZATION, text(&format!("{utilization:.1}%")));
-            }
+        LimitState::Unlimited | LimitState::Ptu { utilization: None } => {}
+        LimitState::Ptu {
+            utilization: Some(utilization),
+        } => {
+            headers.insert(UTILIZATION, text(&format!("{utilization:.1}%")));
         }
         LimitState::Standard {
             limit_requests,
@@ -134,13 +119,14 @@ pub(crate) fn insert_limit_headers(
             reset_requests,
             reset_tokens,
         } => {
-            headers.insert(LIMIT_REQUESTS, limit_requests.into());
-            headers.insert(LIMIT_TOKENS, limit_tokens.into());
-            headers.insert(REMAINING_REQUESTS, remaining_requests.into());
-            headers.insert(REMAINING_TOKENS, remaining_tokens.into());
+            headers.insert("x-ratelimit-limit-requests", limit_requests.into());
+            headers.insert("x-ratelimit-limit-tokens", limit_tokens.into());
+            headers.insert("x-ratelimit-remaining-requests", remaining_requests.into());
+            headers.insert("x-ratelimit-remaining-tokens", remaining_tokens.into());
             if tells_reset {
-                headers.insert(RESET_REQUESTS, reset_requests.as_secs().max(1).into());
-                headers.insert(RESET_TOKENS, reset_tokens.as_secs().max(1).into());
+                let seconds = |reset: Duration| reset.as_secs().max(1).into();
+                headers.insert("x-ratelimit-reset-requests", seconds(reset_requests));
+                headers.insert("x-ratelimit-reset-tokens", seconds(reset_tokens));
             }
         }
     }

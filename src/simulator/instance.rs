@@ -3,7 +3,7 @@
 //! What happens to each request is `handler.rs`'s matter.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use super::{
-    config::{self, Kind, Role, SpilloverHeaders},
+    config::{self, Kind, Role},
     deployment::{Deployment, fnv},
     faults::{FaultKind, FaultSlot},
     headers,
@@ -27,14 +27,7 @@ use super::{
 
 pub(crate) struct Instance {
     pub(super) name: String,
-    pub(super) kind: Kind,
-    pub(super) base_path: String,
-    keys: HashSet<String>,
-    pub(super) api_versions: Vec<String>,
-    /// Of bearer tokens.
-    token_policy: TokenPolicy,
-    pub(super) custom_headers: usize,
-    pub(super) spillover_headers: SpilloverHeaders,
+    pub(super) config: config::Instance,
     /// What every answer carries.
     pub(super) headers: HeaderMap,
     pub(crate) deployments: HashMap<String, Arc<Deployment>>,
@@ -48,45 +41,6 @@ pub(crate) struct Instance {
     rng: Mutex<fastrand::Rng>,
 }
 
-/// Whose tokens an instance takes, and what for.
-#[derive(Debug)]
-struct TokenPolicy {
-    tenant_id: Option<String>,
-    audiences: Vec<String>,
-    roles: Option<BTreeMap<String, Role>>,
-    custom_subdomain: bool,
-}
-
-impl TokenPolicy {
-    /// Whether they allow a good token this; `action`: what has to be allowed, below `accounts/`.
-    fn check(&self, grant: Option<&Grant>, action: &str) -> Result<(), Refusal> {
-        if !self.custom_subdomain {
-            return Err(Refusal::no_custom_subdomain());
-        }
-        let is_taken = |it: &&Grant| self.audiences.contains(&it.audience);
-        let Some(grant) = grant.filter(is_taken) else {
-            let audience = self.audiences.first().map_or("", String::as_str);
-            return Err(Refusal::bad_token(audience));
-        };
-        if self
-            .tenant_id
-            .as_ref()
-            .is_some_and(|it| *it != grant.tenant)
-        {
-            return Err(Refusal::other_tenant(&grant.tenant));
-        }
-        let role = match &self.roles {
-            None => Some(Role::User),
-            Some(roles) => roles.get(&grant.client).copied(),
-        };
-        match role {
-            Some(Role::User) => Ok(()),
-            Some(Role::OpenaiUser) if action.starts_with("OpenAI/") => Ok(()),
-            _ => Err(Refusal::no_role(&grant.client, action)),
-        }
-    }
-}
-
 impl Instance {
     pub(crate) fn new(
         name: &str,
@@ -97,29 +51,16 @@ impl Instance {
     ) -> Self {
         let (started, seed) = (Instant::now(), seed ^ fnv(name.as_bytes()));
         let deployments = config.deployments.iter().map(|(name, config)| {
-            (
-                name.clone(),
-                Arc::new(Deployment::new(name, config, seed, started)),
-            )
+            let deployment = Deployment::new(name, config, seed, started);
+            (name.clone(), Arc::new(deployment))
         });
         let headers = match config.kind {
-            Kind::AzureOpenai | Kind::Foundry => headers::azure(&headers::text(&config.region)),
+            Kind::AzureOpenai | Kind::Foundry => headers::azure(&config.region),
             Kind::Openai => HeaderMap::new(),
         };
         Self {
             name: name.to_owned(),
-            kind: config.kind,
-            base_path: config.base_path.clone(),
-            keys: config.keys.iter().cloned().collect(),
-            api_versions: config.api_versions.clone(),
-            token_policy: TokenPolicy {
-                tenant_id: config.tenant_id.clone(),
-                audiences: config.audiences.clone(),
-                roles: config.roles.clone(),
-                custom_subdomain: config.custom_subdomain,
-            },
-            custom_headers: config.custom_headers,
-            spillover_headers: config.spillover_headers,
+            config: config.clone(),
             headers,
             deployments: deployments.collect(),
             faults: FaultSlot::new(config.fault.clone(), started),
@@ -152,7 +93,7 @@ impl Instance {
     }
 
     pub(super) fn azure(&self) -> bool {
-        self.kind != Kind::Openai
+        self.config.kind != Kind::Openai
     }
 
     /// A deployment by its name; Azure doesn't mind its case.
@@ -184,10 +125,8 @@ impl Instance {
 
     pub(super) fn remember(&self, request: &Request<Incoming>) -> Option<SharedRequest> {
         let header = |(name, value): (&http::HeaderName, &HeaderValue)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
+            let value = String::from_utf8_lossy(value.as_bytes());
+            (name.to_string(), value.into_owned())
         };
         let request_log = self.request_log.as_ref()?;
         Some(
@@ -199,8 +138,7 @@ impl Instance {
                 path: request
                     .uri()
                     .path_and_query()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
+                    .map_or_else(String::new, ToString::to_string),
                 http_version: format!("{:?}", request.version()),
                 headers: request.headers().iter().map(header).collect(),
                 ..SeenRequest::default()
@@ -216,41 +154,61 @@ impl Instance {
         action: &str,
     ) -> Result<(), Refusal> {
         if let Some(key) = headers.get("api-key") {
-            return if key.to_str().is_ok_and(|key| self.keys.contains(key)) {
-                Ok(())
-            } else {
-                Err(Refusal::bad_key())
-            };
+            let known = key.to_str().is_ok_and(|key| self.knows(key));
+            return known.then_some(()).ok_or_else(Refusal::bad_key);
         }
         let bearer = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
-        let Some(token) = bearer.and_then(|value| {
-            value
-                .get(..7)
-                .filter(|s| s.eq_ignore_ascii_case("bearer "))
-                .map(|_| &value[7..])
-        }) else {
-            return Err(Refusal::bad_key());
-        };
-        if key_as_bearer && self.keys.contains(token) {
+        let (_, token) = bearer
+            .and_then(|value| value.split_at_checked(7))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
+            .ok_or_else(Refusal::bad_key)?;
+        if key_as_bearer && self.knows(token) {
             return Ok(());
         }
         let grant = self.token_store.find(token, Instant::now());
-        self.token_policy.check(grant.as_deref(), action)?;
+        self.check(grant.as_deref(), action)?;
         self.token_store.note_used(token);
         Ok(())
+    }
+
+    fn knows(&self, key: &str) -> bool {
+        self.config.keys.iter().any(|known| known == key)
+    }
+
+    /// Whether a good token is allowed this; `action`: what has to be allowed, below `accounts/`.
+    fn check(&self, grant: Option<&Grant>, action: &str) -> Result<(), Refusal> {
+        let config = &self.config;
+        if !config.custom_subdomain {
+            return Err(Refusal::no_custom_subdomain());
+        }
+        let is_taken = |it: &&Grant| config.audiences.contains(&it.audience);
+        let Some(grant) = grant.filter(is_taken) else {
+            let audience = config.audiences.first().map_or("", String::as_str);
+            return Err(Refusal::bad_token(audience));
+        };
+        let is_of = |tenant: &String| *tenant == grant.tenant;
+        if !config.tenant_id.as_ref().is_none_or(is_of) {
+            return Err(Refusal::other_tenant(&grant.tenant));
+        }
+        let role = match &config.roles {
+            None => Some(Role::User),
+            Some(roles) => roles.get(&grant.client).copied(),
+        };
+        match role {
+            Some(Role::User) => Ok(()),
+            Some(Role::OpenaiUser) if action.starts_with("OpenAI/") => Ok(()),
+            _ => Err(Refusal::no_role(&grant.client, action)),
+        }
     }
 
     /// Counts a connection; whether it is let in.
     pub(super) fn accepts_connection(&self) -> bool {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        let mut rng = self.rng.lock();
-        self.faults
-            .draw(Instant::now(), &mut rng, |kind| {
-                matches!(kind, FaultKind::ResetOnConnect {})
-            })
-            .is_none()
+        let (now, mut rng) = (Instant::now(), self.rng.lock());
+        let resets = |kind: &FaultKind| matches!(kind, FaultKind::ResetOnConnect {});
+        self.faults.draw(now, &mut rng, resets).is_none()
     }
 
     /// One request's own chance.

@@ -24,10 +24,10 @@ use serde_json::{Value, json};
 
 use super::{
     body::Body,
-    config::IssuerSetup,
-    connection_fate::ConnectionFate,
+    config::{IssuerSetup, Tls},
+    connection::ConnectionFate,
     deviation::BrokenOff,
-    server::{Listener, Service},
+    server::{self, Listener, Service},
 };
 use keys::Key;
 
@@ -82,31 +82,25 @@ pub struct Issuer {
 
 /// What stands behind its port.
 pub(crate) struct IssuerEndpoint {
-    state: Mutex<IssuerState>,
-    scheme: &'static str,
+    keys: Mutex<Vec<Key>>,
+    fault: Mutex<Option<IssuerFault>>,
+    tls: Option<Tls>,
     /// How often its keys were fetched.
     fetches: AtomicU64,
 }
 
-struct IssuerState {
-    keys: Vec<Key>,
-    fault: Option<IssuerFault>,
-}
-
 impl Issuer {
     pub(crate) async fn open(setup: &IssuerSetup) -> io::Result<Self> {
-        let scheme = if setup.tls.is_some() { "https" } else { "http" };
+        let tls = setup.tls.as_ref();
         let endpoint = Arc::new(IssuerEndpoint {
-            state: Mutex::new(IssuerState {
-                keys: keys::all()?,
-                fault: None,
-            }),
-            scheme,
+            keys: Mutex::new(keys::all()?),
+            fault: Mutex::default(),
+            tls: setup.tls.clone(),
             fetches: AtomicU64::new(0),
         });
-        let listener =
-            Listener::open(setup.address, setup.tls.as_ref(), Arc::clone(&endpoint)).await?;
-        let base = format!("{scheme}://localhost:{}", listener.address().port());
+        let listener = Listener::open(setup.address, tls, Arc::clone(&endpoint)).await?;
+        let port = listener.address().port();
+        let base = format!("{}://localhost:{port}", server::scheme(tls));
         Ok(Self {
             listener,
             endpoint,
@@ -130,7 +124,7 @@ impl Issuer {
 
     /// A token that says this, signed as it should be: by the newest key in use.
     pub fn token(&self, claims: &Value) -> String {
-        let id = self.endpoint.state.lock().newest().to_owned();
+        let id = newest(&self.endpoint.keys.lock());
         let header = json!({"typ": "JWT", "alg": "RS256", "kid": id});
         self.sign(&header, claims.to_string().as_bytes(), &id)
     }
@@ -138,62 +132,53 @@ impl Issuer {
     /// A token with any header and any content, signed with a key of this id: as the header says where the key can, else
     /// as usual.
     pub fn sign(&self, header: &Value, claims: &[u8], key: &str) -> String {
+        let algorithm = header["alg"].as_str().unwrap_or_default();
         let header = URL_SAFE_NO_PAD.encode(header.to_string());
         let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-        let algorithm = header_word(&header);
-        let signature = self.signature(&signed, &algorithm, key);
+        let signature = self.signature(&signed, algorithm, key);
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// The signature over any text by a key of this id.
     pub fn signature(&self, signed: &str, algorithm: &str, key: &str) -> Vec<u8> {
-        let state = self.endpoint.state.lock();
-        let key = state.keys.iter().find(|known| known.id == key);
-        key.map(|key| key.sign(signed.as_bytes(), algorithm))
+        self.with(key, |key| key.sign(signed.as_bytes(), algorithm))
             .unwrap_or_default()
     }
 
     /// The public parts of a key, as it is published.
     pub fn published(&self, key: &str) -> Option<Value> {
-        let state = self.endpoint.state.lock();
-        state
-            .keys
-            .iter()
-            .find(|known| known.id == key)
-            .map(Key::published)
+        self.with(key, |key| key.published())
+    }
+
+    fn with<T>(&self, key: &str, work: impl FnOnce(&mut Key) -> T) -> Option<T> {
+        let mut keys = self.endpoint.keys.lock();
+        keys.iter_mut().find(|known| known.id == key).map(work)
     }
 
     /// Publishes its next RSA key beside those it has, and signs with it from now on. Gives its id.
     pub fn rotate(&self) -> String {
-        let mut state = self.endpoint.state.lock();
-        if let Some(next) = state
-            .keys
-            .iter_mut()
-            .find(|key| !key.is_published && !key.was_withdrawn)
-        {
+        let mut keys = self.endpoint.keys.lock();
+        let is_unused = |key: &&mut Key| !key.is_published && !key.was_withdrawn;
+        if let Some(next) = keys.iter_mut().find(is_unused) {
             next.is_published = true;
         }
-        state.newest().to_owned()
+        newest(&keys)
     }
 
     /// Publishes a key no longer.
     pub fn withdraw(&self, key: &str) {
-        let mut state = self.endpoint.state.lock();
-        for known in state.keys.iter_mut().filter(|known| known.id == key) {
-            (known.is_published, known.was_withdrawn) = (false, true);
-        }
+        self.with(key, |key| {
+            (key.is_published, key.was_withdrawn) = (false, true);
+        });
     }
 
     /// From now on a key is for the tokens of this tenant of Entra alone.
     pub fn bind(&self, key: &str, tenant_id: &str) {
-        let mut state = self.endpoint.state.lock();
-        for known in state.keys.iter_mut().filter(|known| known.id == key) {
-            known.tenant = Some(tenant_id.to_owned());
-        }
+        self.with(key, |key| key.tenant = Some(tenant_id.to_owned()));
     }
 
     pub fn set_fault(&self, fault: Option<IssuerFault>) {
-        self.endpoint.state.lock().fault = fault;
+        *self.endpoint.fault.lock() = fault;
     }
 
     /// How often its keys were fetched.
@@ -212,21 +197,12 @@ impl Issuer {
     }
 }
 
-/// The `alg` of an encoded header.
-fn header_word(encoded: &str) -> String {
-    let header = URL_SAFE_NO_PAD.decode(encoded).unwrap_or_default();
-    let header: Value = serde_json::from_slice(&header).unwrap_or_default();
-    header["alg"].as_str().unwrap_or_default().to_owned()
-}
-
-impl IssuerState {
-    fn newest(&self) -> &str {
-        let mut published = self
-            .keys
-            .iter()
-            .filter(|key| key.is_published && key.is_rsa());
-        published.next_back().map_or("", |key| &key.id)
-    }
+/// The id of the key that signs.
+fn newest(keys: &[Key]) -> String {
+    let mut signing = keys.iter().filter(|key| key.is_published && key.is_rsa());
+    signing
+        .next_back()
+        .map_or_else(String::new, |key| key.id.clone())
 }
 
 impl Service for IssuerEndpoint {
@@ -239,7 +215,7 @@ impl Service for IssuerEndpoint {
         if path == KEYS || path.ends_with(TENANTS_KEYS) {
             self.fetches.fetch_add(1, Ordering::Relaxed);
         }
-        let fault = self.state.lock().fault.clone();
+        let fault = self.fault.lock().clone();
         match &fault {
             Some(IssuerFault::Hang {}) => std::future::pending().await,
             Some(IssuerFault::Slow { milliseconds }) => {
@@ -247,26 +223,12 @@ impl Service for IssuerEndpoint {
             }
             _ => {}
         }
-        let authority = request
-            .uri()
-            .authority()
-            .map(|authority| authority.to_string());
-        let host = request
-            .headers()
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let base = format!(
-            "{}://{}",
-            self.scheme,
-            authority.as_deref().or(host).unwrap_or_default()
-        );
+        let base = server::origin(self.tls.as_ref(), request.uri(), request.headers());
         Ok(match fault {
             Some(IssuerFault::Status { status }) => {
                 let status = StatusCode::from_u16(status);
-                reply(
-                    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-                    Vec::new(),
-                )
+                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                reply(status, Vec::new())
             }
             Some(IssuerFault::Garbage {}) => {
                 reply(StatusCode::OK, b"<html>no keys</html>".to_vec())
@@ -282,8 +244,8 @@ impl IssuerEndpoint {
     fn serve(&self, path: &str, base: &str, fault: Option<&IssuerFault>) -> Response<Body> {
         let is_tenants = path.ends_with(TENANTS_KEYS);
         if path == KEYS || is_tenants {
-            let state = self.state.lock();
-            let published = state.keys.iter().filter(|key| key.is_published);
+            let keys = self.keys.lock();
+            let published = keys.iter().filter(|key| key.is_published);
             let keys: Vec<Value> = match fault {
                 Some(IssuerFault::NoKeys {}) => Vec::new(),
                 _ if is_tenants => published.map(|key| key.published_at(base)).collect(),
@@ -294,11 +256,11 @@ impl IssuerEndpoint {
         let Some(below) = path.strip_suffix(DISCOVERY) else {
             return reply(StatusCode::NOT_FOUND, Vec::new());
         };
-        let keys = match below.strip_suffix(SECOND) {
+        let mut issuer = format!("{base}{below}");
+        let mut keys = match below.strip_suffix(SECOND) {
             Some(tenant) => format!("{base}{tenant}{TENANTS_KEYS}"),
             None => format!("{base}{KEYS}"),
         };
-        let (mut issuer, mut keys) = (format!("{base}{below}"), keys);
         match fault {
             Some(IssuerFault::CallsItself { issuer: other }) => issuer = other.clone(),
             Some(IssuerFault::KeysAt { url }) => keys = url.clone(),
@@ -317,11 +279,7 @@ fn json_reply(value: &Value) -> Response<Body> {
 }
 
 fn reply(status: StatusCode, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::uncounted(body));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    server::reply(status, "application/json", body)
 }
 
 fn redirect(to: &str) -> Response<Body> {

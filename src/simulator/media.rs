@@ -1,11 +1,11 @@
 //! Images and audio: simple content in the true shapes.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     answer::{Call, Form, OperationAnswer, estimate},
-    encode,
     recorder::Spent,
     refusal::Refusal,
     request_body,
@@ -47,7 +47,7 @@ fn images(call: &Call<'_>, prompt: usize, count: u64) -> Result<OperationAnswer,
         completion_tokens: 272 * count.clamp(1, 10),
         ..Spent::default()
     };
-    let image = json!({ "b64_json": encode::base64(PIXEL) });
+    let image = json!({ "b64_json": BASE64_STANDARD.encode(PIXEL) });
     let form = Form::json(&json!({
         "created": call.created, "data": vec![image; count.clamp(1, 10) as usize],
         "usage": {
@@ -88,7 +88,7 @@ pub(crate) fn hear(call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     }
     let format = request_body::field(call.body, "response_format").map(String::from_utf8_lossy);
     // The newer models are counted in tokens, those before them by the minute.
-    let spent = if call.deployment.base_model.contains("transcribe") {
+    let spent = if call.deployment.config.model.contains("transcribe") {
         Spent {
             prompt_tokens: 14,
             audio_prompt_tokens: 12,

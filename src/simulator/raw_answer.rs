@@ -75,7 +75,7 @@ impl From<Piece> for Written {
     fn from(piece: Piece) -> Self {
         let (text, base64) = match String::from_utf8(piece.bytes.to_vec()) {
             Ok(text) => (Some(text), None),
-            Err(_) => (None, Some(super::encode::base64(&piece.bytes))),
+            Err(_) => (None, Some(BASE64_STANDARD.encode(&piece.bytes))),
         };
         Self {
             text,

@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 
 use super::{
     body::Body,
-    connection_fate::ConnectionFate,
+    connection::ConnectionFate,
     deployment::Deployment,
     deviation::{BreakKind, Deviation},
     encode,
@@ -64,7 +64,7 @@ pub(crate) fn key(request: &HeaderMap) -> Result<&HeaderValue, Refusal> {
 
 /// The answer that opens a WebSocket.
 pub(crate) fn accept(key: &HeaderValue, request: &HeaderMap, headers: HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::uncounted(""));
+    let mut response = Response::new(Body::whole("", None));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;
     let headers = response.headers_mut();

@@ -20,37 +20,29 @@ pub(crate) struct RequestTrace {
     seen: Option<SharedRequest>,
     /// Who asked, where that is known.
     caller: Option<String>,
-    held: Option<CountedAhead>,
+    /// What a limiter counted in advance.
+    held: Option<(Arc<Deployment>, u64)>,
     pub(crate) spent: Spent,
     ended: bool,
     done: bool,
 }
 
-/// What a limiter counted in advance.
-#[derive(Debug)]
-struct CountedAhead {
-    deployment: Arc<Deployment>,
-    estimate: u64,
-}
-
 impl RequestTrace {
-    pub(crate) fn new(other: Arc<Mutex<RequestStats>>, seen: Option<SharedRequest>) -> Self {
+    pub(crate) fn new(
+        other: Arc<Mutex<RequestStats>>,
+        seen: Option<SharedRequest>,
+        caller: Option<String>,
+    ) -> Self {
         Self {
             other,
             stats: None,
             seen,
-            caller: None,
+            caller,
             held: None,
             spent: Spent::default(),
             ended: false,
             done: false,
         }
-    }
-
-    /// The same, asked by somebody who says who it is.
-    pub(crate) fn by(mut self, caller: Option<String>) -> Self {
-        self.caller = caller;
-        self
     }
 
     pub(crate) fn seen(&self) -> Option<&SharedRequest> {
@@ -91,10 +83,7 @@ impl RequestTrace {
 
     /// The limiter let this request in, at this estimate.
     pub(crate) fn hold(&mut self, deployment: Arc<Deployment>, estimate: u64) {
-        self.held = Some(CountedAhead {
-            deployment,
-            estimate,
-        });
+        self.held = Some((deployment, estimate));
     }
 
     /// What came of it. The first word stands: a stream that breaks later was still answered with 200.
@@ -117,13 +106,11 @@ impl RequestTrace {
         if std::mem::replace(&mut self.done, true) {
             return;
         }
-        if let Some(held) = self.held.take() {
+        if let Some((deployment, estimate)) = self.held.take() {
             let used = (self.spent.prompt_tokens - self.spent.cached_tokens)
                 + self.spent.completion_tokens;
-            held.deployment
-                .limiter
-                .lock()
-                .settle(held.estimate, used, Instant::now());
+            let mut limiter = deployment.limiter.lock();
+            limiter.settle(estimate, used, Instant::now());
         }
         let (spent, stats) = (self.spent, self.stats());
         stats.lock().leave(spent, self.caller.as_deref(), cancelled);
@@ -153,7 +140,7 @@ mod tests {
     #[test]
     fn a_visit_that_is_dropped_was_cancelled() {
         let other = Arc::<Mutex<RequestStats>>::default();
-        drop(RequestTrace::new(other.clone(), None));
+        drop(RequestTrace::new(other.clone(), None, None));
         let stats = other.lock();
         assert_eq!(
             (stats.requests, stats.cancelled, stats.concurrent),
@@ -164,7 +151,7 @@ mod tests {
     #[test]
     fn a_finished_visit_counts_once() {
         let other = Arc::<Mutex<RequestStats>>::default();
-        let mut trace = RequestTrace::new(other.clone(), None);
+        let mut trace = RequestTrace::new(other.clone(), None, None);
         trace.end(Ending::Status(200));
         trace.end(Ending::Fault("reset"));
         trace.finish();

@@ -5,8 +5,7 @@
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    answer::{Call, Form, OperationAnswer, estimate, json as bytes, write_json},
-    event_writer::{EventKind, EventWriter},
+    answer::{Call, EventKind, EventWriter, Form, OperationAnswer, estimate, write_json},
     faults::StreamError,
     generated_text::{Reply, prompt_tokens},
     recorder::Spent,
@@ -30,8 +29,7 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     let item = match request_body::calling(&tools, asked.tool_choice, last) {
         Some(calling) => Item::call(&mut call, calling),
         None => {
-            let wanted = call.deployment.output_tokens(&mut call.rng);
-            let reply = Reply::compose(last, wanted, most.map(|most| most - thought.min(most)));
+            let reply = call.compose(last, most.map(|most| most - thought.min(most)));
             Item {
                 id: call.id("msg_", 48),
                 reply,
@@ -46,25 +44,20 @@ pub(crate) fn answer(mut call: Call<'_>) -> Result<OperationAnswer, Refusal> {
     };
     let whole = whole(&mut call, &asked, &item, spent, thought);
     let estimate = estimate(prompt, most, 1);
-    if asked.stream.unwrap_or(false) {
-        let form = Form::Stream(Box::new(Events {
+    let (spent, form) = if asked.stream.unwrap_or(false) {
+        let events = Events {
             whole,
             item,
             thought,
-        }));
-        return Ok(OperationAnswer {
-            estimate,
-            spent: prompt,
-            form,
-        });
-    }
+        };
+        (prompt, Form::Stream(Box::new(events)))
+    } else {
+        (spent, Form::json(&whole))
+    };
     Ok(OperationAnswer {
         estimate,
         spent,
-        form: Form::Whole {
-            content_type: "application/json",
-            bytes: bytes(&whole),
-        },
+        form,
     })
 }
 
@@ -205,7 +198,7 @@ fn whole(
         "instructions": asked.instructions, "max_output_tokens": asked.max_output_tokens, "max_tool_calls": null,
         "model": call.deployment.name, "output": [item.json(item.status(), false)], "parallel_tool_calls": true,
         "previous_response_id": asked.previous_response_id, "prompt_cache_key": null,
-        "reasoning": { "effort": null, "summary": null }, "safety_identifier": null, "service_tier": call.deployment.usage.tier.as_deref().unwrap_or("default"),
+        "reasoning": { "effort": null, "summary": null }, "safety_identifier": null, "service_tier": call.deployment.config.usage.tier.as_deref().unwrap_or("default"),
         "store": asked.store.unwrap_or(true), "temperature": 1.0, "text": { "format": { "type": "text" }, "verbosity": "medium" },
         "tool_choice": given(asked.tool_choice, json!("auto")), "tools": given(asked.tools, json!([])), "top_logprobs": 0, "top_p": 1.0,
         "truncation": "disabled", "user": null, "metadata": given(asked.metadata, json!({})),
@@ -251,41 +244,32 @@ impl Events {
     }
 
     /// The events before the first delta.
-    fn opening(&self) -> Vec<&'static str> {
-        let mut names = vec![
+    fn opening(&self) -> &'static [&'static str] {
+        const NAMES: [&str; 4] = [
             "response.created",
             "response.in_progress",
             "response.output_item.added",
+            "response.content_part.added",
         ];
-        names.extend(
-            self.item
-                .call
-                .is_none()
-                .then_some("response.content_part.added"),
-        );
-        names
+        match self.item.call {
+            Some(_) => &NAMES[..3],
+            None => &NAMES,
+        }
     }
 
-    /// The events after the last delta.
-    fn closing(&self) -> Vec<&'static str> {
+    /// The event of that number, counted from the last delta.
+    fn closing(&self, at: usize) -> Option<&'static str> {
+        let done: &[&str] = match self.item.call {
+            Some(_) => &["response.function_call_arguments.done"],
+            None => &["response.output_text.done", "response.content_part.done"],
+        };
         let end = if self.item.reply.cut {
             "response.incomplete"
         } else {
             "response.completed"
         };
-        match self.item.call {
-            Some(_) => vec![
-                "response.function_call_arguments.done",
-                "response.output_item.done",
-                end,
-            ],
-            None => vec![
-                "response.output_text.done",
-                "response.content_part.done",
-                "response.output_item.done",
-                end,
-            ],
-        }
+        let last = ["response.output_item.done", end];
+        done.iter().copied().chain(last).nth(at)
     }
 
     fn frame(&self, name: &str) -> Value {
@@ -333,7 +317,7 @@ impl EventWriter for Events {
             let (name, fields) = self.delta(at - opening.len());
             (name, fields, EventKind::Output(1))
         } else {
-            let name = *self.closing().get(at - opening.len() - deltas)?;
+            let name = self.closing(at - opening.len() - deltas)?;
             (name, self.frame(name), EventKind::Frame)
         };
         fields["type"] = json!(name);

@@ -5,6 +5,9 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Limited};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -22,11 +25,9 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     body::Body,
     config::Tls,
-    connection::Connection,
-    connection_fate::ConnectionFate,
+    connection::{self, Connection, ConnectionFate, Socket},
     deviation::BrokenOff,
     raw_answer::{Raw, RawEnd},
-    socket::{self, Socket},
 };
 
 /// What stands behind a port.
@@ -42,6 +43,41 @@ pub(crate) trait Service: Send + Sync + 'static {
         request: Request<Incoming>,
         fate: ConnectionFate,
     ) -> impl Future<Output = Result<Response<Body>, BrokenOff>> + Send;
+}
+
+/// Far more than any token request or fault needs.
+const MOST_BODY: usize = 1 << 20;
+
+/// A request's body, for services whose requests are small.
+pub(crate) async fn read(incoming: Incoming) -> Result<Bytes, BrokenOff> {
+    let body = Limited::new(incoming, MOST_BODY).collect().await;
+    Ok(body.map_err(|_| BrokenOff)?.to_bytes())
+}
+
+/// An answer that no instance counts.
+pub(crate) fn reply(
+    status: StatusCode,
+    content_type: &'static str,
+    bytes: Vec<u8>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::whole(bytes, None));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// Scheme and authority of a service, as its caller knows it.
+pub(crate) fn origin(tls: Option<&Tls>, uri: &Uri, headers: &HeaderMap) -> String {
+    let by_header = || headers.get(header::HOST)?.to_str().ok();
+    let host = uri.authority().map(|it| it.as_str()).or_else(by_header);
+    format!("{}://{}", scheme(tls), host.unwrap_or_default())
+}
+
+pub(crate) fn scheme(tls: Option<&Tls>) -> &'static str {
+    tls.map_or("http", |_| "https")
 }
 
 /// One port and what goes through it.
@@ -129,7 +165,7 @@ async fn accept<S: Service>(
             _ = &mut closed => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if !service.lets_in() => socket::reset_on_close(&stream),
+                Ok((stream, _)) if !service.lets_in() => connection::reset_on_close(&stream),
                 Ok((stream, _)) => { connections.spawn(serve(stream, acceptor.clone(), service.clone())); }
                 // Out of file descriptors, most likely: a pause lets some come back.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
@@ -142,10 +178,10 @@ async fn accept<S: Service>(
 
 async fn serve<S: Service>(stream: TcpStream, acceptor: Option<TlsAcceptor>, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
-    let stream = match acceptor {
-        None => Socket::Plain(stream),
+    let stream: Socket = match acceptor {
+        None => Box::new(stream),
         Some(acceptor) => match acceptor.accept(stream).await {
-            Ok(stream) => Socket::Tls(Box::new(stream)),
+            Ok(stream) => Box::new(stream),
             Err(error) => return tracing::debug!(event = "tls_handshake_failed", %error, "no TLS"),
         },
     };
@@ -174,8 +210,8 @@ async fn after_hyper(fate: &ConnectionFate) -> Option<Socket> {
     match raw.end {
         RawEnd::Keep => sent.ok().map(|()| socket),
         RawEnd::Reset => {
-            socket::let_it_arrive().await;
-            socket.reset_on_close();
+            connection::let_it_arrive().await;
+            connection::reset_on_close(socket.tcp());
             None
         }
         RawEnd::Close => {

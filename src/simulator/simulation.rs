@@ -6,7 +6,7 @@ use super::{
     faults::{Fault, FaultKind, FaultSlot},
     instance::Instance,
     issuer::Issuer,
-    recorder::{RequestLog, SeenRequest, Stats},
+    recorder::{RequestLog, Stats},
     server::Listener,
     tokens::TokenStore,
 };
@@ -36,12 +36,11 @@ pub enum ControlError {
 
 impl Simulation {
     fn named(&self, instance: &str) -> Result<&(Arc<Instance>, Listener<Instance>), ControlError> {
-        self.instances
-            .get(instance)
-            .ok_or_else(|| ControlError::Instance {
-                name: instance.to_owned(),
-                known: listed(self.instances.keys()),
-            })
+        let unknown = || ControlError::Instance {
+            name: instance.to_owned(),
+            known: listed(self.instances.keys()),
+        };
+        self.instances.get(instance).ok_or_else(unknown)
     }
 
     /// Sets or clears a fault; `None` for a deployment means all of them.
@@ -51,18 +50,12 @@ impl Simulation {
         deployment: Option<&str>,
         fault: Option<Fault>,
     ) -> Result<(), ControlError> {
-        let on_connect = matches!(
-            fault,
-            Some(Fault {
-                kind: FaultKind::ResetOnConnect {},
-                ..
-            })
-        );
-        if on_connect && deployment.is_some() {
+        let kind = fault.as_ref().map(|fault| &fault.kind);
+        if matches!(kind, Some(FaultKind::ResetOnConnect {})) && deployment.is_some() {
             return Err(ControlError::NotForOne);
         }
-        self.fault_slot(instance, deployment)?
-            .set(fault, Instant::now());
+        let slot = self.fault_slot(instance, deployment)?;
+        slot.set(fault, Instant::now());
         Ok(())
     }
 
@@ -115,14 +108,6 @@ impl Simulation {
             .values()
             .for_each(|(instance, _)| instance.clear_stats());
         self.token_store.clear_stats();
-    }
-
-    pub(crate) fn requests(&self, instance: Option<&str>) -> Vec<SeenRequest> {
-        self.request_log.requests(instance)
-    }
-
-    pub(crate) fn clear_requests(&self) {
-        self.request_log.clear();
     }
 }
 

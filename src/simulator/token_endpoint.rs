@@ -5,38 +5,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    applications::{Fields, Registry},
+    applications::{EntraError, Fields, Registry, bad_request},
     body::Body,
-    config::{Names, Tokens, UserAssigned},
-    connection_fate::ConnectionFate,
+    config::{Tokens, UserAssigned},
+    connection::ConnectionFate,
     deviation::BrokenOff,
     imds::{self, Rate},
-    server::Service,
+    server::{self, Service},
     tokens::{TokenFault, TokenStore, unix_seconds},
 };
 
 const IMDS: &str = "/metadata/identity/oauth2/token";
 const APP_SERVICE: &str = "/msi/token";
 const APP_SERVICE_VERSION: &str = "2019-08-01";
-const MOST_FORM: usize = 1 << 20;
 
 /// All token endpoints.
 pub(crate) struct TokenEndpoint {
     token_store: Arc<TokenStore>,
-    scheme: &'static str,
+    config: Tokens,
     registry: Registry,
-    /// What App Service's endpoint wants to be shown; without it there is none.
-    identity_header: Option<String>,
-    /// The tenant of the machine's identities.
-    tenant_id: String,
-    /// The user-assigned ones; `None`: any.
-    user_assigned: Option<Vec<Names>>,
     rate: Rate,
 }
 
@@ -52,15 +44,6 @@ struct Wanted<'a> {
 /// By what a user-assigned identity may be asked for.
 const NAMES: [&str; 4] = ["client_id", "object_id", "msi_res_id", "mi_res_id"];
 
-/// What an identity that is named so is called, if it has such a name.
-fn called<'a>(names: &'a Names, by: &str) -> Option<&'a str> {
-    match by {
-        "client_id" => Some(&names.client_id),
-        "object_id" => names.object_id.as_deref(),
-        _ => names.resource_id.as_deref(),
-    }
-}
-
 impl Service for TokenEndpoint {
     async fn answer(
         self: Arc<Self>,
@@ -68,11 +51,7 @@ impl Service for TokenEndpoint {
         _fate: ConnectionFate,
     ) -> Result<Response<Body>, BrokenOff> {
         let (parts, incoming) = request.into_parts();
-        let body = Limited::new(incoming, MOST_FORM)
-            .collect()
-            .await
-            .map_err(|_| BrokenOff)?
-            .to_bytes();
+        let body = server::read(incoming).await?;
         self.token_store.note_asked();
         let is_imds = parts.uri.path() == IMDS;
         // Counts for as long as it is being answered.
@@ -80,33 +59,32 @@ impl Service for TokenEndpoint {
         if let Some(None) = entered {
             return Ok(self.throttle(1));
         }
-        match self.token_store.fault() {
+        Ok(match self.token_store.fault() {
             Some(TokenFault::Hang {}) => std::future::pending().await,
             Some(TokenFault::Garbage {}) => {
-                Ok(reply(StatusCode::OK, b"<html>not a token</html>".to_vec()))
+                reply(StatusCode::OK, b"<html>not a token</html>".to_vec())
             }
-            Some(TokenFault::Empty {}) => Ok(ok(&self.token("", None))),
+            Some(TokenFault::Empty {}) => ok(&self.token("", None)),
             Some(TokenFault::ExpiresOn { value }) => {
                 let mut token = self.token("nobody knows when this ends", None);
                 (token["expires_on"], token["expires_in"]) = (json!(value), json!(value));
-                Ok(ok(&token))
+                ok(&token)
             }
-            Some(TokenFault::Throttle { seconds }) => Ok(self.throttle(seconds)),
+            Some(TokenFault::Throttle { seconds }) => self.throttle(seconds),
             Some(TokenFault::Status { status }) => {
-                let status =
-                    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                Ok(self.refuse(
-                    status,
+                let status = StatusCode::from_u16(status);
+                self.refuse((
+                    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
                     "temporarily_unavailable",
                     "AADSTS90033: A transient error has occurred. Please try again.",
                 ))
             }
             Some(TokenFault::Slow { milliseconds }) => {
                 tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-                Ok(self.route(&parts, &body))
+                self.route(&parts, &body)
             }
-            None => Ok(self.route(&parts, &body)),
-        }
+            None => self.route(&parts, &body),
+        })
     }
 }
 
@@ -114,118 +92,89 @@ impl TokenEndpoint {
     pub(crate) fn new(token_store: Arc<TokenStore>, config: &Tokens) -> Self {
         Self {
             token_store,
-            scheme: if config.tls.is_some() {
-                "https"
-            } else {
-                "http"
-            },
             registry: Registry::new(config.applications.clone()),
-            identity_header: config.identity_header.clone(),
-            tenant_id: config.tenant_id.clone(),
-            user_assigned: config.user_assigned.clone().map(|all| {
-                let names = |one| match one {
-                    UserAssigned::ClientId(client_id) => Names {
-                        client_id,
-                        ..Names::default()
-                    },
-                    UserAssigned::Named(names) => names,
-                };
-                all.into_iter().map(names).collect()
-            }),
+            config: config.clone(),
             rate: Rate::default(),
         }
     }
 
     fn route(&self, parts: &Parts, body: &[u8]) -> Response<Body> {
-        let path = parts.uri.path();
-        let query = parts.uri.query().unwrap_or_default();
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
         let query: Vec<_> = form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
         let entra = path.strip_suffix("/oauth2/v2.0/token");
-        match (&parts.method, entra) {
+        let token = match (&parts.method, entra) {
             (&Method::GET, _) if path == IMDS => self.imds(&parts.headers, query),
             (&Method::GET, _) if path == APP_SERVICE => self.app_service(&parts.headers, query),
             (&Method::POST, Some(tenant)) if tenant.len() > 1 => {
-                self.entra(&tenant[1..], &self.url(parts), body)
+                let origin = server::origin(self.config.tls.as_ref(), &parts.uri, &parts.headers);
+                self.entra(&tenant[1..], &[&origin, path].concat(), body)
             }
-            _ => self.refuse(
+            _ => Err((
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "There is no token endpoint at this path.",
-            ),
-        }
+            )),
+        };
+        token.map_or_else(|error| self.refuse(error), |token| ok(&token))
     }
 
-    /// As its caller knows it.
-    fn url(&self, parts: &Parts) -> String {
-        let by_header = || parts.headers.get(header::HOST)?.to_str().ok();
-        let host = parts
-            .uri
-            .authority()
-            .map(|it| it.as_str())
-            .or_else(by_header)
-            .unwrap_or_default();
-        format!("{}://{host}{}", self.scheme, parts.uri.path())
-    }
-
-    fn imds(&self, headers: &HeaderMap, query: Vec<(String, String)>) -> Response<Body> {
+    fn imds(&self, headers: &HeaderMap, query: Vec<(String, String)>) -> Result<Value, EntraError> {
         if let Some((error, description)) = imds::objection(headers, &query) {
-            return self.refuse(StatusCode::BAD_REQUEST, error, description);
+            return Err(bad_request(error, description));
         }
-        let fields = query.into_iter().collect();
-        self.managed_identity(&fields, |token| token)
+        self.managed_identity(&query.into_iter().collect())
     }
 
     /// App Service wants its secret, and tells fewer times.
-    fn app_service(&self, headers: &HeaderMap, query: Vec<(String, String)>) -> Response<Body> {
+    fn app_service(
+        &self,
+        headers: &HeaderMap,
+        query: Vec<(String, String)>,
+    ) -> Result<Value, EntraError> {
         let shown = headers
             .get("x-identity-header")
             .and_then(|value| value.to_str().ok());
-        if shown.is_none() || shown != self.identity_header.as_deref() {
+        if shown.is_none() || shown != self.config.identity_header.as_deref() {
             let description = "The identity header is missing or wrong.";
-            return self.refuse(StatusCode::UNAUTHORIZED, "unauthorized", description);
+            return Err((StatusCode::UNAUTHORIZED, "unauthorized", description));
         }
         let fields: Fields = query.into_iter().collect();
         if fields.get("api-version").map(String::as_str) != Some(APP_SERVICE_VERSION) {
             let description = "The api-version query parameter is missing or unknown";
-            return self.refuse(StatusCode::BAD_REQUEST, "invalid_request", description);
+            return Err(bad_request("invalid_request", description));
         }
-        self.managed_identity(&fields, |mut token| {
-            if let Some(fields) = token.as_object_mut() {
-                for name in ["expires_in", "ext_expires_in", "not_before"] {
-                    fields.remove(name);
-                }
+        let mut token = self.managed_identity(&fields)?;
+        if let Some(fields) = token.as_object_mut() {
+            for name in ["expires_in", "ext_expires_in", "not_before"] {
+                fields.remove(name);
             }
-            token
-        })
+        }
+        Ok(token)
     }
 
-    fn managed_identity(
-        &self,
-        fields: &Fields,
-        shaped: impl FnOnce(Value) -> Value,
-    ) -> Response<Body> {
+    fn managed_identity(&self, fields: &Fields) -> Result<Value, EntraError> {
         let resource = fields.get("resource").map_or("", String::as_str);
         if resource.is_empty() {
-            return self.refuse(
-                StatusCode::BAD_REQUEST,
-                "invalid_resource",
-                "AADSTS50001: The application named resource was not found in the tenant.",
-            );
+            let description =
+                "AADSTS50001: The application named resource was not found in the tenant.";
+            return Err(bad_request("invalid_resource", description));
         }
-        let Some(client_id) = self.assigned(fields) else {
-            let description = "Identity not found";
-            return self.refuse(StatusCode::BAD_REQUEST, "invalid_request", description);
-        };
-        let who = (self.tenant_id.as_str(), client_id.unwrap_or("system"));
+        let client_id = self
+            .assigned(fields)
+            .ok_or(bad_request("invalid_request", "Identity not found"))?;
+        let who = (
+            self.config.tenant_id.as_str(),
+            client_id.unwrap_or("system"),
+        );
         let (text, age) = self.token_store.issue_kept(who, resource, Instant::now());
         let wanted = Wanted {
             client_id,
             resource,
             age,
         };
-        ok(&shaped(self.token(&text, Some(&wanted))))
+        Ok(self.token(&text, Some(&wanted)))
     }
 
     /// The client id of the user-assigned identity that is asked for, `Some(None)` for the machine's own; `None`: it isn't
@@ -238,18 +187,21 @@ impl TokenEndpoint {
         if names.next().is_some() {
             return None;
         }
-        let Some(all) = &self.user_assigned else {
+        let Some(all) = &self.config.user_assigned else {
             return Some(Some(name));
         };
         // Ids of resources have no case.
-        let is_it = |it: &&Names| called(it, by).is_some_and(|it| it.eq_ignore_ascii_case(name));
-        all.iter().find(is_it).map(|it| Some(it.client_id.as_str()))
+        let is_it = |it: &&UserAssigned| {
+            it.called(by)
+                .is_some_and(|it| it.eq_ignore_ascii_case(name))
+        };
+        all.iter().find(is_it).map(UserAssigned::client_id)
     }
 
     /// A machine's own endpoint gives its numbers as strings.
     fn token(&self, text: &str, wanted: Option<&Wanted<'_>>) -> Value {
         let age = wanted.map_or(Duration::ZERO, |it| it.age).as_secs();
-        let (now, lifetime) = (unix_seconds(), self.token_store.lifetime().as_secs() - age);
+        let (now, lifetime) = (unix_seconds(), self.token_store.lifetime.as_secs() - age);
         let client = wanted.and_then(|it| it.client_id.map(str::to_owned));
         json!({
             "access_token": text,
@@ -261,52 +213,44 @@ impl TokenEndpoint {
     }
 
     /// Entra gives its numbers as numbers.
-    fn entra(&self, tenant: &str, url: &str, form: &[u8]) -> Response<Body> {
+    fn entra(&self, tenant: &str, url: &str, form: &[u8]) -> Result<Value, EntraError> {
         let fields: Fields = form_urlencoded::parse(form).into_owned().collect();
         let field = |name: &str| fields.get(name).map_or("", String::as_str);
         if field("grant_type") != "client_credentials" {
-            return self.refuse(
-                StatusCode::BAD_REQUEST,
+            return Err(bad_request(
                 "unsupported_grant_type",
                 "AADSTS70003: The app requested an unsupported grant type.",
-            );
+            ));
         }
         if field("client_id").is_empty() {
-            return self.refuse(
-                StatusCode::BAD_REQUEST,
+            return Err(bad_request(
                 "invalid_request",
                 "AADSTS900144: The request body must contain the following parameter: 'client_id'.",
-            );
+            ));
         }
-        let Some(audience) = field("scope").strip_suffix("/.default") else {
-            return self.refuse(StatusCode::BAD_REQUEST, "invalid_scope", "AADSTS1002012: The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.");
-        };
-        let convinced = self.registry.convince(tenant, &fields, url, unix_seconds());
-        if let Err((status, error, description)) = convinced {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
-            return self.refuse(status, error, description);
-        }
-        let lifetime = self.token_store.lifetime().as_secs();
-        let token = self
-            .token_store
-            .issue((tenant, field("client_id")), audience, Instant::now());
-        ok(
-            &json!({ "token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token }),
+        let audience = field("scope").strip_suffix("/.default").ok_or(bad_request(
+            "invalid_scope",
+            "AADSTS1002012: The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.",
+        ))?;
+        self.registry
+            .convince(tenant, &fields, url, unix_seconds())?;
+        let who = (tenant, field("client_id"));
+        let token = self.token_store.issue(who, audience, Instant::now());
+        let lifetime = self.token_store.lifetime.as_secs();
+        Ok(
+            json!({ "token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token }),
         )
     }
 
     fn throttle(&self, seconds: u64) -> Response<Body> {
-        let mut response = self.refuse(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "Too many requests",
-        );
+        let error = "too_many_requests";
+        let mut response = self.refuse((StatusCode::TOO_MANY_REQUESTS, error, "Too many requests"));
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, seconds.into());
         response
     }
 
-    fn refuse(&self, status: StatusCode, error: &str, description: &str) -> Response<Body> {
+    fn refuse(&self, (status, error, description): EntraError) -> Response<Body> {
         self.token_store.refuse();
         let code = description
             .strip_prefix("AADSTS")
@@ -325,16 +269,10 @@ fn ok(value: &Value) -> Response<Body> {
 }
 
 fn reply(status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::uncounted(bytes));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json; charset=utf-8"),
-    );
-    headers.insert(
-        header::CACHE_CONTROL,
-        http::HeaderValue::from_static("no-store, no-cache"),
-    );
+    let mut response = server::reply(status, "application/json; charset=utf-8", bytes);
+    let uncached = HeaderValue::from_static("no-store, no-cache");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, uncached);
     response
 }

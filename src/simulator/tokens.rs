@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -36,7 +37,7 @@ pub enum TokenFault {
 /// All tokens that are out.
 #[derive(Debug)]
 pub(crate) struct TokenStore {
-    lifetime: Duration,
+    pub(crate) lifetime: Duration,
     /// For which part of it a machine's endpoint hands out the same token.
     kept_for: f64,
     state: Mutex<TokenStoreState>,
@@ -52,12 +53,12 @@ pub(crate) struct Grant {
     pub(crate) audience: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct TokenStoreState {
     rng: fastrand::Rng,
     out: HashMap<String, Issued>,
-    /// What a machine's own endpoint keeps, by client and audience.
-    kept: HashMap<(String, String), Kept>,
+    /// What a machine's own endpoint keeps, and since when, by client and audience.
+    kept: HashMap<(String, String), (String, Instant)>,
     stats: TokenStats,
     fault: Option<TokenFault>,
 }
@@ -70,30 +71,17 @@ struct Issued {
     used: bool,
 }
 
-#[derive(Debug)]
-struct Kept {
-    token: String,
-    issued: Instant,
-}
-
 impl TokenStore {
     pub(crate) fn new(lifetime: Duration, kept_for: f64, seed: u64) -> Self {
         let state = TokenStoreState {
             rng: fastrand::Rng::with_seed(seed),
-            out: HashMap::new(),
-            kept: HashMap::new(),
-            stats: TokenStats::default(),
-            fault: None,
+            ..TokenStoreState::default()
         };
         Self {
             lifetime,
             kept_for,
             state: Mutex::new(state),
         }
-    }
-
-    pub(crate) fn lifetime(&self) -> Duration {
-        self.lifetime
     }
 
     /// A new token for this audience, whether or not anybody accepts it: Entra doesn't ask either.
@@ -111,14 +99,12 @@ impl TokenStore {
             audience: bare(audience).to_owned(),
         };
         state.out.retain(|_, issued| issued.until > now);
-        state.out.insert(
-            token.clone(),
-            Issued {
-                until: now + self.lifetime,
-                grant: grant.into(),
-                used: false,
-            },
-        );
+        let issued = Issued {
+            until: now + self.lifetime,
+            grant: grant.into(),
+            used: false,
+        };
+        state.out.insert(token.clone(), issued);
         state.stats.issued += 1;
         let to = format!("{client} {audience}");
         *state.stats.issued_to.entry(to).or_default() += 1;
@@ -133,17 +119,14 @@ impl TokenStore {
         now: Instant,
     ) -> (String, Duration) {
         let key = (client.to_owned(), audience.to_owned());
-        if let Some(kept) = self.state.lock().kept.get(&key) {
-            let age = now.saturating_duration_since(kept.issued);
+        if let Some((token, issued)) = self.state.lock().kept.get(&key) {
+            let age = now.saturating_duration_since(*issued);
             if age < self.lifetime.mul_f64(self.kept_for.clamp(0.0, 1.0)) {
-                return (kept.token.clone(), age);
+                return (token.clone(), age);
             }
         }
         let token = self.issue((tenant, client), audience, now);
-        let kept = Kept {
-            token: token.clone(),
-            issued: now,
-        };
+        let kept = (token.clone(), now);
         self.state.lock().kept.insert(key, kept);
         (token, Duration::ZERO)
     }
@@ -225,13 +208,10 @@ fn token(
     });
     let mut signature = [0; 64];
     rng.fill(&mut signature);
-    let head = encode::base64url(br#"{"typ":"JWT","alg":"RS256","kid":"simulator"}"#);
-    [
-        head,
-        encode::base64url(claims.to_string().as_bytes()),
-        encode::base64url(&signature),
-    ]
-    .join(".")
+    let head: &[u8] = br#"{"typ":"JWT","alg":"RS256","kid":"simulator"}"#;
+    [head, claims.to_string().as_bytes(), &signature]
+        .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part))
+        .join(".")
 }
 
 pub(crate) fn unix_seconds() -> u64 {

@@ -10,14 +10,13 @@ use bytes::Bytes;
 use tokio::time::Sleep;
 
 use super::super::{
-    connection_fate::ConnectionFate,
+    answer::{EventKind, EventWriter},
+    connection::{self, ConnectionFate},
     deviation::{BreakKind, BrokenOff, Deviation},
-    event_writer::{EventKind, EventWriter},
     faults::{StreamEnd, StreamError},
     latency::TokenTiming,
     recorder::Spent,
     request_trace::RequestTrace,
-    socket,
 };
 
 /// An answer on its way, event by event.
@@ -38,20 +37,11 @@ pub(crate) struct PacedBody {
     stage: Stage,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Stage {
     Telling,
     Breaking,
     Over,
-}
-
-impl std::fmt::Debug for PacedBody {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Told")
-            .field("at", &self.at)
-            .field("stage", &self.stage)
-            .finish_non_exhaustive()
-    }
 }
 
 impl PacedBody {
@@ -63,7 +53,6 @@ impl PacedBody {
         deviation: Deviation,
         fate: ConnectionFate,
     ) -> Self {
-        let (length, at, outputs, next, sleep) = (None, 0, 0, None, None);
         Self {
             writer,
             timing,
@@ -71,20 +60,12 @@ impl PacedBody {
             trace,
             deviation,
             fate,
-            length,
-            at,
-            outputs,
-            next,
-            sleep,
+            length: None,
+            at: 0,
+            outputs: 0,
+            next: None,
+            sleep: None,
             stage: Stage::Telling,
-        }
-    }
-
-    /// The same for a body whose length is told in advance.
-    pub(super) fn of_length(self, length: usize) -> Self {
-        Self {
-            length: Some(length),
-            ..self
         }
     }
 
@@ -99,7 +80,10 @@ impl PacedBody {
             }
             match self.stage {
                 Stage::Over => return Poll::Ready(None),
-                Stage::Breaking => return Poll::Ready(Some(Err(self.break_off()))),
+                Stage::Breaking => {
+                    self.finish();
+                    return Poll::Ready(Some(Err(BrokenOff)));
+                }
                 Stage::Telling => {}
             }
             if let Some((bytes, spent)) = self.next.take() {
@@ -109,8 +93,7 @@ impl PacedBody {
                 return Poll::Ready(Some(Ok(error)));
             }
             if self.stage == Stage::Telling && !self.prepare() {
-                self.stage = Stage::Over;
-                self.trace.finish();
+                self.finish();
             }
         }
     }
@@ -140,32 +123,18 @@ impl PacedBody {
     /// Counts what goes out; looks ahead, since the last event finishes the trace.
     fn hand_over(&mut self, bytes: Bytes, spent: Spent) -> Bytes {
         self.trace.spent += spent;
-        if self
-            .deviation
-            .breaks
-            .as_ref()
-            .is_none_or(|b| b.after_events != self.at)
-            && !self.prepare()
-        {
-            self.stage = Stage::Over;
-            self.trace.finish();
+        if !self.breaks_here() && !self.prepare() {
+            self.finish();
         }
         bytes
     }
 
     /// At the place of the break: an error event to send, or the way to breaking off.
     fn meet_break(&mut self) -> Option<Bytes> {
-        let here = self
-            .deviation
-            .breaks
-            .as_ref()
-            .is_some_and(|b| b.after_events == self.at);
-        let found = if here {
-            self.deviation.breaks.take()?
-        } else {
+        if !self.breaks_here() {
             return None;
-        };
-        match found.kind {
+        }
+        match self.deviation.breaks.take()?.kind {
             BreakKind::Error(error) => Some(self.tell_error(&error)),
             kind => {
                 self.prepare_breaking(kind == BreakKind::Reset);
@@ -176,10 +145,7 @@ impl PacedBody {
 
     fn tell_error(&mut self, error: &StreamError) -> Bytes {
         match error.end {
-            StreamEnd::Clean => {
-                self.stage = Stage::Over;
-                self.trace.finish();
-            }
+            StreamEnd::Clean => self.finish(),
             end => self.prepare_breaking(end == StreamEnd::Reset),
         }
         format!("{}\n\n", self.writer.error_event(error)).into()
@@ -190,12 +156,16 @@ impl PacedBody {
             self.fate.reset_at_end();
         }
         self.stage = Stage::Breaking;
-        self.sleep = Some(Box::pin(socket::let_it_arrive()));
+        self.sleep = Some(Box::pin(connection::let_it_arrive()));
     }
 
-    fn break_off(&mut self) -> BrokenOff {
+    fn breaks_here(&self) -> bool {
+        let breaks = self.deviation.breaks.as_ref();
+        breaks.is_some_and(|breaks| breaks.after_events == self.at)
+    }
+
+    fn finish(&mut self) {
         self.stage = Stage::Over;
         self.trace.finish();
-        BrokenOff
     }
 }

@@ -33,6 +33,13 @@ pub struct Deployment {
     pub fault: Option<Fault>,
 }
 
+impl Deployment {
+    /// Only these spill over.
+    pub(crate) fn is_provisioned(&self) -> bool {
+        matches!(self.capacity, Capacity::Ptu { .. })
+    }
+}
+
 /// What a deployment's usage has of the rarer kinds.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

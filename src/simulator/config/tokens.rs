@@ -39,8 +39,25 @@ pub enum UserAssigned {
     Named(Names),
 }
 
+impl UserAssigned {
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.called("client_id")
+    }
+
+    /// What it is called in a query of this parameter, if it has such a name.
+    pub(crate) fn called(&self, by: &str) -> Option<&str> {
+        match (self, by) {
+            (Self::ClientId(client_id), "client_id") => Some(client_id),
+            (Self::ClientId(_), _) => None,
+            (Self::Named(names), "client_id") => Some(&names.client_id),
+            (Self::Named(names), "object_id") => names.object_id.as_deref(),
+            (Self::Named(names), _) => names.resource_id.as_deref(),
+        }
+    }
+}
+
 /// What a user-assigned identity is called.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Names {
     pub client_id: String,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::raw_answer::Raw, OddUsage, StreamError, Wording};
+use super::{super::raw_answer::Raw, OddUsage, StreamError};
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,23 @@ pub enum FaultKind {
     RejectStreamOptions {},
     /// These bytes in place of an answer, over HTTP/1.1 only; over HTTP/2 the stream is reset.
     Raw(Raw),
+}
+
+/// How the message of a 429 tells its wait (wire facts: Error bodies).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wording {
+    /// "Requests to the … Operation … Please retry after 7 seconds."
+    RetryAfter,
+    /// "Rate limit is exceeded. Try again in 7 seconds."
+    #[default]
+    TryAgain,
+    /// "Your requests to … have exceeded … Please retry after 7 seconds."
+    YourRequests,
+    /// "Rate limit of 8000 per 60s exceeded … Please wait 7 seconds …": the first seconds are not the wait.
+    PleaseWait,
+    /// "… experiencing high demand …": no wait at all.
+    HighDemand,
 }
 
 fn three() -> usize {

@@ -10,13 +10,14 @@ use sha2::{Digest, Sha256};
 use super::{
     super::{
         answer::{Call, OperationAnswer},
+        chat, completions,
         deployment::Deployment,
-        headers,
+        embeddings, headers,
         instance::Instance,
-        limits::LimitState,
-        models, operations, realtime,
+        limits::{LimitState, Throttled},
+        media, models, realtime,
         refusal::{Called, Refusal},
-        request_body,
+        request_body, responses,
         route::{Address, Operation, Route},
     },
     responder::Responder,
@@ -78,12 +79,10 @@ impl InFlight {
     pub(super) fn record_body(&mut self, body: &Bytes) {
         if let Some(seen) = self.responder.trace.seen() {
             let hash = hex::encode(Sha256::digest(body));
+            let headers = &mut self.responder.headers;
+            headers.insert("x-simulator-body-sha256", headers::text(&hash));
             let mut seen = seen.lock();
-            seen.body_length = body.len();
-            self.responder
-                .headers
-                .insert("x-simulator-body-sha256", headers::text(&hash));
-            seen.body_sha256 = Some(hash);
+            (seen.body_length, seen.body_sha256) = (body.len(), Some(hash));
         }
     }
 
@@ -94,16 +93,13 @@ impl InFlight {
 
     /// Says in the answer which deployment gives it.
     pub(super) fn name(&mut self, deployment: &Deployment) {
-        if self.responder.trace.seen().is_some() {
+        let Responder { headers, trace, .. } = &mut self.responder;
+        if trace.seen().is_some() {
             let place = [self.instance.name.as_str(), "/", &deployment.name].concat();
-            self.responder
-                .headers
-                .insert("x-simulator-deployment", headers::text(&place));
+            headers.insert("x-simulator-deployment", headers::text(&place));
         }
         if self.instance.azure() {
-            self.responder
-                .headers
-                .insert("x-ms-deployment-name", headers::text(&deployment.name));
+            headers.insert("x-ms-deployment-name", headers::text(&deployment.name));
         }
     }
 
@@ -130,15 +126,15 @@ impl InFlight {
             }
         };
         let deployment = deployment?;
+        let called = Called::new(Some(address), &deployment.name);
         if operation == Operation::Realtime {
             realtime::key(&self.request_headers)?;
-            let called = Called::new(Some(address), &deployment.name);
             self.admit(&deployment, 0, &called)?;
             return Ok(Work::Session(deployment));
         }
         let worked_out = match memchr::memmem::find(body, request_body::FILTER_MARKER.as_bytes()) {
             Some(_) => Err(Refusal::content_filter()),
-            None => operations::answer(
+            None => answer(
                 operation,
                 Call::new(&deployment, body, self.instance.azure()),
             ),
@@ -147,12 +143,10 @@ impl InFlight {
             // It counts all the same (wire facts: Status codes).
             deployment.limiter.lock().note_refused(Instant::now());
         })?;
-        let called = Called::new(Some(address), &deployment.name);
         self.admit(&deployment, answer.estimate, &called)?;
-        self.responder.trace.spent = answer.spent;
-        self.responder
-            .trace
-            .hold(deployment.clone(), answer.estimate);
+        let trace = &mut self.responder.trace;
+        trace.spent = answer.spent;
+        trace.hold(deployment.clone(), answer.estimate);
         Ok(Work::Answer(answer, deployment))
     }
 
@@ -162,27 +156,30 @@ impl InFlight {
         estimate: u64,
         called: &Called<'_>,
     ) -> Result<(), Refusal> {
-        let limit_state = deployment.limiter.lock().admit(estimate, Instant::now());
-        match limit_state {
-            Ok(LimitState::Unlimited) => Ok(()),
-            Ok(limit_state) => {
-                let tells_reset = deployment.tells_reset(&mut self.responder.rng);
-                headers::insert_limit_headers(
-                    &mut self.responder.headers,
-                    &limit_state,
-                    tells_reset,
-                );
-                Ok(())
-            }
-            Err(no) => {
-                let tells_reset = deployment.tells_reset(&mut self.responder.rng);
-                headers::insert_limit_headers(
-                    &mut self.responder.headers,
-                    &no.limit_state,
-                    tells_reset,
-                );
-                Err(Refusal::throttled(&no, called))
-            }
+        let admitted = deployment.limiter.lock().admit(estimate, Instant::now());
+        let (Ok(limit_state) | Err(Throttled { limit_state, .. })) = admitted;
+        if limit_state != LimitState::Unlimited {
+            let Responder { headers, rng, .. } = &mut self.responder;
+            headers::insert_limit_headers(headers, &limit_state, deployment.tells_reset(rng));
         }
+        admitted.map_err(|no| Refusal::throttled(&no, called))?;
+        Ok(())
+    }
+}
+
+/// What a deployment answers to an operation.
+fn answer(operation: Operation, call: Call<'_>) -> Result<OperationAnswer, Refusal> {
+    match operation {
+        Operation::Chat => chat::answer(call),
+        Operation::Completions => completions::answer(call),
+        Operation::Embeddings => embeddings::answer(call),
+        Operation::Responses => responses::answer(call),
+        Operation::ImageGenerations => media::generate(call),
+        Operation::ImageEdits => media::edit(call),
+        Operation::Speech => media::speak(call),
+        Operation::Transcriptions | Operation::Translations => media::hear(call),
+        Operation::Compact => responses::compact(call),
+        Operation::InputTokens => responses::count(call),
+        Operation::Realtime => Err(Refusal::no_resource()),
     }
 }

@@ -11,37 +11,23 @@ use super::{
         recorder::Ending,
         refusal::{Called, Refusal},
     },
-    responder::Responder,
+    responder::{EarlyEnd, Responder},
 };
 
-/// What a fault left of a request.
-pub(super) enum Injected {
-    Ended(EarlyEnd),
-    /// It is answered, but not in the straight way.
-    Deviating(Deviation),
-}
-
-pub(super) enum EarlyEnd {
-    Refused(Refusal),
-    Broken(&'static str),
-}
-
-impl Injected {
-    fn refused(refusal: Refusal) -> Self {
-        Self::Ended(EarlyEnd::Refused(refusal))
-    }
-}
-
-/// Carries out what a fault does; who hangs never comes back from here.
+/// Carries out what a fault does, if there is one; who hangs never comes back from here. An answer that is given all the
+/// same may depart from the straight way.
 pub(super) async fn inject(
     responder: &mut Responder,
-    fault: FaultKind,
+    fault: Option<FaultKind>,
     called: &Called<'_>,
     body: &[u8],
-) -> Injected {
+) -> Result<Deviation, EarlyEnd> {
+    let Some(fault) = fault else {
+        return Ok(Deviation::default());
+    };
     let label = fault.label();
     responder.trace.note_fault(label);
-    match fault {
+    Err(match fault {
         FaultKind::Status {
             status,
             headers,
@@ -51,37 +37,37 @@ pub(super) async fn inject(
             status,
             headers,
             body,
-        } => Injected::refused(refusal_of(status, &headers, body)),
+        } => EarlyEnd::Refused(refusal_of(status, &headers, body)),
         FaultKind::Throttle { seconds } => {
             let wait = Duration::from_secs_f64(seconds);
-            Injected::refused(Refusal::too_many("token", wait, called))
+            EarlyEnd::Refused(Refusal::too_many("token", wait, called))
         }
         FaultKind::ThrottleInWords { wording, seconds } => {
-            Injected::refused(Refusal::in_words(wording, seconds, called))
+            EarlyEnd::Refused(Refusal::in_words(wording, seconds, called))
         }
         FaultKind::RejectStreamOptions {}
             if memchr::memmem::find(body, b"\"stream_options\"").is_some() =>
         {
-            Injected::refused(Refusal::unknown_argument("stream_options"))
+            EarlyEnd::Refused(Refusal::unknown_argument("stream_options"))
         }
-        FaultKind::NotDeployed {} => Injected::refused(Refusal::no_deployment()),
+        FaultKind::NotDeployed {} => EarlyEnd::Refused(Refusal::no_deployment()),
         FaultKind::Reset {} | FaultKind::ResetOnConnect {} => {
             responder.fate.reset_at_end();
-            Injected::Ended(EarlyEnd::Broken(label))
+            EarlyEnd::Broken(label)
         }
-        FaultKind::Close {} => Injected::Ended(EarlyEnd::Broken(label)),
+        FaultKind::Close {} => EarlyEnd::Broken(label),
         FaultKind::Raw(raw) => {
             if responder.version < Version::HTTP_2 {
                 responder.fate.answer_raw(raw);
             }
-            Injected::Ended(EarlyEnd::Broken(label))
+            EarlyEnd::Broken(label)
         }
         FaultKind::Hang {} => {
             responder.trace.end(Ending::Fault(label));
             std::future::pending().await
         }
-        other => Injected::Deviating(deviation(responder, other)),
-    }
+        other => return Ok(deviation(responder, other)),
+    })
 }
 
 /// What an answer that is given all the same departs by.
@@ -113,16 +99,10 @@ fn deviation(responder: &mut Responder, fault: FaultKind) -> Deviation {
     }
 }
 
-pub(super) fn refusal_of(
-    status: u16,
-    headers: &BTreeMap<String, String>,
-    body: Option<String>,
-) -> Refusal {
+fn refusal_of(status: u16, headers: &BTreeMap<String, String>, body: Option<String>) -> Refusal {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut refusal = Refusal::of_status(status);
-    if let Some(body) = body {
-        refusal.body = body;
-    }
+    refusal.body = body.unwrap_or(refusal.body);
     refusal.headers.extend(sendable(headers));
     refusal
 }

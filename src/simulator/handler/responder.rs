@@ -7,13 +7,19 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use super::super::{
     answer::{Form, OperationAnswer},
     body::{Body, PacedBody},
-    connection_fate::ConnectionFate,
+    connection::ConnectionFate,
     deployment::Deployment,
     deviation::{BreakKind, BrokenOff, Deviation},
     recorder::Ending,
     refusal::Refusal,
     request_trace::RequestTrace,
 };
+
+/// What a fault made of a request that gets no answer.
+pub(super) enum EarlyEnd {
+    Refused(Refusal),
+    Broken(&'static str),
+}
 
 /// Answers one request, once.
 pub(super) struct Responder {
@@ -35,20 +41,11 @@ impl Responder {
         match answer.form {
             Form::Stream(writer) => {
                 self.trace.end(Ending::Status(200));
-                let paced = PacedBody::new(
-                    writer,
-                    deployment.timing,
-                    self.rng,
-                    self.trace,
-                    deviation,
-                    self.fate,
-                );
-                response(
-                    StatusCode::OK,
-                    self.headers,
-                    "text/event-stream; charset=utf-8",
-                    Body::paced(paced),
-                )
+                let (timing, rng) = (deployment.timing, self.rng);
+                let paced = PacedBody::new(writer, timing, rng, self.trace, deviation, self.fate);
+                let content_type = "text/event-stream; charset=utf-8";
+                let body = Body::Paced(Box::new(paced));
+                response(StatusCode::OK, self.headers, content_type, body)
             }
             Form::Whole {
                 content_type,
@@ -79,23 +76,16 @@ impl Responder {
                     ..deviation
                 };
                 self.trace.end(Ending::Status(200));
-                response(
-                    StatusCode::OK,
-                    self.headers,
-                    content_type,
-                    Body::trickled(bytes, self.trace, deviation, self.fate),
-                )
+                let body = Body::trickled(bytes, self.trace, deviation, self.fate);
+                response(StatusCode::OK, self.headers, content_type, body)
             }
         }
     }
 
     pub(super) fn refuse(mut self, refusal: Refusal) -> Response<Body> {
         self.headers.extend(refusal.headers);
-        self.whole(
-            refusal.status,
-            "application/json",
-            refusal.body.into_bytes(),
-        )
+        let body = refusal.body.into_bytes();
+        self.whole(refusal.status, "application/json", body)
     }
 
     pub(super) fn whole(
@@ -105,19 +95,20 @@ impl Responder {
         bytes: Vec<u8>,
     ) -> Response<Body> {
         self.trace.end(Ending::Status(status.as_u16()));
-        response(
-            status,
-            self.headers,
-            content_type,
-            Body::whole(bytes, self.trace),
-        )
+        let body = Body::whole(bytes, Some(self.trace));
+        response(status, self.headers, content_type, body)
     }
 
-    /// Ends the request without an answer.
-    pub(super) fn broken(mut self, label: &'static str) -> Result<Response<Body>, BrokenOff> {
-        self.trace.end(Ending::Fault(label));
-        self.trace.finish();
-        Err(BrokenOff)
+    /// Ends the request as a fault says.
+    pub(super) fn end(mut self, end: EarlyEnd) -> Result<Response<Body>, BrokenOff> {
+        match end {
+            EarlyEnd::Refused(refusal) => Ok(self.refuse(refusal)),
+            EarlyEnd::Broken(label) => {
+                self.trace.end(Ending::Fault(label));
+                self.trace.finish();
+                Err(BrokenOff)
+            }
+        }
     }
 }
 

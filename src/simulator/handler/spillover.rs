@@ -14,12 +14,13 @@ use super::{
         route::Address,
     },
     in_flight::{InFlight, Work},
-    inject_fault::{EarlyEnd, Injected, inject},
+    inject_fault::inject,
+    responder::EarlyEnd,
 };
 
-const ASKED_FOR: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
-const FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
-const ERROR: HeaderName = HeaderName::from_static("x-ms-spillover-error");
+const ASKED_FOR: &str = "x-ms-spillover-deployment";
+const FROM: &str = "x-ms-spillover-from-deployment";
+const ERROR: &str = "x-ms-spillover-error";
 
 /// What comes of a deployment's own no: another one's answer, or, in the older form where that failed too, the no itself
 /// with a word on the other's.
@@ -34,26 +35,22 @@ pub(super) async fn spill(
         return Err(own);
     };
     let before = request.responder.headers.clone();
-    headers::remove_limit_headers(&mut request.responder.headers);
+    request.responder.headers.remove(headers::UTILIZATION);
     let served = ask_instead(request, address, &to, body).await;
-    let is_old = request.instance.spillover_headers == SpilloverHeaders::Before202606;
+    let is_old = request.instance.config.spillover_headers == SpilloverHeaders::Before202606;
     if let (Err(no), true) = (&served, is_old) {
         request.responder.headers = before;
         let reason = format!("{}: {} answered {}", own.status, to.name, no.status);
-        own.headers.push((ERROR, headers::text(&reason)));
+        let error = HeaderName::from_static(ERROR);
+        own.headers.push((error, headers::text(&reason)));
         return Err(own);
     }
     request.responder.trace.spill(&to);
     request.name(&to);
-    request
-        .responder
-        .headers
-        .insert(FROM, headers::text(&from.name));
+    let headers = &mut request.responder.headers;
+    headers.insert(FROM, headers::text(&from.name));
     if !is_old {
-        request
-            .responder
-            .headers
-            .insert(ERROR, own.status.as_u16().into());
+        headers.insert(ERROR, own.status.as_u16().into());
     }
     served
 }
@@ -64,9 +61,9 @@ fn spillover(request: &InFlight, from: &Deployment) -> Option<Arc<Deployment>> {
         .request_headers
         .get(ASKED_FOR)
         .and_then(|name| name.to_str().ok());
-    let name = from.spillover.as_deref().or(wish)?;
+    let name = from.config.spillover.as_deref().or(wish)?;
     let to = request.instance.deployment(name)?;
-    (from.is_provisioned && to.name != from.name).then(|| to.clone())
+    (from.config.is_provisioned() && to.name != from.name).then(|| to.clone())
 }
 
 async fn ask_instead(
@@ -75,23 +72,15 @@ async fn ask_instead(
     to: &Arc<Deployment>,
     body: &[u8],
 ) -> Result<(Work, Deviation), Refusal> {
-    let deviation = match request.instance.own_fault(to) {
-        None => Deviation::default(),
-        Some(fault) => match inject(
-            &mut request.responder,
-            fault,
-            &Called::new(address, &to.name),
-            body,
-        )
-        .await
-        {
-            Injected::Deviating(deviation) => deviation,
-            Injected::Ended(EarlyEnd::Refused(refusal)) => return Err(refusal),
-            Injected::Ended(EarlyEnd::Broken(_)) => {
-                return Err(Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE));
-            }
-        },
-    };
+    let (fault, called) = (
+        request.instance.own_fault(to),
+        Called::new(address, &to.name),
+    );
+    let injected = inject(&mut request.responder, fault, &called, body).await;
+    let deviation = injected.map_err(|end| match end {
+        EarlyEnd::Refused(refusal) => refusal,
+        EarlyEnd::Broken(_) => Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE),
+    })?;
     Ok((request.work(address, Ok(to.clone()), body)?, deviation))
 }
 
