@@ -5,7 +5,6 @@ mod buffered_stream;
 mod connection_limit;
 mod listener;
 mod logs;
-mod open_files;
 mod parts;
 mod peer_certificate;
 mod pingora_settings;
@@ -14,7 +13,6 @@ mod preflight;
 mod background_tasks;
 mod signals;
 mod start_error;
-mod startup_line;
 mod tls;
 mod workers;
 
@@ -63,8 +61,8 @@ pub fn serve_watched(
         Some(_) => HangUp::End,
     };
     let ears = Ears::open(hang_up)?;
-    let open_files = open_files::raise();
-    if let Some(warning) = open_files::warning(&plan, open_files) {
+    let open_files = preflight::raise_open_files();
+    if let Some(warning) = preflight::too_few_open_files(&plan, open_files) {
         tracing::warn!(event = "open_files_low", "{warning}");
     }
     let parts = Parts::new(plan)?;
@@ -93,10 +91,7 @@ pub fn serve_watched(
         }
     }
     let guarded = parts.guarded(&server.configuration);
-    let (drain, started) = (
-        Arc::clone(&parts.drain),
-        startup_line::ready(&parts.plan, open_files),
-    );
+    let (drain, started) = (Arc::clone(&parts.drain), ready(&parts.plan, open_files));
     let gateway = Listening::new("gateway", guarded, ports)
         .with_threads(parts.plan.server.threads)
         .on_open(move || {
@@ -140,4 +135,30 @@ fn discover(connectors: &[Arc<Connector>]) -> io::Result<()> {
     });
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Says what runs once called, when the listeners are open.
+fn ready(plan: &Plan, open_files: u64) -> impl FnOnce() + Send + Sync + 'static {
+    let address = |address: SocketAddr, is_tls: bool| {
+        if is_tls {
+            format!("{address} (TLS)")
+        } else {
+            address.to_string()
+        }
+    };
+    let listeners: Vec<_> = plan
+        .listeners
+        .iter()
+        .map(|it| address(it.address, it.tls.is_some()))
+        .collect();
+    let admin = plan.admin.as_ref().map_or("none".to_owned(), |it| {
+        address(it.address, it.tls.is_some())
+    });
+    let models = plan.models.len();
+    let deployments: usize = plan.models.iter().map(|it| it.deployments.len()).sum();
+    let (clients, config) = (plan.clients.all().len(), plan.hash.clone());
+    move || {
+        let (version, listeners) = (env!("CARGO_PKG_VERSION"), listeners.join(", "));
+        tracing::info!(event = "gateway_started", version, listeners, admin, %config, models, deployments, clients, open_files, "forebay is ready and serves requests");
+    }
 }

@@ -12,7 +12,7 @@
 //!
 //! What is known of a request stands in its `exchange`: what came with it, what it asks, how far it is, what went out.
 
-mod admission;
+pub(crate) mod admission;
 mod announce;
 mod attempt;
 mod body;
@@ -33,8 +33,6 @@ mod intake;
 mod metering;
 pub(crate) mod model_backend;
 mod named_deployments;
-mod overhead;
-mod own_answers;
 mod prompt_tokens;
 mod realtime;
 mod reply;

@@ -16,7 +16,7 @@ use pingora::{
 
 use super::{
     listener::{Listening, Port},
-    parts::{Parts, moment},
+    parts::Parts,
 };
 use crate::{
     admin::{
@@ -27,7 +27,7 @@ use crate::{
     domain::head,
     identity::Credential,
     oidc::JwksCache,
-    proxy::connection::ConnectionGuard,
+    proxy::{admission::moment, connection::ConnectionGuard},
     telemetry::traffic_rates::TrafficRates,
 };
 

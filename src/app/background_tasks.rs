@@ -46,9 +46,14 @@ impl BackgroundService for Upkeep {
             tasks.spawn(watch(Arc::clone(tls), shutdown.clone()));
         }
         if let Some(rates) = &self.rates {
-            tasks.spawn(beat(Arc::clone(rates), shutdown.clone()));
+            let rates = Arc::clone(rates);
+            let beat = move || rates.beat(Instant::now());
+            tasks.spawn(every(traffic_rates::EVERY, shutdown.clone(), beat));
         }
-        tasks.spawn(look(Arc::clone(&self.health), shutdown.clone()));
+        // What lasts for seconds is seen also where no load balancer asks for it.
+        let health = Arc::clone(&self.health);
+        let look = move || drop(health.look(Instant::now()));
+        tasks.spawn(every(LOOK_EVERY, shutdown.clone(), look));
         while tasks.join_next().await.is_some() {}
     }
 }
@@ -71,25 +76,14 @@ async fn watch(tls: Arc<Tls>, mut shutdown: ShutdownWatch) {
     }
 }
 
-/// What lasts for seconds is seen also where no load balancer asks for it.
-async fn look(health: Arc<HealthCheck>, mut shutdown: ShutdownWatch) {
-    let mut every = tokio::time::interval(LOOK_EVERY);
+/// Does this now and each time that so long has passed.
+async fn every(period: Duration, mut shutdown: ShutdownWatch, what: impl Fn()) {
+    let mut every = tokio::time::interval(period);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = shutdown.changed() => return,
-            _ = every.tick() => drop(health.look(Instant::now())),
-        }
-    }
-}
-
-async fn beat(rates: Arc<TrafficRates>, mut shutdown: ShutdownWatch) {
-    let mut every = tokio::time::interval(traffic_rates::EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = shutdown.changed() => return,
-            _ = every.tick() => rates.beat(Instant::now()),
+            _ = every.tick() => what(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! the listener's connections until it is closed.
 
 use std::{
-    fmt, io, mem,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
@@ -152,9 +152,3 @@ impl Shutdown for BufferedStream {
 }
 
 delegates_to_inner!(BufferedStream);
-
-impl fmt::Debug for BufferedStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BufferedStream").field(&self.inner).finish()
-    }
-}

@@ -26,12 +26,13 @@ use crate::{
         budget::Budget,
         deployment::{Deployment, Instance},
         pool::Pool,
-        quota::{Moment, Quotas},
+        quota::Quotas,
     },
     identity::Identities,
     oidc::Issuers,
     proxy::{
         Gateway, KEEP_ALIVE,
+        admission::moment,
         body_memory::Memory,
         connection::{ConnectionGuard, Reporting, Rules},
         connector::{Authorities, AuthoritiesError, Connector},
@@ -314,8 +315,9 @@ fn models(plan: &Plan, connectors: &[Arc<Connector>], metrics: &Metrics) -> Vec<
             .with_one_client(clients.count() <= 1);
         let bounds = plan.bounds.with(model.timeouts);
         let version = model.version.as_deref().map(Arc::from);
-        let served = ModelBackend::new(pool, bounds, version, target);
-        Arc::new(served.required(model.required))
+        let mut served = ModelBackend::new(pool, bounds, version, target);
+        served.is_required = model.required;
+        Arc::new(served)
     });
     served.collect()
 }
@@ -354,13 +356,6 @@ fn counter_writer(
         source,
     })?;
     Ok(Some(Arc::new(counter_writer)))
-}
-
-pub(super) fn moment() -> Moment {
-    Moment {
-        at: Instant::now(),
-        wall: SystemTime::now(),
-    }
 }
 
 /// A pool leaves alone what the gateway has no credential for.

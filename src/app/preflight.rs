@@ -3,10 +3,18 @@
 
 use std::{fs, path::Path};
 
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, access},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
-use super::{open_files, parts::connectors};
+use super::{listener::ADMIN_CONNECTIONS, parts::connectors};
 use crate::{config::Plan, identity::Identities, oidc::Issuers};
+
+/// Files, sockets of its own, idle connections: beside those to clients, and one to a deployment for each of them.
+const BESIDE: u64 = 256;
+/// Where the hard limit is none: what Linux allows a process unless `fs.nr_open` says more.
+const MOST: u64 = 1 << 20;
 
 /// What was found, each in one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,26 +41,20 @@ pub fn examine(plan: &Plan) -> Examined {
     let issuers = Issuers::new(&plan.issuers, &plan.clients).err();
     let problems = issuers.map(|error| error.to_string());
     examined.problems.extend(problems);
-    let few = open_files::warning(plan, open_files::allowed());
+    let few = too_few_open_files(plan, allowed_open_files());
     examined.warnings.extend(few);
     examined
 }
 
 /// What the gateway writes, and which field says so.
-fn files(plan: &Plan) -> Vec<(&'static str, &Path)> {
+fn files(plan: &Plan) -> impl Iterator<Item = (&'static str, &Path)> {
     let log = &plan.log;
-    let mut files: Vec<(&'static str, &Path)> = Vec::new();
-    files.extend(
-        log.access
-            .iter()
-            .map(|it| ("log.access", it.path.as_path())),
-    );
-    files.extend(log.usage.iter().map(|it| ("log.usage", it.path.as_path())));
-    let prompts = log.prompts.iter();
-    files.extend(prompts.map(|it| ("log.prompts", it.file.path.as_path())));
-    let counters = plan.counters.file.iter();
-    files.extend(counters.map(|path| ("counters.file", path.as_path())));
-    files
+    let access = log.access.iter().map(|it| ("log.access", &it.path));
+    let usage = log.usage.iter().map(|it| ("log.usage", &it.path));
+    let prompts = log.prompts.iter().map(|it| ("log.prompts", &it.file.path));
+    let counters = plan.counters.file.iter().map(|it| ("counters.file", it));
+    let all = access.chain(usage).chain(prompts).chain(counters);
+    all.map(|(field, path)| (field, path.as_path()))
 }
 
 /// Why a file can't be written where it should be.
@@ -103,4 +105,40 @@ mod tests {
         );
         assert!(unfit(Path::new("/dev/null/x.jsonl")).contains("is not a folder"));
     }
+}
+
+/// Raises the soft limit of open files to the hard one, and says where that leaves it. The soft one is there for programs
+/// that can't count further than 1024; the gateway takes all that it may.
+pub(super) fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (limit.current.unwrap_or(MOST), limit.maximum.unwrap_or(MOST));
+    let raised = Rlimit {
+        current: Some(hard),
+        ..limit
+    };
+    if soft < hard && setrlimit(Resource::Nofile, raised).is_ok() {
+        hard
+    } else {
+        soft
+    }
+}
+
+/// How many files the process may have open once it has raised its limit.
+fn allowed_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    limit.maximum.unwrap_or(MOST)
+}
+
+/// What to warn of where the limit is less than what the listeners may need.
+pub(super) fn too_few_open_files(plan: &Plan, allowed: u64) -> Option<String> {
+    let connections: u64 = plan
+        .listeners
+        .iter()
+        .map(|it| it.max_connections as u64)
+        .sum();
+    let needed = 2 * connections + ADMIN_CONNECTIONS as u64 + BESIDE;
+    (needed > allowed).then(|| format!(
+        "the limit of open files is {allowed}, but the listeners allow {connections} connections, each with another one to a deployment: \
+         raise the limit to {needed} (ulimit -Hn; systemd: LimitNOFILE=), or lower listeners[].max_connections"
+    ))
 }

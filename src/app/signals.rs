@@ -69,25 +69,14 @@ impl Heard {
         Self::User2,
     ];
 
-    fn kind(self) -> SignalKind {
+    fn known_as(self) -> (SignalKind, &'static str) {
         match self {
-            Self::Terminate => SignalKind::terminate(),
-            Self::Interrupt => SignalKind::interrupt(),
-            Self::Quit => SignalKind::quit(),
-            Self::HangUp => SignalKind::hangup(),
-            Self::User1 => SignalKind::user_defined1(),
-            Self::User2 => SignalKind::user_defined2(),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Terminate => "SIGTERM",
-            Self::Interrupt => "SIGINT",
-            Self::Quit => "SIGQUIT",
-            Self::HangUp => "SIGHUP",
-            Self::User1 => "SIGUSR1",
-            Self::User2 => "SIGUSR2",
+            Self::Terminate => (SignalKind::terminate(), "SIGTERM"),
+            Self::Interrupt => (SignalKind::interrupt(), "SIGINT"),
+            Self::Quit => (SignalKind::quit(), "SIGQUIT"),
+            Self::HangUp => (SignalKind::hangup(), "SIGHUP"),
+            Self::User1 => (SignalKind::user_defined1(), "SIGUSR1"),
+            Self::User2 => (SignalKind::user_defined2(), "SIGUSR2"),
         }
     }
 }
@@ -129,7 +118,7 @@ impl Ears {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let heard = {
             let _runtime = runtime.enter();
-            let listen = |heard: Heard| Ok((heard, signal(heard.kind())?));
+            let listen = |heard: Heard| Ok((heard, signal(heard.known_as().0)?));
             Heard::ALL
                 .map(listen)
                 .into_iter()
@@ -169,7 +158,7 @@ async fn hear(
             return;
         };
         let is_draining = wanted.borrow().is_some();
-        let signal = heard.name();
+        let (_, signal) = heard.known_as();
         match act(heard, hang_up, is_draining) {
             Act::Drain => drop(wanted.send(Some(signal))),
             Act::Wait => {

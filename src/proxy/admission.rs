@@ -22,7 +22,8 @@ const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-toke
 const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 
-fn now() -> Moment {
+/// What time it is, as limits are counted.
+pub(crate) fn moment() -> Moment {
     Moment {
         at: Instant::now(),
         wall: SystemTime::now(),
@@ -58,7 +59,7 @@ impl Limits {
     /// Counts a request as one of its client's, before its body is read; with its model, where that is known already.
     pub(super) fn enter(&mut self, model: Option<&ModelName>) -> Result<(), Refusal> {
         if let Some(allowance) = &self.allowance {
-            self.reservation = Some(allowance.enter(now())?);
+            self.reservation = Some(allowance.enter(moment())?);
         }
         match model {
             Some(model) => self.ask_model(model),
@@ -69,7 +70,9 @@ impl Limits {
     /// Counts it with its model too.
     pub(super) fn ask_model(&mut self, model: &ModelName) -> Result<(), Refusal> {
         match (&mut self.allowance, &mut self.reservation) {
-            (Some(allowance), Some(reservation)) => allowance.ask_model(reservation, model, now()),
+            (Some(allowance), Some(reservation)) => {
+                allowance.ask_model(reservation, model, moment())
+            }
             _ => Ok(()),
         }
     }
@@ -99,7 +102,7 @@ impl Limits {
         if rules.counts_tokens() && operation.uses_tokens() {
             // Of a form most is sound or pictures, of which nobody knows the tokens before.
             let input = if ask.is_form() { 0 } else { prompt.tokens() };
-            reservation.reserve(input, wanted.output, now())?;
+            reservation.reserve(input, wanted.output, moment())?;
         }
         Ok(Some(wanted))
     }
@@ -112,7 +115,7 @@ impl Limits {
     /// Ends a request's part in the limits: with what it used, or what it may be billed for; else nothing is counted.
     pub(super) fn settle(&mut self, ended: &Ended<'_>) {
         if let Some(reservation) = self.reservation.take() {
-            reservation.settle(ended.spent(), now());
+            reservation.settle(ended.spent(), moment());
         }
     }
 
@@ -121,7 +124,7 @@ impl Limits {
         let Some(allowance) = &self.allowance else {
             return Vec::new();
         };
-        let (requests, tokens) = allowance.left(now());
+        let (requests, tokens) = allowance.left(moment());
         let pairs = [
             (requests, LIMIT_REQUESTS, REMAINING_REQUESTS),
             (tokens, LIMIT_TOKENS, REMAINING_TOKENS),

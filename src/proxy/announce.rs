@@ -13,9 +13,9 @@ use crate::domain::{
 };
 
 impl ModelBackend {
-    pub(super) fn announce(&self, deployment: &Deployment, transition: Transition, now: Instant) {
+    pub(super) fn announce(&self, member: &Member, transition: Transition, now: Instant) {
         let model = self.pool.model();
-        let Deployment { instance, name, .. } = deployment;
+        let Deployment { instance, name, .. } = member.deployment();
         let (at, identity) = (&instance.name, &instance.identity);
         let (until, cause) = match transition {
             Transition::Opened { until, cause } => (until, cause),
@@ -23,7 +23,7 @@ impl ModelBackend {
                 operation,
                 until,
                 cause,
-            } => return self.announce_bar(deployment, (operation, until, cause), now),
+            } => return self.announce_bar(member, (operation, until, cause), now),
             Transition::Allowed { operation } => {
                 let operation = operation.path();
                 tracing::info!(event = "operation_allowed", %model, instance = %at, deployment = %name, operation, "{at}/{name} serves {operation} again");
@@ -36,7 +36,7 @@ impl ModelBackend {
         };
         let pause = Span(until.saturating_duration_since(now));
         let (retry_in_seconds, effect) = (pause.seconds(), self.pool.effect(now));
-        let failure = self.member(deployment).and_then(|it| it.failure(cause));
+        let failure = member.failure(cause);
         let (why, status) = told(failure, cause);
         let cause_word = cause.as_str();
         match cause {
@@ -64,20 +64,17 @@ impl ModelBackend {
     /// It does other work, but not this.
     fn announce_bar(
         &self,
-        deployment: &Deployment,
+        member: &Member,
         (operation, until, cause): (Operation, Instant, Cause),
         now: Instant,
     ) {
         let model = self.pool.model();
-        let Deployment { instance, name, .. } = deployment;
-        let member = self.member(deployment);
-        let effect = member
-            .map(|member| self.pool.effect_beside(member, Some(operation), now))
-            .unwrap_or_default();
+        let Deployment { instance, name, .. } = member.deployment();
+        let effect = self.pool.effect_beside(member, Some(operation), now);
         let (at, identity, operation) = (&instance.name, &instance.identity, operation.path());
         let pause = Span(until.saturating_duration_since(now));
         let (retry_in_seconds, cause_word) = (pause.seconds(), cause.as_str());
-        let failure = member.and_then(|it| it.failure_of_one(cause));
+        let failure = member.failure_of_one(cause);
         let (why, status) = told(failure, cause);
         match cause {
             Cause::Credential => {
@@ -87,14 +84,6 @@ impl ModelBackend {
                 tracing::error!(event = "operation_not_found", %model, instance = %at, deployment = %name, operation, cause = cause_word, status, retry_in_seconds, "{why} from {at}/{name}: it rejects {operation} requests that other deployments serve, so it gets no such requests, next retry in {pause}; {effect}; check the endpoint's path, the deployed model and the API version");
             }
         }
-    }
-
-    fn member(&self, deployment: &Deployment) -> Option<&Member> {
-        let is_it = |member: &&Member| {
-            let it = member.deployment();
-            it.instance.name == deployment.instance.name && it.name == deployment.name
-        };
-        self.pool.members().iter().find(is_it)
     }
 }
 

@@ -91,16 +91,13 @@ impl Rest {
 
     /// Whether the tools that have come name none but these.
     pub(super) fn check_tools(&self) -> Result<(), Refusal> {
-        let named = self.scan.as_ref().map_or(&[][..], Scan::tool_models);
-        let is_open = |model: &str| {
-            let mut open = self.open.iter();
-            open.any(|it| it.as_str().eq_ignore_ascii_case(model))
-        };
-        named
-            .iter()
-            .all(|model| is_open(model))
-            .then_some(())
-            .ok_or(Refusal::ToolModel)
+        let mut named = self.scan.iter().flat_map(Scan::tool_models);
+        let is_open = |model: &ModelName, named: &str| model.as_str().eq_ignore_ascii_case(named);
+        if named.all(|named| self.open.iter().any(|it| is_open(it, named))) {
+            Ok(())
+        } else {
+            Err(Refusal::ToolModel)
+        }
     }
 }
 

@@ -20,14 +20,12 @@ use std::{
 
 use parking_lot::Mutex;
 use pingora::{
-    Error, Result,
+    Error,
     protocols::{ALPN, TcpKeepalive},
     server::ShutdownWatch,
     upstreams::peer::{HttpPeer, PeerOptions},
 };
-use pingora_load_balancing::{
-    Backend, Backends, LoadBalancer, discovery::ServiceDiscovery, selection::RoundRobin,
-};
+use pingora_load_balancing::{Backends, LoadBalancer, selection::RoundRobin};
 use tokio::sync::Notify;
 
 use crate::{
@@ -61,7 +59,7 @@ const SLICE_WRITE: Duration = Duration::from_secs(5);
 pub(crate) struct Connector {
     pub(crate) instance: Arc<Instance>,
     pub(crate) credential: Arc<Credential>,
-    names: Arc<DnsDiscovery>,
+    names: DnsDiscovery,
     balancer: LoadBalancer<RoundRobin>,
     authorities: Option<Arc<Authorities>>,
     /// How connections to it are made.
@@ -80,8 +78,8 @@ impl Connector {
         credential: Arc<Credential>,
         authorities: Option<Arc<Authorities>>,
     ) -> Self {
-        let names = Arc::new(DnsDiscovery::new(Arc::clone(&instance)));
-        let discovery = Box::new(Discovery(Arc::clone(&names)));
+        let names = DnsDiscovery::new(Arc::clone(&instance));
+        let discovery = Box::new(names.clone());
         let mut balancer = LoadBalancer::from_backends(Backends::new(discovery));
         balancer.set_health_check(Box::new(TcpHealthCheck));
         Self {
@@ -233,21 +231,6 @@ fn thread() -> u64 {
         static NUMBER: u64 = COUNT.fetch_add(1, Ordering::Relaxed);
     }
     NUMBER.with(|number| *number)
-}
-
-/// Shared with what follows the name.
-struct Discovery(Arc<DnsDiscovery>);
-
-#[async_trait::async_trait]
-impl ServiceDiscovery for Discovery {
-    async fn discover(
-        &self,
-    ) -> Result<(
-        std::collections::BTreeSet<Backend>,
-        std::collections::HashMap<u64, bool>,
-    )> {
-        self.0.discover().await
-    }
 }
 
 #[cfg(test)]

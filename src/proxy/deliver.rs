@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 
 use super::{
-    attempt::{Again, HeldAnswer, News, Position, Settled, TakenBack},
+    attempt::{HeldAnswer, Position, Settled},
     exchange::{Admitted, Proxied},
     metering,
     session::Word,
@@ -30,10 +30,7 @@ pub(super) fn settle(it: &mut Proxied<'_>, held: HeldAnswer, outcome: Outcome) -
             commit(it.admitted);
             Ok(())
         }
-        Settled::TakenBack(TakenBack::Again(again, news)) => {
-            Err(ask_again(it, again, news, status))
-        }
-        Settled::TakenBack(TakenBack::Over(over)) => Err(then(it.follow(over), taken_back(status))),
+        Settled::TakenBack(over) => Err(then(it.follow(over), taken_back(status))),
     }
 }
 
@@ -48,15 +45,8 @@ fn commit(admitted: &mut Admitted) {
     call.relay.gate().open();
 }
 
-/// Has the same deployment asked once more, which gave an answer of this status.
-pub(super) fn ask_again(it: &mut Proxied<'_>, again: Again, news: News, status: u16) -> Box<Error> {
-    it.admitted.position = Position::Again(again);
-    it.admitted.note(news);
-    it.delivery.bytes = 0;
-    then(Step::TryAnother, taken_back(status))
-}
-
-fn taken_back(status: u16) -> Box<Error> {
+/// An answer of this status is.
+pub(super) fn taken_back(status: u16) -> Box<Error> {
     let what = "the deployment's answer is not passed on";
     Error::explain(ErrorType::HTTPStatus(status), what).into_up()
 }
@@ -77,7 +67,7 @@ pub(super) fn piece(mut it: Proxied<'_>, body: &mut Option<Bytes>, end: bool) ->
     let mut gate = admitted.walk.call.relay.gate();
     let meter = admitted.position.answer().and_then(|it| it.meter());
     let word = metering::along(meter, |meter| gate.pass(body, end, meter));
-    let has_output = gate.has_output();
+    let has_output = gate.answer.has_output();
     drop(gate);
     it.delivery.bytes += body.as_ref().map_or(0, Bytes::len) as u64;
     take(&mut it, word)?;
@@ -131,7 +121,7 @@ fn doom(it: &mut Proxied<'_>, outcome: &Outcome) {
 /// Writes down how an attempt ended whose answer had gone out in part.
 pub(super) fn broke(it: Proxied<'_>, client_left: bool) {
     let mut gate = it.admitted.walk.call.relay.gate();
-    if it.delivery.end == AnswerEnd::Broken || !client_left && gate.is_whole() {
+    if it.delivery.end == AnswerEnd::Broken || !client_left && gate.answer.is_whole() {
         return;
     }
     let verdict = gate.take_verdict();
@@ -161,7 +151,7 @@ fn note_first_byte(it: &mut Proxied<'_>) {
     }
     let gate = it.admitted.walk.call.relay.gate();
     if !gate.is_held() {
-        let first_out = gate.first_out().unwrap_or_else(Instant::now);
+        let first_out = gate.first_out.unwrap_or_else(Instant::now);
         drop(gate);
         delivery.first_byte = Some(first_out.saturating_duration_since(it.arrival.at));
     }

@@ -17,7 +17,7 @@ use super::{
     downstream::connection_address,
     exchange::{Exchange, Stage},
     reply::{self, Reply},
-    session::{self, is_final},
+    session::{self, Behind, is_final},
 };
 use crate::{
     domain::{
@@ -76,13 +76,11 @@ pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, error: 
         return status.as_u16();
     }
     unwrap(session, exchange);
-    match () {
-        () if error.esource() == &ErrorSource::Downstream && exchange.refusal.is_none() => {
-            exchange.delivery.end = AnswerEnd::ClientLeft;
-            0
-        }
-        () => refuse_late(session, exchange, error).await,
+    if error.esource() == &ErrorSource::Downstream && exchange.refusal.is_none() {
+        exchange.delivery.end = AnswerEnd::ClientLeft;
+        return 0;
     }
+    refuse_late(session, exchange, error).await
 }
 
 /// A refusal after attempts were made. The connection ends with it: Pingora keeps none past a failed attempt.
@@ -142,7 +140,7 @@ async fn end_broken_stream(session: &mut Session, exchange: &mut Exchange) {
 /// Whether nothing but the end of the transfer is missing.
 fn is_whole(exchange: &mut Exchange) -> bool {
     let it = exchange.proxied();
-    it.is_some_and(|it| it.admitted.walk.call.relay.gate().is_whole())
+    it.is_some_and(|it| it.admitted.walk.call.relay.gate().answer.is_whole())
 }
 
 /// Takes the session's stand-in out again, where it is in place.
@@ -268,7 +266,7 @@ fn asked(exchange: &mut Exchange) -> (bool, bool, u64) {
     let (bytes, asks_for_stream) = call.relay.passed_on();
     (
         call.ask.stream || asks_for_stream,
-        call.relay.is_passed_on(),
+        call.relay.behind() != Behind::Nothing,
         bytes + call.relay.tunnelled(),
     )
 }

@@ -14,7 +14,6 @@ use super::{
     attempt::{News, Over, Position},
     drain::Guest,
     model_backend::ModelBackend,
-    overhead::Overhead,
     prompt_tokens::PromptTokens,
     request_id::request_id,
     walk::Walk,
@@ -89,13 +88,6 @@ pub(super) struct Admitted {
     pub(super) out_of_budget: bool,
 }
 
-/// An exchange at the intake.
-pub(super) struct Arriving<'a> {
-    pub(super) arrival: &'a mut Arrival,
-    pub(super) asked: &'a mut Asked,
-    pub(super) overhead: &'a mut Overhead,
-}
-
 /// An exchange whose request goes to deployments.
 pub(super) struct Proxied<'a> {
     pub(super) arrival: &'a Arrival,
@@ -139,17 +131,11 @@ impl Exchange {
                 end: AnswerEnd::Complete,
                 is_failure_told: false,
             },
-            overhead: Overhead::since(at),
+            overhead: Overhead {
+                spent: Duration::ZERO,
+                since: Some(at),
+            },
             guest: None,
-        }
-    }
-
-    /// What the intake works on.
-    pub(super) fn arriving(&mut self) -> Arriving<'_> {
-        Arriving {
-            arrival: &mut self.arrival,
-            asked: &mut self.asked,
-            overhead: &mut self.overhead,
         }
     }
 
@@ -178,11 +164,14 @@ impl Exchange {
 impl Proxied<'_> {
     /// Takes in that an attempt is over, and nothing of it goes out.
     pub(super) fn follow(&mut self, over: Over) -> Step {
-        let Over { step, news } = over;
+        let Over { step, again, news } = over;
         self.admitted.note(news);
         // What had come of an answer that was held.
         self.delivery.bytes = 0;
-        self.overhead.start();
+        match again {
+            Some(again) => self.admitted.position = Position::Again(again),
+            None => self.overhead.start(),
+        }
         if step == Step::GiveUp {
             *self.refusal = Some(self.admitted.walk.last_word(Instant::now()));
         }
@@ -211,10 +200,35 @@ impl Admitted {
     pub(super) fn note(&mut self, news: News) {
         let served = &self.walk.call.served;
         for (index, transition, at) in news.changes.iter() {
-            let deployment = served.pool.members()[index].deployment();
-            served.announce(deployment, transition, at);
+            served.announce(&served.pool.members()[index], transition, at);
         }
         self.lines.extend(news.line);
         self.out_of_budget |= news.out_of_budget;
+    }
+}
+
+/// The gateway's own share of a request's time: all of it but what a client or a deployment was waited for.
+pub(super) struct Overhead {
+    /// Up to when it was last stopped.
+    spent: Duration,
+    /// Since when the time is the gateway's own; `None` while somebody is waited for.
+    since: Option<Instant>,
+}
+
+impl Overhead {
+    /// From here on a client or a deployment is waited for.
+    pub(super) fn stop(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.spent += since.elapsed();
+        }
+    }
+
+    /// From here on the time is the gateway's own again.
+    pub(super) fn start(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    pub(super) fn so_far(&self) -> Duration {
+        self.spent + self.since.map(|since| since.elapsed()).unwrap_or_default()
     }
 }

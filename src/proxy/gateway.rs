@@ -74,10 +74,8 @@ impl Gateway {
 
     /// A model this client may use; one that it may not looks like one that isn't there.
     pub(super) fn find(&self, client: &Client, model: &str) -> Result<Arc<ModelBackend>, Refusal> {
-        let served = self.known(model).filter(|served| {
-            let model = served.pool.model();
-            client.may_use(model.as_str())
-        });
+        let served = self.known(model);
+        let served = served.filter(|it| client.may_use(it.pool.model().as_str()));
         served.cloned().ok_or(Refusal::UnknownModel)
     }
 

@@ -5,9 +5,9 @@ mod begin;
 mod realtime;
 mod understand;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use http::{Method, Version, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use serde_json::json;
@@ -15,10 +15,9 @@ use serde_json::json;
 use super::{
     admission::Limits,
     downstream::connection_address,
-    exchange::{Admitted, Arrival, Arriving, Exchange},
+    exchange::{Admitted, Arrival, Exchange},
     gateway::Gateway,
     identify::{Shown, certificate, identify},
-    own_answers,
     realtime::handshake,
     reply::Reply,
 };
@@ -73,14 +72,14 @@ pub(super) async fn admit(
     }
     exchange.asked.client = Some(Arc::clone(&client));
     exchange.asked.limits = Limits::new(gateway.quotas.allowance_for(&client.name));
-    serve(gateway, session, exchange.arriving(), &client, route).await
+    serve(gateway, session, exchange, &client, route).await
 }
 
 /// What a known client gets.
 async fn serve(
     gateway: &Gateway,
     session: &mut Session,
-    it: Arriving<'_>,
+    it: &mut Exchange,
     client: &Arc<Client>,
     route: Route<'_>,
 ) -> Result<IntakeVerdict, Refusal> {
@@ -93,17 +92,17 @@ async fn serve(
             let admitted = realtime::understand(gateway, session, it, client, dialect);
             return admitted.map(IntakeVerdict::Forward);
         }
-        Route::Health => own_answers::health(gateway.is_healthy()),
+        Route::Health => health(gateway.is_healthy()),
         Route::ModelHealth(model) => {
             gateway.find(client, &model)?;
-            own_answers::model_health(gateway, &model)?
+            model_health(gateway, &model)?
         }
         Route::Model(model) => {
             let served = gateway.find(client, &model)?;
             let model = served.pool.model().as_str();
-            Reply::ok(own_answers::described(gateway, model))
+            Reply::ok(described(gateway, model))
         }
-        Route::Models => own_answers::list(gateway, client),
+        Route::Models => list(gateway, client),
     };
     Ok(IntakeVerdict::Answer(reply))
 }
@@ -120,10 +119,8 @@ fn told_to_all(
     // Front Door alone asks hundreds of times a minute.
     arrival.trace = None;
     match route {
-        Route::Health => Ok(Some(own_answers::health(gateway.is_healthy()))),
-        Route::ModelHealth(model) if gateway.tells_models => {
-            own_answers::model_health(gateway, model).map(Some)
-        }
+        Route::Health => Ok(Some(health(gateway.is_healthy()))),
+        Route::ModelHealth(model) if gateway.tells_models => model_health(gateway, model).map(Some),
         _ => Ok(None),
     }
 }
@@ -181,4 +178,41 @@ fn pass_front_door(
 fn trace(sampling: Sampling) -> Trace {
     let (id, span) = (fastrand::u128(..), fastrand::u64(..));
     Trace::start(sampling, id, span)
+}
+
+/// How the gateway is, or one of its models.
+fn health(is_well: bool) -> Reply {
+    let (status, said) = match is_well {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    Reply {
+        status,
+        no_store: true,
+        ..Reply::ok(json!({"status": said}))
+    }
+}
+
+/// How one model is.
+fn model_health(gateway: &Gateway, model: &str) -> Result<Reply, Refusal> {
+    let served = gateway.known(model).ok_or(Refusal::UnknownModel)?;
+    let is_well = !gateway.drain.is_draining() && served.is_ready(Instant::now());
+    Ok(health(is_well))
+}
+
+/// The models that a client may use.
+fn list(gateway: &Gateway, client: &Client) -> Reply {
+    let mut models: Vec<&str> = gateway.models.keys().map(|model| model.as_str()).collect();
+    models.retain(|model| client.may_use(model));
+    models.sort_unstable();
+    let data: Vec<_> = models
+        .into_iter()
+        .map(|model| described(gateway, model))
+        .collect();
+    Reply::ok(json!({"object": "list", "data": data}))
+}
+
+/// One model, as a list of them says it.
+fn described(gateway: &Gateway, model: &str) -> serde_json::Value {
+    json!({"id": model, "object": "model", "created": gateway.started, "owned_by": "forebay"})
 }

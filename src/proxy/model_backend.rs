@@ -172,14 +172,6 @@ impl ModelBackend {
         able.any(|(member, _)| member.is_ready(now))
     }
 
-    #[must_use]
-    pub(crate) fn required(self, is_required: bool) -> Self {
-        Self {
-            is_required,
-            ..self
-        }
-    }
-
     /// What can become of a request now. Without any credential nothing can, also while the first is on its way.
     pub(crate) fn ability(&self, now: Instant) -> Ability {
         match self.pool.ability(now) {

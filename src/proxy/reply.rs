@@ -52,13 +52,12 @@ impl Reply {
             .map(|wait| (refusal.seconds(), wait.as_millis()));
         Self {
             status: refusal.status(),
-            body,
             retry_after,
             should_retry: refusal.should_retry(),
             challenge: refusal.challenge(),
             allow: refusal.allow(),
             no_store: true,
-            limits: Vec::new(),
+            ..Self::ok(body)
         }
     }
 

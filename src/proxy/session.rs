@@ -11,7 +11,6 @@
 
 mod answer;
 mod body_feed;
-mod body_slices;
 mod coalesce;
 mod frames;
 mod gate;
@@ -19,9 +18,6 @@ mod keepalive;
 mod pass_on;
 mod relay;
 mod stand_in;
-mod timer;
-mod tunnel;
-mod turns;
 
 use std::{
     mem,

@@ -3,6 +3,12 @@
 /// Lets the type speak of its field `inner` where Pingora asks who it is.
 macro_rules! delegates_to_inner {
     ($wrapper:ty) => {
+        impl std::fmt::Debug for $wrapper {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.inner.fmt(f)
+            }
+        }
+
         impl pingora::protocols::UniqueID for $wrapper {
             fn id(&self) -> pingora::protocols::UniqueIDType {
                 self.inner.id()

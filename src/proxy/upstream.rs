@@ -15,9 +15,9 @@ use pingora::{
 };
 
 use super::{
-    attempt::{Begun, HeldAnswer, Loss, Position, TakenBack, Turn, Unanswered, told},
+    attempt::{Begun, HeldAnswer, Loss, Position, Turn, Unanswered, told},
     connector::cork::Cork,
-    deliver::{self, ask_again, settle, then},
+    deliver::{self, settle, taken_back, then},
     exchange::{Admitted, Proxied},
     gateway::Gateway,
     response_head::dress,
@@ -195,7 +195,8 @@ fn hold(
     let trims = opening.is_stream() && answer.was_asked_for_usage();
     gate.hold(opening, until);
     if trims {
-        gate.trim_usage();
+        // What of it only the gateway asked for does not go out.
+        gate.answer.trim_usage();
     }
     drop(gate);
     it.admitted.position = Position::HeldAnswer(held);
@@ -203,14 +204,11 @@ fn hold(
 
 /// Has the same deployment asked once more, over another connection.
 fn resend(it: &mut Proxied<'_>, lost: Unanswered, loss: Loss, error: &Error) -> Box<Error> {
-    let (again, news) = lost.resend(loss, &it.admitted.walk);
-    it.admitted.position = Position::Again(again);
-    it.admitted.note(news);
-    it.delivery.bytes = 0;
+    let over = lost.resend(loss, &it.admitted.walk);
     it.overhead.start();
     let what = "the request was lost with its connection";
     let error = Error::explain(error.etype().clone(), what).into_up();
-    then(Step::TryAnother, error)
+    then(it.follow(over), error)
 }
 
 /// How an attempt's connection failed.
@@ -293,10 +291,12 @@ fn untold(mut it: Proxied<'_>, held: HeldAnswer, failed: Failed, fault: Fault) -
     let walk = &mut it.admitted.walk;
     let status = held.answer().status();
     let outcome = walk.call.relay.gate().broken_off(fault);
-    match held.broken_off(&outcome.unwrap_or(Outcome::fault(fault)), walk) {
-        TakenBack::Again(again, news) => ask_again(&mut it, again, news, status),
-        TakenBack::Over(over) => then(it.follow(over), failed.error.into_up()),
-    }
+    let over = held.broken_off(&outcome.unwrap_or(Outcome::fault(fault)), walk);
+    let error = match over.again {
+        Some(_) => taken_back(status),
+        None => failed.error.into_up(),
+    };
+    then(it.follow(over), error)
 }
 
 /// It is out, in part at least.

@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::{
     additions::Additions,
-    over::News,
+    news::News,
     turn::{Head, Turn},
 };
 use crate::{

@@ -9,11 +9,9 @@ use http::HeaderValue;
 use pingora::{Result, http::RequestHeader, protocols::ALPN, upstreams::peer::HttpPeer};
 
 use super::{
-    again::{Again, Why},
-    over::Over,
     request::Request,
     sent::Sent,
-    turn::Turn,
+    turn::{Again, Over, Turn, Why},
     unanswered::{Unanswered, Waited},
 };
 use crate::{

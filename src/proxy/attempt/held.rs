@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    again::{Again, Why},
     answer::{AttemptAnswer, Delivering},
-    over::{Changes, News, Over},
+    news::{Changes, News},
+    turn::{Again, Over, Why},
 };
 use crate::{
     domain::{failover::Step, outcome::Outcome},
@@ -24,14 +24,7 @@ pub(crate) enum Settled {
     /// It goes out.
     Deliver(Delivering, News),
     /// Nothing of it does.
-    TakenBack(TakenBack),
-}
-
-/// What follows where nothing of an answer goes out.
-pub(crate) enum TakenBack {
-    /// The same deployment is asked once more.
-    Again(Again, News),
-    Over(Over),
+    TakenBack(Over),
 }
 
 impl HeldAnswer {
@@ -64,18 +57,18 @@ impl HeldAnswer {
             }
             Step::TryAnother | Step::GiveUp => {
                 let over = Over::new(next, Some(line), changes);
-                Settled::TakenBack(TakenBack::Over(over))
+                Settled::TakenBack(over)
             }
         }
     }
 
     /// It broke off before anything of it had gone out.
-    pub(crate) fn broken_off(mut self, outcome: &Outcome, walk: &mut Walk) -> TakenBack {
+    pub(crate) fn broken_off(mut self, outcome: &Outcome, walk: &mut Walk) -> Over {
         if let Some(why) = self.asks_again(outcome, walk) {
             return self.again(why, outcome, walk);
         }
         let AttemptAnswer { turn, mut head, .. } = self.0;
-        TakenBack::Over(turn.end(Some(&mut head), outcome, walk))
+        turn.end(Some(&mut head), outcome, walk)
     }
 
     /// It is out, in part at least, and only now its outcome is known.
@@ -130,7 +123,7 @@ impl HeldAnswer {
         is_otherwise.then_some(Why::RefusedAddition)
     }
 
-    fn again(self, why: Why, outcome: &Outcome, walk: &Walk) -> TakenBack {
+    fn again(self, why: Why, outcome: &Outcome, walk: &Walk) -> Over {
         let AttemptAnswer {
             turn,
             credential,
@@ -143,6 +136,6 @@ impl HeldAnswer {
             credential,
             why,
         };
-        TakenBack::Again(again, News::new(Some(line), Changes::default()))
+        Over::again(again, line)
     }
 }

@@ -3,12 +3,12 @@
 use std::mem;
 
 use super::{
-    again::Again,
     answer::{AttemptAnswer, Delivering},
     connecting::Connecting,
     held::HeldAnswer,
-    over::News,
+    news::News,
     sent::Sent,
+    turn::Again,
 };
 use crate::{
     domain::outcome::Outcome,

@@ -135,8 +135,8 @@ async fn held(walk: &mut Walk, status: u16) -> HeldAnswer {
 
 fn over(taken: Settled) -> Over {
     match taken {
-        Settled::TakenBack(TakenBack::Over(over)) => over,
-        _ => panic!("it is over"),
+        Settled::TakenBack(over) => over,
+        Settled::Deliver(..) => panic!("it is over"),
     }
 }
 
@@ -153,7 +153,7 @@ async fn a_throttled_attempt_ends_in_another_and_says_that_its_deployment_is_lef
         wait: Some(Duration::from_secs(7)),
     };
     let held = held(&mut walk, 429).await;
-    let Over { step, news } = over(held.settle(throttled, &mut walk));
+    let Over { step, news, .. } = over(held.settle(throttled, &mut walk));
     assert_eq!(
         (step, line(&news)),
         (Step::TryAnother, ("throttled", Some(429)))
@@ -168,7 +168,7 @@ async fn what_may_be_the_requests_own_doing_changes_nothing_until_another_serves
     let mut walk = walk(&["east", "west"]).await;
     let fault = Outcome::fault(Fault::Status);
     let east = held(&mut walk, 500).await;
-    let Over { step, news } = over(east.settle(fault, &mut walk));
+    let Over { step, news, .. } = over(east.settle(fault, &mut walk));
     assert_eq!((step, news.changes.iter().count()), (Step::TryAnother, 0));
     assert!(!walk.suspicions.is_empty());
     let west = held(&mut walk, 200).await;
@@ -207,9 +207,9 @@ async fn a_request_that_was_lost_with_its_connection_is_sent_again_to_the_same_d
         lost.loss(&error, false, &walk).is_none(),
         "a new connection"
     );
-    let (again, news) = lost.resend(loss, &walk);
+    let Over { again, news, .. } = lost.resend(loss, &walk);
     assert_eq!(line(&news), ("stale_connection", None));
-    let Begun::Connecting(connecting, _) = again.connect(&mut walk).await else {
+    let Begun::Connecting(connecting, _) = again.unwrap().connect(&mut walk).await else {
         panic!("an address is there");
     };
     assert_eq!(walk.progress.tried(), [0]);

@@ -2,16 +2,23 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::over::{Changes, Over};
+use http::HeaderValue;
+
+use super::news::{Changes, News};
 use crate::{
     domain::{
         additions::{Form, RefusedForms},
+        failover::Step,
         outcome::{Blame, Fault, Outcome},
         pool::{Attempt, Failure},
         spillover::Spillover,
         trace::SpanId,
     },
-    proxy::{call::Call, model_backend::Target, walk::Walk},
+    proxy::{
+        call::Call,
+        model_backend::Target,
+        walk::{Next, Walk},
+    },
     telemetry::{metrics::InFlight, record::AttemptRecord},
 };
 
@@ -41,6 +48,58 @@ pub(super) struct History {
     pub(super) refused_forms: RefusedForms,
     /// and is asked in this one.
     pub(super) form: Option<Form>,
+}
+
+/// A deployment that is asked once more before it is judged. Each try is an attempt of the record; this one's last is
+/// written down.
+pub(crate) struct Again {
+    pub(super) turn: Turn,
+    /// Our credential as it was sent.
+    pub(super) credential: HeaderValue,
+    pub(super) why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The request was lost with its connection, which says nothing of the deployment.
+    NewConnection,
+    /// It refused our credential.
+    RefusedCredential,
+    /// It refused what the gateway had added.
+    RefusedAddition,
+}
+
+/// An attempt that is over.
+#[must_use]
+pub(crate) struct Over {
+    pub(crate) step: Step,
+    /// Its deployment, where that is the one to try.
+    pub(crate) again: Option<Again>,
+    pub(crate) news: News,
+}
+
+impl Over {
+    pub(super) fn new(next: Next, line: Option<AttemptRecord>, changes: Changes) -> Self {
+        let news = News {
+            line,
+            changes,
+            out_of_budget: next.out_of_budget,
+        };
+        Self {
+            step: next.step,
+            again: None,
+            news,
+        }
+    }
+
+    /// The same deployment is asked once more, unjudged; this try is written down.
+    pub(super) fn again(again: Again, line: AttemptRecord) -> Self {
+        Self {
+            step: Step::TryAnother,
+            again: Some(again),
+            news: News::new(Some(line), Changes::default()),
+        }
+    }
 }
 
 /// What an answer's head says beside its headers' own words.

@@ -8,9 +8,8 @@ use http::HeaderValue;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::{
-    again::{Again, Why},
-    over::{Changes, News, Over},
-    turn::Turn,
+    news::News,
+    turn::{Again, Over, Turn, Why},
 };
 use crate::{
     domain::{
@@ -83,7 +82,7 @@ impl Unanswered {
     }
 
     /// Once more to the same deployment; the sending that was lost is written down.
-    pub(crate) fn resend(mut self, loss: Loss, walk: &Walk) -> (Again, News) {
+    pub(crate) fn resend(mut self, loss: Loss, walk: &Walk) -> Over {
         let connections = &self.turn.target(&walk.call).connections;
         match loss.told {
             Told::WantsHttp1 => connections.note_http1(),
@@ -100,7 +99,7 @@ impl Unanswered {
             credential: self.credential,
             why: Why::NewConnection,
         };
-        (again, News::new(Some(line), Changes::default()))
+        Over::again(again, line)
     }
 
     /// It is over, without a connection.

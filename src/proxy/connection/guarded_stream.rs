@@ -3,7 +3,7 @@
 //! a request that was not checked before.
 
 use std::{
-    fmt, io,
+    io,
     mem::{self, MaybeUninit},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
@@ -384,12 +384,6 @@ impl AsyncWrite for GuardedStream {
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
-    }
-}
-
-impl fmt::Debug for GuardedStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
     }
 }
 

@@ -56,12 +56,13 @@ enum LookUpError {
     Nothing,
 }
 
-/// One instance's name.
+/// One instance's name; a clone is the same.
+#[derive(Clone)]
 pub(super) struct DnsDiscovery {
     instance: Arc<Instance>,
     /// Of an instance that needs no look-up.
     fixed: Option<SocketAddr>,
-    state: Mutex<DnsState>,
+    state: Arc<Mutex<DnsState>>,
 }
 
 struct DnsState {
@@ -78,12 +79,12 @@ impl DnsDiscovery {
         Self {
             fixed: instance.connect_to.or_else(by_number),
             instance,
-            state: Mutex::new(DnsState {
+            state: Arc::new(Mutex::new(DnsState {
                 known: BTreeSet::new(),
                 next: Instant::now(),
                 failures: 0,
                 error: None,
-            }),
+            })),
         }
     }
 

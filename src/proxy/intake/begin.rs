@@ -15,12 +15,12 @@ use crate::{
         route::Operation,
         trace::Trace,
     },
-    proxy::{exchange::Arriving, gateway::Gateway, model_backend::ModelBackend},
+    proxy::{exchange::Exchange, gateway::Gateway, model_backend::ModelBackend},
 };
 
 /// Begins a request to a model, where any of its deployments can be asked now.
 pub(super) fn begin(
-    it: &mut Arriving<'_>,
+    it: &mut Exchange,
     served: &Arc<ModelBackend>,
     operation: Operation,
     repeat: Repeat,

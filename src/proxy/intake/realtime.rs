@@ -16,7 +16,7 @@ use crate::{
     },
     proxy::{
         call::Call,
-        exchange::{Admitted, Arriving},
+        exchange::{Admitted, Exchange},
         gateway::Gateway,
         prompt_tokens::PromptTokens,
         session::Relay,
@@ -28,7 +28,7 @@ use crate::{
 pub(super) fn understand(
     gateway: &Gateway,
     session: &mut Session,
-    mut it: Arriving<'_>,
+    it: &mut Exchange,
     client: &Arc<Client>,
     dialect: Dialect,
 ) -> Result<Box<Admitted>, Refusal> {
@@ -43,7 +43,7 @@ pub(super) fn understand(
     }
     it.asked.limits.enter(Some(served.pool.model()))?;
     let query = gateway.forwarding.query(operation, query)?;
-    let progress = begin(&mut it, &served, operation, Repeat::Harmless)?;
+    let progress = begin(it, &served, operation, Repeat::Harmless)?;
     // A client that takes nothing for so long is as good as gone.
     session.set_write_timeout(Some(served.bounds.idle_timeout));
     let trace = it.arrival.trace.as_deref();

@@ -20,7 +20,7 @@ use crate::{
     proxy::{
         body::{self, Arrived, Passage, Rest, Terms},
         call::Call,
-        exchange::{Admitted, Arriving},
+        exchange::{Admitted, Exchange},
         gateway::Gateway,
         model_backend::ModelBackend,
         named_deployments,
@@ -56,7 +56,7 @@ struct Question<'a> {
 pub(super) async fn understand(
     gateway: &Gateway,
     session: &mut Session,
-    mut it: Arriving<'_>,
+    it: &mut Exchange,
     client: &Arc<Client>,
     call: route::Call<'_>,
 ) -> Result<Box<Admitted>, Refusal> {
@@ -70,17 +70,17 @@ pub(super) async fn understand(
     let question = Question::new(gateway, client, call.dated_by(&query.api_version()))?;
     let known = question.by_path.as_ref().map(|served| served.pool.model());
     it.asked.limits.enter(known)?;
-    let mut body = question.read(session, &mut it).await?;
-    let served = question.model(&body, &mut it)?;
+    let mut body = question.read(session, it).await?;
+    let served = question.model(&body, it)?;
     let repeat = question.look_inside(&body)?;
-    let (prompt, wanted) = question.reserve(&body, &mut it)?;
+    let (prompt, wanted) = question.reserve(&body, it)?;
     let head = session.req_header();
     let forwarded = forwarded(gateway, head, it.arrival.trace.as_deref());
     let named = named_deployments::resolve(gateway, client, forwarded.naming)?;
     let barred = named_deployments::barred(&named, &served.pool)?;
-    let mut progress = begin(&mut it, &served, operation, repeat)?;
+    let mut progress = begin(it, &served, operation, repeat)?;
     progress.bar(barred);
-    question.log_prompt(&it, served.pool.model(), &body);
+    question.log_prompt(it, served.pool.model(), &body);
     let (deadline, keepalive) = (
         progress.deadline(&served.bounds),
         keepalive(gateway, operation, &head.headers),
@@ -120,7 +120,7 @@ impl<'a> Question<'a> {
     }
 
     /// Reads the body, and what it asks for.
-    async fn read(&self, session: &mut Session, it: &mut Arriving<'_>) -> Result<Body, Refusal> {
+    async fn read(&self, session: &mut Session, it: &mut Exchange) -> Result<Body, Refusal> {
         let is_limited = it.asked.limits.need_body();
         let stays = self.stays_as_it_is();
         let terms = Terms {
@@ -166,7 +166,7 @@ impl<'a> Question<'a> {
     }
 
     /// Which model is asked.
-    fn model(&self, body: &Body, it: &mut Arriving<'_>) -> Result<Arc<ModelBackend>, Refusal> {
+    fn model(&self, body: &Body, it: &mut Exchange) -> Result<Arc<ModelBackend>, Refusal> {
         if let Some(served) = &self.by_path {
             return Ok(Arc::clone(served));
         }
@@ -223,7 +223,7 @@ impl<'a> Question<'a> {
     fn reserve(
         &self,
         body: &Body,
-        it: &mut Arriving<'_>,
+        it: &mut Exchange,
     ) -> Result<(PromptTokens, Option<Wanted>), Refusal> {
         let (operation, limits) = (self.call.operation, &mut it.asked.limits);
         let read = body.looked.as_ref().and_then(Scan::prompt_tokens);
@@ -259,7 +259,7 @@ impl<'a> Question<'a> {
     }
 
     /// Keeps what a client asks, whose operator wants that.
-    fn log_prompt(&self, it: &Arriving<'_>, model: &ModelName, body: &Body) {
+    fn log_prompt(&self, it: &Exchange, model: &ModelName, body: &Body) {
         let log = self.gateway.telemetry.prompt_log.as_ref();
         let Some(log) = log.filter(|_| self.client.log_prompts) else {
             return;

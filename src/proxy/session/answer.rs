@@ -15,12 +15,11 @@ use pingora::{
 };
 
 use super::{
-    coalesce::{are_pieces, joined},
+    coalesce::{are_pieces, joined, polls},
     frames::Frames,
     gate::{GateState, is_final},
     keepalive::Keepalive,
     stand_in::StandIn,
-    turns::polls,
 };
 use crate::{
     domain::{event_stream::is_readable_stream, forwarding::Mask},
@@ -43,7 +42,7 @@ impl StandIn {
                 tasks.insert(end, HttpTask::Body(rest, false));
             }
         }
-        let state = self.relay.gate().state();
+        let state = self.relay.gate().state;
         match state {
             GateState::Held { until } => self.hold(tasks, until).await,
             GateState::Open => self.let_out(tasks).await,
@@ -96,8 +95,7 @@ impl StandIn {
     /// Hides what an error may hold of our credential. Each piece passes here once.
     fn masked(&self, tasks: &mut Vec<HttpTask>) -> bool {
         let mut gate = self.relay.gate();
-        let mask = gate.masking();
-        mask.map(|mask| hide(mask, tasks)).is_some()
+        gate.mask.as_mut().map(|mask| hide(mask, tasks)).is_some()
     }
 
     /// The same, but where it would end the transfer is cut off.
@@ -189,7 +187,7 @@ impl StandIn {
         let written = self.inner().response_written();
         let is_begun = self.answer.head.is_some() || written.is_some_and(is_final);
         let is_between = self.is_between_events();
-        let (own, request) = (self.relay.keepalive(), self.inner().req_header());
+        let (own, request) = (self.relay.keepalive.as_ref(), self.inner().req_header());
         match is_begun {
             false if request.version == Version::HTTP_11 => {
                 let interim = ResponseHeader::build(StatusCode::CONTINUE, Some(0))?;
@@ -247,7 +245,7 @@ impl StandIn {
 
     /// Whether it is a stream that goes out, no event of which is under way.
     fn is_between_events(&self) -> bool {
-        self.answer.is_stream && self.relay.gate().is_between_events()
+        self.answer.is_stream && self.relay.gate().answer.is_between_events()
     }
 
     fn awake(&mut self, now: Instant) -> Result<()> {
@@ -300,7 +298,7 @@ impl StandIn {
 
     fn keep_alive(&mut self, now: Instant) -> Result<()> {
         self.put_off_keepalive(now);
-        let Some(keepalive) = self.relay.keepalive() else {
+        let Some(keepalive) = self.relay.keepalive.as_ref() else {
             return Ok(());
         };
         let form = keepalive.form.clone();
@@ -315,14 +313,15 @@ impl StandIn {
     pub(super) fn put_off_keepalive(&mut self, now: Instant) {
         let every = self
             .relay
-            .keepalive()
+            .keepalive
+            .as_ref()
             .map(|keepalive| keepalive.every)
             .filter(|_| self.answer.is_stream);
         self.answer.keepalive_at = every.map(|every| now + every);
     }
 
     pub(super) fn silent(&self) -> Box<Error> {
-        self.relay.say_silent();
+        self.relay.orders.lock().silent = true;
         let what = "the deployment was silent for too long";
         Error::explain(ErrorType::ReadTimedout, what)
     }

@@ -57,10 +57,6 @@ impl Feed {
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
-        self.is_done
-    }
-
     pub(super) fn waits_until(&mut self) -> Instant {
         *self.waiting_since.get_or_insert_with(Instant::now)
             + self.rest.patience.min(self.rest.pause)

@@ -1,7 +1,7 @@
 //! Pieces of a stream that come faster than they are passed on leave together: one write for many, where each would take
 //! longer to write than to read. A piece that comes alone leaves at once.
 
-use std::mem;
+use std::{future::poll_fn, mem, task::Poll};
 
 use bytes::Bytes;
 use pingora::{
@@ -9,7 +9,7 @@ use pingora::{
     protocols::http::{HttpTask, ServerSession},
 };
 
-use super::{stand_in::StandIn, turns::polls};
+use super::stand_in::StandIn;
 
 /// So many pieces the engine hands over at once at most. Where it has so many, more are behind them as a rule.
 const BATCH: usize = 4;
@@ -72,4 +72,18 @@ fn length(task: &HttpTask) -> usize {
         HttpTask::Body(Some(piece), _) => piece.len(),
         _ => 0,
     }
+}
+
+/// Yields to other futures of the same task, until the task has been polled so many times more. Who reads from the deployment and writes to it is polled in turns
+/// with whoever waits here: at the latest behind this, within the same poll of the task.
+pub(super) async fn polls(mut more: u8) {
+    poll_fn(|cx| {
+        if more == 0 {
+            return Poll::Ready(());
+        }
+        more -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

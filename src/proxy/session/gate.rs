@@ -18,14 +18,14 @@ use crate::domain::{
 /// One attempt's answer on its way to the client.
 #[derive(Default)]
 pub(crate) struct Gate {
-    state: GateState,
-    answer: Answer,
+    pub(super) state: GateState,
+    pub(crate) answer: Answer,
     /// What the answer came to at an end that no hook was asked about.
     verdict: Option<Outcome>,
     /// When the first bytes of a body went out, where that was not right after a hook had seen them.
-    first_out: Option<Instant>,
+    pub(crate) first_out: Option<Instant>,
     /// Takes out what the deployment was asked with, of an answer that is an error.
-    mask: Option<Mask>,
+    pub(super) mask: Option<Mask>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,26 +59,11 @@ impl Gate {
         self.answer = Answer::opened(opening);
     }
 
-    /// What of this stream only the gateway asked for does not go out.
-    pub(crate) fn trim_usage(&mut self) {
-        self.answer.trim_usage();
-    }
-
     /// From here on nothing goes out of it that holds this credential.
     pub(crate) fn mask(&mut self, sent: &HeaderValue) {
         if self.mask.is_none() {
             self.mask = Mask::from_sent(sent);
         }
-    }
-
-    /// What hides the credential in what goes out, if anything has to.
-    pub(super) fn masking(&mut self) -> Option<&mut Mask> {
-        self.mask.as_mut()
-    }
-
-    /// Whether the model has said something, of a stream that can be read.
-    pub(crate) fn has_output(&self) -> bool {
-        self.answer.has_output()
     }
 
     /// Takes in the next piece on its way, and makes it what goes out of it now. The meter reads along.
@@ -125,24 +110,6 @@ impl Gate {
             return Some(verdict);
         }
         self.answer.broken_off(fault, SystemTime::now())
-    }
-
-    /// Whether the last event of the answer has gone by.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.answer.is_whole()
-    }
-
-    /// Whether what went out of a stream ends between two events.
-    pub(super) fn is_between_events(&self) -> bool {
-        self.answer.is_between_events()
-    }
-
-    pub(crate) fn first_out(&self) -> Option<Instant> {
-        self.first_out
-    }
-
-    pub(super) fn state(&self) -> GateState {
-        self.state
     }
 
     /// The end has come, perhaps where no hook saw it: `rest` is what still goes out. `Err`: the answer is not to be

@@ -85,14 +85,6 @@ impl Relay {
         self.gate.lock()
     }
 
-    pub(super) fn keepalive(&self) -> Option<&Keepalive> {
-        self.keepalive.as_ref()
-    }
-
-    pub(super) fn say_silent(&self) {
-        self.orders.lock().silent = true;
-    }
-
     /// Whether the attempt just ended was ended for its silence. Asking clears it.
     pub(crate) fn take_silence(&self) -> bool {
         mem::take(&mut self.orders.lock().silent)
@@ -144,11 +136,6 @@ impl Relay {
     pub(crate) fn replayable(&self) -> bool {
         let orders = self.orders.lock();
         orders.passing.as_ref().is_none_or(|passing| !passing.begun)
-    }
-
-    /// Whether the body is passed on as it comes.
-    pub(crate) fn is_passed_on(&self) -> bool {
-        self.orders.lock().passing.is_some()
     }
 
     /// What of the body came behind the kept part, and whether it asks for a stream.

@@ -1,6 +1,7 @@
 //! The stand-in's own state: the session that it stands in for, the body that the attempt under way sends, and the answer.
 
 use std::{
+    pin::Pin,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -10,16 +11,17 @@ use pingora::{
     http::ResponseHeader,
     protocols::http::{HttpTask, ServerSession},
 };
+use tokio::time::{Sleep, sleep_until};
 
-use super::{
-    body_feed::Feed,
-    body_slices::{SLICE, slices},
-    frames::Frames,
-    relay::Relay,
-    timer::Alarm,
-};
+use super::{body_feed::Feed, frames::Frames, relay::Relay};
 use crate::proxy::connector::cork::Cork;
 
+/// A body up to this size is handed over whole: one write. A larger one goes in slices, so that an early
+/// answer is seen while the body is still on its way. Handing over one takes some microseconds, and a deployment must
+/// take one within some seconds.
+pub(super) const SLICE: usize = 128 << 10;
+/// Pieces up to this size that stand side by side are put together: what stands around a model's name is some bytes.
+const SMALL: usize = 1 << 10;
 /// So many slices find room between us and whoever writes to the deployment, even if that does not take them.
 const SHORT: usize = 2;
 
@@ -109,7 +111,7 @@ impl StandIn {
 
     /// Whether the client's body has been handed over.
     pub(super) fn is_sent(&self) -> bool {
-        let is_passed_on = self.feed.as_ref().is_none_or(Feed::is_done);
+        let is_passed_on = self.feed.as_ref().is_none_or(|feed| feed.is_done);
         is_passed_on && (self.whole().is_some() || self.next >= self.body.len())
     }
 
@@ -158,4 +160,48 @@ pub(super) struct AnswerState {
     pub(super) frames: Option<Frames>,
     /// When the stream is to be kept alive next.
     pub(super) keepalive_at: Option<Instant>,
+}
+
+/// One timer for all times of an answer. Every piece puts them off, and most answers end before any of them comes: so the
+/// timer is not set anew with each piece, but when it has gone off for a time that was put off meanwhile.
+#[derive(Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Goes off at this time, or at an earlier one that it was set to before.
+    pub(super) fn at(&mut self, time: Instant) -> Pin<&mut Sleep> {
+        let time = time.into();
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(time)));
+        if sleep.is_elapsed() || time < sleep.deadline() {
+            sleep.as_mut().reset(time);
+        }
+        sleep.as_mut()
+    }
+}
+
+/// One piece if it is small, else pieces of at most a slice; no byte is copied but those of small pieces.
+pub(super) fn slices(body: &[Bytes]) -> Vec<Bytes> {
+    let length: usize = body.iter().map(Bytes::len).sum();
+    match body {
+        [] => Vec::new(),
+        [whole] if length <= SLICE => vec![whole.clone()],
+        pieces if length <= SLICE => vec![pieces.concat().into()],
+        pieces => {
+            let side_by_side = pieces.chunk_by(|one, next| one.len().max(next.len()) <= SMALL);
+            side_by_side.flat_map(joined).collect()
+        }
+    }
+}
+
+fn joined(pieces: &[Bytes]) -> Vec<Bytes> {
+    match pieces {
+        [one] => cut(one).collect(),
+        small => vec![small.concat().into()],
+    }
+}
+
+fn cut(piece: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    (0..piece.len())
+        .step_by(SLICE)
+        .map(|start| piece.slice(start..(start + SLICE).min(piece.len())))
 }

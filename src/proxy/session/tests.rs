@@ -8,8 +8,7 @@ use pingora::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{
-    body_slices::{SLICE, slices},
-    timer::Alarm,
+    stand_in::{Alarm, SLICE, slices},
     *,
 };
 use crate::domain::{body_outcome::UnsettledAnswer, outcome::Outcome};
@@ -240,11 +239,11 @@ async fn what_was_held_of_a_last_event_goes_out_at_an_end_that_no_hook_saw() {
     let hour = Duration::from_secs(3600);
     let (session, response) = over_http2(1 << 16).await;
     let mut over_h2 = stand_in(session, hour);
-    over_h2.relay.gate().trim_usage();
+    over_h2.relay.gate().answer.trim_usage();
     over_h2.response_duplex_vec(vec![head()]).await.unwrap();
     let (session, mut client) = over_http1(1 << 16).await;
     let mut over_h1 = stand_in(session, hour);
-    over_h1.relay.gate().trim_usage();
+    over_h1.relay.gate().answer.trim_usage();
     over_h1.response_duplex_vec(vec![head()]).await.unwrap();
     for chunk in chunks {
         for stand_in in [&mut over_h2, &mut over_h1] {

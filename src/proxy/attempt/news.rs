@@ -1,19 +1,11 @@
-//! What an attempt's end comes back with.
+//! What an attempt's end is written down and told as.
 
 use std::time::Instant;
 
 use crate::{
-    domain::{breaker::Transition, failover::Step, pool::Charged},
-    proxy::walk::Next,
+    domain::{breaker::Transition, pool::Charged},
     telemetry::record::AttemptRecord,
 };
-
-/// An attempt that is over.
-#[must_use]
-pub(crate) struct Over {
-    pub(crate) step: Step,
-    pub(crate) news: News,
-}
 
 /// What is to be written down, and what operators are to be told.
 #[must_use]
@@ -29,18 +21,6 @@ pub(crate) struct News {
 /// Deployments whose state has changed, by their places in the pool, and when.
 #[derive(Default)]
 pub(crate) struct Changes(Vec<(usize, Transition, Instant)>);
-
-impl Over {
-    pub(super) fn new(next: Next, line: Option<AttemptRecord>, changes: Changes) -> Self {
-        let news = News {
-            line,
-            changes,
-            out_of_budget: next.out_of_budget,
-        };
-        let step = next.step;
-        Self { step, news }
-    }
-}
 
 impl News {
     pub(super) fn new(line: Option<AttemptRecord>, changes: Changes) -> Self {
