@@ -130,7 +130,7 @@ impl Parts {
             bounds: self.plan.bounds.clone(),
             max_headers: self.plan.server.max_headers,
             body_timeout: self.plan.server.body_timeout,
-            pause: self.plan.server.header_timeout,
+            header_timeout: self.plan.server.header_timeout,
             front_door: self.plan.front_door.clone(),
             cors: self.plan.cors.clone(),
             tells_models: self.plan.tells_models,

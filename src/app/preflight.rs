@@ -88,25 +88,6 @@ fn unfit(field: &str, file: &Path) -> Option<String> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_can_not_be_written_is_found_before_it_is_opened() {
-        let folder = std::env::temp_dir();
-        let unfit = |file: &Path| unfit("log.access", file).unwrap_or_default();
-        assert_eq!(unfit(&folder.join("forebay-none.jsonl")), "");
-        assert_eq!(unfit(Path::new("/dev/null")), "");
-        assert!(unfit(&folder).contains("is a folder"));
-        assert!(
-            unfit(Path::new("/nowhere/at/all.jsonl"))
-                .contains("the folder /nowhere/at can't be used")
-        );
-        assert!(unfit(Path::new("/dev/null/x.jsonl")).contains("is not a folder"));
-    }
-}
-
 /// Raises the soft limit of open files to the hard one, and says where that leaves it. The soft one is there for programs
 /// that can't count further than 1024; the gateway takes all that it may.
 pub(super) fn raise_open_files() -> u64 {
@@ -141,4 +122,23 @@ pub(super) fn too_few_open_files(plan: &Plan, allowed: u64) -> Option<String> {
         "the limit of open files is {allowed}, but the listeners allow {connections} connections, each with another one to a deployment: \
          raise the limit to {needed} (ulimit -Hn; systemd: LimitNOFILE=), or lower listeners[].max_connections"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_can_not_be_written_is_found_before_it_is_opened() {
+        let folder = std::env::temp_dir();
+        let unfit = |file: &Path| unfit("log.access", file).unwrap_or_default();
+        assert_eq!(unfit(&folder.join("forebay-none.jsonl")), "");
+        assert_eq!(unfit(Path::new("/dev/null")), "");
+        assert!(unfit(&folder).contains("is a folder"));
+        assert!(
+            unfit(Path::new("/nowhere/at/all.jsonl"))
+                .contains("the folder /nowhere/at can't be used")
+        );
+        assert!(unfit(Path::new("/dev/null/x.jsonl")).contains("is not a folder"));
+    }
 }

@@ -36,8 +36,8 @@ pub struct Gateway {
     pub(crate) max_headers: usize,
     /// For a request's body to arrive.
     pub(crate) body_timeout: Duration,
-    /// How long a body may pause while it arrives: no longer than a head may take.
-    pub(crate) pause: Duration,
+    /// For a request's head to arrive; a body may pause no longer than that while it does.
+    pub(crate) header_timeout: Duration,
     /// What must stand before the gateway, if anything.
     pub(crate) front_door: Option<FrontDoor>,
     /// Which web pages may ask; `None`: what a browser sends by itself proves nobody for any page of elsewhere.

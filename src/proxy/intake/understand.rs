@@ -126,7 +126,7 @@ impl<'a> Question<'a> {
         let terms = Terms {
             bounds: &self.gateway.bounds,
             time: self.gateway.body_timeout,
-            pause: self.gateway.pause,
+            pause: self.gateway.header_timeout,
             memory: &self.gateway.memory,
             passage: if is_limited {
                 Passage::Never
