@@ -137,7 +137,7 @@ fn refused(answer: &Answer, (status, code, _): (u16, &str, &str), what: &str) {
         "Paths are",
         "POST",
         "Use a key",
-        "lists the",
+        "lists the models",
         "Nest it less",
         "Add `model`",
         "must be",
