@@ -17,9 +17,9 @@ use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use pieces::{
-    Piece, account, admit_and_settle, answer_usage, ask, breaker, certificate, choose, estimate,
-    forwarding, front_door, head, head_of_http2, key, log_line, opening, outcome, outgoing, price,
-    progress, route, stream, stream_usage, trim, usage_line, watch,
+    Piece, account, admit_and_settle, answer_usage, ask, ask_and_estimate, breaker, certificate,
+    choose, forwarding, front_door, head, head_of_http2, key, log_line, opening, outcome, outgoing,
+    price, progress, route, stream, stream_usage, trim, usage_line, watch,
 };
 
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
@@ -39,8 +39,8 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::client_by_certificate_of_10000(args = (), setup = certificate, config = at_most(1_900))]
 #[bench::ask_1_kib(args = (1 << 10), setup = ask, config = at_most(10_970))]
 #[bench::ask_256_kib(args = (256 << 10), setup = ask, config = at_most(1_385_000))]
-#[bench::estimate_1_kib(args = (1 << 10), setup = estimate, config = at_most(15_800))]
-#[bench::estimate_256_kib(args = (256 << 10), setup = estimate, config = at_most(3_770_000))]
+#[bench::ask_and_estimate_1_kib(args = (1 << 10), setup = ask_and_estimate, config = at_most(20_400))]
+#[bench::ask_and_estimate_256_kib(args = (256 << 10), setup = ask_and_estimate, config = at_most(4_020_000))]
 // Where it goes.
 #[bench::limits_admit_and_settle(args = (), setup = admit_and_settle, config = at_most(5_220))]
 #[bench::choose_of_3_and_judge(args = (3), setup = choose, config = at_most(930))]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use forebay::{
     domain::{
         answer::Answer,
-        ask::{Ask, prompt_tokens},
+        ask::{Ask, Scan},
         body_outcome::UnsettledAnswer,
         breaker::{Breaker, Settings},
         client::credential::Credential,
@@ -105,9 +105,15 @@ pub(crate) fn ask(size: usize) -> Piece {
     })
 }
 
-pub(crate) fn estimate(size: usize) -> Piece {
+/// The same where a limit wants to know how many tokens the prompt is: in one pass.
+pub(crate) fn ask_and_estimate(size: usize) -> Piece {
     let body = samples::chat(size);
-    Piece::of(move || prompt_tokens(Operation::ChatCompletions, black_box(body.as_bytes())))
+    Piece::of(move || {
+        let scan = Scan::default().sizing(Operation::ChatCompletions);
+        let read = Ask::read_by(scan, Some("application/json"), black_box(body.as_bytes()));
+        let (ask, scan) = read.expect("it is a chat");
+        (ask, scan.and_then(|scan| scan.prompt_tokens()))
+    })
 }
 
 /// Against every limit there is, the client's own and those with the model, telling what is left.
